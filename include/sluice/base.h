@@ -1,0 +1,118 @@
+/* The ground everything stands on: arena, growable bytes, clock, log, hashes. Knows nothing of
+ * models or jobs. */
+#ifndef SLUICE_BASE_H
+#define SLUICE_BASE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sluice/status.h"
+
+#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
+
+/* ---- Arena: many small allocations that end together -------------------------------------------
+ */
+
+struct arena_chunk;
+
+/* Zero-initialise before first use; no create call. Not thread-safe. */
+struct arena {
+    struct arena_chunk *chunks;
+    size_t used_bytes; /* handed out since the last reset, for limits */
+};
+
+/* `bytes` zeroed bytes aligned to 16, or NULL when memory runs out. Lives until arena_reset or
+ * arena_destroy. */
+void *arena_allocate(struct arena *arena, size_t bytes);
+
+/* As arena_allocate for `count` items of `size` bytes; NULL on overflow too. */
+void *arena_allocate_array(struct arena *arena, size_t count, size_t size);
+
+/* A NUL-terminated copy of `length` bytes at `text`; NULL when memory runs out. */
+char *arena_copy(struct arena *arena, const char *text, size_t length);
+
+/* Forgets every allocation but keeps one chunk for reuse. */
+void arena_reset(struct arena *arena);
+void arena_destroy(struct arena *arena);
+
+/* ---- Buffer: growable bytes --------------------------------------------------------------------
+ */
+
+/* Zero-initialise before first use. data[length] is always a NUL once anything was appended. */
+struct buffer {
+    char *data;
+    size_t length;
+    size_t capacity;
+};
+
+/* Room for `extra` more bytes and a NUL. STATUS_NO_MEMORY leaves the buffer as it was. */
+status buffer_reserve(struct buffer *buffer, size_t extra) MUST_CHECK;
+status buffer_append(struct buffer *buffer, const void *bytes, size_t length) MUST_CHECK;
+status buffer_append_text(struct buffer *buffer, const char *text) MUST_CHECK;
+status buffer_append_byte(struct buffer *buffer, char byte) MUST_CHECK;
+status buffer_format(struct buffer *buffer, const char *format, ...)
+    __attribute__((format(printf, 2, 3))) MUST_CHECK;
+void buffer_clear(struct buffer *buffer); /* length 0, memory kept */
+void buffer_destroy(struct buffer *buffer);
+
+/* Grows a malloc'ed array so that it holds at least `needed` items of `size` bytes: doubles
+ * *capacity. On failure the array stays valid and unchanged. */
+status array_grow(void **items, size_t *capacity, size_t needed, size_t size) MUST_CHECK;
+
+/* ---- Clock -------------------------------------------------------------------------------------
+ */
+
+double clock_seconds(void); /* monotonic */
+
+/* UTC now as "2026-01-31T12:00:00Z" into text[21]. */
+void clock_timestamp(char text[21]);
+
+/* ---- Log: one line a call on standard error, with level and seconds since start -----------------
+ */
+
+enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+
+/* Level up to which lines are written (default LOG_WARNING) and a prefix such as "rank 3" (copied;
+ * NULL for none). */
+void log_configure(enum log_level level, const char *prefix);
+void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- Files -------------------------------------------------------------------------------------
+ */
+
+/* Reads a whole regular file of at most `limit` bytes into `out` (appended; NUL after it).
+ * STATUS_NOT_FOUND, STATUS_LIMIT, STATUS_IO; the message names the path. */
+status file_read(const char *path, size_t limit, struct buffer *out) MUST_CHECK;
+
+/* "directory/name" into `out` (appended). */
+status path_join(const char *directory, const char *name, struct buffer *out) MUST_CHECK;
+
+/* ---- Hashes ------------------------------------------------------------------------------------
+ */
+
+uint64_t hash_bytes(const void *bytes, size_t length, uint64_t seed); /* XXH3, 64 bits */
+
+/* SHA-256, streaming. Create, update any number of times, finish into 64 hex digits and NUL; finish
+ * destroys. */
+struct sha256;
+struct sha256 *sha256_create(void); /* NULL when memory runs out */
+void sha256_update(struct sha256 *hash, const void *bytes, size_t length);
+void sha256_finish(struct sha256 *hash, char hex[65]);
+
+/* ---- UTF-8 -------------------------------------------------------------------------------------
+ */
+
+/* The code point at text[0..length), its bytes in *size. Malformed input: returns -1 and *size = 1.
+ * Overlong forms, surrogates and values above U+10FFFF are malformed. length must be at least 1. */
+int32_t utf8_decode(const char *text, size_t length, size_t *size);
+
+/* Encodes a valid code point; returns the number of bytes written, 1 to 4. */
+size_t utf8_encode(int32_t code_point, char out[4]);
+
+/* Whether all of text is well-formed UTF-8; if not, *bad_offset (may be NULL) is where it is not.
+ */
+bool utf8_valid(const char *text, size_t length, size_t *bad_offset);
+
+#endif

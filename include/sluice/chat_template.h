@@ -1,0 +1,42 @@
+/* Chat templates: messages to prompt text, by an interpreter for the Jinja that model directories
+ * carry.
+ *
+ * Sandboxed by construction: no file, no network, no attribute outside the values given, bounded
+ * steps, depth and output. A template is immutable once created and may be used by many threads at
+ * once. */
+#ifndef SLUICE_CHAT_TEMPLATE_H
+#define SLUICE_CHAT_TEMPLATE_H
+
+#include "sluice/base.h"
+#include "sluice/json.h"
+
+struct chat_template;
+
+/* Parses the template's text. `name` (copied) stands in messages: "chat_template: line 3: unknown
+ * filter \"x\"". The caller destroys *out. STATUS_INVALID for a syntax error, STATUS_UNSUPPORTED
+ * for a construct that is not built in. */
+status chat_template_create(const char *name, const char *text, size_t length,
+                            struct chat_template **out) MUST_CHECK;
+void chat_template_destroy(struct chat_template *template_);
+
+struct chat_variables {
+    const struct json *messages;  /* an array of {"role", "content", …} */
+    const struct json *tools;     /* or NULL: the variable is None */
+    const struct json *documents; /* or NULL: the variable is None */
+    const struct json
+        *extra; /* or NULL: an object whose members become variables (chat_template_kwargs) */
+    const char *bos_token,
+        *eos_token; /* or NULL: undefined, as when tokenizer_config.json does not name them */
+    const char *pad_token, *unk_token; /* likewise */
+    bool add_generation_prompt;
+    int64_t now; /* Unix seconds for strftime_now, so that a test can fix it */
+};
+
+/* Appends the rendered text, as transformers' apply_chat_template(tokenize=False) gives it
+ * (trim_blocks, lstrip_blocks, loop controls). STATUS_INVALID with raise_exception's text, or what
+ * went wrong and the line; STATUS_LIMIT when the step, depth or output bound is passed (10 million
+ * steps, 16 MiB). */
+status chat_template_render(const struct chat_template *template_,
+                            const struct chat_variables *variables, struct buffer *out) MUST_CHECK;
+
+#endif

@@ -1,0 +1,59 @@
+/* Whole-file reads and paths. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sluice/base.h"
+
+status file_read(const char *path, size_t limit, struct buffer *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return status_fail_errno(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "%s", path);
+    }
+    status s = STATUS_OK;
+    struct stat info;
+    if (fstat(fd, &info) != 0) {
+        s = status_fail_errno(STATUS_IO, "%s", path);
+    } else if (!S_ISREG(info.st_mode)) {
+        s = status_fail(STATUS_INVALID, "%s: not a regular file", path);
+    } else if ((uint64_t)info.st_size > limit) {
+        s = status_fail(STATUS_LIMIT, "%s: %lld bytes, more than the %zu that such a file may have",
+                        path, (long long)info.st_size, limit);
+    } else {
+        s = buffer_reserve(out, (size_t)info.st_size);
+    }
+    size_t start = out->length;
+    while (s == STATUS_OK) {
+        char block[16384];
+        ssize_t got = read(fd, block, sizeof block);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            s = status_fail_errno(STATUS_IO, "%s", path);
+        } else if (got == 0) {
+            break;
+        } else if (out->length - start + (size_t)got > limit) {
+            s = status_fail(STATUS_LIMIT, "%s: grew past %zu bytes while it was read", path, limit);
+        } else {
+            s = buffer_append(out, block, (size_t)got);
+        }
+    }
+    close(fd);
+    if (s == STATUS_OK) {
+        s = buffer_append(out, "", 0); /* the NUL, for an empty file too */
+    }
+    return s;
+}
+
+status path_join(const char *directory, const char *name, struct buffer *out)
+{
+    TRY(buffer_append_text(out, directory));
+    if (out->length > 0 && out->data[out->length - 1] != '/') {
+        TRY(buffer_append_byte(out, '/'));
+    }
+    return buffer_append_text(out, name);
+}

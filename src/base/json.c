@@ -1,0 +1,415 @@
+/* JSON tree over YAJL's event parser, and the writer. */
+#include "sluice/json.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yajl/yajl_parse.h>
+
+/* While a container is open its children are collected in one shared stack and copied to the arena
+ * when it closes. */
+struct open_container {
+    struct json *value;
+    size_t first_child; /* index into builder.children */
+};
+
+struct builder {
+    struct arena *arena;
+    struct json *root;
+    struct open_container stack[JSON_MAX_DEPTH];
+    size_t depth;
+    struct json_member *children; /* malloc'ed; arrays leave the key NULL */
+    size_t child_count, child_capacity;
+    const char *key; /* the key read last, waiting for its value */
+    size_t key_length;
+    status failure;
+};
+
+static int builder_fail(struct builder *builder, status s)
+{
+    builder->failure = s;
+    return 0;
+}
+
+static int builder_no_memory(struct builder *builder)
+{
+    return builder_fail(builder, status_fail(STATUS_NO_MEMORY, "out of memory for JSON"));
+}
+
+static struct json *builder_add(struct builder *builder, enum json_type type)
+{
+    struct json *value = arena_allocate(builder->arena, sizeof *value);
+    if (value == NULL) {
+        builder_no_memory(builder);
+        return NULL;
+    }
+    value->type = type;
+    if (builder->depth == 0) {
+        builder->root = value;
+        return value;
+    }
+    void *children = builder->children;
+    status s = array_grow(&children, &builder->child_capacity, builder->child_count + 1,
+                          sizeof *builder->children);
+    builder->children = children;
+    if (s != STATUS_OK) {
+        builder_fail(builder, s);
+        return NULL;
+    }
+    builder->children[builder->child_count++] =
+        (struct json_member){builder->key, builder->key_length, value};
+    builder->key = NULL;
+    return value;
+}
+
+static int on_null(void *context)
+{
+    return builder_add(context, JSON_NULL) != NULL;
+}
+
+static int on_boolean(void *context, int boolean)
+{
+    struct json *value = builder_add(context, JSON_BOOLEAN);
+    if (value != NULL) {
+        value->boolean = boolean != 0;
+    }
+    return value != NULL;
+}
+
+static int on_text(struct builder *builder, enum json_type type, const char *text, size_t length)
+{
+    struct json *value = builder_add(builder, type);
+    if (value == NULL) {
+        return 0;
+    }
+    value->length = length;
+    value->text = arena_copy(builder->arena, text, length);
+    return value->text != NULL ? 1 : builder_no_memory(builder);
+}
+
+static int on_number(void *context, const char *text, size_t length)
+{
+    return on_text(context, JSON_NUMBER, text, length);
+}
+
+static int on_string(void *context, const unsigned char *text, size_t length)
+{
+    return on_text(context, JSON_STRING, (const char *)text, length);
+}
+
+static int on_open(struct builder *builder, enum json_type type)
+{
+    if (builder->depth == JSON_MAX_DEPTH) {
+        return builder_fail(
+            builder, status_fail(STATUS_INVALID, "nested deeper than %d levels", JSON_MAX_DEPTH));
+    }
+    struct json *value = builder_add(builder, type);
+    if (value == NULL) {
+        return 0;
+    }
+    builder->stack[builder->depth++] = (struct open_container){value, builder->child_count};
+    return 1;
+}
+
+static int on_open_object(void *context)
+{
+    return on_open(context, JSON_OBJECT);
+}
+
+static int on_open_array(void *context)
+{
+    return on_open(context, JSON_ARRAY);
+}
+
+static int on_key(void *context, const unsigned char *key, size_t length)
+{
+    struct builder *builder = context;
+    builder->key = arena_copy(builder->arena, (const char *)key, length);
+    builder->key_length = length;
+    return builder->key != NULL ? 1 : builder_no_memory(builder);
+}
+
+static int compare_members(const void *a, const void *b)
+{
+    const struct json_member *left = *(const struct json_member *const *)a;
+    const struct json_member *right = *(const struct json_member *const *)b;
+    size_t common = left->key_length < right->key_length ? left->key_length : right->key_length;
+    int order = memcmp(left->key, right->key, common);
+    return order != 0
+               ? order
+               : (left->key_length > right->key_length) - (left->key_length < right->key_length);
+}
+
+/* A repeated key would let two readers of one file see two different values, so it is an error. */
+static int check_unique(struct builder *builder, const struct json_member *members, size_t count)
+{
+    if (count < 2) {
+        return 1;
+    }
+    const struct json_member **sorted = malloc(count * sizeof *sorted);
+    if (sorted == NULL) {
+        return builder_no_memory(builder);
+    }
+    for (size_t i = 0; i < count; i++) {
+        sorted[i] = &members[i];
+    }
+    qsort(sorted, count, sizeof *sorted, compare_members);
+    int unique = 1;
+    for (size_t i = 1; unique && i < count; i++) {
+        if (compare_members(&sorted[i - 1], &sorted[i]) == 0) {
+            unique = builder_fail(
+                builder,
+                status_fail(STATUS_INVALID, "key \"%.60s\" twice in one object", sorted[i]->key));
+        }
+    }
+    free(sorted);
+    return unique;
+}
+
+static int on_close(void *context)
+{
+    struct builder *builder = context;
+    struct open_container *container = &builder->stack[--builder->depth];
+    struct json *value = container->value;
+    const struct json_member *children = builder->children + container->first_child;
+    size_t count = builder->child_count - container->first_child;
+    value->length = count;
+    if (value->type == JSON_OBJECT) {
+        if (!check_unique(builder, children, count)) {
+            return 0;
+        }
+        value->members = arena_allocate_array(builder->arena, count, sizeof *value->members);
+        if (value->members == NULL) {
+            return builder_no_memory(builder);
+        }
+        if (count > 0) {
+            memcpy(value->members, children, count * sizeof *children);
+        }
+    } else {
+        value->items = arena_allocate_array(builder->arena, count, sizeof *value->items);
+        if (value->items == NULL) {
+            return builder_no_memory(builder);
+        }
+        for (size_t i = 0; i < count; i++) {
+            value->items[i] = children[i].value;
+        }
+    }
+    builder->child_count = container->first_child;
+    return 1;
+}
+
+status json_parse(const char *text, size_t length, struct arena *arena, struct json **out)
+{
+    static const yajl_callbacks callbacks = {
+        .yajl_null = on_null,
+        .yajl_boolean = on_boolean,
+        .yajl_number = on_number,
+        .yajl_string = on_string,
+        .yajl_start_map = on_open_object,
+        .yajl_map_key = on_key,
+        .yajl_end_map = on_close,
+        .yajl_start_array = on_open_array,
+        .yajl_end_array = on_close,
+    };
+    size_t bad_offset;
+    if (!utf8_valid(text, length, &bad_offset)) {
+        return status_fail(STATUS_INVALID, "byte %zu: not valid UTF-8", bad_offset);
+    }
+    struct builder builder = {.arena = arena};
+    yajl_handle parser = yajl_alloc(&callbacks, NULL, &builder);
+    if (parser == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for JSON");
+    }
+    yajl_config(parser, yajl_dont_validate_strings, 1); /* done above, with a better message */
+    yajl_status parsed = yajl_parse(parser, (const unsigned char *)text, length);
+    size_t consumed = yajl_get_bytes_consumed(parser);
+    if (parsed == yajl_status_ok) {
+        parsed = yajl_complete_parse(parser);
+    }
+    status s = STATUS_OK;
+    if (parsed == yajl_status_client_canceled) {
+        s = builder.failure;
+        if (s == STATUS_INVALID) {
+            s = status_context(s, "byte %zu", consumed);
+        }
+    } else if (parsed != yajl_status_ok) {
+        unsigned char *why = yajl_get_error(parser, 0, (const unsigned char *)text, length);
+        const char *reason = why != NULL ? (const char *)why : "malformed";
+        static const char prefixes[][16] = {"parse error: ", "lexical error: "};
+        for (size_t i = 0; i < COUNT_OF(prefixes); i++) {
+            if (strncmp(reason, prefixes[i], strlen(prefixes[i])) == 0) {
+                reason += strlen(prefixes[i]);
+            }
+        }
+        s = status_fail(STATUS_INVALID, "byte %zu: not JSON: %.*s", consumed,
+                        (int)strcspn(reason, "\n"), reason);
+        yajl_free_error(parser, why);
+    } else if (builder.root == NULL) {
+        s = status_fail(STATUS_INVALID, "byte 0: not JSON: empty");
+    }
+    yajl_free(parser);
+    free(builder.children);
+    *out = s == STATUS_OK ? builder.root : NULL;
+    return s;
+}
+
+const struct json *json_get(const struct json *object, const char *key)
+{
+    if (object == NULL || object->type != JSON_OBJECT) {
+        return NULL;
+    }
+    for (size_t i = 0; i < object->length; i++) {
+        if (strcmp(object->members[i].key, key) == 0) {
+            return object->members[i].value;
+        }
+    }
+    return NULL;
+}
+
+bool json_double(const struct json *value, double *out)
+{
+    if (value == NULL || value->type != JSON_NUMBER) {
+        return false;
+    }
+    *out = strtod(value->text, NULL);
+    return isfinite(*out);
+}
+
+bool json_int64(const struct json *value, int64_t *out)
+{
+    if (value == NULL || value->type != JSON_NUMBER) {
+        return false;
+    }
+    char *end;
+    errno = 0;
+    long long integer = strtoll(value->text, &end, 10);
+    if (*end == '\0') {
+        if (errno != 0) {
+            return false;
+        }
+        *out = integer;
+        return true;
+    }
+    double real;
+    if (!json_double(value, &real) || real != floor(real) || fabs(real) > 9007199254740992.0) {
+        return false;
+    }
+    *out = (int64_t)real;
+    return true;
+}
+
+bool json_bool(const struct json *value, bool *out)
+{
+    if (value == NULL || value->type != JSON_BOOLEAN) {
+        return false;
+    }
+    *out = value->boolean;
+    return true;
+}
+
+const char *json_string(const struct json *value)
+{
+    return value != NULL && value->type == JSON_STRING ? value->text : NULL;
+}
+
+bool json_is_string(const struct json *value, const char *text)
+{
+    const char *string = json_string(value);
+    return string != NULL && value->length == strlen(text) && strcmp(string, text) == 0;
+}
+
+const char *json_type_name(enum json_type type)
+{
+    static const char *const names[] = {"null",     "a boolean", "a number",
+                                        "a string", "an array",  "an object"};
+    return names[type];
+}
+
+status json_write_string(const char *text, size_t length, struct buffer *out)
+{
+    TRY(buffer_append_byte(out, '"'));
+    size_t start = 0;
+    for (size_t i = 0; i <= length;) {
+        size_t size = 1;
+        int32_t c = i < length ? utf8_decode(text + i, length - i, &size) : 0;
+        bool plain = i < length && c >= 0x20 && c != '"' && c != '\\';
+        if (plain) {
+            i += size;
+            continue;
+        }
+        TRY(buffer_append(out, text + start, i - start));
+        if (i == length) {
+            break;
+        }
+        const char *named = c == '"'    ? "\\\""
+                            : c == '\\' ? "\\\\"
+                            : c == '\n' ? "\\n"
+                            : c == '\r' ? "\\r"
+                            : c == '\t' ? "\\t"
+                            : c == '\b' ? "\\b"
+                            : c == '\f' ? "\\f"
+                            : c < 0     ? "\xEF\xBF\xBD"
+                                        : NULL;
+        if (named != NULL) {
+            TRY(buffer_append_text(out, named));
+        } else {
+            TRY(buffer_format(out, "\\u%04x", (unsigned)c));
+        }
+        i += size;
+        start = i;
+    }
+    return buffer_append_byte(out, '"');
+}
+
+status json_write_double(double value, struct buffer *out)
+{
+    if (!isfinite(value)) {
+        return buffer_append_text(out, "null");
+    }
+    char text[40];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) {
+            break;
+        }
+    }
+    return buffer_append_text(out, text);
+}
+
+/* Recursion is bounded by JSON_MAX_DEPTH, which holds for every tree that json_parse made. */
+status json_write(const struct json *value, struct buffer *out)
+{
+    switch (value->type) {
+    case JSON_NULL:
+        return buffer_append_text(out, "null");
+    case JSON_BOOLEAN:
+        return buffer_append_text(out, value->boolean ? "true" : "false");
+    case JSON_NUMBER:
+        return buffer_append(out, value->text, value->length);
+    case JSON_STRING:
+        return json_write_string(value->text, value->length, out);
+    case JSON_ARRAY:
+        TRY(buffer_append_byte(out, '['));
+        for (size_t i = 0; i < value->length; i++) {
+            if (i > 0) {
+                TRY(buffer_append_byte(out, ','));
+            }
+            TRY(json_write(value->items[i], out));
+        }
+        return buffer_append_byte(out, ']');
+    case JSON_OBJECT:
+        TRY(buffer_append_byte(out, '{'));
+        for (size_t i = 0; i < value->length; i++) {
+            if (i > 0) {
+                TRY(buffer_append_byte(out, ','));
+            }
+            TRY(json_write_string(value->members[i].key, value->members[i].key_length, out));
+            TRY(buffer_append_byte(out, ':'));
+            TRY(json_write(value->members[i].value, out));
+        }
+        return buffer_append_byte(out, '}');
+    }
+    return status_fail(STATUS_INTERNAL, "a JSON value of no known type");
+}

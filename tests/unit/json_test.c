@@ -1,0 +1,94 @@
+/* JSON tree and writer: what comes in goes out unchanged, and what is malformed says where. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "sluice/json.h"
+
+static void assert_round_trip(const char *text, const char *expected)
+{
+    struct arena arena = {0};
+    struct buffer out = {0};
+    struct json *value;
+    assert_int_equal(json_parse(text, strlen(text), &arena, &value), STATUS_OK);
+    assert_int_equal(json_write(value, &out), STATUS_OK);
+    assert_string_equal(out.data, expected);
+    buffer_destroy(&out);
+    arena_destroy(&arena);
+}
+
+static void numbers_keep_their_digits(void **state)
+{
+    (void)state;
+    assert_round_trip("[0.10, 1e400, 123456789012345678901234567890, -0]",
+                      "[0.10,1e400,123456789012345678901234567890,-0]");
+    assert_round_trip("{\"b\": [], \"a\": {\"\\u00e9\\n\": null}}",
+                      "{\"b\":[],\"a\":{\"é\\n\":null}}");
+    assert_round_trip("\"\\ud83d\\ude00\\u0000\\u0001\"", "\"😀\\u0000\\u0001\"");
+}
+
+static void malformed_text_says_where(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *message;
+    } cases[] = {
+        {"", "empty"},         {"{\"a\":1,}", "byte "},
+        {"[1] 2", "trailing"}, {"{\"a\":1,\"a\":2}", "twice"},
+        {"\"\xff\"", "UTF-8"}, {"[1", "premature"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct arena arena = {0};
+        struct json *value;
+        assert_int_equal(json_parse(cases[i].text, strlen(cases[i].text), &arena, &value),
+                         STATUS_INVALID);
+        if (strstr(status_message(), cases[i].message) == NULL) {
+            fail_msg("%s: %s", cases[i].text, status_message());
+        }
+        arena_destroy(&arena);
+    }
+}
+
+static void depth_is_bounded(void **state)
+{
+    (void)state;
+    char text[2 * JSON_MAX_DEPTH + 3];
+    for (int extra = 0; extra < 2; extra++) {
+        size_t depth = (size_t)(JSON_MAX_DEPTH + extra);
+        memset(text, '[', depth);
+        memset(text + depth, ']', depth);
+        struct arena arena = {0};
+        struct json *value;
+        assert_int_equal(json_parse(text, 2 * depth, &arena, &value),
+                         extra == 0 ? STATUS_OK : STATUS_INVALID);
+        arena_destroy(&arena);
+    }
+}
+
+static void doubles_read_back_the_same(void **state)
+{
+    (void)state;
+    struct buffer out = {0};
+    assert_int_equal(json_write_double(0.1, &out), STATUS_OK);
+    assert_string_equal(out.data, "0.1");
+    buffer_clear(&out);
+    assert_int_equal(json_write_double(1.0 / 3.0, &out), STATUS_OK);
+    assert_string_equal(out.data, "0.3333333333333333");
+    buffer_destroy(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_keep_their_digits),
+        cmocka_unit_test(malformed_text_says_where),
+        cmocka_unit_test(depth_is_bounded),
+        cmocka_unit_test(doubles_read_back_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
