@@ -38,7 +38,7 @@ static void malformed_text_says_where(void **state)
     static const struct {
         const char *text, *message;
     } cases[] = {
-        {"", "empty"},         {"{\"a\":1,}", "byte "},
+        {"", "premature"},     {"{\"a\":1,}", "byte "},
         {"[1] 2", "trailing"}, {"{\"a\":1,\"a\":2}", "twice"},
         {"\"\xff\"", "UTF-8"}, {"[1", "premature"},
     };
