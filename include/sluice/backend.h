@@ -1,0 +1,265 @@
+/* The tensor operations that a forward pass is made of: one interface, cpu/ and cuda/ behind it.
+ *
+ * Bits. An operation's result for a token depends on that token's inputs alone: not on how many
+ * tokens share the call, where in the call it stands, how many threads run, or on which rank a
+ * slice is computed.
+ *
+ * A *device buffer* is memory of the backend (host memory on the CPU), opaque to the caller.
+ * Activations between operations are in the backend's activation type, the residual stream is
+ * float32, logits are float32. Shapes are row-major. T: tokens of the step, S: sequences, O: output
+ * rows, H: hidden size.
+ *
+ * Operations are asynchronous where the device is; `download` and `synchronize` wait. None is
+ * collective. */
+#ifndef SLUICE_BACKEND_H
+#define SLUICE_BACKEND_H
+
+#include "sluice/base.h"
+#include "sluice/generate.h"
+
+enum dtype {
+    DTYPE_FLOAT32,
+    DTYPE_BFLOAT16,
+    DTYPE_FLOAT16,
+    DTYPE_FLOAT8_E4M3,
+};
+size_t dtype_bytes(enum dtype dtype);
+const char *dtype_name(enum dtype dtype); /* "float32", as in a job file */
+
+struct backend;
+struct device_buffer; /* raw memory */
+struct matrix;   /* weights of a linear layer, or a stack of them (experts), in the backend's own
+                    layout */
+struct vector;   /* norm weights, biases */
+struct kv_cache; /* keys and values of this rank's layers */
+
+/* ---- The step
+ * ------------------------------------------------------------------------------------- */
+
+/* What runs together in one forward pass. Host memory, borrowed until the step is done. Tokens of a
+ * sequence are consecutive and in order; sequence s has tokens [query_start[s], query_start[s +
+ * 1]). */
+struct batch {
+    int tokens;                    /* T */
+    int sequences;                 /* S */
+    int outputs;                   /* O: rows that go through the vocabulary projection */
+    const int32_t *token_ids;      /* [T] */
+    const int32_t *positions;      /* [T] position in the sequence, from 0 */
+    const int32_t *query_start;    /* [S + 1] */
+    const int32_t *context_length; /* [S] tokens in the cache once this step's are appended */
+    const int32_t *block_table;    /* [S, block_table_stride] KV blocks of each sequence in order */
+    int block_table_stride;
+    const int32_t *output_rows; /* [O] ascending indices into the step's tokens */
+};
+
+/* How to sample one output row; history as of this step. */
+struct sample_request {
+    const struct generate_params *params;
+    int64_t row; /* data set row, sample and position key the random numbers */
+    int32_t sample;
+    int32_t position; /* number of tokens generated before this one */
+    const int32_t
+        *history; /* [history_count] prompt and output so far; NULL where no penalty needs it */
+    int32_t history_count;
+    int32_t prompt_count; /* of history: the prompt's part */
+};
+
+struct sample_result {
+    int32_t token;
+    float logprob; /* of the token under the model's distribution (log-softmax of the raw logits,
+                      before penalties and temperature, as OpenAI and vLLM report it); NaN where not
+                      asked for */
+    int32_t top_count; /* of the two below */
+    int32_t top_ids[GENERATE_MAX_LOGPROBS];
+    float top_logprobs[GENERATE_MAX_LOGPROBS];
+    bool not_finite; /* a NaN or infinity was among the logits: token is meaningless */
+};
+
+/* ---- Facts that operations take
+ * ------------------------------------------------------------------- */
+
+enum activation { ACTIVATION_SILU, ACTIVATION_GELU_TANH, ACTIVATION_GELU, ACTIVATION_RELU };
+
+struct norm_facts {
+    float epsilon;
+    float weight_offset; /* added to the weight: 1 for Gemma, else 0 */
+    bool layer_norm;     /* subtract the mean and add a bias (BERT); false: RMS norm */
+};
+
+/* Rotary embedding of the first `dimensions` values of a head, halves rotated against each other
+ * (the Hugging Face order). */
+struct rope_facts {
+    int dimensions;                      /* even, at most head_dim */
+    const float *inverse_frequency;      /* [dimensions / 2] for short contexts */
+    const float *long_inverse_frequency; /* longrope: used by a sequence whose ... is past
+                                            long_threshold; NULL where there is none */
+    int long_threshold;
+    float magnitude; /* multiplies cos and sin (yarn, longrope), 1 otherwise */
+    float long_magnitude;
+};
+
+/* This rank's heads. Query head h reads key/value head kv_head[h] of this rank. */
+struct head_layout {
+    int query_heads, kv_heads, head_dim;
+    const int32_t *kv_head; /* [query_heads] */
+};
+
+struct attention_facts {
+    float scale;    /* on q·k */
+    float soft_cap; /* cap · tanh(x / cap); 0 is off */
+    int window;     /* a token sees the `window` latest positions, itself included; 0 is all */
+};
+
+enum { MAX_SLICES = 8 };
+
+/* ---- The interface
+ * ---------------------------------------------------------------------------------- */
+
+struct backend_operations {
+    void (*destroy)(struct backend *backend);
+
+    /* Name ("NVIDIA H100 80GB HBM3", "AMD EPYC …, 2 threads"), borrowed; bytes of device memory
+     * that may be used in total and now. */
+    const char *(*device_name)(struct backend *backend);
+    status (*memory)(struct backend *backend, int64_t *total_bytes, int64_t *free_bytes);
+
+    /* -- Memory -- */
+    status (*buffer_create)(struct backend *backend, size_t bytes, struct device_buffer **out);
+    void (*buffer_destroy)(struct backend *backend, struct device_buffer *buffer);
+    status (*upload)(struct backend *backend, struct device_buffer *to, size_t offset,
+                     const void *from, size_t bytes);
+    status (*download)(struct backend *backend, const struct device_buffer *from, size_t offset,
+                       void *to, size_t bytes);
+    /* The host address of a buffer on a CPU backend; NULL where device memory is not the host's. */
+    void *(*host_address)(struct backend *backend, struct device_buffer *buffer);
+    status (*synchronize)(struct backend *backend);
+    enum dtype (*activation_dtype)(struct backend *backend);
+
+    /* -- Weights --
+     * A matrix is [count] stacked products of `rows` outputs and `columns` inputs. With `slices` >
+     * 0 its columns are cut at slice_start[0..slices] (ascending, first 0, last `columns`; an empty
+     * slice is legal) and only product_sliced may use it. Data arrives in pieces in any order:
+     * `row_count` rows from `first_row` of product `index`, each `columns` elements of `source`
+     * type, rows `source_stride` elements apart (host memory). matrix_finish is called once all are
+     * there. */
+    status (*matrix_create)(struct backend *backend, int count, int rows, int columns,
+                            const int32_t *slice_start, int slices, enum dtype stored,
+                            struct matrix **out);
+    status (*matrix_write)(struct backend *backend, struct matrix *matrix, int index, int first_row,
+                           int row_count, const void *data, enum dtype source,
+                           size_t source_stride);
+    status (*matrix_finish)(struct backend *backend, struct matrix *matrix);
+    void (*matrix_destroy)(struct backend *backend, struct matrix *matrix);
+    /* Bytes of device memory that such a matrix would take, for plans made before anything is
+     * loaded. */
+    int64_t (*matrix_bytes)(struct backend *backend, int count, int rows, int columns, int slices,
+                            enum dtype stored);
+    status (*vector_create)(struct backend *backend, int length, const float *values,
+                            struct vector **out);
+    void (*vector_destroy)(struct backend *backend, struct vector *vector);
+
+    /* -- KV cache: `blocks` blocks of block_tokens positions for each of `layers` layers -- */
+    status (*kv_create)(struct backend *backend, int layers, int kv_heads, int head_dim,
+                        int block_tokens, int blocks, enum dtype dtype, struct kv_cache **out);
+    void (*kv_destroy)(struct backend *backend, struct kv_cache *cache);
+    int64_t (*kv_block_bytes)(struct backend *backend, int layers, int kv_heads, int head_dim,
+                              int block_tokens, enum dtype dtype);
+
+    /* -- A step. step_begin takes the batch to the device; the operations until the next step_begin
+     * use it. -- */
+    status (*step_begin)(struct backend *backend, const struct batch *batch);
+
+    /* residual[T, H] = scale · table[token - first_row] for ids in [first_row, first_row + rows of
+     * table), 0 elsewhere. */
+    status (*embed)(struct backend *backend, const struct matrix *table, int first_row, float scale,
+                    struct device_buffer *residual);
+
+    /* normed[T, H] = norm(residual) · weight (+ bias), in the activation type. */
+    status (*norm)(struct backend *backend, const struct norm_facts *facts,
+                   const struct vector *weight, const struct vector *bias,
+                   struct device_buffer *residual, int hidden, struct device_buffer *normed);
+
+    /* residual += multiplier · f(sum of partials + bias), then normed = norm(residual) · weight as
+     * above (skipped where `normed` is NULL; a copy of the residual in the activation type where
+     * `weight` is NULL). partials: [parts, T, H] as product_sliced and comm leave them; the sum is
+     * the pairwise tree over the parts in float32. f is norm · post_weight where post_weight is not
+     * NULL (Gemma 2 and 3, OLMo 2), else the identity. */
+    status (*add_norm)(struct backend *backend, const struct norm_facts *facts,
+                       struct device_buffer *partials, int parts, const struct vector *bias,
+                       float multiplier, const struct vector *post_weight,
+                       struct device_buffer *residual, int hidden, const struct vector *weight,
+                       const struct vector *norm_bias, struct device_buffer *normed);
+
+    /* out[T, rows] = in[T, columns] · matrixᵀ + bias (bias may be NULL), in the activation type. */
+    status (*product)(struct backend *backend, const struct matrix *matrix,
+                      const struct vector *bias, struct device_buffer *in,
+                      struct device_buffer *out);
+
+    /* The row-parallel product. The matrix holds this rank's slices; their partial products are
+     * added as the pairwise tree over the rank's slices (a power of two) into out[T, rows] in
+     * float32: the rank's subtree of the whole tree. */
+    status (*product_sliced)(struct backend *backend, const struct matrix *matrix,
+                             struct device_buffer *in, struct device_buffer *out);
+
+    /* qkv[T, (query_heads + 2 · kv_heads) · head_dim], in place: per-head norm of q and k where the
+     * weights are not NULL, then rope on q and k (facts NULL: none), then k and v are appended to
+     * the cache of `layer`. */
+    status (*rope_append)(struct backend *backend, const struct head_layout *heads,
+                          const struct rope_facts *rope, const struct norm_facts *norm,
+                          const struct vector *q_norm, const struct vector *k_norm,
+                          struct device_buffer *qkv, struct kv_cache *cache, int layer);
+
+    /* out[T, query_heads · head_dim]: causal attention of the step's queries over the cache. */
+    status (*attention)(struct backend *backend, const struct head_layout *heads,
+                        const struct attention_facts *facts, struct device_buffer *qkv,
+                        struct kv_cache *cache, int layer, struct device_buffer *out);
+
+    /* out[T, width] = activation(in[:, :width]) · in[:, width:2·width]; not gated: activation(in[T,
+     * width]). */
+    status (*activate)(struct backend *backend, enum activation activation, bool gated, int width,
+                       struct device_buffer *in, struct device_buffer *out);
+
+    /* Mixture of experts. `router` is [experts, H] and whole on every rank; the top `used` experts
+     * of the soft-max are taken, their weights divided by their sum where `normalize`. gate_up:
+     * [experts] of [2·width, H]; down: [experts] sliced of [H, width]; each rank has its part of
+     * every expert's width. out[T, H] float32: the rank's subtree of the tree over slices, where a
+     * slice's value is the weighted sum over the token's experts in ascending expert order. */
+    status (*experts)(struct backend *backend, const struct matrix *router, int used,
+                      bool normalize, enum activation activation, const struct matrix *gate_up,
+                      const struct matrix *down, struct device_buffer *in,
+                      struct device_buffer *out);
+
+    /* logits[O, rows] = scale · in[output_rows] · matrixᵀ in float32, soft-capped where soft_cap >
+     * 0. `in` is a normed [T, H]. */
+    status (*logits)(struct backend *backend, const struct matrix *matrix, float scale,
+                     float soft_cap, struct device_buffer *in, struct device_buffer *logits);
+
+    /* Samples `count` rows of logits [count, vocabulary] (whole rows). May change the logits. */
+    status (*sample)(struct backend *backend, struct device_buffer *logits, int count,
+                     int vocabulary, const struct sample_request *requests,
+                     struct sample_result *results);
+};
+
+struct backend {
+    const struct backend_operations
+        *operations; /* implementations put their own fields behind it */
+};
+
+struct backend_options {
+    enum dtype compute; /* float32 on the CPU; bfloat16, float16, float8 on a GPU */
+    int max_tokens;     /* T at most */
+    int max_sequences;  /* S and O at most */
+    int device;         /* GPU index on this host */
+    int threads;        /* CPU: OpenMP threads, 0 for the default */
+};
+
+/* Whether this build has a backend of that name ("cpu", "cuda") and whether a device for it is
+ * present on this host. */
+bool backend_is_built(const char *name);
+int backend_device_count(const char *name);
+/* STATUS_UNSUPPORTED where it is not built in, STATUS_NOT_FOUND where no such device is there. The
+ * caller ends it with operations->destroy. */
+status backend_create(const char *name, const struct backend_options *options,
+                      struct backend **out) MUST_CHECK;
+
+#endif

@@ -1,0 +1,31 @@
+/* The few collectives that a replica needs, on device buffers; MPI in host memory or NCCL in device
+ * memory behind it.
+ *
+ * Sums are taken as the pairwise tree over ranks in rank order in float32, whatever the message's
+ * size, so that a row's bits depend neither on its batch nor on a library's choice of algorithm.
+ * Every function is collective over the communicator; all ranks pass the same sizes. */
+#ifndef SLUICE_COMM_H
+#define SLUICE_COMM_H
+
+#include "sluice/backend.h"
+
+struct communicator;
+
+/* The fields are the interface; an implementation puts its own behind them. */
+struct communicator {
+    int rank, size;
+    /* data[count] float32, in place: each becomes the tree sum over ranks (size a power of two). */
+    status (*sum)(struct communicator *self, struct device_buffer *data, size_t count);
+    /* out[rows, size · width] = each rank's in[rows, width_of_rank] side by side; widths[size] in
+     * elements of 4 bytes. */
+    status (*gather_columns)(struct communicator *self, struct device_buffer *in,
+                             struct device_buffer *out, int rows, const int *widths);
+    /* `bytes` from the start of the buffer to or from another rank. */
+    status (*send)(struct communicator *self, struct device_buffer *data, size_t bytes, int to);
+    status (*receive)(struct communicator *self, struct device_buffer *data, size_t bytes,
+                      int from);
+    void (*destroy)(struct communicator *self);
+    double seconds; /* spent in the calls above */
+};
+
+#endif

@@ -1,0 +1,255 @@
+/* Data sets in, results out: record readers, rows, results, the journal and the HDF5 output file.
+ *
+ * A *record* is a row as it stands in the input, not yet understood: rank 0 reads records and sends
+ * them on; the replica that gets one parses it into a *row*. A *result* is one sample of one row.
+ */
+#ifndef SLUICE_DATA_H
+#define SLUICE_DATA_H
+
+#include "sluice/base.h"
+#include "sluice/generate.h"
+#include "sluice/json.h"
+
+/* ---- Records: src/data/record_reader.c ----------------------------------------------------------
+ */
+
+enum record_kind {
+    RECORD_JSON,   /* bytes: one JSON line, without its newline */
+    RECORD_TEXT,   /* bytes: a prompt */
+    RECORD_TOKENS, /* bytes: int32 token ids, native byte order */
+    RECORD_BAD,    /* bytes: why the record could not be read; becomes an error row */
+};
+
+struct record {
+    int64_t row;      /* 0-based index among all rows */
+    int64_t position; /* where a message points: the line (1-based) of a JSONL file, the index in an
+                         HDF5 dataset */
+    enum record_kind kind;
+    struct buffer bytes; /* reused from call to call; the reader's caller owns the record */
+};
+
+struct record_reader;
+
+struct record_reader_options {
+    const char *path; /* .jsonl, .jsonl.gz, .jsonl.zst (also .json, .ndjson), .h5, .hdf5; told by
+                         content where the name does not tell */
+    const char *prompt_field; /* HDF5: name of the string dataset, default "/prompt"; NULL for the
+                                 default */
+    int64_t limit;            /* rows at most; -1 for all */
+};
+
+/* Opens a data set for one pass in order, in bounded memory: a line of more than 64 MiB is a
+ * RECORD_BAD and skipped. Empty lines (only white space) are skipped. STATUS_NOT_FOUND, STATUS_IO,
+ * STATUS_INVALID (an HDF5 file with none of the known layouts, a directory). The caller destroys
+ * *out. */
+status record_reader_open(const struct record_reader_options *options,
+                          struct record_reader **out) MUST_CHECK;
+
+/* Reads the next record into `record`; *more is false at the end. An I/O error or a corrupt
+ * compressed stream is a failure with the position, not a bad record. */
+status record_reader_next(struct record_reader *reader, struct record *record,
+                          bool *more) MUST_CHECK;
+
+/* After the end: bytes of the file as stored and their SHA-256 (hashed while reading; for HDF5 the
+ * file is hashed on its own). Before the end of the file (a `limit` was reached) the rest is read
+ * for the hash. */
+status record_reader_digest(struct record_reader *reader, int64_t *file_bytes,
+                            char sha256_hex[65]) MUST_CHECK;
+void record_reader_close(struct record_reader *reader);
+
+/* ---- Rows: src/data/row.c
+ * ------------------------------------------------------------------------ */
+
+enum prompt_kind { PROMPT_TEXT, PROMPT_MESSAGES, PROMPT_TOKENS };
+
+/* data.chat of the job: whether a text prompt is wrapped as one user message. Messages always use
+ * the template. auto: text prompts are used as they are; messages are rendered. always: text
+ * becomes a user message. never: messages are an error. */
+enum chat_mode { CHAT_AUTO, CHAT_ALWAYS, CHAT_NEVER };
+
+struct row_format {
+    const char *prompt_field; /* NULL: "prompt", then "text", "messages", "prompt_token_ids" */
+    const char *id_field; /* NULL: "id", then "custom_id"; a row without one gets its index as id */
+    enum chat_mode chat;
+};
+
+/* A parsed row. Everything lives in the arena given to row_parse. */
+struct row {
+    int64_t index;
+    enum prompt_kind kind;
+    const char *id;
+    size_t id_length;
+    const char *text; /* PROMPT_TEXT: UTF-8 */
+    size_t text_length;
+    const struct json *messages; /* PROMPT_MESSAGES: array of objects with role and content */
+    const struct json *tools, *documents, *template_variables; /* or NULL */
+    const int32_t *tokens;                                     /* PROMPT_TOKENS */
+    size_t token_count;
+    struct generate_params params; /* the job's, with the row's own fields applied */
+    const struct json
+        *passthrough; /* object of all other fields, as they were; NULL where there are none */
+};
+
+/* Parses a record. On STATUS_INVALID the message says what is wrong with the field ("temperature:
+ * expected a number, not a string") without position: the caller adds it; row->index, id and
+ * passthrough are set as far as they could be. An OpenAI batch line ({"custom_id", "method", "url",
+ * "body"}) has its prompt and parameters in the body; body.model is ignored. Known names of the
+ * OpenAI form (max_tokens, max_completion_tokens, n, stop, logprobs as boolean with top_logprobs,
+ * or as a number) and the job's own names both work, at the top level as well. */
+status row_parse(const struct record *record, const struct row_format *format,
+                 const struct generate_params *defaults, struct arena *arena,
+                 struct row *row) MUST_CHECK;
+
+/* One parameter by name from a JSON value, for rows and for the job file alike; *known is false for
+ * a name that is no parameter. Strings are copied to the arena. STATUS_INVALID: "top_p: 1.5 is not
+ * in (0, 1]". */
+status generate_params_set(struct generate_params *params, const char *name,
+                           const struct json *value, struct arena *arena, bool *known) MUST_CHECK;
+void generate_params_defaults(struct generate_params *params);
+/* Rows of the table, for documentation: false past the end. */
+bool generate_field_describe(size_t index, const char **name, const char **type,
+                             const char **default_text, const char **meaning);
+
+/* ---- Results: src/data/result.c
+ * ------------------------------------------------------------------- */
+
+/* One sample of one row. Pointers are borrowed (encode) or live in the arena (decode). */
+struct result {
+    int64_t row;
+    int32_t sample;
+    int32_t rank; /* leader of the replica that ran it */
+    enum finish_reason finish_reason;
+    const char *id;
+    size_t id_length;
+    const char *prompt; /* NULL unless output.include_prompt */
+    size_t prompt_length;
+    const char *text;
+    size_t text_length;
+    const char *error; /* "" where there is none */
+    size_t error_length;
+    const char *passthrough; /* JSON object text, "" where there is none */
+    size_t passthrough_length;
+    int32_t prompt_tokens;
+    int32_t completion_tokens;
+    const int32_t *token_ids; /* [completion_tokens], NULL where not asked for */
+    const float *logprobs;    /* [completion_tokens], NULL where not asked for */
+    int32_t top_logprobs;     /* k of the two below, 0 for none */
+    const int32_t *top_ids;   /* [completion_tokens, k] */
+    const float *top_values;  /* [completion_tokens, k] */
+    double seconds;           /* from admission to the last token */
+};
+
+/* Appends the wire form, which says its own length: a row's results one after the other are its
+ * journal entry. */
+status result_encode(const struct result *result, struct buffer *out) MUST_CHECK;
+/* Reads one result from the front of `length` bytes and says in *used how many it took; every
+ * length inside is checked. Pointers go into `bytes` or the arena. */
+status result_decode(const void *bytes, size_t length, struct arena *arena, struct result *out,
+                     size_t *used) MUST_CHECK;
+
+/* ---- Journal: src/data/journal.c
+ * ------------------------------------------------------------------- */
+
+/* Append-only file OUT.h5.sluice/journal: a header that names the job, then entries (length,
+ * checksum, payload). Single writer, held by a lock file. Not thread-safe. */
+struct journal;
+
+/* Opens or creates the folder `directory` and the journal in it. `identity` is a text of "key:
+ * value" lines naming data set, model and parameters that matter; an existing journal with another
+ * identity is refused with the first line that differs. `fresh`: an existing journal is discarded.
+ * A torn entry at the end (a crash while appending) is cut off; damage anywhere else is
+ * STATUS_INVALID with the offset. A second live process is refused (STATUS_EXISTS names host and
+ * pid; a stale lock of this host is taken over). */
+status journal_open(const char *directory, const char *identity, bool fresh,
+                    struct journal **out) MUST_CHECK;
+/* Appends a finished row: all its samples' wire forms, in order. Durable after journal_commit. A
+ * row that is there already is STATUS_INTERNAL. */
+status journal_append(struct journal *journal, int64_t row, const void *bytes,
+                      size_t length) MUST_CHECK;
+/* Flushes and fsyncs what was appended. */
+status journal_commit(struct journal *journal) MUST_CHECK;
+bool journal_has_row(const struct journal *journal, int64_t row);
+int64_t journal_row_count(const struct journal *journal);
+int64_t journal_bytes(const struct journal *journal);
+/* Calls `visit` for every result in order of (row, sample), reading from disk in bounded memory. */
+typedef status (*result_visitor)(void *context, const struct result *result);
+status journal_visit(struct journal *journal, result_visitor visit, void *context) MUST_CHECK;
+/* Unlocks and closes; `remove` deletes the folder (after the output stands under its final name).
+ */
+void journal_close(struct journal *journal, bool remove);
+
+/* ---- Output file: src/data/output.c
+ * ---------------------------------------------------------------- */
+
+/* Attributes of the root group, all texts UTF-8. */
+struct output_attribute {
+    const char *name;
+    const char *text; /* or NULL: `number` is stored */
+    double number;
+};
+
+/* Which optional columns exist. */
+struct output_columns {
+    bool prompt, token_ids, logprobs;
+    int32_t top_logprobs; /* the largest k of the job; 0 for none */
+};
+
+/* One row of /metrics/ranks. */
+struct rank_metrics {
+    char host[64], device[64];
+    int32_t rank, dp, tp, pp;
+    int64_t rows, prompt_tokens, output_tokens, steps, preemptions;
+    double seconds_total, seconds_prefill, seconds_decode, seconds_communication, seconds_idle;
+    int64_t peak_memory_bytes, kv_bytes;
+    double kv_peak_use;   /* share of KV blocks in use at the peak, 0 to 1 */
+    double energy_joules; /* NaN where the device does not tell */
+};
+
+/* One sample of /metrics/timeline. */
+struct timeline_point {
+    double seconds; /* since the job's start */
+    int32_t rank, running, waiting, kv_blocks_used;
+    int64_t output_tokens; /* so far */
+};
+
+struct output_writer;
+/* Creates `path` + a temporary suffix next to it. STATUS_EXISTS when `path` exists and overwrite is
+ * false. */
+status output_create(const char *path, bool overwrite, const struct output_columns *columns,
+                     struct output_writer **out) MUST_CHECK;
+status output_append(struct output_writer *writer, const struct result *result) MUST_CHECK;
+status output_write_ranks(struct output_writer *writer, const struct rank_metrics *ranks,
+                          size_t count) MUST_CHECK;
+status output_write_timeline(struct output_writer *writer, const struct timeline_point *points,
+                             size_t count) MUST_CHECK;
+status output_write_attributes(struct output_writer *writer,
+                               const struct output_attribute *attributes, size_t count) MUST_CHECK;
+/* Flushes, fsyncs, renames to the final name, fsyncs the folder. The writer is gone afterwards,
+ * also on failure. */
+status output_finish(struct output_writer *writer) MUST_CHECK;
+/* Removes the temporary file. */
+void output_abandon(struct output_writer *writer);
+
+/* ---- Reading an output file: src/data/output_reader.c
+ * ----------------------------------------------- */
+
+struct output_reader;
+status output_open(const char *path, struct output_reader **out) MUST_CHECK;
+void output_reader_close(struct output_reader *reader);
+int64_t output_result_count(const struct output_reader *reader);
+status output_rank_metrics(struct output_reader *reader, struct arena *arena,
+                           const struct rank_metrics **ranks, size_t *count) MUST_CHECK;
+/* A root attribute as text (numbers are formatted), NULL where there is none. Lives in the arena.
+ */
+const char *output_attribute_text(struct output_reader *reader, const char *name,
+                                  struct arena *arena);
+/* Streams all results in order, in bounded memory. */
+status output_visit(struct output_reader *reader, result_visitor visit, void *context) MUST_CHECK;
+/* Streams results out again: one JSON line each, or the OpenAI batch output form. `write` gets each
+ * line with its newline. */
+enum export_format { EXPORT_JSONL, EXPORT_OPENAI };
+status output_export(struct output_reader *reader, enum export_format format,
+                     status (*write)(void *context, const char *line, size_t length),
+                     void *context) MUST_CHECK;
+
+#endif

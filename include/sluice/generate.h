@@ -1,0 +1,52 @@
+/* What a row asks of generation: sampling, stopping, what to report. One struct for the job's
+ * defaults and a row's own.
+ *
+ * The names, ranges and defaults stand once, in generate_field_table (src/data/generate.c): the job
+ * file, a row's overrides, the error messages and docs/job-file.md are all made from it. */
+#ifndef SLUICE_GENERATE_H
+#define SLUICE_GENERATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    GENERATE_MAX_STOPS = 16,       /* stop strings of a row */
+    GENERATE_MAX_STOP_BYTES = 256, /* of one stop string */
+    GENERATE_MAX_STOP_IDS = 64,
+    GENERATE_MAX_LOGPROBS = 20,
+    GENERATE_MAX_SAMPLES = 1024,
+};
+
+/* Plain data: copied by assignment. Strings point into memory that outlives the struct (a job or a
+ * row's arena). */
+struct generate_params {
+    int max_new_tokens; /* at least 1 */
+    double temperature; /* 0 is greedy */
+    int top_k;          /* 0 is off */
+    double top_p;       /* (0, 1]; 1 is off */
+    double min_p;       /* [0, 1]; 0 is off */
+    double
+        repetition_penalty;  /* > 0; 1 is off; over prompt and output, as CTRL (arXiv 1909.05858) */
+    double presence_penalty; /* [-2, 2]; 0 is off; over the output, as OpenAI defines it */
+    double frequency_penalty; /* [-2, 2]; 0 is off */
+    uint64_t seed;
+    int samples; /* n: answers a prompt */
+    int stop_count;
+    const char *stop[GENERATE_MAX_STOPS];
+    int stop_id_count;
+    int32_t stop_ids[GENERATE_MAX_STOP_IDS];
+    bool ignore_eos; /* the model's end tokens do not stop; stop strings and stop_token_ids still do
+                      */
+    int logprobs;    /* -1: none; 0: of the chosen token; k > 0: of the top k as well */
+};
+
+/* Why a sample ended. Stored as an HDF5 enum with these values and the names of finish_reason_name.
+ */
+enum finish_reason {
+    FINISH_STOP,   /* an end token, a stop token id or a stop string */
+    FINISH_LENGTH, /* max_new_tokens, or the context is full */
+    FINISH_ERROR,  /* the row could not be run; the error column says why */
+};
+const char *finish_reason_name(enum finish_reason reason); /* "stop", "length", "error" */
+
+#endif

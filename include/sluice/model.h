@@ -1,0 +1,217 @@
+/* A model directory or GGUF file: its facts, its tokenizer and template, its weights on a rank, and
+ * the forward pass.
+ *
+ * A *family* (Llama, Gemma…) is a row of facts in a table (src/model/family.c); the forward pass is
+ * one. */
+#ifndef SLUICE_MODEL_H
+#define SLUICE_MODEL_H
+
+#include "sluice/backend.h"
+#include "sluice/base.h"
+#include "sluice/chat_template.h"
+#include "sluice/tokenizer.h"
+
+/* ---- Facts: src/model/config.c and family.c
+ * --------------------------------------------------------- */
+
+enum rope_kind {
+    ROPE_NONE,
+    ROPE_DEFAULT,
+    ROPE_LINEAR,
+    ROPE_DYNAMIC,
+    ROPE_LLAMA3,
+    ROPE_YARN,
+    ROPE_LONGROPE
+};
+
+struct rope_config {
+    enum rope_kind kind;
+    double theta;
+    double factor;
+    double low_frequency_factor, high_frequency_factor; /* llama3 */
+    double beta_fast, beta_slow, attention_factor, mscale,
+        mscale_all_dim;                       /* yarn, longrope; 0 where absent */
+    bool truncate;                            /* yarn: round the correction range (default true) */
+    int original_max_positions;               /* 0 where absent */
+    int factor_count;                         /* longrope */
+    const double *short_factor, *long_factor; /* [factor_count] */
+};
+
+/* What config.json (or GGUF metadata) says, in one form for both config dialects. Arrays live in
+ * the model. */
+struct model_config {
+    const char *family;       /* "llama", "gemma2"…: the row of the family table */
+    const char *architecture; /* "LlamaForCausalLM" as written, or GGUF's "llama" */
+    int layers, hidden, heads, kv_heads, head_dim, intermediate, vocabulary;
+    int max_positions;
+    enum dtype dtype; /* of the checkpoint's weights as stored or declared */
+
+    struct norm_facts norm;
+    enum activation activation;
+    bool gated;     /* gate and up projections; false: one up projection */
+    bool pre_norm;  /* norm before attention and MLP (all but OLMo 2 and BERT) */
+    bool post_norm; /* norm of attention's and MLP's output before the residual add */
+    bool qk_norm;   /* norm of each head's q and k */
+    bool qkv_bias, attention_output_bias, mlp_bias;
+    bool tied_embeddings;                   /* the vocabulary projection is the embedding table */
+    float embedding_scale;                  /* on embeddings: sqrt(hidden) for Gemma */
+    float residual_multiplier, logit_scale; /* Granite; 1 elsewhere */
+    float attention_scale; /* on q·k: 1/sqrt(head_dim) unless the family says otherwise */
+    float attention_soft_cap, logit_soft_cap; /* 0 is off */
+    int window;                          /* sliding window of the layers marked below; 0 is none */
+    const uint8_t *layer_is_local;       /* [layers] 1: sliding window and rope_local */
+    double rotary_fraction;              /* of head_dim: partial_rotary_factor */
+    struct rope_config rope, rope_local; /* of global and of local layers */
+
+    int experts, experts_used, expert_intermediate; /* 0 experts: dense */
+    bool normalize_expert_weights;
+    const uint8_t
+        *layer_is_dense; /* [layers] of a mixture model: 1 has a plain MLP; NULL: none has */
+
+    int32_t bos; /* -1 where there is none */
+    int end_count;
+    int32_t ends[16]; /* end tokens: generation_config.json's eos_token_id (or config.json's), one
+                         or many */
+};
+
+/* ---- Opening: src/model/model.c
+ * ------------------------------------------------------------------------ */
+
+struct model;
+
+/* Opens a model directory (config.json, *.safetensors with or without index, tokenizer files) or a
+ * .gguf file: reads and checks all headers and facts, no weights. A directory with only a tokenizer
+ * has model_config(…) == NULL; one without has a NULL tokenizer. Every message names the file and
+ * the key or tensor. The caller closes *out. Not collective: every rank opens for itself. */
+status model_open(const char *path, struct model **out) MUST_CHECK;
+void model_close(struct model *model);
+const struct model_config *model_config(const struct model *model); /* NULL: no config.json */
+const struct tokenizer *model_tokenizer(const struct model *model); /* NULL: none */
+const struct chat_template *model_chat_template(const struct model *model); /* NULL: none */
+/* Strings for chat_variables, NULL where the model does not name them. */
+const char *model_bos_text(const struct model *model);
+const char *model_eos_text(const struct model *model);
+const char *model_pad_text(const struct model *model);
+const char *model_unk_text(const struct model *model);
+/* SHA-256 over config.json (or GGUF metadata) and over the tensor index (names, types, shapes,
+ * offsets, file sizes): what the journal's identity and the output's provenance name. */
+status model_digest(struct model *model, char config_sha256[65],
+                    char weights_sha256[65]) MUST_CHECK;
+/* Renders messages with the model's template; STATUS_UNSUPPORTED when it has none. */
+status model_render_chat(const struct model *model, const struct json *messages,
+                         const struct json *tools, const struct json *documents,
+                         const struct json *extra, bool add_generation_prompt, int64_t now,
+                         struct buffer *out) MUST_CHECK;
+
+/* ---- This rank's part: src/model/partition.c
+ * --------------------------------------------------------------- */
+
+/* How a model is cut. Heads, intermediate columns and vocabulary rows are cut into `slices` fixed
+ * parts, whatever tp is; a rank owns slices/tp consecutive ones. Part i of n things is [n·i/slices,
+ * n·(i+1)/slices): parts may differ by one and may be empty. Layers are cut into pp stages alike.
+ */
+struct partition {
+    int tp, tp_rank, pp, pp_rank;
+    int slices;       /* power of two, tp divides it */
+    int local_slices; /* slices / tp */
+    int first_layer, layer_count;
+    bool has_embedding, has_head;     /* first stage; last stage */
+    int first_head, head_count;       /* query heads */
+    int first_kv_head, kv_head_count; /* key/value heads that they need, whole heads, replicated
+                                         where shared between ranks */
+    int32_t *kv_head_of;              /* [head_count] local index: struct head_layout */
+    int32_t head_slice_start[MAX_SLICES + 1];   /* of the attention output's input columns, local */
+    int first_column, column_count;             /* MLP intermediate */
+    int32_t column_slice_start[MAX_SLICES + 1]; /* local */
+    int first_expert_column, expert_column_count;
+    int32_t expert_slice_start[MAX_SLICES + 1];
+    int first_vocabulary_row, vocabulary_row_count; /* cut over tp ranks of embedding and head */
+};
+/* STATUS_INVALID where tp, pp or slices do not fit the model ("pp 4: the model has 3 layers").
+ * Fills *out; end with partition_destroy. */
+status partition_create(const struct model_config *config, int tp, int tp_rank, int pp, int pp_rank,
+                        int slices, struct partition *out) MUST_CHECK;
+void partition_destroy(struct partition *partition);
+
+/* ---- Weights: src/model/load.c
+ * ------------------------------------------------------------------------------- */
+
+struct layer_weights {
+    struct vector *attention_norm, *attention_norm_bias; /* [H], NULL where the family has none */
+    struct matrix *qkv; /* [(heads + 2·kv heads)·head_dim, H]: q rows, then k, then v */
+    struct vector *qkv_bias;
+    struct vector *q_norm, *k_norm;  /* [head_dim] */
+    struct matrix *attention_output; /* sliced [H, heads·head_dim] */
+    struct vector *attention_output_bias;
+    struct vector *attention_post_norm;
+    struct vector *mlp_norm, *mlp_norm_bias;
+    struct matrix *gate_up; /* [2·columns, H]: gate rows, then up rows (not gated: [columns, H]);
+                               experts: a stack */
+    struct vector *gate_up_bias;
+    struct matrix *down; /* sliced [H, columns]; experts: a stack */
+    struct vector *down_bias;
+    struct vector *mlp_post_norm;
+    struct matrix *router; /* [experts, H], NULL in a dense layer */
+};
+
+struct model_weights {
+    struct matrix *embedding;     /* [vocabulary rows of this rank, H]; NULL on other stages */
+    struct layer_weights *layers; /* [layer_count] */
+    struct vector *final_norm, *final_norm_bias;
+    struct matrix *head; /* [vocabulary rows of this rank, H]; the same pointer as embedding where
+                            tied and both are here */
+};
+
+/* Reads this rank's slices straight from the files into the backend: staging memory stays under 256
+ * MiB. A tensor that is missing, has another shape or an unknown type is STATUS_INVALID naming file
+ * and tensor. `stored`: type that matrices are kept in (DTYPE_FLOAT32 keeps a bfloat16 checkpoint
+ * in bfloat16 where the backend widens losslessly). */
+status model_load(struct model *model, const struct partition *partition, struct backend *backend,
+                  enum dtype stored, struct model_weights **out) MUST_CHECK;
+/* The same shapes filled with deterministic random values (normal, standard deviation 0.02) and no
+ * file read. */
+status model_load_random(const struct model_config *config, const struct partition *partition,
+                         struct backend *backend, enum dtype stored, uint64_t seed,
+                         struct model_weights **out) MUST_CHECK;
+void model_weights_destroy(struct model_weights *weights, const struct partition *partition,
+                           struct backend *backend);
+/* Device bytes of a rank's weights, without loading. */
+int64_t model_weight_bytes(const struct model *model, const struct partition *partition,
+                           struct backend *backend, enum dtype stored);
+
+/* Fills rope facts for a layer kind; inverse frequencies live in `arena`. `max_model_len` decides
+ * dynamic scaling. Formulas: the sources named in src/model/rope.c. */
+status rope_facts_create(const struct model_config *config, bool local, int max_model_len,
+                         struct arena *arena, struct rope_facts *out) MUST_CHECK;
+
+/* ---- Forward pass: src/model/forward.c
+ * ------------------------------------------------------------------------- */
+
+struct communicator; /* sluice/comm.h */
+struct forward;
+
+/* Everything that one rank needs for steps: borrows config, partition, weights, backend, cache and
+ * communicators for its life. `tensor` has tp ranks, `pipeline` pp ranks (either may be NULL where
+ * its size is 1). Scratch is sized for max_tokens × max_outputs here, once. */
+struct forward_options {
+    const struct model_config *config;
+    const struct partition *partition;
+    const struct model_weights *weights;
+    struct backend *backend;
+    struct kv_cache *cache;
+    struct communicator *tensor, *pipeline;
+    int max_tokens, max_outputs, max_model_len;
+};
+status forward_create(const struct forward_options *options, struct forward **out) MUST_CHECK;
+void forward_destroy(struct forward *forward);
+
+/* Runs one step on this rank. Collective over the replica: every rank of tp × pp calls it with the
+ * same batch. Stages receive the residual from the stage before and send it on. On the last stage,
+ * where logits is not NULL, *logits is the device buffer with whole rows [O, vocabulary], owned by
+ * forward and valid until the next call; on other stages it is NULL. */
+status forward_step(struct forward *forward, const struct batch *batch,
+                    struct device_buffer **logits) MUST_CHECK;
+/* Seconds spent waiting for or moving data to other ranks, in total. */
+double forward_communication_seconds(const struct forward *forward);
+
+#endif
