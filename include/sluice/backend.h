@@ -49,6 +49,7 @@ struct batch {
     const int32_t *context_length; /* [S] tokens in the cache once this step's are appended */
     const int32_t *block_table;    /* [S, block_table_stride] KV blocks of each sequence in order */
     int block_table_stride;
+    const uint8_t *long_rope;   /* [S] 1: the sequence uses the long frequencies; NULL: none does */
     const int32_t *output_rows; /* [O] ascending indices into the step's tokens */
 };
 
@@ -91,10 +92,9 @@ struct norm_facts {
 struct rope_facts {
     int dimensions;                      /* even, at most head_dim */
     const float *inverse_frequency;      /* [dimensions / 2] for short contexts */
-    const float *long_inverse_frequency; /* longrope: used by a sequence whose ... is past
-                                            long_threshold; NULL where there is none */
-    int long_threshold;
-    float magnitude; /* multiplies cos and sin (yarn, longrope), 1 otherwise */
+    const float *long_inverse_frequency; /* longrope: for sequences whose batch.long_rope is set;
+                                            else NULL */
+    float magnitude;                     /* multiplies cos and sin (yarn, longrope), 1 otherwise */
     float long_magnitude;
 };
 

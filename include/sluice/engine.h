@@ -1,0 +1,97 @@
+/* The engine of one replica: a queue of rows in, steps to run out, finished samples back.
+ *
+ * Continuous batching over a paged KV cache: each step takes the running sequences' next tokens and
+ * fills up with chunks of waiting prompts. Deterministic, single-threaded, knows no MPI and no
+ * device: the caller runs each planned step and hands its sampled tokens back. What a row answers
+ * depends on the row alone; the order in which rows finish does not matter. */
+#ifndef SLUICE_ENGINE_H
+#define SLUICE_ENGINE_H
+
+#include "sluice/backend.h"
+#include "sluice/base.h"
+#include "sluice/generate.h"
+#include "sluice/tokenizer.h"
+
+struct engine;
+
+struct engine_options {
+    int max_sequences;    /* running at once, over all steps in flight */
+    int max_batch_tokens; /* T at most in a step; at least max_sequences */
+    int kv_blocks;        /* blocks of the cache */
+    int kv_block_tokens;  /* positions a block */
+    int max_model_len;    /* prompt and output together at most */
+    int steps_in_flight;  /* 1, or pp: steps planned before the first of them completes; sequences
+                             are spread over them */
+    bool prefix_cache;    /* keep full blocks of finished prompts and reuse them by content hash */
+    int long_rope_threshold; /* longrope: a sequence longer than this uses the long frequencies, and
+                                is recomputed when it grows past it; 0: never */
+    const struct tokenizer
+        *tokenizer; /* borrowed; NULL: text stays empty and rows with stop strings are refused */
+    const int32_t *ends; /* end tokens, borrowed */
+    int end_count;
+};
+
+/* STATUS_INVALID where options contradict each other or the cache cannot hold one sequence of
+ * max_model_len. */
+status engine_create(const struct engine_options *options, struct engine **out) MUST_CHECK;
+void engine_destroy(struct engine *engine);
+
+/* Queues a row: params.samples sequences. Copies what it needs. `tag` comes back with each finished
+ * sample. STATUS_INVALID (row-level: the row becomes an error row) for an empty prompt, ids outside
+ * of `vocabulary`, a prompt of max_model_len tokens or more ("prompt of 5000 tokens; the context
+ * holds 4096"). */
+status engine_add(struct engine *engine, int64_t row, const int32_t *prompt, size_t prompt_count,
+                  const struct generate_params *params, int vocabulary, void *tag) MUST_CHECK;
+
+/* Rows queued or running. */
+int engine_unfinished(const struct engine *engine);
+/* Prompts not yet started: what the caller watches to fetch more rows in time. */
+int engine_waiting(const struct engine *engine);
+
+/* One planned step. Arrays are owned by the plan and valid until engine_complete_step. */
+struct step_plan {
+    struct batch batch;
+    struct sample_request *requests; /* [batch.outputs]; history and params point into the engine */
+    int prefill_tokens;              /* of batch.tokens */
+};
+
+/* Plans the next step; *out is NULL when nothing can run now (no rows, or all of them are in steps
+ * in flight). At most steps_in_flight plans may be open. When blocks run out, the youngest running
+ * sequence is preempted: its blocks are freed and it is computed again later, prompt and output so
+ * far. Greedy progress: the oldest sequence is never preempted. */
+status engine_plan_step(struct engine *engine, struct step_plan **out) MUST_CHECK;
+
+/* Takes results[batch.outputs] of a plan, in any order of plans; the plan is gone afterwards.
+ * Applies end tokens, stop strings (also across token boundaries: text is cut before the stop
+ * string), lengths. */
+status engine_complete_step(struct engine *engine, struct step_plan *plan,
+                            const struct sample_result *results) MUST_CHECK;
+
+/* A finished sample, until engine_release. */
+struct finished_sample {
+    int64_t row;
+    int32_t sample;
+    void *tag;
+    enum finish_reason reason;
+    const char *error; /* FINISH_ERROR: e.g. a NaN in the logits; else NULL */
+    const char *text;  /* UTF-8, special tokens skipped, cut before a stop string */
+    size_t text_length;
+    int prompt_tokens, completion_tokens;
+    const int32_t *token_ids; /* [completion_tokens], with the end token where one was generated */
+    const float *logprobs;    /* [completion_tokens] or NULL */
+    int top_count;            /* k of the two below */
+    const int32_t *top_ids;   /* [completion_tokens, k] or NULL */
+    const float *top_logprobs;
+    double seconds; /* from its first step to its last */
+};
+/* The next finished sample in order of finishing, or NULL. */
+struct finished_sample *engine_next_finished(struct engine *engine);
+void engine_release(struct engine *engine, struct finished_sample *sample);
+
+struct engine_counters {
+    int64_t steps, prompt_tokens, cached_prompt_tokens, output_tokens, preemptions;
+    int running, waiting, blocks_used, peak_blocks_used;
+};
+struct engine_counters engine_counters(const struct engine *engine);
+
+#endif

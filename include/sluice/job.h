@@ -1,0 +1,81 @@
+/* The job file, and the plan made from it: YAML keys as a table, layout against memory. */
+#ifndef SLUICE_JOB_H
+#define SLUICE_JOB_H
+
+#include "sluice/backend.h"
+#include "sluice/data.h"
+#include "sluice/model.h"
+
+enum device_choice { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
+
+/* -1 stands for "auto" in integers. Strings live in the job's arena. */
+struct job {
+    struct arena arena;
+    struct {
+        const char *path;
+        int dtype;             /* enum dtype, -1: as the checkpoint and the device suggest */
+        int kv_dtype;          /* enum dtype, -1: float32 on the CPU, bfloat16 on a GPU */
+        int64_t max_model_len; /* -1: what the model says */
+    } model;
+    struct {
+        const char *input;
+        const char *prompt_field, *id_field; /* NULL: the usual names */
+        enum chat_mode chat;
+        int64_t limit;      /* -1: all */
+        bool skip_bad_rows; /* false: the first bad row ends the job */
+    } data;
+    struct generate_params generate;
+    struct {
+        int64_t tp, pp, tp_slices; /* -1: auto */
+    } layout;
+    struct {
+        enum device_choice device;
+        int64_t max_batch_tokens, max_sequences, kv_block_tokens; /* -1: auto */
+        int64_t kv_memory; /* bytes a rank; -1: what memory allows */
+        bool prefix_cache;
+    } engine;
+    struct {
+        const char *path;
+        bool include_prompt, include_token_ids, overwrite;
+    } output;
+};
+
+/* Reads a job file and applies `overrides` ("generate.temperature=0.7"; later ones win). Relative
+ * paths inside stay relative to the working directory. STATUS_INVALID with "jobs/a.yaml: line 7:
+ * generate.tempersture: unknown key; did you mean temperature?". End with job_destroy, also after a
+ * failure. */
+status job_load(const char *path, const char *const *overrides, size_t override_count,
+                struct job *job) MUST_CHECK;
+void job_destroy(struct job *job);
+/* Appends the resolved job, every key, as YAML that job_load reads back to the same job. */
+status job_write(const struct job *job, struct buffer *out) MUST_CHECK;
+/* Rows of the table of keys, for --help and docs: false past the end. */
+bool job_field_describe(size_t index, const char **key, const char **type,
+                        const char **default_text, const char **meaning);
+
+/* ---- The plan: src/job/plan.c
+ * -------------------------------------------------------------------------- */
+
+struct plan {
+    const char *device; /* "cpu" or "cuda" */
+    enum dtype compute, stored, kv_dtype;
+    int ranks, dp, tp, pp, slices;
+    int max_model_len, max_sequences, max_batch_tokens, kv_block_tokens,
+        kv_blocks;        /* kv_blocks: the least over stages */
+    int64_t weight_bytes; /* of the rank that has most */
+    int64_t activation_bytes;
+    int64_t kv_bytes;     /* a rank */
+    int64_t memory_bytes; /* that a rank may use */
+};
+/* Decides everything that the job leaves to auto. `ranks_per_host` share `host_memory` bytes on a
+ * CPU (0: ask the system); on a GPU the device's memory counts. Deterministic from its arguments,
+ * so that every rank comes to the same plan: rank 0 computes it and sends it. STATUS_INVALID says
+ * what does not fit and by how much: "weights take 16.1 GB a rank, 8.0 GB are there; use tp >= 4".
+ */
+status plan_create(const struct job *job, const struct model *model, int ranks, int ranks_per_host,
+                   int64_t host_memory, struct backend *backend, struct plan *out) MUST_CHECK;
+/* The plan as a text table for people. */
+status plan_describe(const struct plan *plan, const struct model *model,
+                     struct buffer *out) MUST_CHECK;
+
+#endif

@@ -1,0 +1,36 @@
+/* Running a job: the coordinator on rank 0, the replicas, and everything between start and the
+ * finished file. */
+#ifndef SLUICE_RUN_H
+#define SLUICE_RUN_H
+
+#include "sluice/job.h"
+
+struct run_options {
+    bool fresh; /* discard an existing journal */
+    bool quiet; /* no progress lines */
+};
+
+/* What came of it, for the last lines on the terminal; filled on rank 0. */
+struct run_summary {
+    int64_t rows, error_rows, prompt_tokens, output_tokens;
+    double seconds;
+    int64_t resumed_rows; /* taken over from an earlier run */
+};
+
+/* Starts MPI (or runs alone without it) and ends it; call once around everything. rank and size of
+ * the world. */
+status run_start(int *argc, char ***argv, int *rank, int *size) MUST_CHECK;
+void run_end(void);
+/* Ends every rank with this exit status; does not return when there are other ranks. */
+void run_abort(int exit_status);
+
+/* The job. Collective over all ranks. STATUS_STOPPED: asked to stop, the journal holds what is
+ * done. */
+status run_job(const struct job *job, const struct run_options *options,
+               struct run_summary *summary) MUST_CHECK;
+
+/* Makes all ranks agree: returns the first failing rank's code on every rank, with its message.
+ * Collective. */
+status run_agree(status own) MUST_CHECK;
+
+#endif
