@@ -22,7 +22,7 @@ static status take(struct wire_reader *reader, void *to, size_t bytes, const cha
 
 struct record_head {
     int64_t row, position;
-    uint64_t bytes;
+    uint64_t bytes = 0;
     int32_t kind, unused;
 };
 
@@ -79,7 +79,7 @@ status rows_next(struct wire_reader *reader, int64_t *row, const void **results,
     if (!*more) {
         return STATUS_OK;
     }
-    uint64_t bytes;
+    uint64_t bytes = 0;
     TRY(take(reader, row, sizeof *row, "a row"));
     TRY(take(reader, &bytes, sizeof bytes, "a row"));
     if (reader->length - reader->offset < bytes) {
