@@ -190,7 +190,8 @@ struct coordinator_totals coordinator_totals(const struct coordinator *self)
     return (struct coordinator_totals){
         .rows_read = self->rows_read,
         .rows_resumed = self->rows_resumed,
-        .stopped = self->stopped && !self->end_of_data,
+        .complete =
+            self->end_of_data && journal_row_count(self->options.journal) == self->rows_read,
     };
 }
 

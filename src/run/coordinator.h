@@ -31,7 +31,7 @@ bool coordinator_done(const struct coordinator *coordinator);
 struct coordinator_totals {
     int64_t rows_read;    /* of the data set, the resumed ones included */
     int64_t rows_resumed; /* found in the journal */
-    bool stopped;         /* a signal ended it before the data set did */
+    bool complete;        /* the whole data set was read and every row of it is in the journal */
 };
 struct coordinator_totals coordinator_totals(const struct coordinator *coordinator);
 

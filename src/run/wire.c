@@ -22,7 +22,7 @@ static status take(struct wire_reader *reader, void *to, size_t bytes, const cha
 
 struct record_head {
     int64_t row, position;
-    uint64_t bytes = 0;
+    uint64_t bytes;
     int32_t kind, unused;
 };
 

@@ -1,0 +1,315 @@
+/* Records to engine sequences, finished samples to results. */
+#include "run/row_queue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/wire.h"
+
+/* A row on its way; the arena holds the parsed row and the samples that finished first. */
+struct pending_row {
+    struct arena arena;
+    struct row row;
+    const char *prompt; /* the text given to the tokenizer, for output.include_prompt */
+    size_t prompt_length;
+    char *passthrough;
+    size_t passthrough_length;
+    struct result *results; /* [params.samples] */
+    int finished;
+};
+
+struct row_queue {
+    struct row_queue_options options;
+    struct row_format format;
+    struct tokenizer_scratch *scratch; /* NULL where the model has no tokenizer */
+    struct token_list tokens;
+    struct buffer text, encoded, message;
+    int64_t taken, unfinished;
+};
+
+status row_queue_create(const struct row_queue_options *options, struct row_queue **out)
+{
+    struct row_queue *self = calloc(1, sizeof *self);
+    if (self == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the queue of rows");
+    }
+    self->options = *options;
+    self->format = (struct row_format){.prompt_field = options->job->data.prompt_field,
+                                       .id_field = options->job->data.id_field,
+                                       .chat = options->job->data.chat};
+    const struct tokenizer *tokenizer = model_tokenizer(options->model);
+    if (tokenizer != NULL) {
+        self->scratch = tokenizer_scratch_create(tokenizer);
+        if (self->scratch == NULL) {
+            row_queue_destroy(self);
+            return status_fail(STATUS_NO_MEMORY, "out of memory for the tokenizer");
+        }
+    }
+    *out = self;
+    return STATUS_OK;
+}
+
+void row_queue_destroy(struct row_queue *self)
+{
+    if (self == NULL) {
+        return;
+    }
+    tokenizer_scratch_destroy(self->scratch);
+    token_list_destroy(&self->tokens);
+    buffer_destroy(&self->text);
+    buffer_destroy(&self->encoded);
+    buffer_destroy(&self->message);
+    free(self);
+}
+
+static void pending_destroy(struct pending_row *pending)
+{
+    if (pending != NULL) {
+        arena_destroy(&pending->arena);
+        free(pending);
+    }
+}
+
+/* ---- A row into the engine ---- */
+
+static status render_messages(struct row_queue *self, struct pending_row *pending)
+{
+    const struct row *row = &pending->row;
+    const struct json *messages = row->messages;
+    struct json content = {.type = JSON_STRING, .length = row->text_length, .text = row->text};
+    struct json role = {.type = JSON_STRING, .length = 4, .text = "user"};
+    struct json_member members[] = {{"role", 4, &role}, {"content", 7, &content}};
+    struct json message = {.type = JSON_OBJECT, .length = 2, .members = members};
+    struct json *items[] = {&message};
+    struct json wrapped = {.type = JSON_ARRAY, .length = 1, .items = items};
+    if (row->kind == PROMPT_TEXT) {
+        messages = &wrapped;
+    }
+    buffer_clear(&self->text);
+    return model_render_chat(self->options.model, messages, row->tools, row->documents,
+                             row->template_variables, true, self->options.now, &self->text);
+}
+
+/* The prompt's token ids in self->tokens. */
+static status prompt_tokens(struct row_queue *self, struct pending_row *pending)
+{
+    const struct row *row = &pending->row;
+    self->tokens.count = 0;
+    if (row->kind == PROMPT_TOKENS) {
+        void *ids = self->tokens.ids;
+        status s = array_grow(&ids, &self->tokens.capacity, row->token_count, sizeof(int32_t));
+        self->tokens.ids = ids;
+        TRY(s);
+        memcpy(self->tokens.ids, row->tokens, row->token_count * sizeof(int32_t));
+        self->tokens.count = row->token_count;
+        return STATUS_OK;
+    }
+    const struct tokenizer *tokenizer = model_tokenizer(self->options.model);
+    if (tokenizer == NULL) {
+        return status_fail(STATUS_INVALID,
+                           "the model has no tokenizer: only rows of prompt_token_ids can run");
+    }
+    bool chat = row->kind == PROMPT_MESSAGES || self->format.chat == CHAT_ALWAYS;
+    if (chat) {
+        TRY(render_messages(self, pending));
+    } else {
+        buffer_clear(&self->text);
+        TRY(buffer_append(&self->text, row->text, row->text_length));
+    }
+    if (self->options.job->output.include_prompt) {
+        pending->prompt = arena_copy(&pending->arena, self->text.data, self->text.length);
+        pending->prompt_length = self->text.length;
+        if (pending->prompt == NULL) {
+            return status_fail(STATUS_NO_MEMORY, "out of memory for a prompt");
+        }
+    }
+    /* A chat template writes the special tokens itself. */
+    return tokenizer_encode(tokenizer, self->scratch, self->text.data, self->text.length, !chat,
+                            &self->tokens);
+}
+
+static status keep_passthrough(struct row_queue *self, struct pending_row *pending)
+{
+    if (pending->row.passthrough == NULL) {
+        return STATUS_OK;
+    }
+    buffer_clear(&self->text);
+    TRY(json_write(pending->row.passthrough, &self->text));
+    pending->passthrough = arena_copy(&pending->arena, self->text.data, self->text.length);
+    pending->passthrough_length = self->text.length;
+    return pending->passthrough != NULL
+               ? STATUS_OK
+               : status_fail(STATUS_NO_MEMORY, "out of memory for a row's fields");
+}
+
+static status admit(struct row_queue *self, const struct record *record,
+                    struct pending_row *pending)
+{
+    if (record->kind == RECORD_BAD) {
+        pending->row.index = record->row;
+        return status_fail(STATUS_INVALID, "%.*s", (int)record->bytes.length, record->bytes.data);
+    }
+    status s = row_parse(record, &self->format, &self->options.job->generate, &pending->arena,
+                         &pending->row);
+    status kept = keep_passthrough(self, pending); /* an error row keeps its fields too */
+    if (s == STATUS_OK) {
+        s = kept;
+    }
+    TRY(s);
+    TRY(prompt_tokens(self, pending));
+    pending->results = arena_allocate_array(&pending->arena, (size_t)pending->row.params.samples,
+                                            sizeof *pending->results);
+    if (pending->results == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
+    }
+    return engine_add(self->options.engine, pending->row.index, self->tokens.ids,
+                      self->tokens.count, &pending->row.params,
+                      model_config(self->options.model)->vocabulary, pending);
+}
+
+static void describe_row(const struct row_queue *self, const struct pending_row *pending,
+                         struct result *result)
+{
+    *result = (struct result){
+        .row = pending->row.index,
+        .rank = self->options.rank,
+        .id = pending->row.id != NULL ? pending->row.id : "",
+        .id_length = pending->row.id_length,
+        .prompt = pending->prompt,
+        .prompt_length = pending->prompt_length,
+        .text = "",
+        .error = "",
+        .passthrough = pending->passthrough != NULL ? pending->passthrough : "",
+        .passthrough_length = pending->passthrough_length,
+    };
+}
+
+static status finish_row(struct row_queue *self, const struct pending_row *pending, int count,
+                         const struct result *results)
+{
+    buffer_clear(&self->encoded);
+    for (int i = 0; i < count; i++) {
+        TRY(result_encode(&results[i], &self->encoded));
+    }
+    self->unfinished--;
+    return rows_append(&self->message, pending->row.index, self->encoded.data,
+                       self->encoded.length);
+}
+
+/* A status that speaks of the row and not of the machine: such a row becomes an error result. */
+static bool is_row_error(status s)
+{
+    return s == STATUS_INVALID || s == STATUS_LIMIT || s == STATUS_UNSUPPORTED;
+}
+
+status row_queue_add(struct row_queue *self, const struct record *record)
+{
+    struct pending_row *pending = calloc(1, sizeof *pending);
+    if (pending == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
+    }
+    pending->row.index = record->row;
+    self->taken++;
+    self->unfinished++;
+    status s = admit(self, record, pending);
+    if (s == STATUS_OK) {
+        return STATUS_OK; /* the engine holds it as its tag */
+    }
+    bool lines = record->kind == RECORD_JSON || record->kind == RECORD_BAD;
+    s = status_context(s, "%s %lld", lines ? "line" : "prompt", (long long)record->position);
+    if (is_row_error(s) && self->options.job->data.skip_bad_rows) {
+        struct result result;
+        describe_row(self, pending, &result);
+        result.finish_reason = FINISH_ERROR;
+        result.error = status_message();
+        result.error_length = strlen(result.error);
+        s = finish_row(self, pending, 1, &result);
+    } else {
+        s = status_context(s, "%s", self->options.job->data.input);
+    }
+    pending_destroy(pending);
+    return s;
+}
+
+/* ---- Finished samples ---- */
+
+/* Copies a finished sample into the row's arena: the engine's memory goes with engine_release. */
+static status keep_sample(struct row_queue *self, struct pending_row *pending,
+                          const struct finished_sample *sample)
+{
+    struct result *result = &pending->results[sample->sample];
+    describe_row(self, pending, result);
+    result->sample = sample->sample;
+    result->finish_reason = sample->reason;
+    result->prompt_tokens = sample->prompt_tokens;
+    result->completion_tokens = sample->completion_tokens;
+    result->seconds = sample->seconds;
+    struct arena *arena = &pending->arena;
+    size_t count = (size_t)sample->completion_tokens;
+    bool with_top = sample->top_ids != NULL && sample->top_count > 0;
+    size_t top = with_top ? (size_t)sample->top_count : 0;
+    const char *error = sample->error != NULL ? sample->error : "";
+    result->text = arena_copy(arena, sample->text, sample->text_length);
+    result->text_length = sample->text_length;
+    result->error = arena_copy(arena, error, strlen(error));
+    result->error_length = strlen(error);
+    result->top_logprobs = (int32_t)top;
+    struct {
+        const void *from;
+        size_t bytes;
+        const void **to;
+    } copies[] = {
+        {self->options.job->output.include_token_ids ? sample->token_ids : NULL,
+         count * sizeof(int32_t), (const void **)&result->token_ids},
+        {sample->logprobs, count * sizeof(float), (const void **)&result->logprobs},
+        {with_top ? sample->top_ids : NULL, count * top * sizeof(int32_t),
+         (const void **)&result->top_ids},
+        {with_top ? sample->top_logprobs : NULL, count * top * sizeof(float),
+         (const void **)&result->top_values},
+    };
+    bool copied = result->text != NULL && result->error != NULL;
+    for (size_t i = 0; i < COUNT_OF(copies); i++) {
+        if (copies[i].from != NULL) {
+            *copies[i].to = arena_copy(arena, copies[i].from, copies[i].bytes);
+            copied = copied && *copies[i].to != NULL;
+        }
+    }
+    return copied ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for a result");
+}
+
+status row_queue_collect(struct row_queue *self)
+{
+    struct finished_sample *sample;
+    while ((sample = engine_next_finished(self->options.engine)) != NULL) {
+        struct pending_row *pending = sample->tag;
+        status s = keep_sample(self, pending, sample);
+        engine_release(self->options.engine, sample);
+        TRY(s);
+        if (++pending->finished == pending->row.params.samples) {
+            s = finish_row(self, pending, pending->finished, pending->results);
+            pending_destroy(pending);
+            TRY(s);
+        }
+    }
+    return STATUS_OK;
+}
+
+const struct buffer *row_queue_message(const struct row_queue *self)
+{
+    return &self->message;
+}
+
+void row_queue_clear(struct row_queue *self)
+{
+    buffer_clear(&self->message);
+}
+
+int64_t row_queue_unfinished(const struct row_queue *self)
+{
+    return self->unfinished;
+}
+
+int64_t row_queue_rows(const struct row_queue *self)
+{
+    return self->taken;
+}
