@@ -8,6 +8,8 @@
 
 /* A row on its way; the arena holds the parsed row and the samples that finished first. */
 struct pending_row {
+    struct pending_row *next,
+        *previous; /* all rows under way, so that a job that stops early can let go of them */
     struct arena arena;
     struct row row;
     const char *prompt; /* the text given to the tokenizer, for output.include_prompt */
@@ -25,6 +27,7 @@ struct row_queue {
     struct token_list tokens;
     struct buffer text, encoded, message;
     int64_t taken, unfinished;
+    struct pending_row *pending;
 };
 
 status row_queue_create(const struct row_queue_options *options, struct row_queue **out)
@@ -49,10 +52,40 @@ status row_queue_create(const struct row_queue_options *options, struct row_queu
     return STATUS_OK;
 }
 
+static struct pending_row *pending_create(struct row_queue *self)
+{
+    struct pending_row *pending = calloc(1, sizeof *pending);
+    if (pending != NULL) {
+        pending->next = self->pending;
+        if (self->pending != NULL) {
+            self->pending->previous = pending;
+        }
+        self->pending = pending;
+    }
+    return pending;
+}
+
+static void pending_destroy(struct row_queue *self, struct pending_row *pending)
+{
+    if (pending->next != NULL) {
+        pending->next->previous = pending->previous;
+    }
+    if (pending->previous != NULL) {
+        pending->previous->next = pending->next;
+    } else {
+        self->pending = pending->next;
+    }
+    arena_destroy(&pending->arena);
+    free(pending);
+}
+
 void row_queue_destroy(struct row_queue *self)
 {
     if (self == NULL) {
         return;
+    }
+    while (self->pending != NULL) {
+        pending_destroy(self, self->pending);
     }
     tokenizer_scratch_destroy(self->scratch);
     token_list_destroy(&self->tokens);
@@ -60,14 +93,6 @@ void row_queue_destroy(struct row_queue *self)
     buffer_destroy(&self->encoded);
     buffer_destroy(&self->message);
     free(self);
-}
-
-static void pending_destroy(struct pending_row *pending)
-{
-    if (pending != NULL) {
-        arena_destroy(&pending->arena);
-        free(pending);
-    }
 }
 
 /* ---- A row into the engine ---- */
@@ -204,7 +229,7 @@ static bool is_row_error(status s)
 
 status row_queue_add(struct row_queue *self, const struct record *record)
 {
-    struct pending_row *pending = calloc(1, sizeof *pending);
+    struct pending_row *pending = pending_create(self);
     if (pending == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
     }
@@ -227,7 +252,7 @@ status row_queue_add(struct row_queue *self, const struct record *record)
     } else {
         s = status_context(s, "%s", self->options.job->data.input);
     }
-    pending_destroy(pending);
+    pending_destroy(self, pending);
     return s;
 }
 
@@ -287,7 +312,7 @@ status row_queue_collect(struct row_queue *self)
         TRY(s);
         if (++pending->finished == pending->row.params.samples) {
             s = finish_row(self, pending, pending->finished, pending->results);
-            pending_destroy(pending);
+            pending_destroy(self, pending);
             TRY(s);
         }
     }
