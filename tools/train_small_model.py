@@ -319,7 +319,7 @@ def score_directory(directory: Path, rows: list[dict], device: str) -> dict:
         "right": sum(right.values()),
         "right_forced": int(forced.sum()),
         "right_forced_bfloat16": int(rounded.sum()),
-        "smallest_gap": round(float(gaps[forced].min(initial=math.inf)), 4),
+        "smallest_gap": round(float(gaps[forced].min()), 4) if forced.any() else None,
         "gap_1_percent": round(float(np.quantile(gaps, 0.01)), 4),
         "gap_median": round(float(np.median(gaps)), 4),
         "by_task": {task: [right[task], count[task]] for task in sorted(count)},
@@ -331,7 +331,7 @@ def score_directory(directory: Path, rows: list[dict], device: str) -> dict:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=18000)
+    parser.add_argument("--steps", type=int, default=24000)
     parser.add_argument("--seconds", type=float, default=480.0, help="the schedule ends here if not at --steps before")
     parser.add_argument("--batch-rows", type=int, default=256)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
