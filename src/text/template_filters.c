@@ -66,11 +66,8 @@ static status cased(struct render *r, const struct call *call, enum letter_case 
 {
     const struct string *text;
     TRY(self_text(r, call, &text));
-    size_t mark = r->out.length, head = template_character_offset(text, 1);
-    TRY(template_write_cased(r, text->text, first == rest ? text->length : head, first));
-    if (first != rest) {
-        TRY(template_write_cased(r, text->text + head, text->length - head, rest));
-    }
+    size_t mark = r->out.length;
+    TRY(template_write_cased(r, text, first, rest));
     return template_take(r, mark, out);
 }
 
@@ -89,19 +86,28 @@ static status filter_upper(struct render *r, const struct call *call, struct val
     return cased(r, call, CASE_UPPER, CASE_UPPER, out);
 }
 
-/* Words begin after white space, "-" and opening brackets. */
+static bool divides_words(int32_t c)
+{
+    return template_is_space(c) || (c > 0 && c < 0x80 && strchr("-({[<", c) != NULL);
+}
+
+/* Words begin after white space, "-" and opening brackets; each is cased by itself. */
 static status filter_title(struct render *r, const struct call *call, struct value *out)
 {
     const struct string *text;
     size_t size, mark = r->out.length;
-    bool begins = true;
     TRY(self_text(r, call, &text));
-    for (size_t i = 0; i < text->length; i += size) {
-        int32_t c = utf8_decode(text->text + i, text->length - i, &size);
-        bool divides =
-            template_is_space(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<';
-        TRY(template_write_cased(r, text->text + i, size, begins ? CASE_UPPER : CASE_LOWER));
-        begins = divides;
+    for (size_t start = 0, end; start < text->length; start = end) {
+        bool divides = false;
+        for (end = start; end < text->length; end += size) {
+            int32_t c = utf8_decode(text->text + end, text->length - end, &size);
+            if (end > start && divides_words(c) != divides) {
+                break;
+            }
+            divides = divides_words(c);
+        }
+        struct string word = {.text = text->text + start, .length = end - start};
+        TRY(template_write_cased(r, &word, CASE_UPPER, CASE_LOWER));
     }
     return template_take(r, mark, out);
 }

@@ -470,8 +470,7 @@ static status first_of_field(struct braces *b, const char *text, size_t length, 
         }
         size_t index = is_automatic ? b->automatic++ : (size_t)small_number(text, length);
         if (index >= b->call->count) {
-            return template_fail("Replacement index %zu out of range for positional args tuple",
-                                 index);
+            return template_fail("tuple index out of range");
         }
         *out = b->call->arguments[index];
         return STATUS_OK;

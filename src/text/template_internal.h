@@ -689,9 +689,12 @@ bool template_is_lower(int32_t code_point);
 bool template_is_title(int32_t code_point);
 bool template_is_printable(int32_t code_point);
 enum letter_case { CASE_UPPER, CASE_LOWER, CASE_TITLE };
-/* Appends the text in another case to r->out. */
-status template_write_cased(struct render *r, const char *text, size_t length,
-                            enum letter_case wanted) MUST_CHECK;
+/* Appends the character at `offset` in another case to r->out; *size is its bytes. */
+status template_write_cased_at(struct render *r, const struct string *string, size_t offset,
+                               enum letter_case wanted, size_t *size) MUST_CHECK;
+/* Appends the text: its first character in one case, the rest in another. */
+status template_write_cased(struct render *r, const struct string *string, enum letter_case first,
+                            enum letter_case rest) MUST_CHECK;
 /* Bytes of white space at the start and at the end. */
 size_t template_space_prefix(const char *text, size_t length);
 size_t template_space_suffix(const char *text, size_t length);

@@ -319,7 +319,9 @@ static status lex_escape(struct lexer *lexer, size_t *position, size_t end, char
         digits++;
     }
     if (digits < least) {
-        return fail_at(lexer, "truncated \\xXX, \\uXXXX or \\UXXXXXXXX escape");
+        return fail_at(lexer, letter == 'x'   ? "truncated \\xXX escape"
+                              : letter == 'u' ? "truncated \\uXXXX escape"
+                                              : "truncated \\UXXXXXXXX escape");
     }
     if (code_point > 0x10FFFF || (code_point >= 0xD800 && code_point <= 0xDFFF)) {
         return fail_at(lexer, "illegal Unicode character in an escape");

@@ -9,9 +9,9 @@ static bool given(const struct value *value)
 static status need_string(const char *method, const struct value *value, const struct string **out)
 {
     *out = value->type == VALUE_STRING ? value->string : NULL;
-    return *out != NULL ? STATUS_OK
-                        : template_fail("%s: a str is required, not %s", method,
-                                        template_type_name(value));
+    return *out != NULL
+               ? STATUS_OK
+               : template_fail("%s: a str is required, not %s", method, template_type_name(value));
 }
 
 static status optional_integer(const struct value *value, int64_t otherwise, int64_t *out)
@@ -27,31 +27,24 @@ static status optional_integer(const struct value *value, int64_t otherwise, int
 /* ---- Case and classes --------------------------------------------------------------------------
  */
 
-static status write_first_cased(struct render *r, const struct string *self, enum letter_case first)
-{
-    size_t head = template_character_offset(self, 1);
-    TRY(template_write_cased(r, self->text, head, first));
-    return template_write_cased(r, self->text + head, self->length - head, CASE_LOWER);
-}
-
 static status method_upper(struct render *r, const struct call *call, struct value *out)
 {
     size_t mark = r->out.length;
-    TRY(template_write_cased(r, call->self.string->text, call->self.string->length, CASE_UPPER));
+    TRY(template_write_cased(r, call->self.string, CASE_UPPER, CASE_UPPER));
     return template_take(r, mark, out);
 }
 
 static status method_lower(struct render *r, const struct call *call, struct value *out)
 {
     size_t mark = r->out.length;
-    TRY(template_write_cased(r, call->self.string->text, call->self.string->length, CASE_LOWER));
+    TRY(template_write_cased(r, call->self.string, CASE_LOWER, CASE_LOWER));
     return template_take(r, mark, out);
 }
 
 static status method_capitalize(struct render *r, const struct call *call, struct value *out)
 {
     size_t mark = r->out.length;
-    TRY(write_first_cased(r, call->self.string, CASE_TITLE));
+    TRY(template_write_cased(r, call->self.string, CASE_TITLE, CASE_LOWER));
     return template_take(r, mark, out);
 }
 
@@ -68,7 +61,7 @@ static status method_title(struct render *r, const struct call *call, struct val
     bool inside = false;
     for (size_t i = 0; i < self->length; i += size) {
         int32_t c = utf8_decode(self->text + i, self->length - i, &size);
-        TRY(template_write_cased(r, self->text + i, size, inside ? CASE_LOWER : CASE_TITLE));
+        TRY(template_write_cased_at(r, self, i, inside ? CASE_LOWER : CASE_TITLE, &size));
         inside = is_cased(c);
     }
     return template_take(r, mark, out);
@@ -80,8 +73,8 @@ static status method_swapcase(struct render *r, const struct call *call, struct 
     size_t mark = r->out.length, size;
     for (size_t i = 0; i < self->length; i += size) {
         int32_t c = utf8_decode(self->text + i, self->length - i, &size);
-        TRY(template_write_cased(r, self->text + i, size,
-                                 template_is_upper(c) ? CASE_LOWER : CASE_UPPER));
+        TRY(template_write_cased_at(r, self, i, template_is_upper(c) ? CASE_LOWER : CASE_UPPER,
+                                    &size));
     }
     return template_take(r, mark, out);
 }

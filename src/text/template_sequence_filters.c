@@ -9,8 +9,8 @@ static bool given(const struct value *value)
 /* ---- Attributes by path ------------------------------------------------------------------------
  */
 
-/* item.a.0.b by the path "a.0.b" (or an integer); `otherwise`, if given, stands for what is
- * undefined on the way. */
+/* item.a.0.b by the path "a.0.b" (or an integer); `otherwise`, unless NULL or none, stands for what
+ * is undefined on the way. */
 static status get_path(struct render *r, const struct value *item, const struct value *path,
                        const struct value *otherwise, struct value *out)
 {
@@ -34,7 +34,7 @@ static status get_path(struct render *r, const struct value *item, const struct 
             key = digits && end > start ? value_integer(number) : key;
         }
         TRY(template_get_item(r, out, &key, out));
-        if (out->type == VALUE_UNDEFINED && given(otherwise)) {
+        if (out->type == VALUE_UNDEFINED && otherwise != NULL && given(otherwise)) {
             *out = *otherwise;
         }
         if (text == NULL) {
@@ -53,7 +53,7 @@ static status fold_case(struct render *r, const struct value *value, bool case_s
         return STATUS_OK;
     }
     size_t mark = r->out.length;
-    TRY(template_write_cased(r, value->string->text, value->string->length, CASE_LOWER));
+    TRY(template_write_cased(r, value->string, CASE_LOWER, CASE_LOWER));
     return template_take(r, mark, out);
 }
 

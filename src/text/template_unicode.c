@@ -152,21 +152,28 @@ static bool is_final_sigma(const char *text, size_t length, size_t offset)
     return after_letter;
 }
 
-status template_write_cased(struct render *r, const char *text, size_t length,
-                            enum letter_case wanted)
+status template_write_cased_at(struct render *r, const struct string *string, size_t offset,
+                               enum letter_case wanted, size_t *size)
+{
+    int32_t c = utf8_decode(string->text + offset, string->length - offset, size);
+    if (c < 0x80) {
+        bool changes = wanted == CASE_LOWER ? c >= 'A' && c <= 'Z' : c >= 'a' && c <= 'z';
+        char byte = (char)(changes ? c ^ 0x20 : c);
+        return template_write(r, &byte, 1);
+    }
+    if (c == 0x3A3 && wanted == CASE_LOWER) {
+        bool is_final = is_final_sigma(string->text, string->length, offset);
+        return template_write_character(r, is_final ? 0x3C2 : 0x3C3);
+    }
+    return write_cased_character(r, c, wanted);
+}
+
+status template_write_cased(struct render *r, const struct string *string, enum letter_case first,
+                            enum letter_case rest)
 {
     size_t size;
-    for (size_t offset = 0; offset < length; offset += size) {
-        int32_t c = utf8_decode(text + offset, length - offset, &size);
-        if (c < 0x80) {
-            bool changes = wanted == CASE_LOWER ? c >= 'A' && c <= 'Z' : c >= 'a' && c <= 'z';
-            char byte = (char)(changes ? c ^ 0x20 : c);
-            TRY(template_write(r, &byte, 1));
-        } else if (c == 0x3A3 && wanted == CASE_LOWER) {
-            TRY(template_write_character(r, is_final_sigma(text, length, offset) ? 0x3C2 : 0x3C3));
-        } else {
-            TRY(write_cased_character(r, c, wanted));
-        }
+    for (size_t offset = 0; offset < string->length; offset += size) {
+        TRY(template_write_cased_at(r, string, offset, offset == 0 ? first : rest, &size));
     }
     return STATUS_OK;
 }
