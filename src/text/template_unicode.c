@@ -131,9 +131,7 @@ static bool is_final_sigma(const char *text, size_t length, size_t offset)
     size_t before = offset, size;
     bool after_letter = false;
     while (before > 0) {
-        do {
-            before--;
-        } while (before > 0 && ((unsigned char)text[before] & 0xC0) == 0x80);
+        before = template_previous_character(text, before);
         int32_t c = utf8_decode(text + before, length - before, &size);
         after_letter = template_is_upper(c) || template_is_lower(c) || template_is_title(c);
         if (after_letter || utf8proc_category(c) != UTF8PROC_CATEGORY_MN) {
@@ -192,10 +190,7 @@ size_t template_space_suffix(const char *text, size_t length)
 {
     size_t end = length;
     while (end > 0) {
-        size_t start = end - 1, size;
-        while (start > 0 && ((unsigned char)text[start] & 0xC0) == 0x80) {
-            start--;
-        }
+        size_t size, start = template_previous_character(text, end);
         if (!template_is_space(utf8_decode(text + start, end - start, &size))) {
             break;
         }
@@ -216,6 +211,36 @@ size_t template_character_offset(const struct string *string, size_t index)
         }
     }
     return offset;
+}
+
+size_t template_find_bytes(const char *text, size_t start, size_t end, const struct string *needle,
+                           bool last)
+{
+    if (needle->length > end - start) {
+        return SIZE_MAX;
+    }
+    if (!last) {
+        const char *found = needle->length == 0
+                                ? text + start
+                                : memmem(text + start, end - start, needle->text, needle->length);
+        return found == NULL ? SIZE_MAX : (size_t)(found - text);
+    }
+    for (size_t at = end - needle->length;; at--) {
+        if (memcmp(text + at, needle->text, needle->length) == 0) {
+            return at;
+        }
+        if (at == start) {
+            return SIZE_MAX;
+        }
+    }
+}
+
+size_t template_previous_character(const char *text, size_t end)
+{
+    do {
+        end--;
+    } while (end > 0 && ((unsigned char)text[end] & 0xC0) == 0x80);
+    return end;
 }
 
 size_t template_line_length(const char *text, size_t length, size_t *end_size)
