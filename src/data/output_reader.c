@@ -453,7 +453,7 @@ static status batch_result(const struct output_reader *reader, const struct batc
                            out->completion_tokens);
     }
     /* A result that did not ask has NaN, and -1, throughout. */
-    if (batch->tokens != NULL) {
+    if (batch->tokens != NULL && (tokens == 0 || batch->tokens[at] >= 0)) {
         out->token_ids = batch->tokens + at;
     }
     if (batch->logprobs != NULL && tokens > 0 && !isnan(batch->logprobs[at])) {
