@@ -62,7 +62,8 @@ status config_read_positive(const struct json *object, const char *key, double m
     }
     const struct json *value = json_get(object, key);
     double number;
-    if (!json_double(value, &number) || !(number > 0)) {
+    bool zero_is_off = fallback == 0;
+    if (!json_double(value, &number) || !(number > 0 || (zero_is_off && number == 0))) {
         return config_expected(key, "a positive number", value);
     }
     if (number > maximum) {

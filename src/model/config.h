@@ -41,12 +41,12 @@ status config_mark_local(struct model_config *config, struct arena *arena, enum 
  * STATUS_LIMIT where the list is full. */
 status config_add_end(struct model_config *config, int64_t id) MUST_CHECK;
 
-/* ---- Typed reads of members. Absent and null are the same: `fallback`, unless it is 0 or NAN,
- * then STATUS_INVALID "key: missing". ---- */
+/* ---- Typed reads of members. Absent and null give `fallback`. A fallback of 0 for a positive
+ * integer, or NAN for a number, means that the key is required: "key: missing". ---- */
 
 status config_read_integer(const struct json *object, const char *key, int minimum, int maximum,
                            int fallback, int *out) MUST_CHECK;
-/* In (0, maximum]. */
+/* In (0, maximum]; where `fallback` is 0, a written 0 is the same as absent: off. */
 status config_read_positive(const struct json *object, const char *key, double maximum,
                             double fallback, double *out) MUST_CHECK;
 status config_read_bool(const struct json *object, const char *key, bool fallback,
