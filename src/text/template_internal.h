@@ -477,9 +477,10 @@ status template_write_cased(struct render *r, const struct string *string, enum 
 /* Bytes of white space at the start and at the end. */
 size_t template_space_prefix(const char *text, size_t length);
 size_t template_space_suffix(const char *text, size_t length);
-/* The first (or last) place of `needle` in text[start..end), SIZE_MAX if there is none. */
-size_t template_find_bytes(const char *text, size_t start, size_t end, const struct string *needle,
-                           bool last);
+/* The first (or last) place of `needle` in text[start..end) as an offset into text, SIZE_MAX if
+ * there is none. */
+status template_find_bytes(struct render *r, const char *text, size_t start, size_t end,
+                           const struct string *needle, bool last, size_t *out) MUST_CHECK;
 /* Where the code point that ends at `end` (not 0) starts. */
 size_t template_previous_character(const char *text, size_t end);
 /* Byte offset of the code point with that index (its end for index == characters). */

@@ -167,8 +167,10 @@ static status find_index(struct render *r, const struct call *call, const char *
     bool valid;
     TRY(template_argument_string(method, &call->arguments[0], &needle));
     TRY(byte_range(self, &call->arguments[1], &call->arguments[2], &from, &to, &valid));
-    TRY(template_charge(r, self->length / (last ? 4 : 64)));
-    size_t at = valid ? template_find_bytes(self->text, from, to, needle, last) : SIZE_MAX;
+    size_t at = SIZE_MAX;
+    if (valid) {
+        TRY(template_find_bytes(r, self->text, from, to, needle, last, &at));
+    }
     *out = at == SIZE_MAX ? -1 : (int64_t)template_count_characters(self->text, at);
     return STATUS_OK;
 }
@@ -209,13 +211,15 @@ static status method_count(struct render *r, const struct call *call, struct val
     bool valid;
     TRY(template_argument_string("count", &call->arguments[0], &needle));
     TRY(byte_range(self, &call->arguments[1], &call->arguments[2], &from, &to, &valid));
-    TRY(template_charge(r, self->length / 16));
     if (valid && needle->length == 0) {
+        TRY(template_charge(r, self->length / 64));
         count = (int64_t)template_count_characters(self->text + from, to - from) + 1;
     } else if (valid) {
-        while ((from = template_find_bytes(self->text, from, to, needle, false)) != SIZE_MAX) {
-            count++;
-            from += needle->length;
+        for (size_t at;; count++, from = at + needle->length) {
+            TRY(template_find_bytes(r, self->text, from, to, needle, false, &at));
+            if (at == SIZE_MAX) {
+                break;
+            }
         }
     }
     *out = value_integer(count);
@@ -291,9 +295,11 @@ static status method_removesuffix(struct render *r, const struct call *call, str
  */
 
 /* Whether the character at text (of `size` bytes) is among those of `set`. */
-static bool is_in_set(const struct string *set, const char *text, size_t size)
+static status is_in_set(struct render *r, const struct string *set, const char *text, size_t size,
+                        bool *out)
 {
-    return memmem(set->text, set->length, text, size) != NULL;
+    *out = memmem(set->text, set->length, text, size) != NULL;
+    return template_charge(r, set->length / 64);
 }
 
 static status strip(struct render *r, const struct call *call, bool left, bool right,
@@ -304,19 +310,15 @@ static status strip(struct render *r, const struct call *call, bool left, bool r
     TRY(template_charge(r, self->length / 64));
     if (value_is_some(&call->arguments[0])) {
         TRY(template_argument_string("strip", &call->arguments[0], &set));
-        while (left && start < end) {
+        for (bool more = left; more && start < end;) {
             (void)utf8_decode(self->text + start, end - start, &size);
-            if (!is_in_set(set, self->text + start, size)) {
-                break;
-            }
-            start += size;
+            TRY(is_in_set(r, set, self->text + start, size, &more));
+            start += more ? size : 0;
         }
-        while (right && end > start) {
+        for (bool more = right; more && end > start;) {
             size_t previous = template_previous_character(self->text, end);
-            if (!is_in_set(set, self->text + previous, end - previous)) {
-                break;
-            }
-            end = previous;
+            TRY(is_in_set(r, set, self->text + previous, end - previous, &more));
+            end = more ? previous : end;
         }
     } else {
         start = left ? template_space_prefix(self->text, end) : 0;

@@ -34,7 +34,8 @@ static status split_at(struct render *r, const struct string *self, const struct
         return template_fail("empty separator");
     }
     for (; most != 0; most--) {
-        size_t at = template_find_bytes(self->text, start, end, separator, from_right);
+        size_t at;
+        TRY(template_find_bytes(r, self->text, start, end, separator, from_right, &at));
         if (at == SIZE_MAX) {
             break;
         }
@@ -135,7 +136,8 @@ static status partition(struct render *r, const struct call *call, bool from_rig
     }
     TRY(template_charge(r, self->length / 16));
     TRY(template_allocate(r, 3, sizeof *parts, &parts));
-    size_t at = template_find_bytes(self->text, 0, self->length, separator, from_right);
+    size_t at;
+    TRY(template_find_bytes(r, self->text, 0, self->length, separator, from_right, &at));
     if (at == SIZE_MAX) {
         for (size_t i = 0; i < 3; i++) {
             TRY(template_string_view(r, "", 0, &parts[i]));
@@ -191,7 +193,8 @@ static status method_replace(struct render *r, const struct call *call, struct v
     TRY(template_argument_integer(&call->arguments[2], -1, &most));
     TRY(template_charge(r, self->length / 16));
     for (; most != 0; most--) {
-        size_t at = template_find_bytes(self->text, start, self->length, old, false), size = 1;
+        size_t at, size = 1;
+        TRY(template_find_bytes(r, self->text, start, self->length, old, false, &at));
         if (at == SIZE_MAX) {
             break;
         }
