@@ -10,31 +10,13 @@
 #include <unistd.h>
 
 #include "data/durable.h"
+#include "data/output_column.h"
 #include "data/output_layout.h"
 
 enum {
-    BATCH_ROWS = 4096,     /* results written at once; also the chunk of a column */
-    BATCH_BYTES = 8 << 20, /* or fewer, when they are large */
+    BATCH_BYTES = 8 << 20, /* results are written at once in batches of OUTPUT_BATCH_ROWS, or of
+                              fewer when they are large */
     CHUNK_TOKENS = 64 * 1024,
-    DEFLATE_LEVEL = 1,
-};
-
-/* A numeric dataset that grows: [rows] or [rows, width]. */
-struct number_column {
-    hid_t dataset; /* 0: not in this file */
-    hid_t memory;  /* not owned */
-    size_t item_bytes;
-    int width;           /* 1: one dimension */
-    struct buffer batch; /* items not yet written */
-    int64_t written;
-};
-
-/* A dataset of texts that grows. */
-struct text_column {
-    hid_t dataset;       /* 0: not in this file */
-    struct buffer batch; /* NUL-terminated texts end to end */
-    size_t starts[BATCH_ROWS];
-    int64_t written;
 };
 
 struct output_writer {
@@ -54,78 +36,44 @@ struct output_writer {
 /* ---- Creating -----------------------------------------------------------------------------------
  */
 
-/* A chunked, compressed dataset of no rows yet. */
-static status create_dataset(hid_t file, const char *path, hid_t type, hsize_t chunk, int width,
-                             hid_t *dataset)
-{
-    hsize_t sizes[2] = {0, (hsize_t)width};
-    hsize_t most[2] = {H5S_UNLIMITED, (hsize_t)width};
-    hsize_t chunks[2] = {chunk, (hsize_t)width};
-    int rank = width == 1 ? 1 : 2;
-    hid_t space = H5Screate_simple(rank, sizes, most);
-    hid_t create = H5Pcreate(H5P_DATASET_CREATE);
-    bool ready = space >= 0 && create >= 0 && H5Pset_chunk(create, rank, chunks) >= 0 &&
-                 (H5Zfilter_avail(H5Z_FILTER_DEFLATE) <= 0 ||
-                  (H5Pset_shuffle(create) >= 0 && H5Pset_deflate(create, DEFLATE_LEVEL) >= 0));
-    *dataset =
-        ready ? H5Dcreate2(file, path, type, space, H5P_DEFAULT, create, H5P_DEFAULT) : H5I_BADID;
-    status s = *dataset >= 0 ? STATUS_OK : hdf5_fail(STATUS_IO, "%s: cannot be created", path);
-    if (space >= 0) {
-        H5Sclose(space);
-    }
-    if (create >= 0) {
-        H5Pclose(create);
-    }
-    return s;
-}
-
-static status create_number(struct output_writer *writer, const char *path, hid_t stored,
-                            hid_t memory, hsize_t chunk, int width, struct number_column *column)
-{
-    column->memory = memory;
-    column->item_bytes = H5Tget_size(memory);
-    column->width = width;
-    return create_dataset(writer->file, path, stored, chunk, width, &column->dataset);
-}
-
 static status create_columns(struct output_writer *writer)
 {
     const struct output_columns *columns = &writer->columns;
     for (int i = 0; i < NUMBER_COUNT; i++) {
         hid_t memory = output_number_type((enum output_number)i);
         hid_t stored = i == NUMBER_FINISH_REASON ? writer->finish_type : memory;
-        TRY(create_number(writer, output_number_paths[i], stored, memory, BATCH_ROWS, 1,
-                          &writer->numbers[i]));
+        TRY(output_number_create(writer->file, output_number_paths[i], stored, memory,
+                                 OUTPUT_BATCH_ROWS, 1, &writer->numbers[i]));
     }
     /* The batch of finish reasons is written with the enum's own type. */
     writer->numbers[NUMBER_FINISH_REASON].memory = writer->finish_type;
     for (int i = 0; i < TEXT_COUNT; i++) {
         if (i != TEXT_PROMPT || columns->prompt) {
-            TRY(create_dataset(writer->file, output_text_paths[i], writer->string_type, BATCH_ROWS,
-                               1, &writer->texts[i].dataset));
+            TRY(output_dataset_create(writer->file, output_text_paths[i], writer->string_type,
+                                      OUTPUT_BATCH_ROWS, 1, &writer->texts[i].dataset));
         }
     }
     if (columns->token_ids || columns->logprobs || columns->top_logprobs > 0) {
-        TRY(create_number(writer, OUTPUT_OFFSETS_PATH, H5T_NATIVE_INT64, H5T_NATIVE_INT64,
-                          BATCH_ROWS, 1, &writer->offsets));
+        TRY(output_number_create(writer->file, OUTPUT_OFFSETS_PATH, H5T_NATIVE_INT64,
+                                 H5T_NATIVE_INT64, OUTPUT_BATCH_ROWS, 1, &writer->offsets));
         const int64_t first = 0;
         TRY(buffer_append(&writer->offsets.batch, &first, sizeof first));
     }
     if (columns->token_ids) {
-        TRY(create_number(writer, OUTPUT_TOKENS_PATH, H5T_NATIVE_INT32, H5T_NATIVE_INT32,
-                          CHUNK_TOKENS, 1, &writer->tokens));
+        TRY(output_number_create(writer->file, OUTPUT_TOKENS_PATH, H5T_NATIVE_INT32,
+                                 H5T_NATIVE_INT32, CHUNK_TOKENS, 1, &writer->tokens));
     }
     if (columns->logprobs) {
-        TRY(create_number(writer, OUTPUT_LOGPROBS_PATH, H5T_NATIVE_FLOAT, H5T_NATIVE_FLOAT,
-                          CHUNK_TOKENS, 1, &writer->logprobs));
+        TRY(output_number_create(writer->file, OUTPUT_LOGPROBS_PATH, H5T_NATIVE_FLOAT,
+                                 H5T_NATIVE_FLOAT, CHUNK_TOKENS, 1, &writer->logprobs));
     }
     int top = columns->top_logprobs;
     if (top > 0) {
         hsize_t chunk = (hsize_t)(CHUNK_TOKENS / top);
-        TRY(create_number(writer, OUTPUT_TOP_IDS_PATH, H5T_NATIVE_INT32, H5T_NATIVE_INT32, chunk,
-                          top, &writer->top_ids));
-        TRY(create_number(writer, OUTPUT_TOP_VALUES_PATH, H5T_NATIVE_FLOAT, H5T_NATIVE_FLOAT, chunk,
-                          top, &writer->top_values));
+        TRY(output_number_create(writer->file, OUTPUT_TOP_IDS_PATH, H5T_NATIVE_INT32,
+                                 H5T_NATIVE_INT32, chunk, top, &writer->top_ids));
+        TRY(output_number_create(writer->file, OUTPUT_TOP_VALUES_PATH, H5T_NATIVE_FLOAT,
+                                 H5T_NATIVE_FLOAT, chunk, top, &writer->top_values));
     }
     return STATUS_OK;
 }
@@ -260,79 +208,18 @@ status output_create(const char *path, bool overwrite, const struct output_colum
 /* ---- Results ------------------------------------------------------------------------------------
  */
 
-/* Appends `count` rows of `memory` items to a dataset of `written` rows. */
-static status append_rows(hid_t dataset, hid_t memory, int64_t written, int64_t count, int width,
-                          const void *items)
-{
-    int rank = width == 1 ? 1 : 2;
-    hsize_t sizes[2] = {(hsize_t)(written + count), (hsize_t)width};
-    hsize_t start[2] = {(hsize_t)written, 0};
-    hsize_t extent[2] = {(hsize_t)count, (hsize_t)width};
-    if (count == 0) {
-        return STATUS_OK;
-    }
-    hid_t source = H5Screate_simple(rank, extent, NULL);
-    hid_t target = H5Dset_extent(dataset, sizes) >= 0 ? H5Dget_space(dataset) : H5I_BADID;
-    status s = STATUS_OK;
-    if (source < 0 || target < 0 ||
-        H5Sselect_hyperslab(target, H5S_SELECT_SET, start, NULL, extent, NULL) < 0 ||
-        H5Dwrite(dataset, memory, source, target, H5P_DEFAULT, items) < 0) {
-        s = hdf5_fail(STATUS_IO, "cannot be written");
-    }
-    if (source >= 0) {
-        H5Sclose(source);
-    }
-    if (target >= 0) {
-        H5Sclose(target);
-    }
-    return s;
-}
-
-static status flush_number(struct number_column *column)
-{
-    if (column->dataset <= 0) {
-        return STATUS_OK;
-    }
-    int64_t count = (int64_t)(column->batch.length / (column->item_bytes * (size_t)column->width));
-    TRY(append_rows(column->dataset, column->memory, column->written, count, column->width,
-                    column->batch.data));
-    column->written += count;
-    buffer_clear(&column->batch);
-    return STATUS_OK;
-}
-
-static status flush_text(struct output_writer *writer, struct text_column *column)
-{
-    if (column->dataset <= 0) {
-        return STATUS_OK;
-    }
-    const char **texts = malloc(BATCH_ROWS * sizeof *texts);
-    if (texts == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for a batch");
-    }
-    for (size_t i = 0; i < writer->batch_rows; i++) {
-        texts[i] = column->batch.data + column->starts[i];
-    }
-    status s = append_rows(column->dataset, writer->string_type, column->written,
-                           (int64_t)writer->batch_rows, 1, texts);
-    free(texts);
-    column->written += (int64_t)writer->batch_rows;
-    buffer_clear(&column->batch);
-    return s;
-}
-
 static status flush_batch(struct output_writer *writer)
 {
     struct number_column *flat[] = {&writer->offsets, &writer->tokens, &writer->logprobs,
                                     &writer->top_ids, &writer->top_values};
     for (int i = 0; i < NUMBER_COUNT; i++) {
-        TRY(flush_number(&writer->numbers[i]));
+        TRY(output_number_flush(&writer->numbers[i]));
     }
     for (int i = 0; i < TEXT_COUNT; i++) {
-        TRY(flush_text(writer, &writer->texts[i]));
+        TRY(output_text_flush(&writer->texts[i], writer->string_type));
     }
     for (size_t i = 0; i < COUNT_OF(flat); i++) {
-        TRY(flush_number(flat[i]));
+        TRY(output_number_flush(flat[i]));
     }
     writer->batch_rows = 0;
     return STATUS_OK;
@@ -348,37 +235,13 @@ static size_t batch_bytes(const struct output_writer *writer)
     return bytes;
 }
 
-/* HDF5's strings end at a NUL and claim to be UTF-8: what cannot be part of one becomes U+FFFD. */
-static status append_text(struct output_writer *writer, enum output_text which, const char *text,
-                          size_t length)
+static status put_text(struct output_writer *writer, enum output_text which, const char *text,
+                       size_t length)
 {
-    struct text_column *column = &writer->texts[which];
-    if (column->dataset <= 0) {
-        return STATUS_OK;
-    }
-    if (text == NULL) {
-        length = 0;
-    }
-    column->starts[writer->batch_rows] = column->batch.length;
-    size_t start = 0;
-    for (size_t i = 0; i < length;) {
-        size_t size = 1;
-        if (text[i] != '\0' && utf8_decode(text + i, length - i, &size) >= 0) {
-            i += size;
-            continue;
-        }
-        TRY(buffer_append(&column->batch, text + start, i - start));
-        TRY(buffer_append_text(&column->batch, "\xEF\xBF\xBD"));
-        start = ++i;
-    }
-    if (length > start) {
-        TRY(buffer_append(&column->batch, text + start, length - start));
-    }
-    return buffer_append_byte(&column->batch, '\0');
+    return output_text_append(&writer->texts[which], text, length);
 }
 
-static status append_number(struct output_writer *writer, enum output_number which,
-                            const void *value)
+static status put_number(struct output_writer *writer, enum output_number which, const void *value)
 {
     struct number_column *column = &writer->numbers[which];
     return buffer_append(&column->batch, value, column->item_bytes);
@@ -429,21 +292,21 @@ static status append_flat(struct output_writer *writer, const struct result *res
 static status append_result(struct output_writer *writer, const struct result *result)
 {
     int8_t finish = (int8_t)result->finish_reason;
-    TRY(append_number(writer, NUMBER_ROW, &result->row));
-    TRY(append_number(writer, NUMBER_SAMPLE, &result->sample));
-    TRY(append_number(writer, NUMBER_FINISH_REASON, &finish));
-    TRY(append_number(writer, NUMBER_PROMPT_TOKENS, &result->prompt_tokens));
-    TRY(append_number(writer, NUMBER_COMPLETION_TOKENS, &result->completion_tokens));
-    TRY(append_number(writer, NUMBER_SECONDS, &result->seconds));
-    TRY(append_number(writer, NUMBER_RANK, &result->rank));
-    TRY(append_text(writer, TEXT_ID, result->id, result->id_length));
-    TRY(append_text(writer, TEXT_PROMPT, result->prompt, result->prompt_length));
-    TRY(append_text(writer, TEXT_TEXT, result->text, result->text_length));
-    TRY(append_text(writer, TEXT_ERROR, result->error, result->error_length));
-    TRY(append_text(writer, TEXT_PASSTHROUGH, result->passthrough, result->passthrough_length));
+    TRY(put_number(writer, NUMBER_ROW, &result->row));
+    TRY(put_number(writer, NUMBER_SAMPLE, &result->sample));
+    TRY(put_number(writer, NUMBER_FINISH_REASON, &finish));
+    TRY(put_number(writer, NUMBER_PROMPT_TOKENS, &result->prompt_tokens));
+    TRY(put_number(writer, NUMBER_COMPLETION_TOKENS, &result->completion_tokens));
+    TRY(put_number(writer, NUMBER_SECONDS, &result->seconds));
+    TRY(put_number(writer, NUMBER_RANK, &result->rank));
+    TRY(put_text(writer, TEXT_ID, result->id, result->id_length));
+    TRY(put_text(writer, TEXT_PROMPT, result->prompt, result->prompt_length));
+    TRY(put_text(writer, TEXT_TEXT, result->text, result->text_length));
+    TRY(put_text(writer, TEXT_ERROR, result->error, result->error_length));
+    TRY(put_text(writer, TEXT_PASSTHROUGH, result->passthrough, result->passthrough_length));
     TRY(append_flat(writer, result));
     writer->batch_rows++;
-    return writer->batch_rows == BATCH_ROWS || batch_bytes(writer) >= BATCH_BYTES
+    return writer->batch_rows == OUTPUT_BATCH_ROWS || batch_bytes(writer) >= BATCH_BYTES
                ? flush_batch(writer)
                : STATUS_OK;
 }
@@ -476,10 +339,10 @@ static status write_compounds(struct output_writer *writer, const char *path, hi
         (hdf5_path_exists(writer->file, path) && H5Ldelete(writer->file, path, H5P_DEFAULT) < 0)) {
         s = hdf5_fail(STATUS_IO, "%s: cannot be written", path);
     } else {
-        s = create_dataset(writer->file, path, packed, BATCH_ROWS, 1, &dataset);
+        s = output_dataset_create(writer->file, path, packed, OUTPUT_BATCH_ROWS, 1, &dataset);
     }
     if (s == STATUS_OK) {
-        s = append_rows(dataset, memory, 0, (int64_t)count, 1, items);
+        s = output_dataset_append(dataset, memory, 0, (int64_t)count, 1, items);
     }
     if (dataset >= 0) {
         H5Dclose(dataset);

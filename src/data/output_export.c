@@ -95,16 +95,14 @@ static const char *const own_names[] = {"id",
                                         "sample",
                                         "prompt",
                                         "text",
-                                        "finish_reason",
-                                        "prompt_tokens",
-                                        "completion_tokens",
-                                        "rank",
-                                        "seconds",
                                         "error",
                                         "token_ids",
                                         "logprobs",
                                         "top_logprob_ids",
-                                        "top_logprob_values"};
+                                        "top_logprob_values",
+                                        "finish_reason",
+                                        "prompt_tokens",
+                                        "completion_tokens"};
 
 static bool is_own_name(const char *name, size_t length)
 {
