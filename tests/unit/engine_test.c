@@ -1,7 +1,7 @@
 /* The engine as a whole with a fake device: what a row answers depends on the row alone. */
 #include "engine_fake.h"
 
-enum { ROWS = 48, MAX_PROMPT = 60, MAX_MODEL_LEN = 90, BLOCK_TOKENS = 4, MAX_SAMPLES = 5 };
+enum { ROWS = 48, MAX_PROMPT = 89, MAX_MODEL_LEN = 90, BLOCK_TOKENS = 4, MAX_SAMPLES = 5 };
 enum { END_TOKEN = 7 };
 
 struct test_row {
@@ -302,6 +302,36 @@ static void samples_and_repeated_prompts_share_blocks(void **state)
     fake_destroy(&device);
 }
 
+/* What must go goes from the end of a prompt: its beginning stays useful. */
+static void prompts_are_forgotten_from_their_end(void **state)
+{
+    (void)state;
+    struct engine_options options = usual_options();
+    options.kv_blocks = 23;
+    struct engine *engine;
+    assert_int_equal(engine_create(&options, &engine), STATUS_OK);
+    struct fake_device device = fake_create(&options);
+    struct sample_result results[7];
+    struct generate_params params = plain;
+    params.max_new_tokens = 1;
+    int32_t prompts[2][57];
+    for (int i = 0; i < 57; i++) {
+        prompts[0][i] = i;
+        prompts[1][i] = i + 10;
+    }
+    /* 10 full blocks stay of the first prompt; the second takes 15 where 13 are free. */
+    static const int lengths[] = {41, 57, 41};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(engine_add(engine, i, prompts[i % 2], (size_t)lengths[i], &params,
+                                    FAKE_VOCABULARY, NULL),
+                         STATUS_OK);
+        finish_all(engine, &device, results);
+    }
+    assert_int_equal(engine_counters(engine).cached_prompt_tokens, 8 * BLOCK_TOKENS);
+    engine_destroy(engine);
+    fake_destroy(&device);
+}
+
 /* ---- Order of work ---- */
 
 /* Long prompts come in while others decode: each decoding sequence gets its token every step. */
@@ -324,9 +354,9 @@ static void decoding_never_starves(void **state)
         for (int j = 0; j < MAX_PROMPT; j++) {
             prompt[j] = (i * 31 + j) % FAKE_VOCABULARY;
         }
-        assert_int_equal(engine_add(engine, i, prompt, i % 2 == 0 ? 3 : MAX_PROMPT, &params,
-                                    FAKE_VOCABULARY, NULL),
-                         STATUS_OK);
+        assert_int_equal(
+            engine_add(engine, i, prompt, i % 2 == 0 ? 3 : 60, &params, FAKE_VOCABULARY, NULL),
+            STATUS_OK);
     }
     int next[COUNT] = {0}, last_step[COUNT] = {0};
     for (int step = 1; engine_unfinished(engine) > 0; step++) {
@@ -345,6 +375,59 @@ static void decoding_never_starves(void **state)
     assert_int_equal(engine_counters(engine).preemptions, 0);
     engine_destroy(engine); /* with finished samples that nobody took */
     fake_destroy(&device);
+}
+
+/* However small the cache: the oldest sequence gets a token every step. Returns the tokens computed
+ * in all. */
+static int64_t run_in_small_cache(bool prefix_cache)
+{
+    enum { COUNT = 8 };
+    struct engine_options options = usual_options();
+    options.prefix_cache = prefix_cache;
+    options.max_sequences = COUNT;
+    options.kv_blocks = (MAX_MODEL_LEN + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
+    struct engine *engine;
+    assert_int_equal(engine_create(&options, &engine), STATUS_OK);
+    struct fake_device device = fake_create(&options);
+    struct sample_result results[COUNT];
+    struct generate_params params = plain;
+    params.max_new_tokens = 80;
+    params.ignore_eos = true;
+    for (int32_t i = 0; i < COUNT; i++) {
+        const int32_t prompt[] = {i, i, i};
+        assert_int_equal(engine_add(engine, i, prompt, 3, &params, FAKE_VOCABULARY, NULL),
+                         STATUS_OK);
+    }
+    int64_t oldest = 0, tokens = 0;
+    while (engine_unfinished(engine) > 0) {
+        struct step_plan *plan;
+        assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);
+        assert_non_null(plan);
+        bool has_oldest = false;
+        for (int i = 0; i < plan->batch.outputs; i++) {
+            has_oldest = has_oldest || plan->requests[i].row == oldest;
+        }
+        assert_true(has_oldest);
+        tokens += plan->batch.tokens;
+        fake_run(&device, plan, results);
+        assert_int_equal(engine_complete_step(engine, plan, results), STATUS_OK);
+        struct finished_sample *sample;
+        while ((sample = engine_next_finished(engine)) != NULL) {
+            assert_int_equal(sample->row, oldest++); /* as all are of one length */
+            engine_release(engine, sample);
+        }
+    }
+    assert_true(engine_counters(engine).preemptions > 0);
+    engine_destroy(engine);
+    fake_destroy(&device);
+    return tokens;
+}
+
+static void oldest_is_never_preempted(void **state)
+{
+    (void)state;
+    /* What a preempted sequence leaves in the cache need not be computed again. */
+    assert_true(run_in_small_cache(true) < run_in_small_cache(false));
 }
 
 static void plans_in_flight_share_evenly(void **state)
@@ -540,7 +623,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_depend_on_the_row_alone),
         cmocka_unit_test(samples_and_repeated_prompts_share_blocks),
+        cmocka_unit_test(prompts_are_forgotten_from_their_end),
         cmocka_unit_test(decoding_never_starves),
+        cmocka_unit_test(oldest_is_never_preempted),
         cmocka_unit_test(plans_in_flight_share_evenly),
         cmocka_unit_test(many_rows_are_cheap),
         cmocka_unit_test(bad_options_are_refused),
