@@ -8,7 +8,7 @@
 
 /* Staging of one read: raw bytes and, for what is expanded, values. Well below the 256 MiB
  * promised. */
-static const size_t staging_bytes = 64u << 20;
+static const size_t staging_bytes = 16u << 20;
 
 struct loader {
     struct model *model;
