@@ -220,6 +220,10 @@ static status read_rope(struct facts *facts, const struct family *family,
     if (rotated < 2 || rotated % 2 != 0) {
         return status_fail(STATUS_INVALID, "%s: %d; expected an even number", facts->key, rotated);
     }
+    if (family->permuted_in_gguf && rotated != out->head_dim) {
+        return status_fail(STATUS_UNSUPPORTED, "%s: %d of %d; only whole heads are supported",
+                           facts->key, rotated, out->head_dim);
+    }
     out->rotary_fraction = (double)rotated / out->head_dim;
     TRY(read_real(facts, "rope.freq_base", family->defaults.theta, &rope->theta));
     out->rope_local = out->rope;
