@@ -259,7 +259,7 @@ static status zstd_read(struct byte_source *source, void *bytes, size_t capacity
         }
         source->inside = code != 0;
         if (ended && source->inside && out.pos == 0) {
-            return status_fail(STATUS_INVALID, "%s: byte %lld: the zstd data is cut off",
+            return status_fail(STATUS_INVALID, "byte %lld: the zstd data is cut off",
                                source_offset(source));
         }
     }
