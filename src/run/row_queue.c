@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run/prompt.h"
 #include "run/wire.h"
 
 /* A row on its way; the arena holds the parsed row and the samples that finished first. */
@@ -23,8 +24,7 @@ struct pending_row {
 struct row_queue {
     struct row_queue_options options;
     struct row_format format;
-    struct tokenizer_scratch *scratch; /* NULL where the model has no tokenizer */
-    struct token_list tokens;
+    struct prompt_encoder prompts;
     struct buffer text, encoded, message;
     int64_t taken, unfinished;
     struct pending_row *pending;
@@ -40,13 +40,11 @@ status row_queue_create(const struct row_queue_options *options, struct row_queu
     self->format = (struct row_format){.prompt_field = options->job->data.prompt_field,
                                        .id_field = options->job->data.id_field,
                                        .chat = options->job->data.chat};
-    const struct tokenizer *tokenizer = model_tokenizer(options->model);
-    if (tokenizer != NULL) {
-        self->scratch = tokenizer_scratch_create(tokenizer);
-        if (self->scratch == NULL) {
-            row_queue_destroy(self);
-            return status_fail(STATUS_NO_MEMORY, "out of memory for the tokenizer");
-        }
+    status s =
+        prompt_encoder_start(&self->prompts, options->model, options->job->data.chat, options->now);
+    if (s != STATUS_OK) {
+        row_queue_destroy(self);
+        return s;
     }
     *out = self;
     return STATUS_OK;
@@ -87,8 +85,7 @@ void row_queue_destroy(struct row_queue *self)
     while (self->pending != NULL) {
         pending_destroy(self, self->pending);
     }
-    tokenizer_scratch_destroy(self->scratch);
-    token_list_destroy(&self->tokens);
+    prompt_encoder_end(&self->prompts);
     buffer_destroy(&self->text);
     buffer_destroy(&self->encoded);
     buffer_destroy(&self->message);
@@ -97,60 +94,16 @@ void row_queue_destroy(struct row_queue *self)
 
 /* ---- A row into the engine ---- */
 
-static status render_messages(struct row_queue *self, struct pending_row *pending)
+static status keep_prompt(struct row_queue *self, struct pending_row *pending)
 {
-    const struct row *row = &pending->row;
-    const struct json *messages = row->messages;
-    struct json content = {.type = JSON_STRING, .length = row->text_length, .text = row->text};
-    struct json role = {.type = JSON_STRING, .length = 4, .text = "user"};
-    struct json_member members[] = {{"role", 4, &role}, {"content", 7, &content}};
-    struct json message = {.type = JSON_OBJECT, .length = 2, .members = members};
-    struct json *items[] = {&message};
-    struct json wrapped = {.type = JSON_ARRAY, .length = 1, .items = items};
-    if (row->kind == PROMPT_TEXT) {
-        messages = &wrapped;
-    }
-    buffer_clear(&self->text);
-    return model_render_chat(self->options.model, messages, row->tools, row->documents,
-                             row->template_variables, true, self->options.now, &self->text);
-}
-
-/* The prompt's token ids in self->tokens. */
-static status prompt_tokens(struct row_queue *self, struct pending_row *pending)
-{
-    const struct row *row = &pending->row;
-    self->tokens.count = 0;
-    if (row->kind == PROMPT_TOKENS) {
-        void *ids = self->tokens.ids;
-        status s = array_grow(&ids, &self->tokens.capacity, row->token_count, sizeof(int32_t));
-        self->tokens.ids = ids;
-        TRY(s);
-        memcpy(self->tokens.ids, row->tokens, row->token_count * sizeof(int32_t));
-        self->tokens.count = row->token_count;
+    if (!self->options.job->output.include_prompt || pending->row.kind == PROMPT_TOKENS) {
         return STATUS_OK;
     }
-    const struct tokenizer *tokenizer = model_tokenizer(self->options.model);
-    if (tokenizer == NULL) {
-        return status_fail(STATUS_INVALID,
-                           "the model has no tokenizer: only rows of prompt_token_ids can run");
-    }
-    bool chat = row->kind == PROMPT_MESSAGES || self->format.chat == CHAT_ALWAYS;
-    if (chat) {
-        TRY(render_messages(self, pending));
-    } else {
-        buffer_clear(&self->text);
-        TRY(buffer_append(&self->text, row->text, row->text_length));
-    }
-    if (self->options.job->output.include_prompt) {
-        pending->prompt = arena_copy(&pending->arena, self->text.data, self->text.length);
-        pending->prompt_length = self->text.length;
-        if (pending->prompt == NULL) {
-            return status_fail(STATUS_NO_MEMORY, "out of memory for a prompt");
-        }
-    }
-    /* A chat template writes the special tokens itself. */
-    return tokenizer_encode(tokenizer, self->scratch, self->text.data, self->text.length, !chat,
-                            &self->tokens);
+    pending->prompt =
+        arena_copy(&pending->arena, self->prompts.text.data, self->prompts.text.length);
+    pending->prompt_length = self->prompts.text.length;
+    return pending->prompt != NULL ? STATUS_OK
+                                   : status_fail(STATUS_NO_MEMORY, "out of memory for a prompt");
 }
 
 static status keep_passthrough(struct row_queue *self, struct pending_row *pending)
@@ -181,14 +134,15 @@ static status admit(struct row_queue *self, const struct record *record,
         s = kept;
     }
     TRY(s);
-    TRY(prompt_tokens(self, pending));
+    TRY(prompt_encode(&self->prompts, &pending->row));
+    TRY(keep_prompt(self, pending));
     pending->results = arena_allocate_array(&pending->arena, (size_t)pending->row.params.samples,
                                             sizeof *pending->results);
     if (pending->results == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
     }
-    return engine_add(self->options.engine, pending->row.index, self->tokens.ids,
-                      self->tokens.count, &pending->row.params,
+    return engine_add(self->options.engine, pending->row.index, self->prompts.tokens.ids,
+                      self->prompts.tokens.count, &pending->row.params,
                       model_config(self->options.model)->vocabulary, pending);
 }
 

@@ -292,6 +292,7 @@ static status run_steps(struct run *run, struct run_summary *summary)
     if (s != STATUS_OK) {
         /* The others are in the middle of steps that need this rank: there is no agreeing with them
          * any more. */
+        summary->failed_alone = true;
         return status_context(s, "rank %d", run->world->rank);
     }
     if (run->coordinator != NULL) {
