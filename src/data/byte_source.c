@@ -1,0 +1,332 @@
+/* Streams a file: plain, gzip (RFC 1952, several members) or zstd (RFC 8878, several frames). */
+#include "data/byte_source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
+
+enum { BLOCK_BYTES = 256 * 1024 };
+
+enum encoding { ENCODING_PLAIN, ENCODING_GZIP, ENCODING_ZSTD };
+
+struct byte_source {
+    const char *path;
+    int fd;
+    enum encoding encoding;
+    struct sha256 *hash; /* NULL once finished */
+    char hex[65];
+    int64_t file_bytes; /* read from the file so far */
+    bool file_ended;
+    size_t next, filled; /* of block: stored bytes not yet used */
+    z_stream gzip;
+    bool gzip_ready;
+    ZSTD_DStream *zstd;
+    bool inside; /* a gzip member or zstd frame has begun and not ended */
+    unsigned char block[BLOCK_BYTES];
+};
+
+/* What else people put where JSON lines should be; found by the first bytes. */
+static const struct {
+    const char *magic;
+    size_t length;
+    const char *what;
+} foreign_formats[] = {
+    {"PAR1", 4, "a Parquet file"},
+    {"ARROW1", 6, "an Arrow file"},
+    {"\xFD"
+     "7zXZ\0",
+     6, "compressed with xz"},
+    {"BZh", 3, "compressed with bzip2"},
+    {"PK\x03\x04", 4, "a zip archive"},
+    {"\x04\x22\x4D\x18", 4, "compressed with lz4"},
+    {"\xFF\xFE", 2, "UTF-16 text"},
+    {"\xFE\xFF", 2, "UTF-16 text"},
+};
+
+/* Position for messages about the stored bytes. */
+static long long source_offset(const struct byte_source *source)
+{
+    return (long long)(source->file_bytes - (int64_t)(source->filled - source->next));
+}
+
+static status source_fill(struct byte_source *source)
+{
+    if (source->next < source->filled || source->file_ended) {
+        return STATUS_OK;
+    }
+    source->next = source->filled = 0;
+    /* Until the block is full, so that the first one holds every magic number. */
+    while (source->filled < BLOCK_BYTES) {
+        ssize_t got =
+            read(source->fd, source->block + source->filled, BLOCK_BYTES - source->filled);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return status_fail_errno(STATUS_IO, "byte %lld", (long long)source->file_bytes);
+        }
+        if (got == 0) {
+            source->file_ended = true;
+            break;
+        }
+        sha256_update(source->hash, source->block + source->filled, (size_t)got);
+        source->filled += (size_t)got;
+        source->file_bytes += got;
+    }
+    return STATUS_OK;
+}
+
+static bool is_zstd(const unsigned char *bytes, size_t length)
+{
+    if (length < 4) {
+        return false;
+    }
+    uint32_t magic = (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
+                     (uint32_t)bytes[3] << 24;
+    return magic == ZSTD_MAGICNUMBER ||
+           (magic & ZSTD_MAGIC_SKIPPABLE_MASK) == ZSTD_MAGIC_SKIPPABLE_START;
+}
+
+static status source_tell_encoding(struct byte_source *source)
+{
+    TRY(source_fill(source));
+    const unsigned char *bytes = source->block;
+    size_t length = source->filled;
+    for (size_t i = 0; i < COUNT_OF(foreign_formats); i++) {
+        if (length >= foreign_formats[i].length &&
+            memcmp(bytes, foreign_formats[i].magic, foreign_formats[i].length) == 0) {
+            return status_fail(
+                STATUS_UNSUPPORTED,
+                "is %s; readable are JSON lines in UTF-8, plain, .gz or .zst, and HDF5",
+                foreign_formats[i].what);
+        }
+    }
+    if (length >= 2 && bytes[0] == 0x1F && bytes[1] == 0x8B) {
+        source->encoding = ENCODING_GZIP;
+        /* 15: the largest window; 16: with gzip's header and checksum. */
+        if (inflateInit2(&source->gzip, 15 + 16) != Z_OK) {
+            return status_fail(STATUS_NO_MEMORY, "out of memory for gzip");
+        }
+        source->gzip_ready = true;
+    } else if (is_zstd(bytes, length)) {
+        source->encoding = ENCODING_ZSTD;
+        source->zstd = ZSTD_createDStream();
+        if (source->zstd == NULL) {
+            return status_fail(STATUS_NO_MEMORY, "out of memory for zstd");
+        }
+    }
+    return STATUS_OK;
+}
+
+static status open_regular(const char *path, int *fd)
+{
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block here */
+    if (*fd < 0) {
+        return status_fail_errno(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "%s", path);
+    }
+    struct stat info;
+    status s = STATUS_OK;
+    if (fstat(*fd, &info) != 0) {
+        s = status_fail_errno(STATUS_IO, "%s", path);
+    } else if (!S_ISREG(info.st_mode)) {
+        s = status_fail(STATUS_INVALID, "%s: %s, not a data file", path,
+                        S_ISDIR(info.st_mode) ? "a directory" : "not a regular file");
+    }
+    if (s != STATUS_OK) {
+        close(*fd);
+        *fd = -1;
+    }
+    return s;
+}
+
+static status source_create(const char *path, struct byte_source **out)
+{
+    *out = NULL;
+    int fd;
+    TRY(open_regular(path, &fd));
+    struct byte_source *source = calloc(1, sizeof *source);
+    struct sha256 *hash = sha256_create();
+    if (source == NULL || hash == NULL) {
+        if (hash != NULL) {
+            char hex[65];
+            sha256_finish(hash, hex);
+        }
+        free(source);
+        close(fd);
+        return status_fail(STATUS_NO_MEMORY, "%s: out of memory for reading", path);
+    }
+    source->path = path;
+    source->fd = fd;
+    source->hash = hash;
+    *out = source;
+    return STATUS_OK;
+}
+
+status byte_source_open(const char *path, struct byte_source **out)
+{
+    TRY(source_create(path, out));
+    status s = status_context(source_tell_encoding(*out), "%s", path);
+    if (s != STATUS_OK) {
+        byte_source_close(*out);
+        *out = NULL;
+    }
+    return s;
+}
+
+/* Between gzip members: another one, the end, or zero bytes up to the end (tape padding, which
+ * gzip(1) ignores as well). */
+static status gzip_begin_member(struct byte_source *source, bool *ended)
+{
+    bool padding = false;
+    for (;;) {
+        TRY(source_fill(source));
+        *ended = source->next == source->filled;
+        if (*ended || source->block[source->next] != 0) {
+            break;
+        }
+        padding = true;
+        source->next++;
+    }
+    if (*ended) {
+        return STATUS_OK;
+    }
+    if (padding || source->block[source->next] != 0x1F) {
+        return status_fail(STATUS_INVALID, "byte %lld: not gzip data after the end of a member",
+                           source_offset(source));
+    }
+    inflateReset(&source->gzip);
+    source->inside = true;
+    return STATUS_OK;
+}
+
+static status gzip_read(struct byte_source *source, void *bytes, size_t capacity, size_t *length)
+{
+    z_stream *gzip = &source->gzip;
+    while (*length == 0) {
+        if (!source->inside) {
+            bool ended;
+            TRY(gzip_begin_member(source, &ended));
+            if (ended) {
+                return STATUS_OK;
+            }
+        }
+        TRY(source_fill(source));
+        if (source->next == source->filled) {
+            return status_fail(STATUS_INVALID, "byte %lld: the gzip data is cut off",
+                               source_offset(source));
+        }
+        gzip->next_in = source->block + source->next;
+        gzip->avail_in = (uInt)(source->filled - source->next);
+        gzip->next_out = bytes;
+        gzip->avail_out = (uInt)capacity;
+        int code = inflate(gzip, Z_NO_FLUSH);
+        source->next = source->filled - gzip->avail_in;
+        *length = capacity - gzip->avail_out;
+        if (code == Z_MEM_ERROR) {
+            return status_fail(STATUS_NO_MEMORY, "out of memory for gzip");
+        }
+        if (code != Z_OK && code != Z_STREAM_END) {
+            return status_fail(STATUS_INVALID, "byte %lld: corrupt gzip data: %s",
+                               source_offset(source),
+                               gzip->msg != NULL ? gzip->msg : "no progress");
+        }
+        source->inside = code != Z_STREAM_END;
+    }
+    return STATUS_OK;
+}
+
+static status zstd_read(struct byte_source *source, void *bytes, size_t capacity, size_t *length)
+{
+    while (*length == 0) {
+        TRY(source_fill(source));
+        bool ended = source->next == source->filled;
+        if (ended && !source->inside) {
+            return STATUS_OK;
+        }
+        ZSTD_inBuffer in = {source->block, source->filled, source->next};
+        ZSTD_outBuffer out = {bytes, capacity, 0};
+        size_t code = ZSTD_decompressStream(source->zstd, &out, &in);
+        source->next = in.pos;
+        *length = out.pos;
+        if (ZSTD_isError(code)) {
+            return status_fail(STATUS_INVALID, "byte %lld: corrupt zstd data: %s",
+                               source_offset(source), ZSTD_getErrorName(code));
+        }
+        source->inside = code != 0;
+        if (ended && source->inside && out.pos == 0) {
+            return status_fail(STATUS_INVALID, "byte %lld: the zstd data is cut off",
+                               source_offset(source));
+        }
+    }
+    return STATUS_OK;
+}
+
+status byte_source_read(struct byte_source *source, void *bytes, size_t capacity, size_t *length)
+{
+    *length = 0;
+    if (source->hash == NULL || capacity == 0) {
+        return STATUS_OK;
+    }
+    if (capacity > BLOCK_BYTES) {
+        capacity = BLOCK_BYTES;
+    }
+    switch (source->encoding) {
+    case ENCODING_GZIP:
+        return gzip_read(source, bytes, capacity, length);
+    case ENCODING_ZSTD:
+        return zstd_read(source, bytes, capacity, length);
+    case ENCODING_PLAIN:
+        break;
+    }
+    TRY(source_fill(source));
+    size_t there = source->filled - source->next;
+    *length = there < capacity ? there : capacity;
+    memcpy(bytes, source->block + source->next, *length);
+    source->next += *length;
+    return STATUS_OK;
+}
+
+status byte_source_digest(struct byte_source *source, int64_t *file_bytes, char sha256_hex[65])
+{
+    while (source->hash != NULL) {
+        source->next = source->filled;
+        TRY(status_context(source_fill(source), "%s", source->path));
+        if (source->file_ended && source->next == source->filled) {
+            sha256_finish(source->hash, source->hex);
+            source->hash = NULL;
+        }
+    }
+    *file_bytes = source->file_bytes;
+    memcpy(sha256_hex, source->hex, sizeof source->hex);
+    return STATUS_OK;
+}
+
+void byte_source_close(struct byte_source *source)
+{
+    if (source == NULL) {
+        return;
+    }
+    if (source->gzip_ready) {
+        inflateEnd(&source->gzip);
+    }
+    ZSTD_freeDStream(source->zstd);
+    if (source->hash != NULL) {
+        sha256_finish(source->hash, source->hex);
+    }
+    close(source->fd);
+    free(source);
+}
+
+status byte_source_hash_file(const char *path, int64_t *file_bytes, char sha256_hex[65])
+{
+    struct byte_source *source;
+    TRY(source_create(path, &source));
+    status s = byte_source_digest(source, file_bytes, sha256_hex);
+    byte_source_close(source);
+    return s;
+}

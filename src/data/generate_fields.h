@@ -1,0 +1,10 @@
+/* What row.c needs to know of the table of parameters. */
+#ifndef SLUICE_DATA_GENERATE_FIELDS_H
+#define SLUICE_DATA_GENERATE_FIELDS_H
+
+#include "sluice/data.h"
+
+/* Whether `name` is a parameter under one of its names. */
+bool generate_name_known(const char *name);
+
+#endif

@@ -1,0 +1,549 @@
+/* Records to rows: which field is the prompt, which are parameters, what travels on.
+ *
+ * Fields are sorted into what is understood and what is not first, so that a bad row still has its
+ * id and its other fields; then the understood ones are read. */
+#include <stdio.h>
+#include <string.h>
+
+#include "data/generate_fields.h"
+
+/* Where a row's request stands: the line itself, or the body of an OpenAI batch line. */
+struct request {
+    const struct json *line;   /* the object of the line */
+    const struct json *fields; /* the object with prompt and parameters */
+    const char *prefix;        /* of field names in messages: "body." or "" */
+    const struct json_member *prompt, *id;
+    bool envelope;
+    bool templated; /* the prompt goes through the chat template */
+};
+
+/* Names that the chat template sees, where there is one. */
+static const char *const template_names[] = {"tools", "documents", "chat_template_kwargs"};
+
+/* Requests that would change the answer and are not built in: refused, not overlooked. A value that
+ * asks for nothing (null, false, 0, empty) is fine. */
+static const struct {
+    const char *name;
+    const char *fine[2]; /* strings that ask for nothing either */
+    bool body_only;      /* the word is too common to be understood outside an OpenAI body */
+} refused_names[] = {
+    {"response_format", {"text"}, false},
+    {"logit_bias", {NULL}, false},
+    {"stream", {NULL}, false},
+    {"tool_choice", {"none", "auto"}, false},
+    {"guided_json", {NULL}, false},
+    {"guided_regex", {NULL}, false},
+    {"guided_choice", {NULL}, false},
+    {"guided_grammar", {NULL}, false},
+    {"structured_outputs", {NULL}, false},
+    {"min_tokens", {NULL}, true},
+    {"bad_words", {NULL}, true},
+    {"use_beam_search", {NULL}, true},
+    {"functions", {NULL}, true},
+    {"function_call", {"none", "auto"}, true},
+    {"echo", {NULL}, true},
+    {"suffix", {NULL}, true},
+    {"best_of", {NULL}, true},
+};
+
+static bool key_is(const struct json_member *member, const char *name)
+{
+    return member->key_length == strlen(name) && memcmp(member->key, name, member->key_length) == 0;
+}
+
+/* The member of this name, NULL where there is none or its value is null. */
+static const struct json_member *find_member(const struct json *object, const char *name)
+{
+    for (size_t i = 0; i < object->length; i++) {
+        if (key_is(&object->members[i], name)) {
+            return object->members[i].value->type != JSON_NULL ? &object->members[i] : NULL;
+        }
+    }
+    return NULL;
+}
+
+static const struct json_member *find_first(const struct json *object, const char *const *names,
+                                            size_t count)
+{
+    const struct json_member *found = NULL;
+    for (size_t i = 0; found == NULL && i < count; i++) {
+        found = find_member(object, names[i]);
+    }
+    return found;
+}
+
+static bool is_one_of(const struct json_member *member, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (key_is(member, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void find_request(const struct json *line, const struct row_format *format,
+                         struct request *request)
+{
+    static const char *const prompt_names[] = {"prompt", "text", "messages", "prompt_token_ids"};
+    static const char *const id_names[] = {"id", "custom_id"};
+    static const char *const envelope_names[] = {"custom_id", "method", "url"};
+    *request = (struct request){.line = line, .fields = line, .prefix = ""};
+    const struct json_member *body = find_member(line, "body");
+    if (body != NULL && body->value->type == JSON_OBJECT &&
+        find_first(line, envelope_names, COUNT_OF(envelope_names)) != NULL) {
+        request->envelope = true;
+        request->fields = body->value;
+        request->prefix = "body.";
+    }
+    if (format->id_field != NULL) {
+        request->id = find_member(line, format->id_field);
+    } else if (request->envelope) {
+        request->id = find_member(line, "custom_id");
+    }
+    if (request->id == NULL && format->id_field == NULL) {
+        request->id = find_first(line, id_names, COUNT_OF(id_names));
+    }
+    request->prompt = format->prompt_field != NULL
+                          ? find_member(request->fields, format->prompt_field)
+                          : find_first(request->fields, prompt_names, COUNT_OF(prompt_names));
+}
+
+/* Whether a list is one of messages: what stands first decides. */
+static bool is_message_list(const struct json *value)
+{
+    return value->type == JSON_ARRAY && value->length > 0 && value->items[0]->type == JSON_OBJECT;
+}
+
+/* Whether a member of the request is understood, and so does not travel on. */
+static bool is_consumed(const struct request *request, const struct json_member *member)
+{
+    if (member == request->prompt) {
+        return true;
+    }
+    if (request->templated && is_one_of(member, template_names, COUNT_OF(template_names))) {
+        return true;
+    }
+    return strlen(member->key) == member->key_length && generate_name_known(member->key);
+}
+
+static status no_memory(void)
+{
+    return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
+}
+
+/* The fields that are not understood, as an object; NULL where there are none. */
+static status collect_rest(const struct request *request, struct arena *arena,
+                           const struct json **out)
+{
+    *out = NULL;
+    struct json *body = NULL;
+    const struct json *levels[] = {request->line, request->envelope ? request->fields : NULL};
+    for (size_t level = COUNT_OF(levels); level-- > 0;) {
+        const struct json *object = levels[level];
+        if (object == NULL) {
+            continue;
+        }
+        struct json *rest = arena_allocate(arena, sizeof *rest);
+        if (rest == NULL || (rest->members = arena_allocate_array(arena, object->length,
+                                                                  sizeof *rest->members)) == NULL) {
+            return no_memory();
+        }
+        rest->type = JSON_OBJECT;
+        for (size_t i = 0; i < object->length; i++) {
+            struct json_member member = object->members[i];
+            bool is_body = request->envelope && member.value == request->fields;
+            if (is_body) {
+                member.value = body;
+            } else if (&object->members[i] == request->id) {
+                continue;
+            } else if (request->envelope && object == request->line) {
+                if (key_is(&member, "method") || key_is(&member, "url")) {
+                    continue;
+                }
+            } else if (is_consumed(request, &object->members[i])) {
+                continue;
+            }
+            if (member.value != NULL) {
+                rest->members[rest->length++] = member;
+            }
+        }
+        if (object == request->line) {
+            *out = rest->length > 0 ? rest : NULL;
+        } else {
+            body = rest->length > 0 ? rest : NULL;
+        }
+    }
+    return STATUS_OK;
+}
+
+static status expected(const char *prefix, const struct json_member *member, const char *what)
+{
+    return status_fail(STATUS_INVALID, "%s%.60s: expected %s, not %s", prefix, member->key, what,
+                       json_type_name(member->value->type));
+}
+
+static status read_id(const struct json_member *member, struct row *row)
+{
+    if (member == NULL) {
+        return STATUS_OK;
+    }
+    if (member->value->type != JSON_STRING && member->value->type != JSON_NUMBER) {
+        return expected("", member, "a string or a number");
+    }
+    row->id = member->value->text;
+    row->id_length = member->value->length;
+    return STATUS_OK;
+}
+
+static status check_envelope(const struct request *request)
+{
+    const struct json_member *method = find_member(request->line, "method");
+    if (method != NULL && !json_is_string(method->value, "POST")) {
+        return status_fail(STATUS_INVALID, "method: only POST is known");
+    }
+    const struct json_member *url = find_member(request->line, "url");
+    if (url == NULL) {
+        return STATUS_OK;
+    }
+    static const char end[] = "/completions";
+    const char *text = json_string(url->value);
+    size_t length = url->value->length;
+    if (text == NULL) {
+        return expected("", url, "a string");
+    }
+    if (length < strlen(end) || strcmp(text + length - strlen(end), end) != 0) {
+        return status_fail(
+            STATUS_INVALID,
+            "url: %.60s is not supported; only /v1/chat/completions and /v1/completions are", text);
+    }
+    return STATUS_OK;
+}
+
+static bool asks_for_nothing(const struct json *value, const char *const fine[2])
+{
+    double number;
+    switch (value->type) {
+    case JSON_NULL:
+        return true;
+    case JSON_BOOLEAN:
+        return !value->boolean;
+    case JSON_NUMBER:
+        return json_double(value, &number) && number == 0;
+    default:
+        break;
+    }
+    const struct json *word = value;
+    if (value->type == JSON_OBJECT) { /* {"type": "text"} */
+        const struct json_member *type = find_member(value, "type");
+        word = type != NULL ? type->value : value;
+    }
+    for (size_t i = 0; i < 2 && fine[i] != NULL; i++) {
+        if (json_is_string(word, fine[i])) {
+            return true;
+        }
+    }
+    return value->length == 0;
+}
+
+static status check_refused(const struct request *request)
+{
+    for (size_t i = 0; i < COUNT_OF(refused_names); i++) {
+        if (refused_names[i].body_only && !request->envelope) {
+            continue;
+        }
+        const struct json_member *member = find_member(request->fields, refused_names[i].name);
+        if (member == NULL || member == request->prompt || member == request->id ||
+            asks_for_nothing(member->value, refused_names[i].fine)) {
+            continue;
+        }
+        /* As many candidates as answers is what happens anyway. */
+        const struct json_member *samples = find_member(request->fields, "n");
+        int64_t best_of;
+        int64_t n = 1;
+        if (key_is(member, "best_of") && json_int64(member->value, &best_of) &&
+            (samples == NULL || json_int64(samples->value, &n)) && best_of == n) {
+            continue;
+        }
+        return status_fail(STATUS_INVALID, "%s%s: not supported; leave the field out",
+                           request->prefix, refused_names[i].name);
+    }
+    return STATUS_OK;
+}
+
+static status check_messages(const char *prefix, const struct json_member *member)
+{
+    const struct json *messages = member->value;
+    for (size_t i = 0; i < messages->length; i++) {
+        const struct json *message = messages->items[i];
+        if (message->type != JSON_OBJECT) {
+            return status_fail(STATUS_INVALID, "%s%.60s[%zu]: expected an object, not %s", prefix,
+                               member->key, i, json_type_name(message->type));
+        }
+        const struct json_member *role = find_member(message, "role");
+        if (role == NULL || role->value->type != JSON_STRING) {
+            return status_fail(STATUS_INVALID, "%s%.60s[%zu].role: expected a string, not %s",
+                               prefix, member->key, i,
+                               role == NULL ? "null" : json_type_name(role->value->type));
+        }
+        const struct json_member *content = find_member(message, "content");
+        if (content != NULL && content->value->type != JSON_STRING &&
+            content->value->type != JSON_ARRAY) {
+            return status_fail(STATUS_INVALID,
+                               "%s%.60s[%zu].content: expected a string, null or a list, not %s",
+                               prefix, member->key, i, json_type_name(content->value->type));
+        }
+    }
+    return STATUS_OK;
+}
+
+static status read_token_list(const char *prefix, const struct json_member *member,
+                              struct arena *arena, struct row *row)
+{
+    const struct json *list = member->value;
+    int32_t *tokens = arena_allocate_array(arena, list->length, sizeof *tokens);
+    if (tokens == NULL) {
+        return no_memory();
+    }
+    for (size_t i = 0; i < list->length; i++) {
+        const struct json *item = list->items[i];
+        int64_t id;
+        if (item->type == JSON_STRING || item->type == JSON_ARRAY) {
+            return status_fail(STATUS_INVALID, "%s%.60s: a list of prompts; write one row for each",
+                               prefix, member->key);
+        }
+        if (!json_int64(item, &id) || id < 0 || id > INT32_MAX) {
+            return status_fail(STATUS_INVALID, "%s%.60s[%zu]: expected a token id, not %.40s",
+                               prefix, member->key, i,
+                               item->type == JSON_NUMBER ? item->text : json_type_name(item->type));
+        }
+        tokens[i] = (int32_t)id;
+    }
+    row->kind = PROMPT_TOKENS;
+    row->tokens = tokens;
+    row->token_count = list->length;
+    return STATUS_OK;
+}
+
+/* [{"role": "user", "content": text}] */
+static status wrap_as_message(const char *text, size_t length, struct arena *arena,
+                              const struct json **out)
+{
+    struct json *list = arena_allocate(arena, sizeof *list);
+    struct json *message = arena_allocate(arena, sizeof *message);
+    struct json *role = arena_allocate(arena, sizeof *role);
+    struct json *content = arena_allocate(arena, sizeof *content);
+    struct json **items = arena_allocate(arena, sizeof(struct json *));
+    struct json_member *members = arena_allocate(arena, 2 * sizeof *members);
+    if (list == NULL || message == NULL || role == NULL || content == NULL || items == NULL ||
+        members == NULL) {
+        return no_memory();
+    }
+    *role = (struct json){.type = JSON_STRING, .text = "user", .length = strlen("user")};
+    *content = (struct json){.type = JSON_STRING, .text = text, .length = length};
+    members[0] = (struct json_member){"role", strlen("role"), role};
+    members[1] = (struct json_member){"content", strlen("content"), content};
+    *message = (struct json){.type = JSON_OBJECT, .length = 2, .members = members};
+    items[0] = message;
+    *list = (struct json){.type = JSON_ARRAY, .length = 1, .items = items};
+    *out = list;
+    return STATUS_OK;
+}
+
+static status set_text(const char *text, size_t length, enum chat_mode chat, struct arena *arena,
+                       struct row *row)
+{
+    row->kind = PROMPT_TEXT;
+    row->text = text;
+    row->text_length = length;
+    if (chat != CHAT_ALWAYS) {
+        return STATUS_OK;
+    }
+    row->kind = PROMPT_MESSAGES;
+    return wrap_as_message(text, length, arena, &row->messages);
+}
+
+static status read_prompt(const struct request *request, const struct row_format *format,
+                          struct arena *arena, struct row *row)
+{
+    const struct json_member *member = request->prompt;
+    if (member == NULL) {
+        if (format->prompt_field != NULL) {
+            return status_fail(STATUS_INVALID, "no field %s%.60s", request->prefix,
+                               format->prompt_field);
+        }
+        return status_fail(
+            STATUS_INVALID,
+            "no prompt: expected one of the fields prompt, text, messages, prompt_token_ids%s",
+            request->envelope ? " in body" : "");
+    }
+    const struct json *value = member->value;
+    if (value->type == JSON_STRING && !key_is(member, "messages")) {
+        return set_text(value->text, value->length, format->chat, arena, row);
+    }
+    if (value->type != JSON_ARRAY) {
+        return expected(request->prefix, member,
+                        key_is(member, "messages") ? "a list of messages"
+                                                   : "a string, a list of messages or token ids");
+    }
+    if (value->length == 0) {
+        return status_fail(STATUS_INVALID, "%s%.60s: an empty list", request->prefix, member->key);
+    }
+    if (!is_message_list(value) && !key_is(member, "messages")) {
+        return read_token_list(request->prefix, member, arena, row);
+    }
+    if (format->chat == CHAT_NEVER) {
+        return status_fail(STATUS_INVALID, "%s%.60s: messages, though data.chat is never",
+                           request->prefix, member->key);
+    }
+    row->kind = PROMPT_MESSAGES;
+    row->messages = value;
+    return check_messages(request->prefix, member);
+}
+
+/* What the template sees besides the messages. */
+static status read_template_fields(const struct request *request, struct row *row)
+{
+    static const struct {
+        const char *name;
+        enum json_type type;
+        const char *what;
+        size_t offset;
+    } fields[] = {
+        {"tools", JSON_ARRAY, "a list", offsetof(struct row, tools)},
+        {"documents", JSON_ARRAY, "a list", offsetof(struct row, documents)},
+        {"chat_template_kwargs", JSON_OBJECT, "an object",
+         offsetof(struct row, template_variables)},
+    };
+    for (size_t i = 0; request->templated && i < COUNT_OF(fields); i++) {
+        const struct json_member *member = find_member(request->fields, fields[i].name);
+        if (member == NULL || member == request->id) {
+            continue;
+        }
+        if (member->value->type != fields[i].type) {
+            return expected(request->prefix, member, fields[i].what);
+        }
+        *(const struct json **)((char *)row + fields[i].offset) = member->value;
+    }
+    return STATUS_OK;
+}
+
+static status read_parameters(const struct request *request, struct arena *arena, struct row *row)
+{
+    const struct json *fields = request->fields;
+    for (size_t i = 0; i < fields->length; i++) {
+        const struct json_member *member = &fields->members[i];
+        if (member == request->prompt || member == request->id ||
+            strlen(member->key) != member->key_length) {
+            continue;
+        }
+        bool known;
+        status s = generate_params_set(&row->params, member->key, member->value, arena, &known);
+        if (s != STATUS_OK) {
+            return status_fail(s, "%s%s", request->prefix, status_message());
+        }
+    }
+    return STATUS_OK;
+}
+
+/* "logprobs" as true or false says whether, "top_logprobs" how many: together, in any order. */
+static status check_logprobs(const struct request *request)
+{
+    const struct json_member *whether = find_member(request->fields, "logprobs");
+    const struct json_member *count = find_member(request->fields, "top_logprobs");
+    int64_t k;
+    if (whether != NULL && whether->value->type == JSON_BOOLEAN && !whether->value->boolean &&
+        count != NULL && json_int64(count->value, &k) && k > 0) {
+        return status_fail(STATUS_INVALID, "%stop_logprobs: logprobs is false", request->prefix);
+    }
+    return STATUS_OK;
+}
+
+static status parse_json_row(const struct record *record, const struct row_format *format,
+                             struct arena *arena, struct row *row)
+{
+    struct json *line;
+    TRY(json_parse(record->bytes.data != NULL ? record->bytes.data : "", record->bytes.length,
+                   arena, &line));
+    if (line->type != JSON_OBJECT) {
+        return status_fail(STATUS_INVALID, "expected an object, not %s",
+                           json_type_name(line->type));
+    }
+    struct request request;
+    find_request(line, format, &request);
+    request.templated =
+        request.prompt != NULL &&
+        (is_message_list(request.prompt->value) ||
+         (format->chat == CHAT_ALWAYS && request.prompt->value->type == JSON_STRING));
+    TRY(collect_rest(&request, arena, &row->passthrough));
+    TRY(read_id(request.id, row));
+    if (request.envelope) {
+        TRY(check_envelope(&request));
+    }
+    TRY(read_prompt(&request, format, arena, row));
+    TRY(read_template_fields(&request, row));
+    TRY(check_refused(&request));
+    TRY(check_logprobs(&request));
+    return read_parameters(&request, arena, row);
+}
+
+static status parse_text_row(const struct record *record, const struct row_format *format,
+                             struct arena *arena, struct row *row)
+{
+    size_t bad_offset;
+    if (!utf8_valid(record->bytes.data, record->bytes.length, &bad_offset)) {
+        return status_fail(STATUS_INVALID, "byte %zu: not valid UTF-8", bad_offset);
+    }
+    char *text = arena_copy(arena, record->bytes.data, record->bytes.length);
+    return text != NULL ? set_text(text, record->bytes.length, format->chat, arena, row)
+                        : no_memory();
+}
+
+static status parse_token_row(const struct record *record, struct arena *arena, struct row *row)
+{
+    size_t count = record->bytes.length / sizeof(int32_t);
+    if (record->bytes.length % sizeof(int32_t) != 0) {
+        return status_fail(STATUS_INVALID, "token ids of %zu bytes", record->bytes.length);
+    }
+    int32_t *tokens = arena_allocate_array(arena, count, sizeof *tokens);
+    if (tokens == NULL) {
+        return no_memory();
+    }
+    if (count > 0) {
+        memcpy(tokens, record->bytes.data, record->bytes.length);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (tokens[i] < 0) {
+            return status_fail(STATUS_INVALID, "%d is no token id", tokens[i]);
+        }
+    }
+    row->kind = PROMPT_TOKENS;
+    row->tokens = tokens;
+    row->token_count = count;
+    return STATUS_OK;
+}
+
+status row_parse(const struct record *record, const struct row_format *format,
+                 const struct generate_params *defaults, struct arena *arena, struct row *row)
+{
+    *row = (struct row){.index = record->row, .params = *defaults};
+    char number[24];
+    int length = snprintf(number, sizeof number, "%lld", (long long)record->row);
+    row->id = arena_copy(arena, number, (size_t)length);
+    row->id_length = (size_t)length;
+    if (row->id == NULL) {
+        return no_memory();
+    }
+    switch (record->kind) {
+    case RECORD_JSON:
+        return parse_json_row(record, format, arena, row);
+    case RECORD_TEXT:
+        return parse_text_row(record, format, arena, row);
+    case RECORD_TOKENS:
+        return parse_token_row(record, arena, row);
+    case RECORD_BAD:
+        break;
+    }
+    return status_fail(STATUS_INVALID, "%.*s", (int)record->bytes.length,
+                       record->bytes.data != NULL ? record->bytes.data : "unreadable");
+}
