@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "sluice/chat_template.h"
-#include "text/template_internal.h"
+#include "text/template_tree.h"
 
 /* ---- The rendering's ground --------------------------------------------------------------------
  */

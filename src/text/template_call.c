@@ -1,5 +1,5 @@
 /* Attributes, items and calls: how a template reaches what values can do. */
-#include "text/template_internal.h"
+#include "text/template_tree.h"
 
 /* ---- Built-in functions ------------------------------------------------------------------------
  */
@@ -68,6 +68,25 @@ status template_native_call(struct render *r, const char *what, const struct nat
     }
     struct call complete = {.self = call->self, .arguments = bound, .count = count};
     return native->call(r, &complete, out);
+}
+
+status template_argument_integer(const struct value *value, int64_t otherwise, int64_t *out)
+{
+    *out = otherwise;
+    if (value_is_some(value) && !template_is_integral(value, out)) {
+        return template_fail("'%s' object cannot be interpreted as an integer",
+                             template_type_name(value));
+    }
+    return STATUS_OK;
+}
+
+status template_argument_string(const char *method, const struct value *value,
+                                const struct string **out)
+{
+    *out = value->type == VALUE_STRING ? value->string : NULL;
+    return *out != NULL
+               ? STATUS_OK
+               : template_fail("%s: a str is required, not %s", method, template_type_name(value));
 }
 
 status template_filter_apply(struct render *r, const struct value *name, const struct call *call,
@@ -217,6 +236,7 @@ status template_find_attribute(struct render *r, const struct value *object,
         const char *const *changers;
     } types[] = {
         {VALUE_STRING, &template_string_methods, NULL},
+        {VALUE_STRING, &template_splitting_methods, NULL},
         {VALUE_LIST, &template_list_methods, list_changers},
         {VALUE_TUPLE, &template_tuple_methods, NULL},
         {VALUE_DICT, &template_dict_methods, dict_changers},

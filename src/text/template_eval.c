@@ -1,7 +1,7 @@
 /* Expressions: operators, attributes and items, calls. */
 #include <math.h>
 
-#include "text/template_internal.h"
+#include "text/template_tree.h"
 
 /* ---- Arithmetic --------------------------------------------------------------------------------
  */

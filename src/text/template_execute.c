@@ -1,5 +1,5 @@
 /* Statements: scopes, loops, macros, blocks that capture their text. */
-#include "text/template_internal.h"
+#include "text/template_tree.h"
 
 /* ---- Scopes ------------------------------------------------------------------------------------
  */

@@ -5,11 +5,6 @@
 
 #include "text/template_internal.h"
 
-static bool given(const struct value *value)
-{
-    return value_is_given(value) && value->type != VALUE_NONE;
-}
-
 /* str() of the operand, as nearly every text filter begins. */
 static status self_text(struct render *r, const struct call *call, const struct string **out)
 {
@@ -17,16 +12,6 @@ static status self_text(struct render *r, const struct call *call, const struct 
     TRY(template_to_string(r, &call->self, &text));
     TRY(template_charge(r, text.string->length / 64));
     *out = text.string;
-    return STATUS_OK;
-}
-
-static status argument_integer(const struct value *value, int64_t otherwise, int64_t *out)
-{
-    *out = otherwise;
-    if (given(value) && !template_is_integral(value, out)) {
-        return template_fail("'%s' object cannot be interpreted as an integer",
-                             template_type_name(value));
-    }
     return STATUS_OK;
 }
 
@@ -118,7 +103,7 @@ static status filter_center(struct render *r, const struct call *call, struct va
     int64_t width;
     size_t mark = r->out.length;
     TRY(self_text(r, call, &text));
-    TRY(argument_integer(&call->arguments[0], 80, &width));
+    TRY(template_argument_integer(&call->arguments[0], 80, &width));
     size_t padding =
         width > 0 && (size_t)width > text->characters ? (size_t)width - text->characters : 0;
     size_t left = padding / 2 + (padding & (size_t)width & 1);
@@ -299,7 +284,7 @@ static status filter_int(struct render *r, const struct call *call, struct value
     if (self->type == VALUE_UNDEFINED) {
         return template_fail_undefined(r, self);
     }
-    TRY(argument_integer(&call->arguments[1], 10, &base));
+    TRY(template_argument_integer(&call->arguments[1], 10, &base));
     *out = value_is_given(&call->arguments[0]) ? call->arguments[0] : value_integer(0);
     if (self->type == VALUE_BIG_INTEGER) {
         *out = *self;
@@ -378,7 +363,7 @@ static status filter_round(struct render *r, const struct call *call, struct val
     if (value_is_given(method) && !is_ceil && !is_floor && !template_is_text(method, "common")) {
         return template_fail("method must be common, ceil or floor");
     }
-    TRY(argument_integer(&call->arguments[0], 0, &precision));
+    TRY(template_argument_integer(&call->arguments[0], 0, &precision));
     if (call->self.type == VALUE_UNDEFINED) {
         return template_fail_undefined(r, &call->self);
     }
@@ -430,7 +415,7 @@ static status write_indent(struct render *r, const struct value *width)
     if (width->type == VALUE_STRING) {
         return template_write_value(r, width);
     }
-    TRY(argument_integer(width, 4, &count));
+    TRY(template_argument_integer(width, 4, &count));
     return template_write_repeated(r, ' ', count > 0 ? (size_t)count : 0);
 }
 
@@ -474,12 +459,12 @@ static status filter_replace(struct render *r, const struct call *call, struct v
     TRY(template_to_string(r, &call->self, &text));
     TRY(template_to_string(r, &call->arguments[0], &old));
     TRY(template_to_string(r, &call->arguments[1], &new));
-    TRY(argument_integer(&call->arguments[2], -1, &count));
+    TRY(template_argument_integer(&call->arguments[2], -1, &count));
     struct value name, arguments[3] = {old, new, value_integer(count)};
     struct call inner = {.self = text, .arguments = arguments, .count = 3};
     TRY(template_string_view(r, "replace", 7, &name));
     return template_native_call(
-        r, "method", template_native_find(&template_string_methods, name.string), &inner, out);
+        r, "method", template_native_find(&template_splitting_methods, name.string), &inner, out);
 }
 
 static status filter_trim(struct render *r, const struct call *call, struct value *out)
@@ -506,13 +491,13 @@ static status filter_truncate(struct render *r, const struct call *call, struct 
     bool kill_words;
     struct value end, stop, head;
     TRY(self_text(r, call, &text));
-    TRY(argument_integer(&call->arguments[0], 255, &length));
+    TRY(template_argument_integer(&call->arguments[0], 255, &length));
     TRY(template_truth(r, &call->arguments[1], &kill_words));
     TRY(template_string_view(r, "...", 3, &end));
     if (value_is_given(&call->arguments[2])) {
         TRY(template_to_string(r, &call->arguments[2], &end));
     }
-    TRY(argument_integer(&call->arguments[3], 5, &leeway));
+    TRY(template_argument_integer(&call->arguments[3], 5, &leeway));
     if (length < (int64_t)end.string->characters) {
         return template_fail("expected length >= %zu, got %lld", end.string->characters,
                              (long long)length);

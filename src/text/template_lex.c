@@ -8,7 +8,7 @@
 
 #include <utf8proc.h>
 
-#include "text/template_internal.h"
+#include "text/template_tree.h"
 
 struct lexer {
     const char *text; /* newlines already made "\n" */

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "text/template_internal.h"
+#include "text/template_tree.h"
 
 /* ---- What both parser files use ----------------------------------------------------------------
  */
@@ -59,6 +59,11 @@ void template_parser_next(struct parser *p)
     if (p->current->type != TOKEN_END) {
         p->current++;
     }
+}
+
+bool template_parser_at(const struct parser *p, enum token_type type)
+{
+    return p->current->type == type;
 }
 
 bool template_parser_at_name(const struct parser *p, const char *name)

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "text/template_internal.h"
+#include "text/template_tree.h"
 
 /* Python's repr of a float: the fewest digits that read back as the same number, in scientific form
  * below 1e-4 and from 1e16 on. */

@@ -1,11 +1,6 @@
 /* Filters of many values: choosing, grouping, sorting. A table of facts at the end. */
 #include "text/template_internal.h"
 
-static bool given(const struct value *value)
-{
-    return value_is_given(value) && value->type != VALUE_NONE;
-}
-
 /* ---- Attributes by path ------------------------------------------------------------------------
  */
 
@@ -15,7 +10,7 @@ static status get_path(struct render *r, const struct value *item, const struct 
                        const struct value *otherwise, struct value *out)
 {
     *out = *item;
-    if (!given(path)) {
+    if (!value_is_some(path)) {
         return STATUS_OK;
     }
     const struct string *text = path->type == VALUE_STRING ? path->string : NULL;
@@ -34,7 +29,7 @@ static status get_path(struct render *r, const struct value *item, const struct 
             key = digits && end > start ? value_integer(number) : key;
         }
         TRY(template_get_item(r, out, &key, out));
-        if (out->type == VALUE_UNDEFINED && otherwise != NULL && given(otherwise)) {
+        if (out->type == VALUE_UNDEFINED && otherwise != NULL && value_is_some(otherwise)) {
             *out = *otherwise;
         }
         if (text == NULL) {
@@ -544,7 +539,7 @@ static status filter_batch(struct render *r, const struct call *call, struct val
     TRY(template_allocate(r, count, sizeof *batches, &batches));
     for (size_t start = 0; start < count; used++) {
         size_t left = count - start, take = left < (size_t)size ? left : (size_t)size;
-        size_t fill = given(filler) ? (size_t)size - take : 0;
+        size_t fill = value_is_some(filler) ? (size_t)size - take : 0;
         TRY(section(r, items, start, start + take, filler, fill, &batches[used]));
         start += take;
     }
@@ -565,7 +560,8 @@ static status filter_slice(struct render *r, const struct call *call, struct val
     size_t each = count / (size_t)number, longer = count % (size_t)number;
     for (size_t i = 0; i < (size_t)number; i++) {
         size_t end = start + each + (i < longer);
-        TRY(section(r, items, start, end, filler, given(filler) && i >= longer, &slices[i]));
+        TRY(section(r, items, start, end, filler, value_is_some(filler) && i >= longer,
+                    &slices[i]));
         start = end;
     }
     return as_generator(r, slices, (size_t)number, out);

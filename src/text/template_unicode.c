@@ -131,9 +131,7 @@ static bool is_final_sigma(const char *text, size_t length, size_t offset)
     size_t before = offset, size;
     bool after_letter = false;
     while (before > 0) {
-        do {
-            before--;
-        } while (before > 0 && ((unsigned char)text[before] & 0xC0) == 0x80);
+        before = template_previous_character(text, before);
         int32_t c = utf8_decode(text + before, length - before, &size);
         after_letter = template_is_upper(c) || template_is_lower(c) || template_is_title(c);
         if (after_letter || utf8proc_category(c) != UTF8PROC_CATEGORY_MN) {
@@ -192,10 +190,7 @@ size_t template_space_suffix(const char *text, size_t length)
 {
     size_t end = length;
     while (end > 0) {
-        size_t start = end - 1, size;
-        while (start > 0 && ((unsigned char)text[start] & 0xC0) == 0x80) {
-            start--;
-        }
+        size_t size, start = template_previous_character(text, end);
         if (!template_is_space(utf8_decode(text + start, end - start, &size))) {
             break;
         }
@@ -216,6 +211,64 @@ size_t template_character_offset(const struct string *string, size_t index)
         }
     }
     return offset;
+}
+
+enum { LONG_NEEDLE_BYTES = 64 };
+
+/* The last place of a long needle: both texts reversed and searched forwards, since comparing it
+ * with every place would take the product of both lengths. */
+static status find_long_last(struct render *r, const char *text, size_t start, size_t end,
+                             const struct string *needle, size_t *out)
+{
+    size_t length = end - start;
+    char *reversed, *wanted;
+    TRY(template_allocate(r, length, 1, &reversed));
+    TRY(template_allocate(r, needle->length, 1, &wanted));
+    for (size_t i = 0; i < length; i++) {
+        reversed[i] = text[end - 1 - i];
+    }
+    for (size_t i = 0; i < needle->length; i++) {
+        wanted[i] = needle->text[needle->length - 1 - i];
+    }
+    const char *found = memmem(reversed, length, wanted, needle->length);
+    *out = found == NULL ? SIZE_MAX : end - (size_t)(found - reversed) - needle->length;
+    return STATUS_OK;
+}
+
+status template_find_bytes(struct render *r, const char *text, size_t start, size_t end,
+                           const struct string *needle, bool last, size_t *out)
+{
+    *out = SIZE_MAX;
+    if (needle->length > end - start) {
+        return STATUS_OK;
+    }
+    if (!last) {
+        const char *found = needle->length == 0
+                                ? text + start
+                                : memmem(text + start, end - start, needle->text, needle->length);
+        *out = found == NULL ? SIZE_MAX : (size_t)(found - text);
+        return template_charge(r, ((*out == SIZE_MAX ? end : *out) - start) / 64);
+    }
+    if (needle->length > LONG_NEEDLE_BYTES) {
+        TRY(template_charge(r, (end - start) / 16));
+        return find_long_last(r, text, start, end, needle, out);
+    }
+    size_t at = end - needle->length;
+    while (at > start && memcmp(text + at, needle->text, needle->length) != 0) {
+        at--;
+    }
+    if (memcmp(text + at, needle->text, needle->length) == 0) {
+        *out = at;
+    }
+    return template_charge(r, (end - at) / 8);
+}
+
+size_t template_previous_character(const char *text, size_t end)
+{
+    do {
+        end--;
+    } while (end > 0 && ((unsigned char)text[end] & 0xC0) == 0x80);
+    return end;
 }
 
 size_t template_line_length(const char *text, size_t length, size_t *end_size)

@@ -120,6 +120,7 @@ status template_dict_get(struct render *r, const struct dict *dict, const struct
         return template_fail("unhashable type: '%s'", template_type_name(key));
     }
     TRY(template_charge(r, 1 + dict->count / 16));
+    TRY(template_charge(r, key->type == VALUE_STRING ? key->string->length / 64 : 0));
     for (size_t i = 0; i < dict->count; i++) {
         const struct value *known = &dict->keys[i];
         bool equal;

@@ -62,7 +62,7 @@ static bool check_case(const char *where, const struct chat_template *template_,
                                                           : "(an error)";
         print_error("%s:\n  expected %s: %s\n  got %s: %s\n", where,
                     text != NULL ? "text" : "error", wanted, status_name(s),
-                    s != STATUS_OK      ? status_message()
+                    s != STATUS_OK     ? status_message()
                     : out.data == NULL ? ""
                                        : out.data);
     }
@@ -70,7 +70,8 @@ static bool check_case(const char *where, const struct chat_template *template_,
     return right;
 }
 
-/* A file: {"now", "variables": [sets], "cases": [{"name", "template", "results": [[set, result]…]}]}
+/* A file: {"now", "variables": [sets], "cases": [{"name", "template", "results": [[set,
+ * result]…]}]}
  */
 static void run_file(const char *name)
 {
@@ -89,8 +90,7 @@ static void run_file(const char *name)
         const struct json *item = cases->items[i], *source = json_get(item, "template");
         const struct json *results = json_get(item, "results");
         struct chat_template *template_ = NULL;
-        status created =
-            chat_template_create("template", source->text, source->length, &template_);
+        status created = chat_template_create("template", source->text, source->length, &template_);
         for (size_t j = 0; j < results->length; j++) {
             int64_t set;
             char where[256];
@@ -102,8 +102,8 @@ static void run_file(const char *name)
                      (long)set);
             struct chat_variables variables = variables_of(sets->items[set], file);
             count++;
-            wrong += !check_case(where, template_, created, &variables,
-                                 results->items[j]->items[1]);
+            wrong +=
+                !check_case(where, template_, created, &variables, results->items[j]->items[1]);
         }
         chat_template_destroy(template_);
     }

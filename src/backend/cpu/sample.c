@@ -11,7 +11,6 @@
 
 enum {
     CHUNK = 1024, /* logits whose weights are on the stack at once */
-    LANES = 16,   /* independent maxima, for the vector units */
     FRACTION_BITS = 40,
     DIGIT_BITS = 11, /* of a candidate's key, a histogram */
 };
@@ -61,6 +60,7 @@ static inline float exp_of_nonpositive(float x)
 static void compute_weights(const float *logits, int count, float highest, float inverse,
                             float *weights)
 {
+#pragma omp simd
     for (int i = 0; i < count; i++) {
         float below = logits[i] - highest;
         float exponent = (below > -FLT_MAX ? below : -FLT_MAX) * inverse;
@@ -75,6 +75,22 @@ static inline uint64_t fixed_point(float weight)
     return (uint64_t)(int64_t)(weight * (float)(INT64_C(1) << FRACTION_BITS));
 }
 
+/* The sum of fixed_point over at most CHUNK weights. Vectorises: upper and lower half are 32-bit
+ * integers, and so are their sums. */
+static uint64_t sum_fixed_point(const float *weights, int count)
+{
+    const float half = 1 << (FRACTION_BITS / 2);
+    int32_t upper_sum = 0, lower_sum = 0;
+#pragma omp simd reduction(+ : upper_sum, lower_sum)
+    for (int i = 0; i < count; i++) {
+        float scaled = weights[i] * half;
+        int32_t upper = (int32_t)scaled;
+        upper_sum += upper;
+        lower_sum += (int32_t)((scaled - (float)upper) * half);
+    }
+    return ((uint64_t)upper_sum << (FRACTION_BITS / 2)) + (uint64_t)lower_sum;
+}
+
 /* The highest logit and the lowest id that has it; false where no distribution is there. */
 static bool find_highest(const float *logits, int vocabulary, float *highest, int32_t *id)
 {
@@ -84,29 +100,15 @@ static bool find_highest(const float *logits, int vocabulary, float *highest, in
     for (int start = 0; start < vocabulary; start += CHUNK) {
         int count = vocabulary - start < CHUNK ? vocabulary - start : CHUNK;
         const float *chunk = logits + start;
-        float lanes[LANES];
-        int bad[LANES] = {0};
-        for (int lane = 0; lane < LANES; lane++) {
-            lanes[lane] = -INFINITY;
+        float chunk_best = -INFINITY;
+#pragma omp simd reduction(max : chunk_best) reduction(| : invalid)
+        for (int i = 0; i < count; i++) {
+            chunk_best = chunk[i] > chunk_best ? chunk[i] : chunk_best;
+            invalid |= !(chunk[i] <= FLT_MAX); /* NaN or +inf */
         }
-        int i = 0;
-        for (; i + LANES <= count; i += LANES) {
-            for (int lane = 0; lane < LANES; lane++) {
-                float x = chunk[i + lane];
-                lanes[lane] = x > lanes[lane] ? x : lanes[lane];
-                bad[lane] |= !(x <= FLT_MAX); /* NaN or +inf */
-            }
-        }
-        for (; i < count; i++) {
-            lanes[0] = chunk[i] > lanes[0] ? chunk[i] : lanes[0];
-            bad[0] |= !(chunk[i] <= FLT_MAX);
-        }
-        for (int lane = 0; lane < LANES; lane++) {
-            invalid |= bad[lane];
-            if (lanes[lane] > best) {
-                best = lanes[lane];
-                best_start = start;
-            }
+        if (chunk_best > best) {
+            best = chunk_best;
+            best_start = start;
         }
     }
     if (invalid || best_start < 0) {
@@ -129,9 +131,7 @@ static double log_sum_weights(const float *logits, int vocabulary, float highest
     for (int start = 0; start < vocabulary; start += CHUNK) {
         int count = vocabulary - start < CHUNK ? vocabulary - start : CHUNK;
         compute_weights(logits + start, count, highest, 1, weights);
-        for (int i = 0; i < count; i++) {
-            total += fixed_point(weights[i]);
-        }
+        total += sum_fixed_point(weights, count);
     }
     return log((double)total) - FRACTION_BITS * 0.69314718055994530942;
 }
@@ -258,17 +258,21 @@ static int keep_head(struct candidate *candidates, int count, enum measure measu
         }
         threshold |= digit << shift;
         mask |= digit_mask << shift;
+        int kept = 0;
+        for (int i = 0; i < count; i++) {
+            struct candidate candidate = candidates[i];
+            candidates[kept] = candidate;
+            kept += candidate.key >= threshold; /* its lower digits are 0 still */
+        }
+        count = kept;
     }
     int kept = 0;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++) { /* of equal keys the lowest ids */
         struct candidate candidate = candidates[i];
-        bool stays = candidate.key > threshold;
-        if (candidate.key == threshold && before < target) {
-            before += measure_of(&candidate, measure);
-            stays = true;
+        if (candidate.key > threshold || before < target) {
+            before += candidate.key > threshold ? 0 : measure_of(&candidate, measure);
+            candidates[kept++] = candidate;
         }
-        candidates[kept] = candidate;
-        kept += stays;
     }
     return kept;
 }

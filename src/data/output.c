@@ -1,0 +1,509 @@
+/* Writes an output file: results in batches, metrics, attributes, and the rename at the end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "data/durable.h"
+#include "data/output_column.h"
+#include "data/output_layout.h"
+
+enum {
+    BATCH_BYTES = 8 << 20, /* results are written at once in batches of OUTPUT_BATCH_ROWS, or of
+                              fewer when they are large */
+    CHUNK_TOKENS = 64 * 1024,
+};
+
+struct output_writer {
+    struct buffer path, partial;
+    bool overwrite;
+    bool failed;
+    int fd; /* of the partial file: holds its lock, and syncs it */
+    hid_t file, string_type, finish_type;
+    struct output_columns columns;
+    struct number_column numbers[NUMBER_COUNT];
+    struct text_column texts[TEXT_COUNT];
+    struct number_column offsets, tokens, logprobs, top_ids, top_values;
+    size_t batch_rows;
+    int64_t token_total;
+};
+
+/* ---- Creating -----------------------------------------------------------------------------------
+ */
+
+static status create_columns(struct output_writer *writer)
+{
+    const struct output_columns *columns = &writer->columns;
+    for (int i = 0; i < NUMBER_COUNT; i++) {
+        hid_t memory = output_number_type((enum output_number)i);
+        hid_t stored = i == NUMBER_FINISH_REASON ? writer->finish_type : memory;
+        TRY(output_number_create(writer->file, output_number_paths[i], stored, memory,
+                                 OUTPUT_BATCH_ROWS, 1, &writer->numbers[i]));
+    }
+    /* The batch of finish reasons is written with the enum's own type. */
+    writer->numbers[NUMBER_FINISH_REASON].memory = writer->finish_type;
+    for (int i = 0; i < TEXT_COUNT; i++) {
+        if (i != TEXT_PROMPT || columns->prompt) {
+            TRY(output_dataset_create(writer->file, output_text_paths[i], writer->string_type,
+                                      OUTPUT_BATCH_ROWS, 1, &writer->texts[i].dataset));
+        }
+    }
+    if (columns->token_ids || columns->logprobs || columns->top_logprobs > 0) {
+        TRY(output_number_create(writer->file, OUTPUT_OFFSETS_PATH, H5T_NATIVE_INT64,
+                                 H5T_NATIVE_INT64, OUTPUT_BATCH_ROWS, 1, &writer->offsets));
+        const int64_t first = 0;
+        TRY(buffer_append(&writer->offsets.batch, &first, sizeof first));
+    }
+    if (columns->token_ids) {
+        TRY(output_number_create(writer->file, OUTPUT_TOKENS_PATH, H5T_NATIVE_INT32,
+                                 H5T_NATIVE_INT32, CHUNK_TOKENS, 1, &writer->tokens));
+    }
+    if (columns->logprobs) {
+        TRY(output_number_create(writer->file, OUTPUT_LOGPROBS_PATH, H5T_NATIVE_FLOAT,
+                                 H5T_NATIVE_FLOAT, CHUNK_TOKENS, 1, &writer->logprobs));
+    }
+    int top = columns->top_logprobs;
+    if (top > 0) {
+        hsize_t chunk = (hsize_t)(CHUNK_TOKENS / top);
+        TRY(output_number_create(writer->file, OUTPUT_TOP_IDS_PATH, H5T_NATIVE_INT32,
+                                 H5T_NATIVE_INT32, chunk, top, &writer->top_ids));
+        TRY(output_number_create(writer->file, OUTPUT_TOP_VALUES_PATH, H5T_NATIVE_FLOAT,
+                                 H5T_NATIVE_FLOAT, chunk, top, &writer->top_values));
+    }
+    return STATUS_OK;
+}
+
+static status create_groups(struct output_writer *writer)
+{
+    static const char *const groups[] = {"/results", "/passthrough", "/metrics",
+                                         OUTPUT_TIMELINE_PATH};
+    for (size_t i = 0; i < COUNT_OF(groups); i++) {
+        hid_t group = H5Gcreate2(writer->file, groups[i], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        if (group < 0) {
+            return hdf5_fail(STATUS_IO, "%s: cannot be created", groups[i]);
+        }
+        H5Gclose(group);
+    }
+    return STATUS_OK;
+}
+
+static status check_free(const struct output_writer *writer)
+{
+    struct stat info;
+    if (lstat(writer->path.data, &info) != 0) {
+        return errno == ENOENT ? STATUS_OK : status_fail_errno(STATUS_IO, "%s", writer->path.data);
+    }
+    if (S_ISDIR(info.st_mode)) {
+        return status_fail(STATUS_EXISTS, "%s: is a folder", writer->path.data);
+    }
+    if (!writer->overwrite) {
+        return status_fail(STATUS_EXISTS, "%s: exists; set output.overwrite or choose another path",
+                           writer->path.data);
+    }
+    return STATUS_OK;
+}
+
+static status open_partial(struct output_writer *writer)
+{
+    const char *path = writer->partial.data;
+    writer->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (writer->fd < 0) {
+        return status_fail_errno(STATUS_IO, "%s", path);
+    }
+    /* A file that a crash left behind is written over; one that is being written, or that its
+     * writer has just renamed, is not. */
+    struct stat opened;
+    struct stat named;
+    if ((flock(writer->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) ||
+        fstat(writer->fd, &opened) != 0 || stat(path, &named) != 0 ||
+        opened.st_ino != named.st_ino || opened.st_dev != named.st_dev) {
+        close(writer->fd);
+        writer->fd = -1;
+        return status_fail(STATUS_EXISTS, "%s: is being written by another process", path);
+    }
+    hid_t access = hdf5_file_access();
+    if (access >= 0) {
+        writer->file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+        H5Pclose(access);
+    }
+    return writer->file >= 0 ? STATUS_OK : hdf5_fail(STATUS_IO, "%s: cannot be created", path);
+}
+
+static status write_attribute(struct output_writer *writer, const char *name, hid_t type,
+                              const void *value)
+{
+    hid_t space = H5Screate(H5S_SCALAR);
+    htri_t there = H5Aexists(writer->file, name);
+    hid_t attribute = H5I_BADID;
+    if (space >= 0 && there >= 0 && (there == 0 || H5Adelete(writer->file, name) >= 0)) {
+        attribute = H5Acreate2(writer->file, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    }
+    status s = STATUS_OK;
+    if (attribute < 0 || H5Awrite(attribute, type, value) < 0) {
+        s = hdf5_fail(STATUS_IO, "%s: attribute %s cannot be written", writer->partial.data, name);
+    }
+    if (attribute >= 0) {
+        H5Aclose(attribute);
+    }
+    if (space >= 0) {
+        H5Sclose(space);
+    }
+    writer->failed |= s != STATUS_OK;
+    return s;
+}
+
+static status open_all(struct output_writer *writer, const char *path)
+{
+    TRY(buffer_append_text(&writer->path, path));
+    TRY(buffer_format(&writer->partial, "%s.partial", path));
+    TRY(check_free(writer));
+    TRY(open_partial(writer));
+    writer->string_type = hdf5_string_type();
+    writer->finish_type = output_finish_type();
+    if (writer->string_type < 0 || writer->finish_type < 0) {
+        return hdf5_fail(STATUS_NO_MEMORY, "%s: no types", path);
+    }
+    TRY(create_groups(writer));
+    TRY(create_columns(writer));
+    const int version = OUTPUT_FORMAT_VERSION;
+    TRY(write_attribute(writer, "format_version", H5T_NATIVE_INT, &version));
+    char created[21];
+    clock_timestamp(created);
+    const struct output_attribute attributes[] = {{"sluice_version", SLUICE_VERSION, 0},
+                                                  {"created", created, 0}};
+    return output_write_attributes(writer, attributes, COUNT_OF(attributes));
+}
+
+status output_create(const char *path, bool overwrite, const struct output_columns *columns,
+                     struct output_writer **out)
+{
+    *out = NULL;
+    hdf5_silence();
+    if (columns->top_logprobs < 0 || columns->top_logprobs > GENERATE_MAX_LOGPROBS) {
+        return status_fail(STATUS_INTERNAL, "%d columns of top log-probabilities",
+                           columns->top_logprobs);
+    }
+    struct output_writer *writer = calloc(1, sizeof *writer);
+    if (writer == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "%s: out of memory for writing", path);
+    }
+    writer->overwrite = overwrite;
+    writer->columns = *columns;
+    writer->fd = -1;
+    writer->file = writer->string_type = writer->finish_type = -1;
+    status s = open_all(writer, path);
+    if (s != STATUS_OK) {
+        output_abandon(writer);
+        return s;
+    }
+    *out = writer;
+    return STATUS_OK;
+}
+
+/* ---- Results ------------------------------------------------------------------------------------
+ */
+
+static status flush_batch(struct output_writer *writer)
+{
+    struct number_column *flat[] = {&writer->offsets, &writer->tokens, &writer->logprobs,
+                                    &writer->top_ids, &writer->top_values};
+    for (int i = 0; i < NUMBER_COUNT; i++) {
+        TRY(output_number_flush(&writer->numbers[i]));
+    }
+    for (int i = 0; i < TEXT_COUNT; i++) {
+        TRY(output_text_flush(&writer->texts[i], writer->string_type));
+    }
+    for (size_t i = 0; i < COUNT_OF(flat); i++) {
+        TRY(output_number_flush(flat[i]));
+    }
+    writer->batch_rows = 0;
+    return STATUS_OK;
+}
+
+static size_t batch_bytes(const struct output_writer *writer)
+{
+    size_t bytes = writer->tokens.batch.length + writer->logprobs.batch.length +
+                   writer->top_ids.batch.length + writer->top_values.batch.length;
+    for (int i = 0; i < TEXT_COUNT; i++) {
+        bytes += writer->texts[i].batch.length;
+    }
+    return bytes;
+}
+
+static status put_text(struct output_writer *writer, enum output_text which, const char *text,
+                       size_t length)
+{
+    return output_text_append(&writer->texts[which], text, length);
+}
+
+static status put_number(struct output_writer *writer, enum output_number which, const void *value)
+{
+    struct number_column *column = &writer->numbers[which];
+    return buffer_append(&column->batch, value, column->item_bytes);
+}
+
+/* One row of the top columns for each token; what a result does not have is -1 and NaN, what it has
+ * too much is left out: the most likely ones stand first. */
+static status append_top(struct output_writer *writer, const struct result *result)
+{
+    const int32_t no_id = -1;
+    const float no_value = NAN;
+    int have = result->top_ids != NULL && result->top_values != NULL ? result->top_logprobs : 0;
+    for (int32_t token = 0; token < result->completion_tokens; token++) {
+        for (int i = 0; i < writer->columns.top_logprobs; i++) {
+            size_t at = (size_t)token * (size_t)have + (size_t)i;
+            TRY(buffer_append(&writer->top_ids.batch, i < have ? &result->top_ids[at] : &no_id,
+                              sizeof no_id));
+            TRY(buffer_append(&writer->top_values.batch,
+                              i < have ? &result->top_values[at] : &no_value, sizeof no_value));
+        }
+    }
+    return STATUS_OK;
+}
+
+/* The flat columns have as many tokens of a result as completion_tokens says, whatever it has. */
+static status append_flat(struct output_writer *writer, const struct result *result)
+{
+    const int32_t no_id = -1;
+    const float no_value = NAN;
+    if (writer->offsets.dataset <= 0) {
+        return STATUS_OK;
+    }
+    writer->token_total += result->completion_tokens;
+    TRY(buffer_append(&writer->offsets.batch, &writer->token_total, sizeof writer->token_total));
+    for (int32_t i = 0; writer->columns.token_ids && i < result->completion_tokens; i++) {
+        TRY(buffer_append(&writer->tokens.batch,
+                          result->token_ids != NULL ? &result->token_ids[i] : &no_id,
+                          sizeof no_id));
+    }
+    for (int32_t i = 0; writer->columns.logprobs && i < result->completion_tokens; i++) {
+        TRY(buffer_append(&writer->logprobs.batch,
+                          result->logprobs != NULL ? &result->logprobs[i] : &no_value,
+                          sizeof no_value));
+    }
+    return writer->columns.top_logprobs > 0 ? append_top(writer, result) : STATUS_OK;
+}
+
+static status append_result(struct output_writer *writer, const struct result *result)
+{
+    int8_t finish = (int8_t)result->finish_reason;
+    TRY(put_number(writer, NUMBER_ROW, &result->row));
+    TRY(put_number(writer, NUMBER_SAMPLE, &result->sample));
+    TRY(put_number(writer, NUMBER_FINISH_REASON, &finish));
+    TRY(put_number(writer, NUMBER_PROMPT_TOKENS, &result->prompt_tokens));
+    TRY(put_number(writer, NUMBER_COMPLETION_TOKENS, &result->completion_tokens));
+    TRY(put_number(writer, NUMBER_SECONDS, &result->seconds));
+    TRY(put_number(writer, NUMBER_RANK, &result->rank));
+    TRY(put_text(writer, TEXT_ID, result->id, result->id_length));
+    TRY(put_text(writer, TEXT_PROMPT, result->prompt, result->prompt_length));
+    TRY(put_text(writer, TEXT_TEXT, result->text, result->text_length));
+    TRY(put_text(writer, TEXT_ERROR, result->error, result->error_length));
+    TRY(put_text(writer, TEXT_PASSTHROUGH, result->passthrough, result->passthrough_length));
+    TRY(append_flat(writer, result));
+    writer->batch_rows++;
+    return writer->batch_rows == OUTPUT_BATCH_ROWS || batch_bytes(writer) >= BATCH_BYTES
+               ? flush_batch(writer)
+               : STATUS_OK;
+}
+
+status output_append(struct output_writer *writer, const struct result *result)
+{
+    if (writer->failed) {
+        return status_fail(STATUS_IO, "%s: an earlier write failed", writer->partial.data);
+    }
+    if (result->completion_tokens < 0 || (unsigned)result->finish_reason > FINISH_ERROR) {
+        return status_fail(STATUS_INTERNAL, "%s: a result that makes no sense",
+                           writer->partial.data);
+    }
+    status s = append_result(writer, result);
+    writer->failed = s != STATUS_OK;
+    return status_context(s, "%s", writer->partial.data);
+}
+
+/* ---- Metrics and attributes ---------------------------------------------------------------------
+ */
+
+/* A whole dataset of compounds, replaced where it is there already. */
+static status write_compounds(struct output_writer *writer, const char *path, hid_t memory,
+                              const void *items, size_t count)
+{
+    hid_t dataset = H5I_BADID;
+    hid_t packed = memory >= 0 ? H5Tcopy(memory) : H5I_BADID;
+    status s = STATUS_OK;
+    if (packed < 0 || H5Tpack(packed) < 0 ||
+        (hdf5_path_exists(writer->file, path) && H5Ldelete(writer->file, path, H5P_DEFAULT) < 0)) {
+        s = hdf5_fail(STATUS_IO, "%s: cannot be written", path);
+    } else {
+        s = output_dataset_create(writer->file, path, packed, OUTPUT_BATCH_ROWS, 1, &dataset);
+    }
+    if (s == STATUS_OK) {
+        s = output_dataset_append(dataset, memory, 0, (int64_t)count, 1, items);
+    }
+    if (dataset >= 0) {
+        H5Dclose(dataset);
+    }
+    if (packed >= 0) {
+        H5Tclose(packed);
+    }
+    if (memory >= 0) {
+        H5Tclose(memory);
+    }
+    writer->failed |= s != STATUS_OK;
+    return status_context(s, "%s", writer->partial.data);
+}
+
+status output_write_ranks(struct output_writer *writer, const struct rank_metrics *ranks,
+                          size_t count)
+{
+    return write_compounds(writer, OUTPUT_RANKS_PATH, output_rank_type(), ranks, count);
+}
+
+status output_write_timeline(struct output_writer *writer, const struct timeline_point *points,
+                             size_t count)
+{
+    struct timeline_point *of_rank = malloc((count > 0 ? count : 1) * sizeof *of_rank);
+    bool *done = calloc(count > 0 ? count : 1, sizeof *done);
+    status s = STATUS_OK;
+    if (of_rank == NULL || done == NULL) {
+        s = status_fail(STATUS_NO_MEMORY, "out of memory for a timeline of %zu points", count);
+    }
+    for (size_t i = 0; s == STATUS_OK && i < count; i++) {
+        if (done[i]) {
+            continue;
+        }
+        size_t found = 0;
+        for (size_t j = i; j < count; j++) {
+            if (points[j].rank == points[i].rank) {
+                of_rank[found++] = points[j];
+                done[j] = true;
+            }
+        }
+        char path[64];
+        snprintf(path, sizeof path, OUTPUT_TIMELINE_PATH "/rank_%d", (int)points[i].rank);
+        s = write_compounds(writer, path, output_timeline_type(), of_rank, found);
+    }
+    free(of_rank);
+    free(done);
+    return s;
+}
+
+status output_write_attributes(struct output_writer *writer,
+                               const struct output_attribute *attributes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct output_attribute *attribute = &attributes[i];
+        if (strcmp(attribute->name, "format_version") == 0) {
+            return status_fail(STATUS_INTERNAL, "format_version is the writer's own attribute");
+        }
+        TRY(attribute->text != NULL
+                ? write_attribute(writer, attribute->name, writer->string_type, &attribute->text)
+                : write_attribute(writer, attribute->name, H5T_NATIVE_DOUBLE, &attribute->number));
+    }
+    return STATUS_OK;
+}
+
+/* ---- The end ------------------------------------------------------------------------------------
+ */
+
+/* Closes everything in HDF5; what was not yet on disk is written here, which may fail. */
+static herr_t close_file(struct output_writer *writer)
+{
+    if (writer->string_type >= 0) {
+        H5Tclose(writer->string_type);
+    }
+    if (writer->finish_type >= 0) {
+        H5Tclose(writer->finish_type);
+    }
+    /* The strong close degree closes the datasets with the file. */
+    herr_t closed = writer->file >= 0 ? H5Fclose(writer->file) : 0;
+    writer->file = writer->string_type = writer->finish_type = -1;
+    return closed;
+}
+
+static void writer_destroy(struct output_writer *writer)
+{
+    struct number_column *flat[] = {&writer->offsets, &writer->tokens, &writer->logprobs,
+                                    &writer->top_ids, &writer->top_values};
+    for (int i = 0; i < NUMBER_COUNT; i++) {
+        buffer_destroy(&writer->numbers[i].batch);
+    }
+    for (size_t i = 0; i < COUNT_OF(flat); i++) {
+        buffer_destroy(&flat[i]->batch);
+    }
+    for (int i = 0; i < TEXT_COUNT; i++) {
+        buffer_destroy(&writer->texts[i].batch);
+    }
+    if (writer->fd >= 0) {
+        close(writer->fd);
+    }
+    buffer_destroy(&writer->path);
+    buffer_destroy(&writer->partial);
+    free(writer);
+}
+
+/* Gives the finished file its name, without taking the place of another one that is not to be
+ * overwritten. */
+static status take_name(struct output_writer *writer)
+{
+    const char *from = writer->partial.data;
+    const char *to = writer->path.data;
+    if (!writer->overwrite) {
+        if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) {
+            return STATUS_OK;
+        }
+        if (errno != EINVAL && errno != ENOSYS && errno != ENOTSUP && errno != EEXIST) {
+            return status_fail_errno(STATUS_IO, "%s", to);
+        }
+        TRY(check_free(writer)); /* a file system without the flag: as well as can be */
+    }
+    return rename(from, to) == 0 ? STATUS_OK : status_fail_errno(STATUS_IO, "%s", to);
+}
+
+static status finish(struct output_writer *writer)
+{
+    const char *partial = writer->partial.data;
+    if (writer->failed) {
+        return status_fail(STATUS_IO, "%s: an earlier write failed", partial);
+    }
+    TRY(status_context(flush_batch(writer), "%s", partial));
+    if (H5Fflush(writer->file, H5F_SCOPE_GLOBAL) < 0) {
+        return hdf5_fail(STATUS_IO, "%s: cannot be written", partial);
+    }
+    if (close_file(writer) < 0) {
+        return hdf5_fail(STATUS_IO, "%s: cannot be closed", partial);
+    }
+    if (fsync(writer->fd) != 0) {
+        return status_fail_errno(STATUS_IO, "%s", partial);
+    }
+    TRY(take_name(writer));
+    return durable_sync_parent(writer->path.data);
+}
+
+status output_finish(struct output_writer *writer)
+{
+    status s = finish(writer);
+    if (s != STATUS_OK) {
+        output_abandon(writer);
+        return s;
+    }
+    writer_destroy(writer);
+    return STATUS_OK;
+}
+
+void output_abandon(struct output_writer *writer)
+{
+    if (writer == NULL) {
+        return;
+    }
+    close_file(writer); /* the message of what went wrong stays */
+    H5Eclear2(H5E_DEFAULT);
+    if (writer->fd >= 0) { /* else the partial file is another process's */
+        unlink(writer->partial.data);
+    }
+    writer_destroy(writer);
+}

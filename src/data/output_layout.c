@@ -1,0 +1,131 @@
+/* Names and types of an output file. */
+#include "data/output_layout.h"
+
+const char *const output_number_paths[NUMBER_COUNT] = {
+    [NUMBER_ROW] = "/results/row",
+    [NUMBER_SAMPLE] = "/results/sample",
+    [NUMBER_FINISH_REASON] = "/results/finish_reason",
+    [NUMBER_PROMPT_TOKENS] = "/results/prompt_tokens",
+    [NUMBER_COMPLETION_TOKENS] = "/results/completion_tokens",
+    [NUMBER_SECONDS] = "/results/seconds",
+    [NUMBER_RANK] = "/results/rank",
+};
+
+const char *const output_text_paths[TEXT_COUNT] = {
+    [TEXT_ID] = "/results/id",
+    [TEXT_PROMPT] = "/results/prompt",
+    [TEXT_TEXT] = "/results/text",
+    [TEXT_ERROR] = "/results/error",
+    [TEXT_PASSTHROUGH] = "/passthrough/json",
+};
+
+hid_t output_number_type(enum output_number column)
+{
+    switch (column) {
+    case NUMBER_ROW:
+        return H5T_NATIVE_INT64;
+    case NUMBER_SECONDS:
+        return H5T_NATIVE_DOUBLE;
+    case NUMBER_FINISH_REASON:
+        return H5T_NATIVE_INT8;
+    default:
+        return H5T_NATIVE_INT32;
+    }
+}
+
+hid_t output_finish_type(void)
+{
+    hid_t type = H5Tenum_create(H5T_NATIVE_INT8);
+    for (int8_t reason = FINISH_STOP; type >= 0 && reason <= FINISH_ERROR; reason++) {
+        if (H5Tenum_insert(type, finish_reason_name((enum finish_reason)reason), &reason) < 0) {
+            H5Tclose(type);
+            type = -1;
+        }
+    }
+    return type;
+}
+
+struct member {
+    const char *name;
+    size_t offset;
+    enum { MEMBER_TEXT, MEMBER_INT32, MEMBER_INT64, MEMBER_DOUBLE } kind;
+};
+
+static hid_t member_type(const struct member *member)
+{
+    switch (member->kind) {
+    case MEMBER_INT32:
+        return H5Tcopy(H5T_NATIVE_INT32);
+    case MEMBER_INT64:
+        return H5Tcopy(H5T_NATIVE_INT64);
+    case MEMBER_DOUBLE:
+        return H5Tcopy(H5T_NATIVE_DOUBLE);
+    case MEMBER_TEXT:
+        break;
+    }
+    hid_t type = H5Tcopy(H5T_C_S1);
+    if (type >= 0 && (H5Tset_size(type, sizeof((struct rank_metrics *)NULL)->host) < 0 ||
+                      H5Tset_cset(type, H5T_CSET_UTF8) < 0)) {
+        H5Tclose(type);
+        return -1;
+    }
+    return type;
+}
+
+static hid_t compound_type(size_t size, const struct member *members, size_t count)
+{
+    hid_t type = H5Tcreate(H5T_COMPOUND, size);
+    for (size_t i = 0; type >= 0 && i < count; i++) {
+        hid_t part = member_type(&members[i]);
+        if (part < 0 || H5Tinsert(type, members[i].name, members[i].offset, part) < 0) {
+            H5Tclose(type);
+            type = -1;
+        }
+        if (part >= 0) {
+            H5Tclose(part);
+        }
+    }
+    return type;
+}
+
+/* clang-format off */
+#define RANK(name, kind) {#name, offsetof(struct rank_metrics, name), kind}
+#define POINT(name, kind) {#name, offsetof(struct timeline_point, name), kind}
+/* clang-format on */
+
+hid_t output_rank_type(void)
+{
+    static const struct member members[] = {
+        RANK(rank, MEMBER_INT32),
+        RANK(host, MEMBER_TEXT),
+        RANK(device, MEMBER_TEXT),
+        RANK(dp, MEMBER_INT32),
+        RANK(tp, MEMBER_INT32),
+        RANK(pp, MEMBER_INT32),
+        RANK(rows, MEMBER_INT64),
+        RANK(prompt_tokens, MEMBER_INT64),
+        RANK(output_tokens, MEMBER_INT64),
+        RANK(steps, MEMBER_INT64),
+        RANK(preemptions, MEMBER_INT64),
+        RANK(seconds_total, MEMBER_DOUBLE),
+        RANK(seconds_prefill, MEMBER_DOUBLE),
+        RANK(seconds_decode, MEMBER_DOUBLE),
+        RANK(seconds_communication, MEMBER_DOUBLE),
+        RANK(seconds_idle, MEMBER_DOUBLE),
+        RANK(peak_memory_bytes, MEMBER_INT64),
+        RANK(kv_bytes, MEMBER_INT64),
+        RANK(kv_peak_use, MEMBER_DOUBLE),
+        RANK(energy_joules, MEMBER_DOUBLE),
+    };
+    return compound_type(sizeof(struct rank_metrics), members, COUNT_OF(members));
+}
+
+hid_t output_timeline_type(void)
+{
+    static const struct member members[] = {
+        POINT(seconds, MEMBER_DOUBLE),      POINT(running, MEMBER_INT32),
+        POINT(waiting, MEMBER_INT32),       POINT(kv_blocks_used, MEMBER_INT32),
+        POINT(output_tokens, MEMBER_INT64),
+    };
+    return compound_type(sizeof(struct timeline_point), members, COUNT_OF(members));
+}

@@ -1,0 +1,204 @@
+/* The table of generation parameters: defaults, ranges, names, messages. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "sluice/data.h"
+
+/* Sets one parameter from JSON text on top of `params`. */
+static status set(struct generate_params *params, struct arena *arena, const char *name,
+                  const char *text)
+{
+    struct json *value;
+    bool known;
+    assert_int_equal(json_parse(text, strlen(text), arena, &value), STATUS_OK);
+    status s = generate_params_set(params, name, value, arena, &known);
+    assert_true(known);
+    return s;
+}
+
+static void defaults_are_neutral(void **state)
+{
+    (void)state;
+    struct generate_params params;
+    memset(&params, 0x5A, sizeof params);
+    generate_params_defaults(&params);
+    assert_int_equal(params.max_new_tokens, 256);
+    assert_true(params.temperature == 1 && params.top_p == 1 && params.min_p == 0);
+    assert_true(params.repetition_penalty == 1 && params.presence_penalty == 0);
+    assert_true(params.frequency_penalty == 0);
+    assert_int_equal(params.top_k, 0);
+    assert_true(params.seed == 0);
+    assert_int_equal(params.samples, 1);
+    assert_int_equal(params.stop_count, 0);
+    assert_int_equal(params.stop_id_count, 0);
+    assert_false(params.ignore_eos);
+    assert_int_equal(params.logprobs, -1);
+}
+
+static void every_field_describes_itself_and_takes_its_default(void **state)
+{
+    (void)state;
+    const char *name, *type, *default_text, *meaning;
+    size_t count = 0;
+    struct arena arena = {0};
+    struct generate_params expected;
+    generate_params_defaults(&expected);
+    while (generate_field_describe(count, &name, &type, &default_text, &meaning)) {
+        struct generate_params params;
+        generate_params_defaults(&params);
+        assert_true(strlen(type) > 0 && strlen(meaning) > 0);
+        assert_int_equal(set(&params, &arena, name, default_text), STATUS_OK);
+        assert_memory_equal(&params, &expected, sizeof params);
+        assert_int_equal(set(&params, &arena, name, "null"), STATUS_OK);
+        assert_memory_equal(&params, &expected, sizeof params);
+        count++;
+    }
+    assert_int_equal(count, 15);
+    arena_destroy(&arena);
+}
+
+static void values_arrive(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct generate_params params;
+    generate_params_defaults(&params);
+    assert_int_equal(set(&params, &arena, "max_tokens", "7"), STATUS_OK);
+    assert_int_equal(params.max_new_tokens, 7);
+    assert_int_equal(set(&params, &arena, "max_completion_tokens", "1e3"), STATUS_OK);
+    assert_int_equal(params.max_new_tokens, 1000);
+    assert_int_equal(set(&params, &arena, "temperature", "0.25"), STATUS_OK);
+    assert_true(params.temperature == 0.25);
+    assert_int_equal(set(&params, &arena, "top_k", "-1"), STATUS_OK);
+    assert_int_equal(params.top_k, 0);
+    assert_int_equal(set(&params, &arena, "seed", "18446744073709551615"), STATUS_OK);
+    assert_true(params.seed == UINT64_MAX);
+    assert_int_equal(set(&params, &arena, "seed", "-1"), STATUS_OK);
+    assert_true(params.seed == UINT64_MAX);
+    assert_int_equal(set(&params, &arena, "seed", "9223372036854775808"), STATUS_OK);
+    assert_true(params.seed == (uint64_t)1 << 63);
+    assert_int_equal(set(&params, &arena, "stop", "\"END\""), STATUS_OK);
+    assert_int_equal(params.stop_count, 1);
+    assert_string_equal(params.stop[0], "END");
+    assert_int_equal(set(&params, &arena, "stop", "[\"a\", \"\\n\"]"), STATUS_OK);
+    assert_int_equal(params.stop_count, 2);
+    assert_string_equal(params.stop[1], "\n");
+    assert_int_equal(set(&params, &arena, "stop_token_ids", "[0, 2147483647]"), STATUS_OK);
+    assert_int_equal(params.stop_id_count, 2);
+    assert_int_equal(params.stop_ids[1], INT32_MAX);
+    assert_int_equal(set(&params, &arena, "ignore_eos", "true"), STATUS_OK);
+    assert_true(params.ignore_eos);
+    arena_destroy(&arena);
+}
+
+static void logprobs_in_all_their_forms(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first, *first_value, *second, *second_value;
+        int expected;
+    } cases[] = {
+        {"logprobs", "true", NULL, NULL, 0},
+        {"logprobs", "5", NULL, NULL, 5},
+        {"logprobs", "0", NULL, NULL, 0},
+        {"logprobs", "true", "top_logprobs", "3", 3},
+        {"top_logprobs", "3", "logprobs", "true", 3},
+        {"logprobs", "false", "top_logprobs", "0", -1},
+        {"top_logprobs", "0", NULL, NULL, -1},
+        {"logprobs", "4", "logprobs", "false", -1},
+        {"logprobs", "true", "top_logprobs", "null", 0},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct arena arena = {0};
+        struct generate_params params;
+        generate_params_defaults(&params);
+        assert_int_equal(set(&params, &arena, cases[i].first, cases[i].first_value), STATUS_OK);
+        if (cases[i].second != NULL) {
+            assert_int_equal(set(&params, &arena, cases[i].second, cases[i].second_value),
+                             STATUS_OK);
+        }
+        assert_int_equal(params.logprobs, cases[i].expected);
+        arena_destroy(&arena);
+    }
+}
+
+static void wrong_values_say_what_is_wrong(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *text, *message;
+    } cases[] = {
+        {"temperature", "\"hot\"", "temperature: expected a number, not a string"},
+        {"temperature", "-0.1", "temperature: -0.1 is not in [0, 100]"},
+        {"temperature", "1e999", "temperature: 1e999 is not in [0, 100]"},
+        {"top_p", "1.5", "top_p: 1.5 is not in (0, 1]"},
+        {"top_p", "0", "top_p: 0 is not in (0, 1]"},
+        {"max_tokens", "0", "max_tokens: 0 is not in [1, 1000000000]"},
+        {"max_tokens", "1.5", "max_tokens: expected an integer, not 1.5"},
+        {"max_tokens", "99999999999999999999", "max_tokens: 99999999999999999999 is not in"},
+        {"max_tokens", "true", "max_tokens: expected an integer, not a boolean"},
+        {"n", "1025", "n: 1025 is not in [1, 1024]"},
+        {"presence_penalty", "2.01", "presence_penalty: 2.01 is not in [-2, 2]"},
+        {"seed", "18446744073709551616", "seed: 18446744073709551616 is not in"},
+        {"seed", "0.5", "seed: expected an integer, not 0.5"},
+        {"seed", "[]", "seed: expected an integer, not an array"},
+        {"stop", "3", "stop: expected a string or a list of strings, not 3"},
+        {"stop", "\"\"", "stop: an empty string"},
+        {"stop", "\"a\\u0000b\"", "stop: a string with a NUL"},
+        {"stop", "[\"a\", null]", "stop: expected a string or a list of strings, not null"},
+        {"stop",
+         "[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\",\"11\",\"12\","
+         "\"13\",\"14\",\"15\",\"16\",\"17\"]",
+         "stop: 17 strings; at most 16"},
+        {"stop_token_ids", "[-1]", "stop_token_ids: expected token ids of at least 0, not -1"},
+        {"stop_token_ids", "5", "stop_token_ids: expected a list of token ids, not 5"},
+        {"ignore_eos", "1", "ignore_eos: expected a boolean, not 1"},
+        {"logprobs", "21", "logprobs: 21 is not in [0, 20]"},
+        {"logprobs", "\"yes\"", "logprobs: expected a boolean or an integer, not a string"},
+        {"top_logprobs", "-1", "top_logprobs: -1 is not in [0, 20]"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct arena arena = {0};
+        struct generate_params params;
+        generate_params_defaults(&params);
+        assert_int_equal(set(&params, &arena, cases[i].name, cases[i].text), STATUS_INVALID);
+        if (strncmp(status_message(), cases[i].message, strlen(cases[i].message)) != 0) {
+            fail_msg("%s %s: %s", cases[i].name, cases[i].text, status_message());
+        }
+        arena_destroy(&arena);
+    }
+}
+
+static void other_names_are_not_known(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct generate_params params;
+    struct json value = {.type = JSON_NULL};
+    bool known = true;
+    generate_params_defaults(&params);
+    assert_int_equal(generate_params_set(&params, "temperatur", &value, &arena, &known), STATUS_OK);
+    assert_false(known);
+    assert_string_equal(finish_reason_name(FINISH_LENGTH), "length");
+    assert_string_equal(finish_reason_name((enum finish_reason)7), "unknown");
+    arena_destroy(&arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_are_neutral),
+        cmocka_unit_test(every_field_describes_itself_and_takes_its_default),
+        cmocka_unit_test(values_arrive),
+        cmocka_unit_test(logprobs_in_all_their_forms),
+        cmocka_unit_test(wrong_values_say_what_is_wrong),
+        cmocka_unit_test(other_names_are_not_known),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
