@@ -23,7 +23,7 @@ status cpu_region_create(struct cpu_region *region, size_t bytes, const char *wh
         return status_fail(STATUS_NO_MEMORY, "%s: %zu bytes of host memory", what, bytes);
     }
     if (bytes >= CHECKED_BYTES) {
-        int64_t total_bytes, free_bytes;
+        int64_t total_bytes = 0, free_bytes = 0;
         TRY(cpu_host_memory(&total_bytes, &free_bytes));
         if (bytes > (uint64_t)free_bytes) {
             return status_fail(STATUS_NO_MEMORY, "%s: %.1f GiB of host memory, %.1f GiB are free",

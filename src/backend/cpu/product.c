@@ -1,10 +1,13 @@
 /* Products with packed weights: how one is cut into work for the threads. The cuts decide nothing
  * about an output's bits (kernels/product.c). */
+#include <math.h>
 #include <string.h>
 
 #include "backend/cpu/cpu.h"
 
 enum {
+    AHEAD_BYTES = 8192,      /* how far a single tile reads weights ahead */
+    FEW_ROWS = 3,            /* the kernels then take several panels at once */
     ITEM_ROWS = 96,          /* rows of a piece of work: their input stays in the second cache */
     ITEM_BYTES = 512 * 1024, /* weights of a piece of work, likewise */
     /* Rows whose distance is a multiple of 2 KiB fall into few sets of the first cache and push
@@ -24,16 +27,38 @@ static int divide_up(int a, int b)
     return (a + b - 1) / b;
 }
 
+/* Panels of a piece of work so that the busiest thread has least to do. A piece's first panel
+ * comes from far, later ones are brought near in time: longer pieces lose less. */
+static int panels_of_piece(const struct matrix *matrix, int row_groups, int threads, int most)
+{
+    int best = 1;
+    double best_cost = 0;
+    for (int each = 1; each <= most; each++) {
+        const double pieces = (double)divide_up(matrix->panels, each) * row_groups;
+        const double rounds = ceil(pieces / threads);
+        const double cost = rounds * (each + 0.1);
+        /* A little worse is not worth fewer pieces: a thread that is held up holds up all. */
+        if (each == 1 || cost < 0.98 * best_cost) {
+            best = each;
+            best_cost = cost;
+        }
+    }
+    return best;
+}
+
 static struct cut cut_product(const struct matrix *matrix, int rows, int threads)
 {
     struct cut cut = {.rows_each = rows < ITEM_ROWS ? rows : ITEM_ROWS};
     cut.row_groups = divide_up(rows, cut.rows_each);
     const size_t fitting = matrix->panel_bytes > 0 ? ITEM_BYTES / matrix->panel_bytes : ITEM_BYTES;
-    /* At least four pieces a thread, so that a thread that is held up does not hold up all. */
-    int groups = divide_up(4 * threads, cut.row_groups);
-    int each = threads == 1 ? matrix->panels : matrix->panels / groups;
-    each = (size_t)each > fitting ? (int)fitting : each;
-    cut.panels_each = each > 4 ? each / 4 * 4 : each > 0 ? each : 1;
+    int most = divide_up(matrix->panels, threads);
+    if (rows <= FEW_ROWS) {
+        /* Nothing is read twice: stretches as long as memory likes them. */
+        cut.panels_each = matrix->panels >= 64 ? divide_up(most, 4) : most;
+    } else {
+        most = (size_t)most > fitting ? (int)fitting : most;
+        cut.panels_each = panels_of_piece(matrix, cut.row_groups, threads, most > 0 ? most : 1);
+    }
     cut.panel_groups = divide_up(matrix->panels, cut.panels_each);
     return cut;
 }
@@ -50,8 +75,7 @@ static void run_item(const struct cpu_kernels *kernels, const struct product_cal
     const int rows = last_row - first_row;
     const int tiles = divide_up(rows, kernels->tile_rows);
     const size_t out_stride = (size_t)matrix->rows;
-    /* A single tile leaves the multiply-adds waiting for memory anyway and may take all panels. */
-    const int at_once = tiles == 1 && rows <= 3 ? last_panel - first_panel : 1;
+    const int at_once = rows <= FEW_ROWS ? last_panel - first_panel : 1;
 
     for (int panel = first_panel; panel < last_panel; panel += at_once) {
         const int left = matrix->rows - panel * PANEL;
@@ -68,12 +92,15 @@ static void run_item(const struct cpu_kernels *kernels, const struct product_cal
                 call->bias != NULL ? (const float *)call->bias->region.data + panel * PANEL : NULL,
             .out_stride = out_stride,
             .columns = left < at_once * PANEL ? left : at_once * PANEL,
-            /* Each tile brings its part of the next panel near. */
             .next_step = matrix->columns > 0
                              ? matrix->panel_bytes / (size_t)matrix->columns / (size_t)tiles
                              : 0,
         };
-        const char *next = panel + at_once < matrix->panels ? here + matrix->panel_bytes : here;
+        /* Weights come near while others are used: the panel's own from a distance ahead where one
+         * tile uses them, else a part of the next panel with each tile. */
+        const char *next = tiles == 1                     ? here + AHEAD_BYTES
+                           : panel + at_once < last_panel ? here + matrix->panel_bytes
+                                                          : here;
         for (int i = 0; i < tiles; i++) {
             const int row = first_row + (int)((int64_t)rows * i / tiles);
             const int end = first_row + (int)((int64_t)rows * (i + 1) / tiles);

@@ -57,6 +57,8 @@ ALWAYS_INLINE void score_block(const struct attention_tile *tile, const struct c
     for (int d = 0; d < tile->head_dim; d++) {
         UNROLL for (int g = 0; g < groups; g++)
         {
+            /* The values of the same positions, wanted next, come near meanwhile. */
+            __builtin_prefetch(chunk->values[group + g] + (size_t)d * GROUP * (bfloat16 ? 2 : 4));
             UNROLL for (int i = 0; i < GROUP_VECTORS; i++)
             {
                 vec key = cached(chunk->keys[group + g], (size_t)(d * GROUP + i * VECTOR_LANES),

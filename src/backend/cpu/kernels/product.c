@@ -11,6 +11,7 @@
 enum {
     PARTS = GROUP_VECTORS, /* a panel is worked off in this many passes of two vectors */
     TREE_LEVELS = 3,       /* of MAX_SLICES = 8 slices */
+    AHEAD_BYTES = 1024,    /* how far few rows, which wait for memory, read ahead */
 };
 
 /* `rows` rows by `panels` panels by two vectors (part `part` of each panel); rows and panels are
@@ -18,12 +19,10 @@ enum {
 ALWAYS_INLINE void product_block(const struct product_tile *tile, const int rows, const int panels,
                                  const bool bfloat16, int first_panel, int part)
 {
-    const size_t value_bytes = bfloat16 ? 2 : 4;
+    const size_t step = PANEL * (bfloat16 ? 2 : 4); /* bytes of a panel per k */
     const size_t in_stride = tile->in_stride;
     const char *weights = (const char *)tile->panel + (size_t)first_panel * tile->panel_bytes;
     const size_t panel_bytes = tile->panel_bytes;
-    const char *next = tile->next;
-    const size_t next_step = tile->next_step;
     vec tree[TREE_LEVELS][MAX_TILE_ROWS][4][2];
     vec sum[MAX_TILE_ROWS][4][2];
 
@@ -38,15 +37,28 @@ ALWAYS_INLINE void product_block(const struct product_tile *tile, const int rows
             }
         }
         const int first = tile->slice_start[slice];
-        const int last = tile->slice_start[slice + 1];
-        const float *in = tile->in;
-        for (int k = first; k < last; k++) {
-            const char *at = weights + (size_t)k * PANEL * value_bytes;
-            __builtin_prefetch(next + (size_t)k * next_step);
+        const int count = tile->slice_start[slice + 1] - first;
+        const char *at = weights + (size_t)first * step;
+        const char *next = tile->next + (size_t)first * tile->next_step;
+        const float *in[(MAX_TILE_ROWS + 2) / 3];
+        UNROLL for (int r = 0; r < rows; r += 3)
+        {
+            in[r / 3] = tile->in + (size_t)r * in_stride + first;
+        }
+        for (int k = 0; k < count; k++) {
+            if (rows >= 4) {
+                __builtin_prefetch(next, 0, 2);
+                if (!bfloat16) {
+                    __builtin_prefetch(next + 64, 0, 2);
+                }
+            }
             UNROLL for (int p = 0; p < panels; p++)
             {
                 vec low, high;
                 const char *from = at + (size_t)p * panel_bytes;
+                if (rows < 4) {
+                    __builtin_prefetch(from + AHEAD_BYTES);
+                }
                 if (bfloat16) {
                     vec_word pair =
                         *(const vec_word_unaligned *)(from + 4 * VECTOR_LANES * (size_t)part);
@@ -58,10 +70,19 @@ ALWAYS_INLINE void product_block(const struct product_tile *tile, const int rows
                 }
                 UNROLL for (int r = 0; r < rows; r++)
                 {
-                    vec x = vec_set(in[(size_t)r * in_stride + (size_t)k]);
+                    vec x = vec_set(in[r / 3][(size_t)(r % 3) * in_stride]);
                     sum[r][p][0] = vec_fma(x, low, sum[r][p][0]);
                     sum[r][p][1] = vec_fma(x, high, sum[r][p][1]);
                 }
+            }
+            at += step;
+            next += tile->next_step;
+            /* One pointer for three rows, which base + stride · {0, 1, 2} reach: hidden from the
+             * compiler, which would make a pointer of each row and run out of registers. */
+            UNROLL for (int r = 0; r < rows; r += 3)
+            {
+                in[r / 3]++;
+                __asm__("" : "+r"(in[r / 3]));
             }
         }
         /* A binary counter: slice s closes the subtrees that its trailing ones name. */
