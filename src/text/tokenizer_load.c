@@ -1,4 +1,5 @@
 /* tokenizer.json: normalizers, pre-tokenizers, post-processors, decoders. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

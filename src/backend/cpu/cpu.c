@@ -5,9 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-__attribute__((weak)) status cpu_sample(float *logits, int count, int vocabulary,
-                                        const struct sample_request *requests,
-                                        struct sample_result *results);
+#include "backend/cpu/sample.h"
 
 /* Below this many multiply-adds waking the other threads costs more than they bring. */
 static const double WORK_PER_THREAD = 50e3;
