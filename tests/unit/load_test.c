@@ -11,169 +11,9 @@
 
 #include <cmocka.h>
 
+#include "load_backend.h"
 #include "sluice/json.h"
 #include "sluice/model.h"
-
-/* ---- A backend that keeps what is written ---- */
-
-struct matrix {
-    int count, rows, columns, slices;
-    int32_t slice_start[MAX_SLICES + 1];
-    enum dtype stored;
-    float *values;    /* [count, rows, columns] */
-    uint8_t *written; /* times, likewise */
-    bool finished;
-};
-
-struct vector {
-    int length;
-    float *values;
-};
-
-static int live_objects;
-
-static enum dtype activation_dtype(struct backend *backend)
-{
-    (void)backend;
-    return DTYPE_FLOAT32;
-}
-
-static status matrix_create(struct backend *backend, int count, int rows, int columns,
-                            const int32_t *slice_start, int slices, enum dtype stored,
-                            struct matrix **out)
-{
-    (void)backend;
-    struct matrix *matrix = calloc(1, sizeof *matrix);
-    size_t size = (size_t)count * (size_t)rows * (size_t)columns;
-    matrix->count = count;
-    matrix->rows = rows;
-    matrix->columns = columns;
-    matrix->slices = slices;
-    matrix->stored = stored;
-    if (slices > 0) {
-        memcpy(matrix->slice_start, slice_start, (size_t)(slices + 1) * sizeof *slice_start);
-        assert_int_equal(slice_start[0], 0);
-        assert_int_equal(slice_start[slices], columns);
-    }
-    matrix->values = calloc(size + 1, sizeof *matrix->values);
-    matrix->written = calloc(size + 1, 1);
-    live_objects++;
-    *out = matrix;
-    return STATUS_OK;
-}
-
-static float half_value(uint16_t half)
-{
-    int exponent = half >> 10 & 31, fraction = half & 1023;
-    float value =
-        exponent == 0 ? (float)fraction / 16777216.0f : (float)(1024 + fraction) / 1024.0f;
-    for (int i = 15; exponent != 0 && i < exponent; i++) {
-        value *= 2;
-    }
-    for (int i = exponent; exponent != 0 && i < 15; i++) {
-        value /= 2;
-    }
-    return half & 0x8000 ? -value : value;
-}
-
-static float value_of(const void *data, enum dtype type, size_t index)
-{
-    if (type == DTYPE_FLOAT32) {
-        float value;
-        memcpy(&value, (const char *)data + 4 * index, 4);
-        return value;
-    }
-    uint16_t half;
-    memcpy(&half, (const char *)data + 2 * index, 2);
-    if (type == DTYPE_FLOAT16) {
-        return half_value(half);
-    }
-    uint32_t bits = (uint32_t)half << 16;
-    float value;
-    memcpy(&value, &bits, 4);
-    return value;
-}
-
-static status matrix_write(struct backend *backend, struct matrix *matrix, int index, int first_row,
-                           int row_count, const void *data, enum dtype source, size_t stride)
-{
-    (void)backend;
-    assert_in_range(index, 0, matrix->count - 1);
-    assert_true(first_row >= 0 && row_count >= 0 && first_row + row_count <= matrix->rows);
-    assert_true(stride >= (size_t)matrix->columns);
-    assert_int_not_equal(source, DTYPE_FLOAT8_E4M3);
-    for (int row = 0; row < row_count; row++) {
-        size_t at = ((size_t)index * (size_t)matrix->rows + (size_t)(first_row + row)) *
-                    (size_t)matrix->columns;
-        for (int column = 0; column < matrix->columns; column++) {
-            matrix->values[at + (size_t)column] =
-                value_of(data, source, (size_t)row * stride + (size_t)column);
-            matrix->written[at + (size_t)column]++;
-        }
-    }
-    return STATUS_OK;
-}
-
-static status matrix_finish(struct backend *backend, struct matrix *matrix)
-{
-    (void)backend;
-    size_t size = (size_t)matrix->count * (size_t)matrix->rows * (size_t)matrix->columns;
-    for (size_t i = 0; i < size; i++) {
-        assert_int_equal(matrix->written[i], 1);
-    }
-    matrix->finished = true;
-    return STATUS_OK;
-}
-
-static void matrix_destroy(struct backend *backend, struct matrix *matrix)
-{
-    (void)backend;
-    live_objects--;
-    free(matrix->values);
-    free(matrix->written);
-    free(matrix);
-}
-
-static int64_t matrix_bytes(struct backend *backend, int count, int rows, int columns, int slices,
-                            enum dtype stored)
-{
-    (void)backend;
-    (void)slices;
-    return (int64_t)count * rows * columns * (stored == DTYPE_FLOAT32 ? 4 : 2);
-}
-
-static status vector_create(struct backend *backend, int length, const float *values,
-                            struct vector **out)
-{
-    (void)backend;
-    struct vector *vector = calloc(1, sizeof *vector);
-    vector->length = length;
-    vector->values = malloc((size_t)length * sizeof *values + 1);
-    memcpy(vector->values, values, (size_t)length * sizeof *values);
-    live_objects++;
-    *out = vector;
-    return STATUS_OK;
-}
-
-static void vector_destroy(struct backend *backend, struct vector *vector)
-{
-    (void)backend;
-    live_objects--;
-    free(vector->values);
-    free(vector);
-}
-
-static const struct backend_operations operations = {
-    .activation_dtype = activation_dtype,
-    .matrix_create = matrix_create,
-    .matrix_write = matrix_write,
-    .matrix_finish = matrix_finish,
-    .matrix_destroy = matrix_destroy,
-    .matrix_bytes = matrix_bytes,
-    .vector_create = vector_create,
-    .vector_destroy = vector_destroy,
-};
-static struct backend keeping = {.operations = &operations};
 
 /* ---- The file, read another way ---- */
 
@@ -476,6 +316,120 @@ static void every_rank_has_its_part_of_the_file(void **state)
     }
 }
 
+/* ---- GGUF ---- */
+
+static void assert_same_matrix(const struct matrix *left, const struct matrix *right)
+{
+    assert_int_equal(left == NULL, right == NULL);
+    if (left != NULL) {
+        assert_int_equal(left->count, right->count);
+        assert_int_equal(left->rows, right->rows);
+        assert_int_equal(left->columns, right->columns);
+        assert_memory_equal(left->values, right->values,
+                            (size_t)left->count * (size_t)left->rows * (size_t)left->columns *
+                                sizeof *left->values);
+    }
+}
+
+static void assert_same_vector(const struct vector *left, const struct vector *right)
+{
+    assert_int_equal(left == NULL, right == NULL);
+    if (left != NULL) {
+        assert_int_equal(left->length, right->length);
+        assert_values(left, 0, left->length, right->values);
+    }
+}
+
+static void check_same_weights(struct model *left, struct model *right, int tp)
+{
+    for (int rank = 0; rank < tp; rank++) {
+        struct partition part;
+        struct model_weights *a, *b;
+        assert_int_equal(partition_create(model_config(left), tp, rank, 1, 0, 4, &part), STATUS_OK);
+        if (model_load(left, &part, &keeping, DTYPE_FLOAT32, &a) != STATUS_OK ||
+            model_load(right, &part, &keeping, DTYPE_FLOAT32, &b) != STATUS_OK) {
+            fail_msg("%s", status_message());
+        }
+        assert_same_matrix(a->embedding, b->embedding);
+        assert_same_matrix(a->head, b->head);
+        assert_same_vector(a->final_norm, b->final_norm);
+        for (int i = 0; i < part.layer_count; i++) {
+            const struct layer_weights *x = &a->layers[i], *y = &b->layers[i];
+            assert_same_vector(x->attention_norm, y->attention_norm);
+            assert_same_matrix(x->qkv, y->qkv);
+            assert_same_vector(x->qkv_bias, y->qkv_bias);
+            assert_same_matrix(x->attention_output, y->attention_output);
+            assert_same_vector(x->attention_output_bias, y->attention_output_bias);
+            assert_same_vector(x->mlp_norm, y->mlp_norm);
+            assert_same_matrix(x->router, y->router);
+            assert_same_matrix(x->gate_up, y->gate_up);
+            assert_same_matrix(x->down, y->down);
+        }
+        model_weights_destroy(a, &part, &keeping);
+        model_weights_destroy(b, &part, &keeping);
+        partition_destroy(&part);
+    }
+}
+
+static void check_same_facts(const struct model_config *a, const struct model_config *b)
+{
+    assert_string_equal(a->family, b->family);
+    assert_int_equal(a->layers, b->layers);
+    assert_int_equal(a->hidden, b->hidden);
+    assert_int_equal(a->heads, b->heads);
+    assert_int_equal(a->kv_heads, b->kv_heads);
+    assert_int_equal(a->head_dim, b->head_dim);
+    assert_int_equal(a->intermediate, b->intermediate);
+    assert_int_equal(a->vocabulary, b->vocabulary);
+    assert_int_equal(a->max_positions, b->max_positions);
+    assert_int_equal(a->experts, b->experts);
+    assert_int_equal(a->experts_used, b->experts_used);
+    assert_int_equal(a->qkv_bias, b->qkv_bias);
+    assert_int_equal(a->tied_embeddings, b->tied_embeddings);
+    assert_int_equal(a->bos, b->bos);
+    assert_int_equal(a->end_count, b->end_count);
+    assert_memory_equal(a->ends, b->ends, (size_t)a->end_count * sizeof *a->ends);
+    assert_true(a->norm.epsilon == b->norm.epsilon);
+    assert_true(a->attention_scale == b->attention_scale);
+    struct arena arena = {0};
+    struct rope_facts left, right;
+    assert_int_equal(rope_facts_create(a, false, 256, &arena, &left), STATUS_OK);
+    assert_int_equal(rope_facts_create(b, false, 256, &arena, &right), STATUS_OK);
+    assert_int_equal(left.dimensions, right.dimensions);
+    for (int i = 0; i < left.dimensions / 2; i++) {
+        float difference = left.inverse_frequency[i] - right.inverse_frequency[i];
+        assert_true(difference <= 1e-6f * left.inverse_frequency[i] &&
+                    -difference <= 1e-6f * left.inverse_frequency[i]);
+    }
+    assert_true(left.magnitude == 1 && right.magnitude == 1);
+    arena_destroy(&arena);
+}
+
+static void gguf_files_load_as_their_hub_form(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama", "mixtral"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        char path[1024];
+        struct model *file, *directory;
+        snprintf(path, sizeof path, "%s/gguf/%s.gguf", SLUICE_TEST_DATA, names[i]);
+        if (model_open(path, &file) != STATUS_OK) {
+            fail_msg("%s", status_message());
+        }
+        snprintf(path, sizeof path, "%s/gguf/%s", SLUICE_TEST_DATA, names[i]);
+        if (model_open(path, &directory) != STATUS_OK) {
+            fail_msg("%s", status_message());
+        }
+        check_same_facts(model_config(directory), model_config(file));
+        for (int tp = 1; tp <= 4; tp *= 2) {
+            check_same_weights(directory, file, tp);
+        }
+        model_close(file);
+        model_close(directory);
+    }
+    assert_int_equal(live_objects, 0);
+}
+
 /* ---- Random weights ---- */
 
 static void random_values_do_not_depend_on_the_cut(void **state)
@@ -521,6 +475,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rank_has_its_part_of_the_file),
+        cmocka_unit_test(gguf_files_load_as_their_hub_form),
         cmocka_unit_test(random_values_do_not_depend_on_the_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
