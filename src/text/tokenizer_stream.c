@@ -87,7 +87,7 @@ static status shrink_window(struct token_stream *stream, const struct tokenizer 
     while (first > 0 && s == STATUS_OK) {
         first--;
         bool covers = true;
-        if (tokenizer->stream.byte_level) {
+        if (tokenizer->stream.byte_level && first > 0) {
             s = covers_tail(stream, tokenizer, first, &covers);
         }
         if (s == STATUS_OK && covers) {
