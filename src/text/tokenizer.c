@@ -46,6 +46,7 @@ static status load_added_tokens(struct tokenizer *tokenizer, const struct json *
     if (tokens->type != JSON_ARRAY) {
         return status_fail(STATUS_INVALID, "\"added_tokens\": expected an array");
     }
+    added_vocabulary_begin(tokenizer);
     for (size_t i = 0; i < tokens->length; i++) {
         TRY(status_context(load_added_token(tokenizer, tokens->items[i]), "added_tokens[%zu]", i));
     }
@@ -66,6 +67,7 @@ static status load_config(struct tokenizer *tokenizer, const struct json *config
     if (decoder == NULL || decoder->type != JSON_OBJECT) {
         return STATUS_OK;
     }
+    added_vocabulary_begin(tokenizer);
     qsort(decoder->members, decoder->length, sizeof *decoder->members, compare_keys_as_ids);
     for (size_t i = 0; i < decoder->length; i++) {
         const struct json *content = json_get(decoder->members[i].value, "content");
@@ -184,9 +186,8 @@ status tokenizer_finish(struct tokenizer *tokenizer)
     }
     for (size_t i = 0; i < tokenizer->added.count; i++) {
         const struct added_token *token = &tokenizer->added.tokens[i];
-        tokenizer->decoded[token->id] =
-            (struct token_entry){token->normalized_content, (uint32_t)token->normalized_length,
-                                 token->id};
+        tokenizer->decoded[token->id] = (struct token_entry){
+            token->normalized_content, (uint32_t)token->normalized_length, token->id};
     }
     /* A token is special by its string, which for one that is normalized is another string. */
     for (size_t id = 0; id < size; id++) {

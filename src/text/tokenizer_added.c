@@ -4,15 +4,14 @@
 
 #include "text/tokenizer_internal.h"
 
-static int32_t next_free_id(const struct tokenizer *tokenizer)
+void added_vocabulary_begin(struct tokenizer *tokenizer)
 {
-    int32_t greatest = -1;
+    int32_t size = (int32_t)tokenizer->model_size, next = size;
     for (size_t i = 0; i < tokenizer->added.count; i++) {
         int32_t id = tokenizer->added.tokens[i].id;
-        greatest = id > greatest ? id : greatest;
+        next = id >= size && id >= next ? id + 1 : next;
     }
-    return greatest >= (int32_t)tokenizer->model_size ? greatest + 1
-                                                      : (int32_t)tokenizer->model_size;
+    tokenizer->added.next_id = next;
 }
 
 /* What a token looks like once the text around it is normalized. */
@@ -27,9 +26,9 @@ static status normalize_content(struct tokenizer *tokenizer, struct added_token 
     const char *text;
     size_t length;
     bool at_origin = true;
-    status s = normalize_text(tokenizer->normalizers, tokenizer->normalizer_count,
-                              &tokenizer->alphabet, &scratch, token->content, token->length, &text,
-                              &length, &at_origin);
+    status s =
+        normalize_text(tokenizer->normalizers, tokenizer->normalizer_count, &tokenizer->alphabet,
+                       &scratch, token->content, token->length, &text, &length, &at_origin);
     if (s == STATUS_OK) {
         token->normalized_content = arena_copy(&tokenizer->arena, text, length);
         token->normalized_length = length;
@@ -60,8 +59,7 @@ status added_vocabulary_add(struct tokenizer *tokenizer, struct added_token toke
     }
     token.id = token_table_find(&tokenizer->vocabulary, token.content, token.length);
     if (token.id == NO_TOKEN) {
-        token.id = added->next_id > 0 ? added->next_id : next_free_id(tokenizer);
-        added->next_id = token.id + 1;
+        token.id = added->next_id++;
         if (token.id > TOKEN_MAX_ID) {
             return status_fail(STATUS_LIMIT, "more than %d tokens", TOKEN_MAX_ID);
         }
@@ -70,8 +68,7 @@ status added_vocabulary_add(struct tokenizer *tokenizer, struct added_token toke
     status s = array_grow(&tokens, &added->capacity, added->count + 1, sizeof *added->tokens);
     added->tokens = tokens;
     if (s == STATUS_OK) {
-        s = token_table_add(&added->by_content, token.content, token.length,
-                            (int64_t)added->count);
+        s = token_table_add(&added->by_content, token.content, token.length, (int64_t)added->count);
     }
     if (s == STATUS_OK) {
         added->tokens[added->count++] = token;

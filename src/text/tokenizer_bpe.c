@@ -153,8 +153,8 @@ static status add_symbol(struct word *word, int32_t id)
 {
     struct bpe_scratch *scratch = word->scratch;
     void *symbols = scratch->symbols;
-    status s = array_grow(&symbols, &scratch->symbol_capacity, word->count + 1,
-                          sizeof *scratch->symbols);
+    status s =
+        array_grow(&symbols, &scratch->symbol_capacity, word->count + 1, sizeof *scratch->symbols);
     scratch->symbols = symbols;
     if (s == STATUS_OK) {
         scratch->symbols[word->count++].id = id;
@@ -319,8 +319,8 @@ static status merge_many(const struct word *word)
     struct bpe_scratch *scratch = word->scratch;
     struct bpe_symbol *symbols = scratch->symbols;
     void *heap_memory = scratch->heap;
-    status s = array_grow(&heap_memory, &scratch->heap_capacity, 3 * word->count,
-                          sizeof *scratch->heap);
+    status s =
+        array_grow(&heap_memory, &scratch->heap_capacity, 3 * word->count, sizeof *scratch->heap);
     scratch->heap = heap_memory;
     if (s != STATUS_OK) {
         return s;

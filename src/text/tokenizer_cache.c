@@ -65,8 +65,8 @@ status word_cache_add(struct word_cache *cache, const char *word, size_t length,
     for (size_t i = 0; i < count; i++) {
         TRY(token_list_append(&cache->ids, ids[i]));
     }
-    *find_word(cache, word, length, hash) = (struct word_slot){
-        hash, (uint32_t)key, (uint32_t)first, (uint32_t)count, (uint32_t)length};
+    *find_word(cache, word, length, hash) =
+        (struct word_slot){hash, (uint32_t)key, (uint32_t)first, (uint32_t)count, (uint32_t)length};
     cache->count++;
     return STATUS_OK;
 }

@@ -260,9 +260,9 @@ static status decode_wordpiece(const struct decoder *decoder, const char *text, 
                                bool first, struct text_list *out)
 {
     static const char *const cleanups[][2] = {
-        {" .", "."},     {" ?", "?"},     {" !", "!"},           {" ,", ","},
-        {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"},         {" do not", " don't"},
-        {" 's", "'s"},   {" 've", "'ve"}, {" 're", "'re"},
+        {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+        {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
     };
     size_t start = out->bytes.length;
     if (!first) {
@@ -415,9 +415,8 @@ status decode_is_byte(const struct tokenizer *tokenizer, int32_t id, bool *is_by
 status decode_bytes(const struct tokenizer *tokenizer, int32_t id, struct buffer *out)
 {
     const struct token_entry *entry = decode_entry(tokenizer, id, false);
-    return entry != NULL
-               ? append_token_bytes(&tokenizer->alphabet, entry->text, entry->length, out)
-               : STATUS_OK;
+    return entry != NULL ? append_token_bytes(&tokenizer->alphabet, entry->text, entry->length, out)
+                         : STATUS_OK;
 }
 
 status tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t count,

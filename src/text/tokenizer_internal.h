@@ -116,10 +116,10 @@ status piece_list_append(struct piece_list *list, struct piece piece) MUST_CHECK
  */
 
 enum normalizer_kind {
-    NORMALIZER_FORM,          /* NFC, NFD, NFKC, NFKD */
-    NORMALIZER_PREPEND,       /* content, unless the text is empty */
-    NORMALIZER_REPLACE,       /* pattern by content */
-    NORMALIZER_STRIP,         /* white space */
+    NORMALIZER_FORM,    /* NFC, NFD, NFKC, NFKD */
+    NORMALIZER_PREPEND, /* content, unless the text is empty */
+    NORMALIZER_REPLACE, /* pattern by content */
+    NORMALIZER_STRIP,   /* white space */
     NORMALIZER_LOWERCASE,
     NORMALIZER_STRIP_ACCENTS,
     NORMALIZER_BERT,
@@ -225,7 +225,8 @@ enum { NO_TOKEN = -1 };
 struct bpe_model {
     struct bpe_merge *merges; /* hash table */
     size_t merge_slots, merge_count;
-    bool has_unknown; /* an unknown token is named; `unknown` is NO_TOKEN if it is in no vocabulary */
+    bool has_unknown; /* an unknown token is named; `unknown` is NO_TOKEN if it is in no vocabulary
+                       */
     int32_t unknown;
     bool fuse_unknown, byte_fallback, ignore_merges;
     const char *prefix, *suffix; /* of parts that continue and that end a word; "" for none */
@@ -266,7 +267,7 @@ struct unigram_scratch {
 
 struct wordpiece_model {
     struct byte_trie trie;
-    uint32_t prefix_node;  /* where continuing pieces hang; 0: there are none */
+    uint32_t prefix_node; /* where continuing pieces hang; 0: there are none */
     bool prefix_empty;
     size_t max_characters; /* of a word; longer ones are unknown */
     int32_t unknown;       /* or NO_TOKEN */
@@ -295,10 +296,12 @@ struct added_token {
 struct added_vocabulary {
     struct added_token *tokens;
     size_t count, capacity;
-    int32_t next_id;               /* of a token that the model lacks; 0: not counted yet */
+    int32_t next_id;               /* for a token that the model lacks */
     struct token_table by_content; /* to index into tokens */
     struct byte_trie raw, normalized;
 };
+/* Before a group of tokens: counts from which id on there are free ones. */
+void added_vocabulary_begin(struct tokenizer *tokenizer);
 /* Adds the token as the reference does: the id that the vocabulary has for its content, else the
  * next free one. */
 status added_vocabulary_add(struct tokenizer *tokenizer, struct added_token token) MUST_CHECK;
@@ -329,17 +332,17 @@ struct decoder {
     struct text_pattern pattern; /* REPLACE */
     const char *content;         /* REPLACE; WORDPIECE: the prefix; BPE: the suffix */
     size_t content_length;
-    int32_t character;       /* STRIP, METASPACE */
-    size_t start, stop;      /* STRIP: characters at most */
-    bool keep_first_space;   /* METASPACE */
-    bool cleanup;            /* WORDPIECE */
+    int32_t character;     /* STRIP, METASPACE */
+    size_t start, stop;    /* STRIP: characters at most */
+    bool keep_first_space; /* METASPACE */
+    bool cleanup;          /* WORDPIECE */
 };
 
 /* How a sequence can be decoded piece by piece (tokenizer_stream.c). */
 struct stream_plan {
-    bool whole;            /* not at all: a decoder looks across pieces */
-    bool byte_level;       /* characters may be cut between tokens */
-    size_t byte_fallback;  /* which decoder joins byte tokens; SIZE_MAX: none */
+    bool whole;           /* not at all: a decoder looks across pieces */
+    bool byte_level;      /* characters may be cut between tokens */
+    size_t byte_fallback; /* which decoder joins byte tokens; SIZE_MAX: none */
 };
 void stream_plan_create(struct tokenizer *tokenizer);
 

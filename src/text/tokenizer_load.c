@@ -1,6 +1,5 @@
 /* tokenizer.json: normalizers, pre-tokenizers, post-processors, decoders. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "text/tokenizer_internal.h"
@@ -70,7 +69,8 @@ static status keep_string(struct tokenizer *tokenizer, const struct json *object
     const char *found;
     TRY(need_string(object, key, &found, length));
     *text = arena_copy(&tokenizer->arena, found, *length);
-    return *text != NULL ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for \"%s\"", key);
+    return *text != NULL ? STATUS_OK
+                         : status_fail(STATUS_NO_MEMORY, "out of memory for \"%s\"", key);
 }
 
 /* {"String": …} or {"Regex": …}. */
@@ -89,8 +89,7 @@ static status read_pattern(struct tokenizer *tokenizer, const struct json *objec
                                   "\"pattern\"");
         }
     }
-    return status_fail(STATUS_INVALID,
-                       "\"pattern\": expected {\"String\": …} or {\"Regex\": …}");
+    return status_fail(STATUS_INVALID, "\"pattern\": expected {\"String\": …} or {\"Regex\": …}");
 }
 
 /* Index of a name in a table of `count`, or -1. */
@@ -120,7 +119,8 @@ static status read_type(const struct json *value, const char *const *names, size
     size_t used = 0;
     list[0] = '\0';
     for (size_t i = 0; i < count && used < sizeof list; i++) {
-        int written = snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", names[i]);
+        int written =
+            snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", names[i]);
         used += written > 0 ? (size_t)written : 0;
     }
     return status_fail(type != NULL ? STATUS_UNSUPPORTED : STATUS_INVALID,
@@ -157,17 +157,36 @@ static status load_bert_normalizer(struct normalizer *normalizer, const struct j
 status tokenizer_load_normalizer(struct tokenizer *tokenizer, const struct json *value)
 {
     enum {
-        SEQUENCE, NFC, NFD, NFKC, NFKD, PREPEND, REPLACE, STRIP, STRIP_ACCENTS, LOWERCASE, BERT,
-        NMT, PRECOMPILED, BYTE_LEVEL
+        SEQUENCE,
+        NFC,
+        NFD,
+        NFKC,
+        NFKD,
+        PREPEND,
+        REPLACE,
+        STRIP,
+        STRIP_ACCENTS,
+        LOWERCASE,
+        BERT,
+        NMT,
+        PRECOMPILED,
+        BYTE_LEVEL
     };
     static const char *const names[] = {
-        [SEQUENCE] = "Sequence",     [NFC] = "NFC",
-        [NFD] = "NFD",               [NFKC] = "NFKC",
-        [NFKD] = "NFKD",             [PREPEND] = "Prepend",
-        [REPLACE] = "Replace",       [STRIP] = "Strip",
-        [STRIP_ACCENTS] = "StripAccents", [LOWERCASE] = "Lowercase",
-        [BERT] = "BertNormalizer",   [NMT] = "Nmt",
-        [PRECOMPILED] = "Precompiled", [BYTE_LEVEL] = "ByteLevel",
+        [SEQUENCE] = "Sequence",
+        [NFC] = "NFC",
+        [NFD] = "NFD",
+        [NFKC] = "NFKC",
+        [NFKD] = "NFKD",
+        [PREPEND] = "Prepend",
+        [REPLACE] = "Replace",
+        [STRIP] = "Strip",
+        [STRIP_ACCENTS] = "StripAccents",
+        [LOWERCASE] = "Lowercase",
+        [BERT] = "BertNormalizer",
+        [NMT] = "Nmt",
+        [PRECOMPILED] = "Precompiled",
+        [BYTE_LEVEL] = "ByteLevel",
     };
     int type;
     TRY(read_type(value, names, COUNT_OF(names), &type));
@@ -301,15 +320,29 @@ static status load_bert_pre_tokenizer(struct tokenizer *tokenizer)
 status tokenizer_load_pre_tokenizer(struct tokenizer *tokenizer, const struct json *value)
 {
     enum {
-        SEQUENCE, SPLIT, BYTE_LEVEL, METASPACE, DIGITS, PUNCTUATION, WHITESPACE, WHITESPACE_SPLIT,
-        BERT, DELIMITER, FIXED_LENGTH
+        SEQUENCE,
+        SPLIT,
+        BYTE_LEVEL,
+        METASPACE,
+        DIGITS,
+        PUNCTUATION,
+        WHITESPACE,
+        WHITESPACE_SPLIT,
+        BERT,
+        DELIMITER,
+        FIXED_LENGTH
     };
     static const char *const names[] = {
-        [SEQUENCE] = "Sequence",     [SPLIT] = "Split",
-        [BYTE_LEVEL] = "ByteLevel",  [METASPACE] = "Metaspace",
-        [DIGITS] = "Digits",         [PUNCTUATION] = "Punctuation",
-        [WHITESPACE] = "Whitespace", [WHITESPACE_SPLIT] = "WhitespaceSplit",
-        [BERT] = "BertPreTokenizer", [DELIMITER] = "CharDelimiterSplit",
+        [SEQUENCE] = "Sequence",
+        [SPLIT] = "Split",
+        [BYTE_LEVEL] = "ByteLevel",
+        [METASPACE] = "Metaspace",
+        [DIGITS] = "Digits",
+        [PUNCTUATION] = "Punctuation",
+        [WHITESPACE] = "Whitespace",
+        [WHITESPACE_SPLIT] = "WhitespaceSplit",
+        [BERT] = "BertPreTokenizer",
+        [DELIMITER] = "CharDelimiterSplit",
         [FIXED_LENGTH] = "FixedLength",
     };
     int type;
@@ -345,9 +378,8 @@ status tokenizer_load_pre_tokenizer(struct tokenizer *tokenizer, const struct js
     case PUNCTUATION:
         pre_tokenizer->kind = PRE_TOKENIZER_PUNCTUATION;
         pre_tokenizer->behavior = SPLIT_ISOLATED;
-        return json_get(value, "behavior") != NULL
-                   ? read_behavior(value, &pre_tokenizer->behavior)
-                   : STATUS_OK;
+        return json_get(value, "behavior") != NULL ? read_behavior(value, &pre_tokenizer->behavior)
+                                                   : STATUS_OK;
     case WHITESPACE:
         pre_tokenizer->kind = PRE_TOKENIZER_WHITESPACE;
         return STATUS_OK;
@@ -481,11 +513,9 @@ status tokenizer_load_decoder(struct tokenizer *tokenizer, const struct json *va
 {
     enum { SEQUENCE, BYTE_LEVEL, BYTE_FALLBACK, FUSE, STRIP, REPLACE, METASPACE, WORDPIECE, BPE };
     static const char *const names[] = {
-        [SEQUENCE] = "Sequence",          [BYTE_LEVEL] = "ByteLevel",
-        [BYTE_FALLBACK] = "ByteFallback", [FUSE] = "Fuse",
-        [STRIP] = "Strip",                [REPLACE] = "Replace",
-        [METASPACE] = "Metaspace",        [WORDPIECE] = "WordPiece",
-        [BPE] = "BPEDecoder",
+        [SEQUENCE] = "Sequence",   [BYTE_LEVEL] = "ByteLevel", [BYTE_FALLBACK] = "ByteFallback",
+        [FUSE] = "Fuse",           [STRIP] = "Strip",          [REPLACE] = "Replace",
+        [METASPACE] = "Metaspace", [WORDPIECE] = "WordPiece",  [BPE] = "BPEDecoder",
     };
     int type;
     TRY(read_type(value, names, COUNT_OF(names), &type));
@@ -524,11 +554,9 @@ status tokenizer_load_decoder(struct tokenizer *tokenizer, const struct json *va
     case WORDPIECE:
         decoder->kind = DECODER_WORDPIECE;
         TRY(need_bool(value, "cleanup", &decoder->cleanup));
-        return keep_string(tokenizer, value, "prefix", &decoder->content,
-                           &decoder->content_length);
+        return keep_string(tokenizer, value, "prefix", &decoder->content, &decoder->content_length);
     default:
         decoder->kind = DECODER_BPE;
-        return keep_string(tokenizer, value, "suffix", &decoder->content,
-                           &decoder->content_length);
+        return keep_string(tokenizer, value, "suffix", &decoder->content, &decoder->content_length);
     }
 }

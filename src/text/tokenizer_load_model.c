@@ -36,7 +36,8 @@ static status keep_optional(struct tokenizer *tokenizer, const struct json *mode
     }
     const char *text = json_string(value);
     *out = arena_copy(&tokenizer->arena, text != NULL ? text : "", text != NULL ? strlen(text) : 0);
-    return *out != NULL ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for \"%s\"", key);
+    return *out != NULL ? STATUS_OK
+                        : status_fail(STATUS_NO_MEMORY, "out of memory for \"%s\"", key);
 }
 
 static status optional_bool(const struct json *model, const char *key, bool *out)
@@ -66,15 +67,14 @@ static status read_merge(const struct json *merge, struct merge_parts *parts)
                                       merge->items[0]->length, merge->items[1]->length};
         return STATUS_OK;
     }
-    const char *space =
-        merge->type == JSON_STRING ? memchr(merge->text, ' ', merge->length) : NULL;
+    const char *space = merge->type == JSON_STRING ? memchr(merge->text, ' ', merge->length) : NULL;
     if (space == NULL ||
         memchr(space + 1, ' ', merge->length - (size_t)(space + 1 - merge->text)) != NULL) {
         return status_fail(STATUS_INVALID, "expected two tokens");
     }
     size_t left_length = (size_t)(space - merge->text);
-    *parts = (struct merge_parts){merge->text, space + 1, left_length,
-                                  merge->length - left_length - 1};
+    *parts =
+        (struct merge_parts){merge->text, space + 1, left_length, merge->length - left_length - 1};
     return STATUS_OK;
 }
 
@@ -112,7 +112,7 @@ static status load_merges(struct tokenizer *tokenizer, const struct json *merges
         if (merge->type == JSON_STRING && strncmp(merge->text, "#version", 8) == 0) {
             continue;
         }
-        struct merge_parts parts;
+        struct merge_parts parts = {0};
         s = read_merge(merge, &parts);
         if (s == STATUS_OK) {
             s = add_merge(tokenizer, &parts, rank++, &joined);
@@ -139,9 +139,9 @@ static status load_bpe(struct tokenizer *tokenizer, const struct json *model)
     TRY(load_vocabulary_object(tokenizer, json_get(model, "vocab")));
     const struct json *unknown = json_get(model, "unk_token");
     bpe->has_unknown = json_string(unknown) != NULL;
-    bpe->unknown = bpe->has_unknown ? token_table_find(&tokenizer->vocabulary, unknown->text,
-                                                       unknown->length)
-                                    : NO_TOKEN;
+    bpe->unknown = bpe->has_unknown
+                       ? token_table_find(&tokenizer->vocabulary, unknown->text, unknown->length)
+                       : NO_TOKEN;
     TRY(load_merges(tokenizer, json_get(model, "merges")));
     return bpe_finish(bpe, &tokenizer->vocabulary);
 }

@@ -1,4 +1,5 @@
 /* Pre-tokenizers: each splits pieces into smaller ones; some rewrite the text too. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "text/tokenizer_internal.h"
@@ -81,9 +82,10 @@ static status splitter_take(struct splitter *splitter, size_t start, size_t end,
 static status split_by_pattern(const struct pre_tokenizer *pre_tokenizer, struct pattern_scan *scan,
                                const char *base, struct piece piece, struct piece_list *out)
 {
-    struct splitter splitter = {
-        .piece = piece, .behavior = pre_tokenizer->behavior, .invert = pre_tokenizer->invert,
-        .out = out};
+    struct splitter splitter = {.piece = piece,
+                                .behavior = pre_tokenizer->behavior,
+                                .invert = pre_tokenizer->invert,
+                                .out = out};
     size_t taken = 0;
     pattern_scan_start(scan, &pre_tokenizer->pattern, base + piece.start, piece.length);
     for (;;) {
@@ -245,7 +247,7 @@ static status rewrite(const struct pre_tokenizer *pre_tokenizer, enum rewriting 
             break;
         default:
             TRY(what == REWRITE_PREFIX_SPACE && text[0] != ' ' ? buffer_append_byte(out, ' ')
-                                                              : STATUS_OK);
+                                                               : STATUS_OK);
             TRY(buffer_append(out, text, piece->length));
         }
         piece->start = start;
@@ -279,10 +281,9 @@ static status pipeline_split(struct pipeline *pipeline, const struct pre_tokeniz
     fresh->count = 0;
     for (size_t i = 0; i < pipeline->pieces->count; i++) {
         struct piece piece = pipeline->pieces->items[i];
-        TRY(piece.token != NO_TOKEN
-                ? piece_list_append(fresh, piece)
-                : split_piece(pre_tokenizer, &pipeline->scratch->scan, pipeline->base, piece,
-                              fresh));
+        TRY(piece.token != NO_TOKEN ? piece_list_append(fresh, piece)
+                                    : split_piece(pre_tokenizer, &pipeline->scratch->scan,
+                                                  pipeline->base, piece, fresh));
     }
     struct piece_list old = *pipeline->pieces;
     *pipeline->pieces = *fresh;
@@ -324,5 +325,6 @@ void pre_tokenize_scratch_destroy(struct pre_tokenize_scratch *scratch)
     for (size_t i = 0; i < COUNT_OF(scratch->texts); i++) {
         buffer_destroy(&scratch->texts[i]);
     }
+    free(scratch->pieces.items);
     pattern_scan_destroy(&scratch->scan);
 }

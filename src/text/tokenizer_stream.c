@@ -65,7 +65,8 @@ static status covers_tail(const struct token_stream *stream, const struct tokeni
     for (size_t i = first; i < stream->window.count && s == STATUS_OK; i++) {
         s = decode_bytes(tokenizer, stream->window.ids[i], &bytes);
     }
-    /* A tail cannot begin with a continuation byte: fewer than 3 bytes of only those are its end. */
+    /* A tail cannot begin with a continuation byte: fewer than 3 bytes of only those are its end.
+     */
     size_t continuation = 0;
     while (continuation < bytes.length && continuation < 3 &&
            ((unsigned char)bytes.data[continuation] & 0xC0) == 0x80) {
@@ -86,7 +87,7 @@ static status shrink_window(struct token_stream *stream, const struct tokenizer 
     while (first > 0 && s == STATUS_OK) {
         first--;
         bool covers = true;
-        if (tokenizer->stream.byte_level) {
+        if (tokenizer->stream.byte_level && first > 0) {
             s = covers_tail(stream, tokenizer, first, &covers);
         }
         if (s == STATUS_OK && covers) {
@@ -111,8 +112,8 @@ static status emit_window(struct token_stream *stream, const struct tokenizer *t
                           bool incomplete_tail, struct buffer *out)
 {
     struct buffer text = {0};
-    status s = decode_ids(tokenizer, stream->window.ids, stream->window.count, incomplete_tail,
-                          &text);
+    status s =
+        decode_ids(tokenizer, stream->window.ids, stream->window.count, incomplete_tail, &text);
     if (s == STATUS_OK && text.length > stream->emitted_bytes) {
         s = buffer_append(out, text.data + stream->emitted_bytes,
                           text.length - stream->emitted_bytes);

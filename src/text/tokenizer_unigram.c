@@ -93,8 +93,7 @@ status unigram_encode(const struct unigram_model *model, const struct token_tabl
                       struct token_list *out)
 {
     void *memory = scratch->nodes;
-    status s =
-        array_grow(&memory, &scratch->node_capacity, length + 1, sizeof *scratch->nodes);
+    status s = array_grow(&memory, &scratch->node_capacity, length + 1, sizeof *scratch->nodes);
     scratch->nodes = memory;
     if (s != STATUS_OK) {
         return s;
