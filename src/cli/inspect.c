@@ -164,7 +164,8 @@ static status append_field(struct buffer *out, const char *name, const char *tex
 static status append_number(struct buffer *out, const char *name, double value)
 {
     TRY(buffer_format(out, ",\"%s\":", name));
-    return json_write_double(value, out);
+    bool integer = value == floor(value) && fabs(value) < 0x1p53;
+    return integer ? buffer_format(out, "%.0f", value) : json_write_double(value, out);
 }
 
 static status append_attributes(struct output_reader *reader, struct arena *arena,
