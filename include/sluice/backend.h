@@ -174,7 +174,8 @@ struct backend_operations {
     status (*embed)(struct backend *backend, const struct matrix *table, int first_row, float scale,
                     struct device_buffer *residual);
 
-    /* normed[T, H] = norm(residual) · weight (+ bias), in the activation type. */
+    /* normed[T, H] = norm(residual) · weight (+ bias), in the activation type; a copy of the
+     * residual where `weight` is NULL. */
     status (*norm)(struct backend *backend, const struct norm_facts *facts,
                    const struct vector *weight, const struct vector *bias,
                    struct device_buffer *residual, int hidden, struct device_buffer *normed);

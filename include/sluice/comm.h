@@ -16,11 +16,12 @@ struct communicator {
     int rank, size;
     /* data[count] float32, in place: each becomes the tree sum over ranks (size a power of two). */
     status (*sum)(struct communicator *self, struct device_buffer *data, size_t count);
-    /* out[rows, size · width] = each rank's in[rows, width_of_rank] side by side; widths[size] in
-     * elements of 4 bytes. */
+    /* On rank 0: out[rows, sum of widths] = each rank's in[rows, its width] side by side in rank
+     * order; widths[size] in elements of 4 bytes. `out` of other ranks is left alone. */
     status (*gather_columns)(struct communicator *self, struct device_buffer *in,
                              struct device_buffer *out, int rows, const int *widths);
-    /* `bytes` from the start of the buffer to or from another rank. */
+    /* `bytes` from the start of the buffer to or from another rank, in order. send returns once the
+     * buffer may be used again, without waiting for the receiver. */
     status (*send)(struct communicator *self, struct device_buffer *data, size_t bytes, int to);
     status (*receive)(struct communicator *self, struct device_buffer *data, size_t bytes,
                       int from);

@@ -38,7 +38,17 @@ struct job {
         const char *path;
         bool include_prompt, include_token_ids, overwrite;
     } output;
+    /* What set `generate`, by name; job_write writes these values and defaults for the rest. */
+    struct job_setting {
+        const char *name;
+        const struct json *value;
+    } * generate_settings;
+    size_t generate_setting_count;
 };
+
+/* Every key at its default, model.path, data.input and output.path NULL: for commands that have no
+ * job file. End with job_destroy, also after a failure. */
+status job_initialize(struct job *job) MUST_CHECK;
 
 /* Reads a job file and applies `overrides` ("generate.temperature=0.7"; later ones win). Relative
  * paths inside stay relative to the working directory. STATUS_INVALID with "jobs/a.yaml: line 7:
@@ -49,9 +59,10 @@ status job_load(const char *path, const char *const *overrides, size_t override_
 void job_destroy(struct job *job);
 /* Appends the resolved job, every key, as YAML that job_load reads back to the same job. */
 status job_write(const struct job *job, struct buffer *out) MUST_CHECK;
-/* Rows of the table of keys, for --help and docs: false past the end. */
-bool job_field_describe(size_t index, const char **key, const char **type,
-                        const char **default_text, const char **meaning);
+
+/* Appends the table of keys in Markdown: what `sluice help job` prints and docs/job-file.md holds.
+ */
+status job_describe_keys(struct buffer *out) MUST_CHECK;
 
 /* ---- The plan: src/job/plan.c
  * -------------------------------------------------------------------------- */
@@ -66,12 +77,15 @@ struct plan {
     int64_t activation_bytes;
     int64_t kv_bytes;     /* a rank */
     int64_t memory_bytes; /* that a rank may use */
+    bool random_weights;  /* false; the benchmark sets it: fill the weights instead of reading them
+                           */
 };
 /* Decides everything that the job leaves to auto. `ranks_per_host` share `host_memory` bytes on a
  * CPU (0: ask the system); on a GPU the device's memory counts. Deterministic from its arguments,
- * so that every rank comes to the same plan: rank 0 computes it and sends it. STATUS_INVALID says
- * what does not fit and by how much: "weights take 16.1 GB a rank, 8.0 GB are there; use tp >= 4".
- */
+ * so that every rank comes to the same plan: rank 0 computes it and sends it. `backend` answers for
+ * sizes and memory; NULL: one is opened for the question, of the device that the job asks for.
+ * STATUS_INVALID says what does not fit and by how much: "weights take 16.1 GB a rank, 8.0 GB are
+ * there; use tp >= 4". */
 status plan_create(const struct job *job, const struct model *model, int ranks, int ranks_per_host,
                    int64_t host_memory, struct backend *backend, struct plan *out) MUST_CHECK;
 /* The plan as a text table for people. */

@@ -1,0 +1,33 @@
+/* Validating a job without running it: everything that can be known before the first step. */
+#ifndef SLUICE_CHECK_H
+#define SLUICE_CHECK_H
+
+#include "sluice/job.h"
+
+enum { CHECK_MAX_BAD_ROWS = 10 };
+
+struct check_options {
+    int ranks, ranks_per_host; /* to plan for */
+};
+
+struct check_report {
+    struct buffer plan;     /* as plan_describe has it; empty where there is no plan */
+    struct buffer bad_rows; /* the first CHECK_MAX_BAD_ROWS, a line each: "line 7: why" */
+    struct buffer problems; /* what would keep the job from running, a line each */
+    int64_t problem_count;
+    int64_t rows, bad_row_count; /* bad rows are a problem where data.skip_bad_rows is false */
+    int64_t samples;             /* of the good rows */
+    int64_t prompt_tokens,
+        longest_prompt;    /* of the good rows; 0 where nothing could be tokenized */
+    int64_t output_tokens; /* at most: every sample runs to its length limit */
+    int64_t output_bytes;  /* of journal and output file together at most, roughly */
+    int64_t free_bytes;    /* where the output goes; -1: unknown */
+};
+
+/* Reads the whole data set. Fails only where checking itself does (memory); what is wrong with the
+ * job is in the report. End with check_report_destroy, also after a failure. Not collective. */
+status check_job(const struct job *job, const struct check_options *options,
+                 struct check_report *report) MUST_CHECK;
+void check_report_destroy(struct check_report *report);
+
+#endif

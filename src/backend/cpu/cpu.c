@@ -1,0 +1,297 @@
+/* The CPU backend: creation, buffers, the step, and the table of its operations. */
+#include "backend/cpu/cpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cpu/sample.h"
+
+/* Below this many multiply-adds waking the other threads costs more than they bring. */
+static const double WORK_PER_THREAD = 50e3;
+
+const struct cpu_kernels *cpu_kernels_best(void)
+{
+#ifdef SLUICE_CPU_X86_KERNELS
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("x86-64-v4")) {
+        return &cpu_kernels_v4;
+    }
+    if (__builtin_cpu_supports("x86-64-v3")) {
+        return &cpu_kernels_v3;
+    }
+#endif
+    return &cpu_kernels_baseline;
+}
+
+float *cpu_floats(const struct device_buffer *buffer, int rows, int width)
+{
+    if ((uint64_t)rows * (uint64_t)width > buffer->region.bytes / sizeof(float)) {
+        (void)status_fail(STATUS_INTERNAL, "buffer of %zu bytes: %d rows of %d do not fit",
+                          buffer->region.bytes, rows, width);
+        return NULL;
+    }
+    return buffer->region.data;
+}
+
+int cpu_threads_for(const struct cpu_backend *cpu, double work)
+{
+    const double wanted = work / WORK_PER_THREAD;
+    return wanted >= cpu->threads ? cpu->threads : wanted > 1.0 ? (int)wanted : 1;
+}
+
+static void backend_destroy(struct backend *backend)
+{
+    struct cpu_backend *cpu = cpu_of(backend);
+    for (int i = 0; i < ROPE_TABLES; i++) {
+        cpu_region_destroy(&cpu->rope[i].region);
+    }
+    cpu_region_destroy(&cpu->gathered);
+    cpu_region_destroy(&cpu->attention);
+    cpu_region_destroy(&cpu->experts);
+    free(cpu->token_sequence);
+    free(cpu);
+}
+
+static const char *device_name(struct backend *backend)
+{
+    return cpu_of(backend)->name;
+}
+
+static status memory(struct backend *backend, int64_t *total_bytes, int64_t *free_bytes)
+{
+    (void)backend;
+    return cpu_host_memory(total_bytes, free_bytes);
+}
+
+/* ---- Buffers -----------------------------------------------------------------------------------
+ */
+
+static status buffer_create(struct backend *backend, size_t bytes, struct device_buffer **out)
+{
+    (void)backend;
+    *out = NULL;
+    struct device_buffer *buffer = calloc(1, sizeof *buffer);
+    if (buffer == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "buffer");
+    }
+    status s = cpu_region_create(&buffer->region, bytes, "buffer");
+    if (s != STATUS_OK) {
+        free(buffer);
+        return s;
+    }
+    *out = buffer;
+    return STATUS_OK;
+}
+
+static void buffer_free(struct backend *backend, struct device_buffer *buffer)
+{
+    (void)backend;
+    if (buffer != NULL) {
+        cpu_region_destroy(&buffer->region);
+        free(buffer);
+    }
+}
+
+static status check_range(const struct device_buffer *buffer, size_t offset, size_t bytes)
+{
+    return offset <= buffer->region.bytes && bytes <= buffer->region.bytes - offset
+               ? STATUS_OK
+               : status_fail(STATUS_INTERNAL, "buffer of %zu bytes: %zu from %zu do not fit",
+                             buffer->region.bytes, bytes, offset);
+}
+
+static status upload(struct backend *backend, struct device_buffer *to, size_t offset,
+                     const void *from, size_t bytes)
+{
+    (void)backend;
+    TRY(check_range(to, offset, bytes));
+    if (bytes > 0) {
+        memcpy((char *)to->region.data + offset, from, bytes);
+    }
+    return STATUS_OK;
+}
+
+static status download(struct backend *backend, const struct device_buffer *from, size_t offset,
+                       void *to, size_t bytes)
+{
+    (void)backend;
+    TRY(check_range(from, offset, bytes));
+    if (bytes > 0) {
+        memcpy(to, (const char *)from->region.data + offset, bytes);
+    }
+    return STATUS_OK;
+}
+
+static void *host_address(struct backend *backend, struct device_buffer *buffer)
+{
+    (void)backend;
+    return buffer->region.data;
+}
+
+static status synchronize(struct backend *backend)
+{
+    (void)backend; /* every operation is done when it returns */
+    return STATUS_OK;
+}
+
+static enum dtype activation_dtype(struct backend *backend)
+{
+    (void)backend;
+    return DTYPE_FLOAT32;
+}
+
+/* ---- The step ----------------------------------------------------------------------------------
+ */
+
+static status check_sequence(const struct batch *batch, int sequence)
+{
+    const int first = batch->query_start[sequence], last = batch->query_start[sequence + 1];
+    if (first >= last || last > batch->tokens) {
+        return status_fail(STATUS_INTERNAL, "step: sequence %d has tokens %d to %d of %d", sequence,
+                           first, last, batch->tokens);
+    }
+    for (int token = first; token < last; token++) {
+        if (batch->positions[token] < 0 ||
+            batch->positions[token] != batch->context_length[sequence] - (last - token)) {
+            return status_fail(
+                STATUS_INTERNAL, "step: sequence %d: token %d stands at position %d, context %d",
+                sequence, token, batch->positions[token], batch->context_length[sequence]);
+        }
+    }
+    return STATUS_OK;
+}
+
+static status step_begin(struct backend *backend, const struct batch *batch)
+{
+    struct cpu_backend *cpu = cpu_of(backend);
+    cpu->batch = NULL;
+    cpu->checked = NULL;
+    cpu->next_rope = 0;
+    for (int i = 0; i < ROPE_TABLES; i++) {
+        cpu->rope[i].facts = NULL;
+    }
+    if (batch->tokens < 1 || batch->tokens > cpu->max_tokens || batch->sequences < 1 ||
+        batch->sequences > cpu->max_sequences || batch->outputs < 0 ||
+        batch->outputs > cpu->max_sequences || batch->query_start[0] != 0 ||
+        batch->query_start[batch->sequences] != batch->tokens) {
+        return status_fail(
+            STATUS_INTERNAL, "step of %d tokens, %d sequences, %d outputs; made for %d and %d",
+            batch->tokens, batch->sequences, batch->outputs, cpu->max_tokens, cpu->max_sequences);
+    }
+    for (int s = 0; s < batch->sequences; s++) {
+        TRY(check_sequence(batch, s));
+        for (int token = batch->query_start[s]; token < batch->query_start[s + 1]; token++) {
+            cpu->token_sequence[token] = s;
+        }
+    }
+    for (int i = 0; i < batch->outputs; i++) {
+        if (batch->output_rows[i] < 0 || batch->output_rows[i] >= batch->tokens) {
+            return status_fail(STATUS_INTERNAL, "step: output row %d of %d tokens",
+                               batch->output_rows[i], batch->tokens);
+        }
+    }
+    cpu->batch = batch;
+    return STATUS_OK;
+}
+
+/* Rows are sampled apart, so that the threads share them. */
+static status sample(struct backend *backend, struct device_buffer *logits, int count,
+                     int vocabulary, const struct sample_request *requests,
+                     struct sample_result *results)
+{
+    struct cpu_backend *cpu = cpu_of(backend);
+    float *rows = cpu_floats(logits, count, vocabulary);
+    if (rows == NULL) {
+        return STATUS_INTERNAL;
+    }
+    status failed = STATUS_OK;
+    char message[512] = "";
+    const int threads = cpu_threads_for(cpu, 4.0 * count * vocabulary);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int i = 0; i < count; i++) {
+        status s = cpu_sample(rows + (size_t)i * (size_t)vocabulary, 1, vocabulary, requests + i,
+                              results + i);
+        if (s != STATUS_OK) {
+#pragma omp critical(cpu_sample_failed)
+            {
+                failed = s;
+                snprintf(message, sizeof message, "%s", status_message());
+            }
+        }
+    }
+    return failed == STATUS_OK ? STATUS_OK : status_fail(failed, "%s", message);
+}
+
+static const struct backend_operations operations = {
+    .destroy = backend_destroy,
+    .device_name = device_name,
+    .memory = memory,
+    .buffer_create = buffer_create,
+    .buffer_destroy = buffer_free,
+    .upload = upload,
+    .download = download,
+    .host_address = host_address,
+    .synchronize = synchronize,
+    .activation_dtype = activation_dtype,
+    .matrix_create = cpu_matrix_create,
+    .matrix_write = cpu_matrix_write,
+    .matrix_finish = cpu_matrix_finish,
+    .matrix_destroy = cpu_matrix_destroy,
+    .matrix_bytes = cpu_matrix_bytes,
+    .vector_create = cpu_vector_create,
+    .vector_destroy = cpu_vector_destroy,
+    .kv_create = cpu_kv_create,
+    .kv_destroy = cpu_kv_destroy,
+    .kv_block_bytes = cpu_kv_block_bytes,
+    .step_begin = step_begin,
+    .embed = cpu_embed,
+    .norm = cpu_norm,
+    .add_norm = cpu_add_norm,
+    .product = cpu_product,
+    .product_sliced = cpu_product_sliced,
+    .rope_append = cpu_rope_append,
+    .attention = cpu_attention,
+    .activate = cpu_activate,
+    .experts = cpu_experts,
+    .logits = cpu_logits,
+    .sample = sample,
+};
+
+status cpu_backend_create_with(const struct cpu_kernels *kernels,
+                               const struct backend_options *options, struct backend **out)
+{
+    *out = NULL;
+    if (options->compute != DTYPE_FLOAT32) {
+        return status_fail(STATUS_UNSUPPORTED, "arithmetic in %s: the CPU computes in float32",
+                           dtype_name(options->compute));
+    }
+    if (options->max_tokens < 1 || options->max_sequences < 1 || options->threads < 0) {
+        return status_fail(STATUS_INVALID, "CPU backend for %d tokens, %d sequences, %d threads",
+                           options->max_tokens, options->max_sequences, options->threads);
+    }
+    struct cpu_backend *cpu = calloc(1, sizeof *cpu);
+    int32_t *token_sequence = calloc((size_t)options->max_tokens, sizeof *token_sequence);
+    if (cpu == NULL || token_sequence == NULL) {
+        free(cpu);
+        free(token_sequence);
+        return status_fail(STATUS_NO_MEMORY, "CPU backend");
+    }
+    cpu->backend.operations = &operations;
+    cpu->kernels = kernels;
+    cpu->threads = options->threads > 0 ? options->threads : cpu_host_threads();
+    cpu->max_tokens = options->max_tokens;
+    cpu->max_sequences = options->max_sequences;
+    cpu->token_sequence = token_sequence;
+    char host[96];
+    cpu_host_name(host, sizeof host);
+    snprintf(cpu->name, sizeof cpu->name, "%s, %d thread%s, %s", host, cpu->threads,
+             cpu->threads == 1 ? "" : "s", kernels->name);
+    *out = &cpu->backend;
+    return STATUS_OK;
+}
+
+status cpu_backend_create(const struct backend_options *options, struct backend **out)
+{
+    return cpu_backend_create_with(cpu_kernels_best(), options, out);
+}

@@ -1,0 +1,180 @@
+/* Inside of the CPU backend: what its files share. */
+#ifndef SLUICE_CPU_H
+#define SLUICE_CPU_H
+
+#include "backend/cpu/kernels.h"
+#include "sluice/backend.h"
+
+/* ---- Host: host.c ------------------------------------------------------------------------------
+ */
+
+/* Zeroed memory aligned to 64 bytes; large regions are asked for in huge pages. */
+struct cpu_region {
+    void *data;
+    size_t bytes;
+};
+/* STATUS_NO_MEMORY names `what`; also when a large region exceeds what the host has free. */
+status cpu_region_create(struct cpu_region *region, size_t bytes, const char *what) MUST_CHECK;
+void cpu_region_destroy(struct cpu_region *region);
+/* At least `bytes`; what it held is lost when it grows. */
+status cpu_region_grow(struct cpu_region *region, size_t bytes, const char *what) MUST_CHECK;
+/* The product of `count` sizes in *bytes; STATUS_LIMIT naming `what` when it does not fit. */
+status cpu_size(size_t *bytes, const char *what, int count, ...) MUST_CHECK;
+
+/* Bytes of memory that this process may use in all and still has: the host's, or less where a
+ * control group says so. */
+status cpu_host_memory(int64_t *total_bytes, int64_t *free_bytes) MUST_CHECK;
+/* OMP_NUM_THREADS where set; else the processors that this process may run on, shared with the
+ * ranks that a launcher started beside it without binding them. */
+int cpu_host_threads(void);
+void cpu_host_name(char *name, size_t size);
+
+/* ---- The backend's objects ---------------------------------------------------------------------
+ */
+
+struct device_buffer {
+    struct cpu_region region;
+};
+
+struct vector {
+    struct cpu_region region; /* padded with 0 to whole panels: [ceil(length / 32) · 32] */
+    int length;
+};
+
+/* [count][panels][columns][32], places within 32 as panel_place says; rows padded with 0. */
+struct matrix {
+    struct cpu_region region;
+    int count, rows, columns, panels;
+    bool bfloat16;
+    size_t panel_bytes; /* columns · 32 values */
+    int slices;         /* 0: only whole products */
+    int32_t slice_start[MAX_SLICES + 1];
+};
+
+/* keys [layer][block][kv head][group][head_dim][16], values [layer][block][kv head][position]
+ * [padded_dim]. */
+struct kv_cache {
+    struct cpu_region keys, values;
+    int layers, kv_heads, head_dim, padded_dim, block_tokens, blocks;
+    bool bfloat16;
+    size_t head_key_bytes, head_value_bytes; /* one block of one key/value head */
+};
+
+/* cos and sin of a step's tokens, [T][dimensions / 2] each, for one struct rope_facts. */
+struct rope_table {
+    const struct rope_facts *facts; /* NULL: not filled in this step */
+    struct cpu_region region;
+    const float *cosine, *sine;
+};
+
+enum { ROPE_TABLES = 2 }; /* global and local layers */
+
+struct cpu_backend {
+    struct backend backend; /* first: the interface is cast to this */
+    const struct cpu_kernels *kernels;
+    int threads, max_tokens, max_sequences;
+    char name[160];
+
+    const struct batch *batch;      /* of the step, borrowed */
+    int32_t *token_sequence;        /* [max_tokens] */
+    const struct kv_cache *checked; /* cache that the step's block table was checked against */
+    struct rope_table rope[ROPE_TABLES];
+    int next_rope;
+
+    /* Grown when first needed, reused afterwards. */
+    struct cpu_region gathered;  /* rows of a product's input, copied */
+    struct cpu_region attention; /* a tile's scratch for each thread, and work lists */
+    struct cpu_region experts;
+};
+
+static inline struct cpu_backend *cpu_of(struct backend *backend)
+{
+    return (struct cpu_backend *)backend;
+}
+
+/* The best kernels that this processor runs. */
+const struct cpu_kernels *cpu_kernels_best(void);
+/* As backend_create("cpu", …); with given kernels for tests. */
+status cpu_backend_create(const struct backend_options *options, struct backend **out) MUST_CHECK;
+status cpu_backend_create_with(const struct cpu_kernels *kernels,
+                               const struct backend_options *options,
+                               struct backend **out) MUST_CHECK;
+
+/* The buffer's memory as `rows` rows of `width` float32; NULL with a message (an invariant does not
+ * hold) where it is smaller. */
+float *cpu_floats(const struct device_buffer *buffer, int rows, int width);
+/* Threads worth using for `work` multiply-adds or so. */
+int cpu_threads_for(const struct cpu_backend *cpu, double work);
+
+/* ---- Operations, by file -----------------------------------------------------------------------
+ */
+
+/* weights.c */
+status cpu_matrix_create(struct backend *backend, int count, int rows, int columns,
+                         const int32_t *slice_start, int slices, enum dtype stored,
+                         struct matrix **out);
+status cpu_matrix_write(struct backend *backend, struct matrix *matrix, int index, int first_row,
+                        int row_count, const void *data, enum dtype source, size_t source_stride);
+status cpu_matrix_finish(struct backend *backend, struct matrix *matrix);
+void cpu_matrix_destroy(struct backend *backend, struct matrix *matrix);
+int64_t cpu_matrix_bytes(struct backend *backend, int count, int rows, int columns, int slices,
+                         enum dtype stored);
+status cpu_vector_create(struct backend *backend, int length, const float *values,
+                         struct vector **out);
+void cpu_vector_destroy(struct backend *backend, struct vector *vector);
+uint16_t cpu_bfloat16(float value); /* rounded to nearest even */
+
+/* product.c */
+struct product_call {
+    const struct matrix *matrix;
+    int index;       /* of a stack */
+    const float *in; /* [rows][in_stride] */
+    size_t in_stride;
+    int rows;
+    const struct vector *bias; /* or NULL */
+    float *out;                /* [rows][matrix->rows] */
+};
+status cpu_product_run(struct cpu_backend *cpu, const struct product_call *call) MUST_CHECK;
+status cpu_embed(struct backend *backend, const struct matrix *table, int first_row, float scale,
+                 struct device_buffer *residual);
+status cpu_product(struct backend *backend, const struct matrix *matrix, const struct vector *bias,
+                   struct device_buffer *in, struct device_buffer *out);
+status cpu_product_sliced(struct backend *backend, const struct matrix *matrix,
+                          struct device_buffer *in, struct device_buffer *out);
+status cpu_logits(struct backend *backend, const struct matrix *matrix, float scale, float soft_cap,
+                  struct device_buffer *in, struct device_buffer *logits);
+
+/* experts.c */
+status cpu_experts(struct backend *backend, const struct matrix *router, int used, bool normalize,
+                   enum activation activation, const struct matrix *gate_up,
+                   const struct matrix *down, struct device_buffer *in, struct device_buffer *out);
+
+/* rows.c */
+status cpu_norm(struct backend *backend, const struct norm_facts *facts,
+                const struct vector *weight, const struct vector *bias,
+                struct device_buffer *residual, int hidden, struct device_buffer *normed);
+status cpu_add_norm(struct backend *backend, const struct norm_facts *facts,
+                    struct device_buffer *partials, int parts, const struct vector *bias,
+                    float multiplier, const struct vector *post_weight,
+                    struct device_buffer *residual, int hidden, const struct vector *weight,
+                    const struct vector *norm_bias, struct device_buffer *normed);
+status cpu_activate(struct backend *backend, enum activation activation, bool gated, int width,
+                    struct device_buffer *in, struct device_buffer *out);
+
+/* kv_cache.c */
+status cpu_kv_create(struct backend *backend, int layers, int kv_heads, int head_dim,
+                     int block_tokens, int blocks, enum dtype dtype, struct kv_cache **out);
+void cpu_kv_destroy(struct backend *backend, struct kv_cache *cache);
+int64_t cpu_kv_block_bytes(struct backend *backend, int layers, int kv_heads, int head_dim,
+                           int block_tokens, enum dtype dtype);
+status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
+                       const struct rope_facts *rope, const struct norm_facts *norm,
+                       const struct vector *q_norm, const struct vector *k_norm,
+                       struct device_buffer *qkv, struct kv_cache *cache, int layer);
+
+/* attention.c */
+status cpu_attention(struct backend *backend, const struct head_layout *heads,
+                     const struct attention_facts *facts, struct device_buffer *qkv,
+                     struct kv_cache *cache, int layer, struct device_buffer *out);
+
+#endif

@@ -1,0 +1,20 @@
+/* The kernels of one variant, as table.c gathers them. */
+#ifndef SLUICE_CPU_DECLARE_H
+#define SLUICE_CPU_DECLARE_H
+
+#include "backend/cpu/kernels.h"
+
+void CPU_KERNEL(cpu_kernel_product)(const struct product_tile *tile);
+void CPU_KERNEL(cpu_kernel_attention)(const struct attention_tile *tile);
+void CPU_KERNEL(cpu_kernel_norm)(const struct norm_facts *facts, const float *in,
+                                 const float *weight, const float *bias, int n, float *out);
+void CPU_KERNEL(cpu_kernel_add_parts)(const float *from, int parts, size_t stride,
+                                      const float *bias, int n, float *to);
+void CPU_KERNEL(cpu_kernel_add_scaled)(float *to, const float *from, float factor, int n);
+void CPU_KERNEL(cpu_kernel_activate)(enum activation activation, const float *gate, const float *up,
+                                     int n, float *out);
+void CPU_KERNEL(cpu_kernel_scale_cap)(float *values, float scale, float cap, int n);
+void CPU_KERNEL(cpu_kernel_rotate)(float *values, const float *cosine, const float *sine, int half);
+void CPU_KERNEL(cpu_kernel_soft_max)(float *values, int n);
+
+#endif

@@ -1,0 +1,124 @@
+/* sluice check JOB.yaml: all of a job's validation, and the plan. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "sluice/check.h"
+
+enum { OPTION_SET = 256, OPTION_RANKS, OPTION_RANKS_PER_HOST };
+
+struct arguments {
+    const char *job;
+    struct cli_settings settings;
+    int64_t ranks, ranks_per_host; /* 0: as many as ranks */
+};
+
+static const struct argp_option options[] = {
+    {"set", OPTION_SET, "KEY=VALUE", 0, "replace a key of the job file, e.g. layout.tp=2", 0},
+    {"ranks", OPTION_RANKS, "N", 0, "plan for N ranks (default 1)", 0},
+    {"ranks-per-host", OPTION_RANKS_PER_HOST, "N", 0,
+     "of which N share a host like this one (default: all)", 0},
+    {0}};
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case OPTION_SET:
+        return cli_settings_add(&arguments->settings, argument);
+    case OPTION_RANKS:
+        return cli_integer("ranks", argument, 1, 1 << 20, &arguments->ranks);
+    case OPTION_RANKS_PER_HOST:
+        return cli_integer("ranks-per-host", argument, 1, 1 << 20, &arguments->ranks_per_host);
+    case ARGP_KEY_ARG:
+        return cli_positional(argument, &arguments->job);
+    case ARGP_KEY_END:
+        return cli_require("the job file", arguments->job);
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    .options = options,
+    .parser = parse_option,
+    .args_doc = "JOB.yaml",
+    .doc = "Validates a job without running it: job file, model, layout against memory, every row "
+           "of the data set, the place of the output and its disk. Prints the plan and an "
+           "estimate.\vExit status 0: the job can run; 1: it cannot; 2: the job file is wrong. Bad "
+           "rows alone are a warning unless data.skip_bad_rows is false."};
+
+static void print_report(const struct job *job, const struct check_report *report)
+{
+    char size[32], space[32];
+    if (report->plan.length > 0) {
+        printf("%s\n", report->plan.data);
+    }
+    printf("data       %s: %lld rows, %lld bad\n", job->data.input, (long long)report->rows,
+           (long long)report->bad_row_count);
+    if (report->prompt_tokens > 0) {
+        printf("prompts    %lld tokens, the longest %lld\n", (long long)report->prompt_tokens,
+               (long long)report->longest_prompt);
+    }
+    printf("answers    %lld, at most %lld tokens\n", (long long)report->samples,
+           (long long)report->output_tokens);
+    printf("disk       at most about %s, %s free at %s\n", cli_size(report->output_bytes, size),
+           report->free_bytes >= 0 ? cli_size(report->free_bytes, space) : "unknown",
+           job->output.path);
+    if (report->bad_row_count > 0) {
+        bool all = report->bad_row_count <= CHECK_MAX_BAD_ROWS;
+        printf("\nbad rows%s:\n%s", all ? "" : ", the first of them", report->bad_rows.data);
+    }
+}
+
+/* Each problem is an error line of its own. */
+static int print_problems(struct check_report *report)
+{
+    char *rest = report->problems.data;
+    for (char *line = strsep(&rest, "\n"); line != NULL && *line != '\0';
+         line = strsep(&rest, "\n")) {
+        status s = status_fail(STATUS_INVALID, "%s", line);
+        (void)s;
+        cli_fail(EXIT_FAILED);
+    }
+    return report->problem_count == 0 ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int check(const struct arguments *arguments)
+{
+    struct job job;
+    int exit_status;
+    if (job_load(arguments->job, arguments->settings.items, arguments->settings.count, &job) !=
+        STATUS_OK) {
+        exit_status = cli_fail(EXIT_BAD_USAGE);
+        job_destroy(&job);
+        return exit_status;
+    }
+    bool all_here = arguments->ranks_per_host == 0 || arguments->ranks_per_host > arguments->ranks;
+    struct check_options check_options = {
+        .ranks = (int)arguments->ranks,
+        .ranks_per_host = (int)(all_here ? arguments->ranks : arguments->ranks_per_host)};
+    struct check_report report;
+    if (check_job(&job, &check_options, &report) != STATUS_OK) {
+        exit_status = cli_fail(EXIT_FAILED);
+    } else {
+        print_report(&job, &report);
+        exit_status = cli_finish_output(EXIT_DONE);
+        int problems = print_problems(&report);
+        exit_status = exit_status == EXIT_DONE ? problems : exit_status;
+    }
+    check_report_destroy(&report);
+    job_destroy(&job);
+    return exit_status;
+}
+
+int command_check(int argc, char **argv)
+{
+    struct arguments arguments = {.ranks = 1};
+    int exit_status;
+    if (cli_parse(&argp, argc, argv, &arguments, &exit_status)) {
+        exit_status = check(&arguments);
+    }
+    cli_settings_destroy(&arguments.settings);
+    return exit_status;
+}

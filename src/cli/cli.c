@@ -1,0 +1,201 @@
+/* Arguments, errors, exit statuses. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct parse {
+    const struct argp *command;
+    void *input;
+    int stopped_at; /* index of the argument behind the one that was wrong */
+};
+
+static const struct argp_option *find_option(const struct argp *argp, const char *name,
+                                             size_t length)
+{
+    for (const struct argp_option *option = argp->options;
+         option != NULL && (option->name != NULL || option->key != 0 || option->doc != NULL);
+         option++) {
+        if (option->name != NULL && strlen(option->name) == length &&
+            strncmp(option->name, name, length) == 0) {
+            return option;
+        }
+    }
+    return NULL;
+}
+
+/* argp is kept from printing, since it would print two lines and end the program; what it found
+ * wrong is told from the argument that it stopped at. */
+static status describe_bad_option(const struct parse *parse, int argc, char **argv)
+{
+    const char *argument = parse->stopped_at > 1 && parse->stopped_at <= argc
+                               ? argv[parse->stopped_at - 1]
+                               : "arguments";
+    const char *name = strncmp(argument, "--", 2) == 0 ? argument + 2 : NULL;
+    const struct argp_option *option =
+        name != NULL ? find_option(parse->command, name, strcspn(name, "=")) : NULL;
+    const char *why = option == NULL        ? "unknown option, or its value is missing"
+                      : option->arg != NULL ? "needs a value"
+                                            : "takes no value";
+    return status_fail(STATUS_INVALID, "%.100s: %s; see sluice %s --help", argument, why, argv[0]);
+}
+
+static error_t watch_parse(int key, char *argument, struct argp_state *state)
+{
+    (void)argument;
+    struct parse *parse = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = parse->input;
+        return 0;
+    case ARGP_KEY_ERROR:
+        parse->stopped_at = state->next;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static void print_help(const struct argp *argp, const char *command)
+{
+    static const struct argp_option help_option[] = {{"help", 'h', NULL, 0, "print this", -1}, {0}};
+    const struct argp_child children[] = {{argp, 0, NULL, 0}, {0}};
+    const struct argp with_help = {.options = help_option, .children = children};
+    char name[64];
+    snprintf(name, sizeof name, "sluice %s", command);
+    argp_help(&with_help, stdout, ARGP_HELP_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC, name);
+}
+
+status cli_parse_quietly(const struct argp *argp, int argc, char **argv, void *input,
+                         bool *help_printed)
+{
+    *help_printed = false;
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            print_help(argp, argv[0]); /* the rest of the line need not be complete */
+            *help_printed = true;
+            return STATUS_OK;
+        }
+    }
+    struct parse parse = {.command = argp, .input = input};
+    const struct argp_child children[] = {{argp, 0, NULL, 0}, {0}};
+    const struct argp watched = {.parser = watch_parse, .children = children};
+    error_t error =
+        argp_parse(&watched, argc, argv, ARGP_NO_ERRS | ARGP_NO_HELP | ARGP_NO_EXIT, NULL, &parse);
+    if (error == ENOMEM) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the arguments");
+    }
+    if (error == EDOM) {
+        return STATUS_INVALID; /* the command's parser left its message */
+    }
+    return error == 0 ? STATUS_OK : describe_bad_option(&parse, argc, argv);
+}
+
+bool cli_parse(const struct argp *argp, int argc, char **argv, void *input, int *exit_status)
+{
+    bool help_printed;
+    status s = cli_parse_quietly(argp, argc, argv, input, &help_printed);
+    if (s != STATUS_OK) {
+        *exit_status = cli_fail(EXIT_BAD_USAGE);
+    } else if (help_printed) {
+        *exit_status = cli_finish_output(EXIT_DONE);
+    }
+    return s == STATUS_OK && !help_printed;
+}
+
+/* ---- Values ---- */
+
+static error_t bad_value(status s)
+{
+    (void)s; /* the message is what counts: cli_parse_quietly returns it */
+    return EDOM;
+}
+
+error_t cli_integer(const char *option, const char *text, int64_t least, int64_t most, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || value < least || value > most) {
+        return bad_value(status_fail(STATUS_INVALID,
+                                     "--%s: expected an integer from %lld to %lld, not \"%.40s\"",
+                                     option, (long long)least, (long long)most, text));
+    }
+    *out = value;
+    return 0;
+}
+
+error_t cli_positional(const char *argument, const char **out)
+{
+    if (*out != NULL) {
+        return bad_value(status_fail(STATUS_INVALID, "%.100s: one argument too many", argument));
+    }
+    *out = argument;
+    return 0;
+}
+
+error_t cli_require(const char *name, const char *value)
+{
+    return value != NULL ? 0 : bad_value(status_fail(STATUS_INVALID, "%s is missing", name));
+}
+
+error_t cli_settings_add(struct cli_settings *settings, const char *text)
+{
+    void *items = settings->items;
+    status s =
+        array_grow(&items, &settings->capacity, settings->count + 1, sizeof *settings->items);
+    settings->items = items;
+    if (s != STATUS_OK) {
+        return ENOMEM;
+    }
+    settings->items[settings->count++] = text;
+    return 0;
+}
+
+void cli_settings_destroy(struct cli_settings *settings)
+{
+    free(settings->items);
+    *settings = (struct cli_settings){0};
+}
+
+/* ---- Printing ---- */
+
+int cli_fail(int exit_status)
+{
+    /* One line whatever the names in it hold. */
+    char line[1100];
+    snprintf(line, sizeof line, "%s", status_message());
+    for (char *c = line; *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+            *c = ' ';
+        }
+    }
+    fflush(stdout);
+    fprintf(stderr, "sluice: %s\n", line);
+    return exit_status;
+}
+
+int cli_finish_output(int exit_status)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        status s = status_fail_errno(STATUS_IO, "standard output");
+        (void)s;
+        return cli_fail(EXIT_FAILED);
+    }
+    return exit_status;
+}
+
+const char *cli_size(int64_t bytes, char text[32])
+{
+    static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB"};
+    double size = (double)bytes;
+    size_t unit = 0;
+    while (size >= 1000 && unit + 1 < COUNT_OF(units)) {
+        size /= 1000;
+        unit++;
+    }
+    snprintf(text, 32, unit == 0 ? "%.0f %s" : "%.1f %s", size, units[unit]);
+    return text;
+}

@@ -1,0 +1,57 @@
+/* What the commands share: arguments, errors, exit statuses. A command is a function of its own
+ * arguments (argv[0] is its name) that returns the program's exit status. */
+#ifndef SLUICE_CLI_CLI_H
+#define SLUICE_CLI_CLI_H
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "sluice/base.h"
+
+enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_BAD_USAGE = 2, EXIT_STOPPED = 75 };
+
+int command_run(int argc, char **argv);
+int command_check(int argc, char **argv);
+int command_inspect(int argc, char **argv);
+int command_export(int argc, char **argv);
+int command_bench(int argc, char **argv);
+int command_tokenize(int argc, char **argv);
+int command_render(int argc, char **argv);
+int command_logits(int argc, char **argv);
+
+/* Parses a command's arguments into `input` with glibc's argp; --help and --usage are added here.
+ * Returns false when the command must end at once with *exit_status: help was printed, or the usage
+ * is wrong, which the message says. Parsers return EDOM after status_fail for a bad value. */
+bool cli_parse(const struct argp *argp, int argc, char **argv, void *input, int *exit_status);
+
+/* As cli_parse, for a program of many ranks: a wrong usage is left to the caller to print. */
+status cli_parse_quietly(const struct argp *argp, int argc, char **argv, void *input,
+                         bool *help_printed) MUST_CHECK;
+
+/* For parsers: an integer option, stored in *out. Returns 0, or EDOM with a message. */
+error_t cli_integer(const char *option, const char *text, int64_t least, int64_t most,
+                    int64_t *out);
+/* For parsers: a positional argument given once. Returns 0, or EDOM with a message. */
+error_t cli_positional(const char *argument, const char **out);
+/* For parsers at ARGP_KEY_END: EDOM with a message where `value` is NULL. */
+error_t cli_require(const char *name, const char *value);
+
+/* Prints this thread's status message, one line, and returns `exit_status`. */
+int cli_fail(int exit_status);
+
+/* Flushes standard output; a failed write is an error like any other. Returns the exit status. */
+int cli_finish_output(int exit_status);
+
+/* --set arguments in their order. Zero-initialise; free with cli_settings_destroy. */
+struct cli_settings {
+    const char **items;
+    size_t count, capacity;
+};
+error_t cli_settings_add(struct cli_settings *settings, const char *text);
+void cli_settings_destroy(struct cli_settings *settings);
+
+/* "12.3 MB". */
+const char *cli_size(int64_t bytes, char text[32]);
+
+#endif

@@ -1,0 +1,111 @@
+/* The program: a table of commands. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "job/suggest.h"
+#include "sluice/job.h"
+
+static int command_help(int argc, char **argv);
+
+static const struct command {
+    const char *name;
+    int (*function)(int argc, char **argv);
+    const char *summary;
+} commands[] = {
+    {"run", command_run, "run a job; alone as one rank, under mpirun or srun as many"},
+    {"check", command_check, "validate a job without running it; print the plan"},
+    {"inspect", command_inspect, "say what an output file holds"},
+    {"export", command_export, "print an output file's rows as JSON lines"},
+    {"bench", command_bench, "measure throughput on synthetic prompts"},
+    {"tokenize", command_tokenize, "text to token ids and back, JSON lines in and out"},
+    {"render", command_render, "messages to prompt text, JSON lines in and out"},
+    {"logits", command_logits, "token ids to logits, into an HDF5 file"},
+    {"help", command_help, "this list; `sluice help job`: the keys of a job file"},
+};
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static void print_commands(FILE *stream)
+{
+    fputs("Usage: sluice COMMAND [ARGUMENT...]\n\n"
+          "Runs a language model over a data set of prompts.\n\n",
+          stream);
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    }
+    fputs("\n`sluice COMMAND --help` says more. Exit status: 0 done, 1 failed, 2 bad usage or bad "
+          "job,\n75 stopped early and resumable.\n",
+          stream);
+}
+
+static int unknown_command(const char *name)
+{
+    struct suggestion suggestion = {.unknown = name};
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        suggestion_offer(&suggestion, commands[i].name);
+    }
+    status s = suggestion.best != NULL
+                   ? status_fail(STATUS_INVALID, "%.60s: unknown command; did you mean %s?", name,
+                                 suggestion.best)
+                   : status_fail(STATUS_INVALID,
+                                 "%.60s: unknown command; `sluice --help` lists them", name);
+    (void)s;
+    return cli_fail(EXIT_BAD_USAGE);
+}
+
+static int help_job(void)
+{
+    struct buffer table = {0};
+    status s = job_describe_keys(&table);
+    if (s == STATUS_OK) {
+        fputs(table.data, stdout);
+    }
+    buffer_destroy(&table);
+    return s == STATUS_OK ? cli_finish_output(EXIT_DONE) : cli_fail(EXIT_FAILED);
+}
+
+static int command_help(int argc, char **argv)
+{
+    if (argc == 1 || strcmp(argv[1], "--help") == 0) {
+        print_commands(stdout);
+        return cli_finish_output(EXIT_DONE);
+    }
+    if (strcmp(argv[1], "job") == 0) {
+        return help_job();
+    }
+    const struct command *command = find_command(argv[1]);
+    if (command == NULL) {
+        return unknown_command(argv[1]);
+    }
+    char help[] = "--help";
+    char *arguments[] = {argv[1], help, NULL};
+    return command->function(2, arguments);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        status s = status_fail(STATUS_INVALID, "no command given; `sluice --help` lists them");
+        (void)s;
+        return cli_fail(EXIT_BAD_USAGE);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_commands(stdout);
+        return cli_finish_output(EXIT_DONE);
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("sluice " SLUICE_VERSION);
+        return cli_finish_output(EXIT_DONE);
+    }
+    const struct command *command = find_command(argv[1]);
+    return command != NULL ? command->function(argc - 1, argv + 1) : unknown_command(argv[1]);
+}

@@ -1,0 +1,18 @@
+/* The communicator over MPI in host memory. */
+#ifndef SLUICE_COMM_MPI_H
+#define SLUICE_COMM_MPI_H
+
+#include <mpi.h>
+
+#include "sluice/comm.h"
+
+/* MPI's return code as a status; `what` names the operation for the message. */
+status mpi_check(int code, const char *what) MUST_CHECK;
+
+/* Wraps `comm` (duplicated; collective over it) for buffers of a backend whose memory is the
+ * host's. The caller ends it with
+ * (*out)->destroy. STATUS_UNSUPPORTED where the backend's memory is not the host's. */
+status comm_mpi_create(MPI_Comm comm, struct backend *backend,
+                       struct communicator **out) MUST_CHECK;
+
+#endif

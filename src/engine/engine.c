@@ -1,0 +1,164 @@
+/* The public face of the engine: rows in, plans out, results back, finished samples. */
+#include "sluice/engine.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "engine/scheduler.h"
+
+struct engine {
+    struct scheduler scheduler;
+    struct sequence *first_finished, *last_finished; /* not handed out yet, linked by next */
+    int unfinished_rows;
+};
+
+static status check_options(const struct engine_options *options)
+{
+    if (options->max_sequences < 1 || options->kv_blocks < 1 || options->kv_block_tokens < 1 ||
+        options->max_model_len < 2 || options->steps_in_flight < 1 ||
+        options->long_rope_threshold < 0 || options->end_count < 0) {
+        return status_fail(STATUS_INVALID, "engine: options out of range");
+    }
+    if (options->max_batch_tokens < options->max_sequences) {
+        return status_fail(STATUS_INVALID,
+                           "max_batch_tokens %d: at least max_sequences (%d), a token for each",
+                           options->max_batch_tokens, options->max_sequences);
+    }
+    int64_t positions = (int64_t)options->kv_blocks * options->kv_block_tokens;
+    if (positions < options->max_model_len) {
+        return status_fail(STATUS_INVALID,
+                           "max_model_len %d: the KV cache holds %lld positions (%d blocks of %d); "
+                           "lower max_model_len or give kv_memory more",
+                           options->max_model_len, (long long)positions, options->kv_blocks,
+                           options->kv_block_tokens);
+    }
+    return STATUS_OK;
+}
+
+status engine_create(const struct engine_options *options, struct engine **out)
+{
+    TRY(check_options(options));
+    struct engine *self = calloc(1, sizeof *self);
+    if (self == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the engine");
+    }
+    status s = scheduler_create(&self->scheduler, options);
+    if (s != STATUS_OK) {
+        engine_destroy(self);
+        return s;
+    }
+    *out = self;
+    return STATUS_OK;
+}
+
+static void release_sample(struct sequence *sequence)
+{
+    struct engine_row *row = sequence->row;
+    sequence_destroy(sequence);
+    if (++row->samples_released == row->params.samples) {
+        engine_row_destroy(row);
+    }
+}
+
+void engine_destroy(struct engine *engine)
+{
+    if (engine == NULL) {
+        return;
+    }
+    while (engine->first_finished != NULL) {
+        engine_release(engine, engine_next_finished(engine));
+    }
+    scheduler_destroy(&engine->scheduler);
+    free(engine);
+}
+
+status engine_add(struct engine *engine, int64_t row, const int32_t *prompt, size_t prompt_count,
+                  const struct generate_params *params, int vocabulary, void *tag)
+{
+    struct engine_row *created;
+    TRY(engine_row_create(&engine->scheduler.options, row, prompt, prompt_count, params, vocabulary,
+                          tag, &created));
+    scheduler_add_row(&engine->scheduler, created);
+    engine->unfinished_rows++;
+    return STATUS_OK;
+}
+
+int engine_unfinished(const struct engine *engine)
+{
+    return engine->unfinished_rows;
+}
+
+int engine_waiting(const struct engine *engine)
+{
+    return engine->scheduler.waiting_rows;
+}
+
+status engine_plan_step(struct engine *engine, struct step_plan **out)
+{
+    return scheduler_plan(&engine->scheduler, out);
+}
+
+static void finish_sequence(struct engine *self, struct sequence *sequence)
+{
+    scheduler_remove(&self->scheduler, sequence);
+    *(self->last_finished != NULL ? &self->last_finished->next : &self->first_finished) = sequence;
+    self->last_finished = sequence;
+    struct engine_row *row = sequence->row;
+    self->unfinished_rows -= ++row->samples_finished == row->params.samples;
+}
+
+status engine_complete_step(struct engine *engine, struct step_plan *plan,
+                            const struct sample_result *results)
+{
+    struct plan_slot *slot = (struct plan_slot *)plan;
+    scheduler_close(&engine->scheduler, slot);
+    int output = 0;
+    for (int i = 0; i < slot->count; i++) {
+        struct sequence *sequence = slot->sequences[i];
+        if (sequence->computed < sequence->count) {
+            continue;
+        }
+        int before = sequence->count;
+        bool ended;
+        TRY(sequence_accept(sequence, &engine->scheduler.options, &results[output++], &ended));
+        engine->scheduler.counters.output_tokens += sequence->count - before;
+        if (ended) {
+            finish_sequence(engine, sequence);
+        } else {
+            scheduler_continue(&engine->scheduler, sequence);
+        }
+    }
+    assert(output == plan->batch.outputs);
+    return STATUS_OK;
+}
+
+struct finished_sample *engine_next_finished(struct engine *engine)
+{
+    struct sequence *sequence = engine->first_finished;
+    if (sequence == NULL) {
+        return NULL;
+    }
+    engine->first_finished = sequence->next;
+    if (sequence->next == NULL) {
+        engine->last_finished = NULL;
+    }
+    sequence->next = NULL;
+    return &sequence->finished;
+}
+
+void engine_release(struct engine *engine, struct finished_sample *sample)
+{
+    (void)engine;
+    release_sample((struct sequence *)sample);
+}
+
+struct engine_counters engine_counters(const struct engine *engine)
+{
+    const struct scheduler *scheduler = &engine->scheduler;
+    struct engine_counters counters = scheduler->counters;
+    counters.running = scheduler->running.count;
+    counters.waiting = scheduler->waiting_rows;
+    counters.blocks_used = kv_blocks_used(scheduler->blocks);
+    counters.peak_blocks_used = kv_blocks_peak_used(scheduler->blocks);
+    return counters;
+}

@@ -1,0 +1,529 @@
+/* What runs in the next step: admission, preemption, plans. docs/engine.md tells how it works. */
+#include "engine/scheduler.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Of the cache, kept free when a sequence is admitted beside others: room for these to grow, so
+ * that the newcomer is not preempted at once. */
+enum { ADMISSION_RESERVE_DIVISOR = 100 };
+
+/* ---- Lists ---- */
+
+static void list_remove(struct sequence_list *list, struct sequence *sequence)
+{
+    *(sequence->previous != NULL ? &sequence->previous->next : &list->first) = sequence->next;
+    *(sequence->next != NULL ? &sequence->next->previous : &list->last) = sequence->previous;
+    sequence->previous = sequence->next = NULL;
+    list->count--;
+}
+
+/* Keeps the list in order of age. What is inserted is nearly always the youngest. */
+static void list_insert(struct sequence_list *list, struct sequence *sequence)
+{
+    struct sequence *before = list->last;
+    while (before != NULL && before->order > sequence->order) {
+        before = before->previous;
+    }
+    sequence->previous = before;
+    sequence->next = before != NULL ? before->next : list->first;
+    *(before != NULL ? &before->next : &list->first) = sequence;
+    *(sequence->next != NULL ? &sequence->next->previous : &list->last) = sequence;
+    list->count++;
+}
+
+static void rows_append(struct row_list *list, struct engine_row *row)
+{
+    row->next = NULL;
+    *(list->first != NULL ? &list->last->next : &list->first) = row;
+    list->last = row;
+}
+
+static struct engine_row *rows_take(struct row_list *list)
+{
+    struct engine_row *row = list->first;
+    if (row != NULL) {
+        list->first = row->next;
+    }
+    return row;
+}
+
+/* ---- Life ---- */
+
+static status slot_create(struct plan_slot *slot, const struct engine_options *options)
+{
+    size_t sequences = (size_t)options->max_sequences;
+    size_t tokens = (size_t)options->max_batch_tokens;
+    slot->sequences = calloc(sequences, sizeof(struct sequence *));
+    slot->chunks = calloc(sequences, sizeof *slot->chunks);
+    slot->token_ids = calloc(tokens, sizeof *slot->token_ids);
+    slot->positions = calloc(tokens, sizeof *slot->positions);
+    slot->query_start = calloc(sequences + 1, sizeof *slot->query_start);
+    slot->context_length = calloc(sequences, sizeof *slot->context_length);
+    slot->output_rows = calloc(sequences, sizeof *slot->output_rows);
+    slot->long_rope = calloc(sequences, sizeof *slot->long_rope);
+    slot->step.requests = calloc(sequences, sizeof *slot->step.requests);
+    bool created = slot->sequences != NULL && slot->chunks != NULL && slot->token_ids != NULL &&
+                   slot->positions != NULL && slot->query_start != NULL &&
+                   slot->context_length != NULL && slot->output_rows != NULL &&
+                   slot->long_rope != NULL && slot->step.requests != NULL;
+    return created ? STATUS_OK
+                   : status_fail(STATUS_NO_MEMORY, "out of memory for the plan of a step");
+}
+
+static void slot_destroy(struct plan_slot *slot)
+{
+    free(slot->sequences);
+    free(slot->chunks);
+    free(slot->token_ids);
+    free(slot->positions);
+    free(slot->query_start);
+    free(slot->context_length);
+    free(slot->output_rows);
+    free(slot->long_rope);
+    free(slot->step.requests);
+    free(slot->block_table);
+}
+
+status scheduler_create(struct scheduler *self, const struct engine_options *options)
+{
+    self->options = *options;
+    TRY(kv_blocks_create(options->kv_blocks, options->kv_block_tokens, options->prefix_cache,
+                         &self->blocks));
+    self->slots = calloc((size_t)options->steps_in_flight, sizeof *self->slots);
+    if (self->slots == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the plans of steps");
+    }
+    for (int i = 0; i < options->steps_in_flight; i++) {
+        TRY(slot_create(&self->slots[i], options));
+    }
+    return STATUS_OK;
+}
+
+/* The row ends with the last of its samples that is in a queue, or is released by the caller. */
+static void destroy_sequences(struct sequence_list *list)
+{
+    while (list->first != NULL) {
+        struct sequence *sequence = list->first;
+        struct engine_row *row = sequence->row;
+        list_remove(list, sequence);
+        sequence_destroy(sequence);
+        if (++row->samples_released == row->samples_begun) {
+            engine_row_destroy(row);
+        }
+    }
+}
+
+void scheduler_destroy(struct scheduler *self)
+{
+    struct engine_row *row;
+    while ((row = rows_take(&self->waiting)) != NULL) {
+        engine_row_destroy(row);
+    }
+    while ((row = rows_take(&self->fanning_out)) != NULL) {
+        /* Where all samples begun are gone, nothing else leads to the row. */
+        if (row->samples_released == row->samples_begun) {
+            engine_row_destroy(row);
+        }
+    }
+    destroy_sequences(&self->running);
+    destroy_sequences(&self->pending);
+    for (int i = 0; self->slots != NULL && i < self->options.steps_in_flight; i++) {
+        slot_destroy(&self->slots[i]);
+    }
+    free(self->slots);
+    kv_blocks_destroy(self->blocks);
+}
+
+void scheduler_add_row(struct scheduler *self, struct engine_row *row)
+{
+    rows_append(&self->waiting, row);
+    self->waiting_rows++;
+    self->unbegun_samples += row->params.samples;
+}
+
+/* ---- Blocks of a sequence ---- */
+
+static int blocks_for(const struct scheduler *self, int tokens)
+{
+    return (tokens - 1) / self->options.kv_block_tokens + 1;
+}
+
+static const int32_t *block_tokens_at(const struct scheduler *self, const struct sequence *sequence,
+                                      int block)
+{
+    return sequence->tokens + (size_t)block * (size_t)self->options.kv_block_tokens;
+}
+
+/* Holds the leading blocks that the prefix cache has. Never the one with the last token, which must
+ * be computed for its logits. */
+static void attach_prefix(struct scheduler *self, struct sequence *sequence)
+{
+    assert(sequence->block_count == 0 && sequence->computed == 0);
+    sequence->long_rope = sequence_wants_long_rope(sequence, &self->options);
+    sequence->prefix = sequence->long_rope ? KV_PREFIX_EMPTY_LONG_ROPE : KV_PREFIX_EMPTY;
+    sequence->published = 0;
+    int limit =
+        self->options.prefix_cache ? (sequence->count - 1) / self->options.kv_block_tokens : 0;
+    while (sequence->published < limit) {
+        int32_t block = kv_blocks_find(self->blocks, sequence->prefix,
+                                       block_tokens_at(self, sequence, sequence->published));
+        if (block == KV_BLOCK_NONE) {
+            break;
+        }
+        kv_blocks_hold(self->blocks, block);
+        sequence->blocks[sequence->block_count++] = block;
+        sequence->prefix = kv_blocks_prefix(self->blocks, block);
+        sequence->published++;
+    }
+    sequence->computed = sequence->published * self->options.kv_block_tokens;
+}
+
+/* Publishes the full blocks among the first `tokens` positions, all of them computed. */
+static void publish_blocks(struct scheduler *self, struct sequence *sequence, int tokens)
+{
+    int limit = self->options.prefix_cache ? tokens / self->options.kv_block_tokens : 0;
+    for (; sequence->published < limit; sequence->published++) {
+        int i = sequence->published;
+        sequence->blocks[i] = kv_blocks_publish(self->blocks, sequence->blocks[i], sequence->prefix,
+                                                block_tokens_at(self, sequence, i));
+        sequence->prefix = kv_blocks_prefix(self->blocks, sequence->blocks[i]);
+    }
+}
+
+static void release_blocks(struct scheduler *self, struct sequence *sequence)
+{
+    while (sequence->block_count > 0) {
+        kv_blocks_release(self->blocks, sequence->blocks[--sequence->block_count]);
+    }
+    sequence->published = 0;
+    sequence->computed = 0;
+}
+
+/* Takes a running sequence's blocks away; it is computed again later, as far as the prefix cache
+ * has forgotten it. */
+static void suspend(struct scheduler *self, struct sequence *sequence)
+{
+    assert(!sequence->in_flight);
+    publish_blocks(self, sequence, sequence->computed);
+    release_blocks(self, sequence);
+    list_remove(&self->running, sequence);
+    list_insert(&self->pending, sequence);
+}
+
+/* The youngest sequence that may lose its blocks to `needy`: younger than it and not in flight. */
+static struct sequence *find_victim(const struct scheduler *self, const struct sequence *needy)
+{
+    struct sequence *victim = self->running.last;
+    while (victim != needy && victim->in_flight) {
+        victim = victim->previous;
+    }
+    return victim != needy ? victim : NULL;
+}
+
+/* Blocks for all its tokens; false where that must wait for steps in flight or older sequences. */
+static bool extend_blocks(struct scheduler *self, struct sequence *sequence)
+{
+    int needed = blocks_for(self, sequence->count);
+    while (sequence->block_count < needed) {
+        int32_t block = kv_blocks_take(self->blocks);
+        if (block != KV_BLOCK_NONE) {
+            sequence->blocks[sequence->block_count++] = block;
+            continue;
+        }
+        struct sequence *victim = find_victim(self, sequence);
+        if (victim == NULL) {
+            return false;
+        }
+        suspend(self, victim);
+        self->counters.preemptions++;
+    }
+    return true;
+}
+
+/* ---- Admission ---- */
+
+/* The next sequence that wants to run, in self->pending: a preempted one, else a further sample of
+ * a row, else the first one of the next row. NULL where there is none. */
+static status next_pending(struct scheduler *self, struct sequence **out)
+{
+    *out = self->pending.first;
+    bool begun = self->fanning_out.first != NULL;
+    struct row_list *list = begun ? &self->fanning_out : &self->waiting;
+    struct engine_row *row = list->first;
+    if (*out != NULL || row == NULL) {
+        return STATUS_OK;
+    }
+    TRY(sequence_create(&self->options, row, row->samples_begun, self->next_order, out));
+    self->next_order++;
+    self->unbegun_samples--;
+    row->samples_begun++;
+    list_insert(&self->pending, *out);
+    if (begun && row->samples_begun < row->params.samples) {
+        return STATUS_OK;
+    }
+    rows_take(list);
+    if (!begun && row->params.samples > 1) {
+        /* The first sample leaves the prompt's full blocks to the others, where there are any. */
+        row->held_back =
+            self->options.prefix_cache && row->prompt_count > self->options.kv_block_tokens;
+        if (!row->held_back) {
+            rows_append(&self->fanning_out, row);
+        }
+    }
+    return STATUS_OK;
+}
+
+/* Gives a pending sequence all the blocks that its tokens need; false where there are too few. */
+static bool admit(struct scheduler *self, struct sequence *sequence)
+{
+    int reserve = self->running.count > 0 ? self->options.kv_blocks / ADMISSION_RESERVE_DIVISOR : 0;
+    if (kv_blocks_available(self->blocks) < 1 + reserve) {
+        return false;
+    }
+    attach_prefix(self, sequence);
+    int needed = blocks_for(self, sequence->count) - sequence->block_count;
+    if (kv_blocks_available(self->blocks) < needed + reserve) {
+        release_blocks(self, sequence);
+        return false;
+    }
+    list_remove(&self->pending, sequence);
+    list_insert(&self->running, sequence);
+    bool extended = extend_blocks(self, sequence);
+    assert(extended);
+    (void)extended;
+    if (sequence->first_step == 0) {
+        sequence->first_step = clock_seconds();
+        self->counters.prompt_tokens += sequence->count;
+        self->counters.cached_prompt_tokens += sequence->computed;
+        self->waiting_rows -= !sequence->row->started;
+        sequence->row->started = true;
+    }
+    return true;
+}
+
+/* ---- The plan ---- */
+
+/* How many of `all` sequences the next plan takes, so that plans in flight carry about the same: of
+ * all a steps_in_flight-th, and of those not in flight an equal part for each plan not open. Every
+ * sequence gets its turn: the first bound times steps_in_flight is no less than all. */
+static int fair_share(const struct scheduler *self, int64_t all)
+{
+    int in_flight = 0;
+    for (int i = 0; i < self->options.steps_in_flight; i++) {
+        in_flight += self->slots[i].open ? self->slots[i].count : 0;
+    }
+    int64_t plans = self->options.steps_in_flight;
+    int64_t share = (all + plans - 1) / plans;
+    plans -= self->open_plans;
+    int64_t ready_share = (all - in_flight + plans - 1) / plans;
+    return (int)(share < ready_share ? share : ready_share);
+}
+
+static void slot_add(struct plan_slot *slot, struct sequence *sequence, int chunk)
+{
+    assert(!sequence->in_flight && chunk > 0 && sequence->computed + chunk <= sequence->count);
+    sequence->in_flight = true;
+    slot->sequences[slot->count] = sequence;
+    slot->chunks[slot->count] = chunk;
+    slot->count++;
+    slot->step.batch.tokens += chunk;
+}
+
+/* Sequences with one token to compute, oldest first. A block that one of them lacks comes from the
+ * youngest, which is not in the plan yet. */
+static void plan_decodes(struct scheduler *self, struct plan_slot *slot, int share)
+{
+    struct sequence *sequence = self->running.first;
+    while (sequence != NULL && slot->count < share) {
+        bool ready = !sequence->in_flight && sequence->count - sequence->computed == 1;
+        if (ready && extend_blocks(self, sequence)) {
+            slot_add(slot, sequence, 1);
+        }
+        sequence = sequence->next; /* read here: preemption takes younger ones off the list */
+    }
+}
+
+/* The next piece of a sequence's uncomputed tokens, as far as the step has room. */
+static void plan_chunk(const struct scheduler *self, struct plan_slot *slot,
+                       struct sequence *sequence)
+{
+    int room = self->options.max_batch_tokens - slot->step.batch.tokens;
+    int rest = sequence->count - sequence->computed;
+    int chunk = rest < room ? rest : room;
+    slot_add(slot, sequence, chunk);
+    slot->step.prefill_tokens += chunk;
+}
+
+static bool has_room(const struct scheduler *self, const struct plan_slot *slot, int share)
+{
+    return slot->count < share && slot->step.batch.tokens < self->options.max_batch_tokens;
+}
+
+static void plan_prefills(struct scheduler *self, struct plan_slot *slot, int share)
+{
+    for (struct sequence *sequence = self->running.first;
+         sequence != NULL && has_room(self, slot, share); sequence = sequence->next) {
+        if (!sequence->in_flight && sequence->count - sequence->computed > 1) {
+            plan_chunk(self, slot, sequence);
+        }
+    }
+}
+
+static status plan_admissions(struct scheduler *self, struct plan_slot *slot)
+{
+    int64_t wanting = self->pending.count + self->unbegun_samples;
+    int64_t room = self->options.max_sequences - self->running.count;
+    int share = fair_share(self, self->running.count + (wanting < room ? wanting : room));
+    while (has_room(self, slot, share) && self->running.count < self->options.max_sequences) {
+        struct sequence *sequence;
+        TRY(next_pending(self, &sequence));
+        if (sequence == NULL || !admit(self, sequence)) {
+            break;
+        }
+        plan_chunk(self, slot, sequence);
+    }
+    return STATUS_OK;
+}
+
+static status fill_block_table(struct scheduler *self, struct plan_slot *slot)
+{
+    struct batch *batch = &slot->step.batch;
+    int stride = 0;
+    for (int i = 0; i < slot->count; i++) {
+        int blocks = blocks_for(self, slot->context_length[i]);
+        stride = blocks > stride ? blocks : stride;
+    }
+    void *table = slot->block_table;
+    size_t entries = (size_t)stride * (size_t)slot->count;
+    status s = array_grow(&table, &slot->block_table_capacity, entries, sizeof *slot->block_table);
+    slot->block_table = table;
+    TRY(s);
+    for (int i = 0; i < slot->count; i++) {
+        int32_t *entry = slot->block_table + (size_t)i * (size_t)stride;
+        int blocks = blocks_for(self, slot->context_length[i]);
+        assert(blocks <= slot->sequences[i]->block_count);
+        memcpy(entry, slot->sequences[i]->blocks, (size_t)blocks * sizeof *entry);
+        /* A valid block also where nothing may be read, for kernels that load whole rows. */
+        memset(entry + blocks, 0, (size_t)(stride - blocks) * sizeof *entry);
+    }
+    batch->block_table = slot->block_table;
+    batch->block_table_stride = stride;
+    return STATUS_OK;
+}
+
+static void fill_request(const struct sequence *sequence, struct sample_request *request)
+{
+    const struct engine_row *row = sequence->row;
+    *request = (struct sample_request){
+        .params = &row->params,
+        .row = row->row,
+        .sample = sequence->sample,
+        .position = sequence->count - row->prompt_count,
+        .history = row->needs_history ? sequence->tokens : NULL,
+        .history_count = row->needs_history ? sequence->count : 0,
+        .prompt_count = row->needs_history ? row->prompt_count : 0,
+    };
+}
+
+static status slot_fill(struct scheduler *self, struct plan_slot *slot)
+{
+    struct batch *batch = &slot->step.batch;
+    int token = 0;
+    for (int i = 0; i < slot->count; i++) {
+        const struct sequence *sequence = slot->sequences[i];
+        slot->query_start[i] = token;
+        for (int j = 0; j < slot->chunks[i]; j++, token++) {
+            slot->token_ids[token] = sequence->tokens[sequence->computed + j];
+            slot->positions[token] = sequence->computed + j;
+        }
+        slot->context_length[i] = sequence->computed + slot->chunks[i];
+        slot->long_rope[i] = sequence->long_rope;
+        if (slot->context_length[i] == sequence->count) {
+            fill_request(sequence, &slot->step.requests[batch->outputs]);
+            slot->output_rows[batch->outputs++] = token - 1;
+        }
+    }
+    slot->query_start[slot->count] = token;
+    assert(token == batch->tokens && token <= self->options.max_batch_tokens);
+    batch->sequences = slot->count;
+    batch->token_ids = slot->token_ids;
+    batch->positions = slot->positions;
+    batch->query_start = slot->query_start;
+    batch->context_length = slot->context_length;
+    batch->output_rows = slot->output_rows;
+    batch->long_rope = self->options.long_rope_threshold > 0 ? slot->long_rope : NULL;
+    return fill_block_table(self, slot);
+}
+
+status scheduler_plan(struct scheduler *self, struct step_plan **out)
+{
+    *out = NULL;
+    struct plan_slot *slot = NULL;
+    for (int i = 0; i < self->options.steps_in_flight && slot == NULL; i++) {
+        slot = self->slots[i].open ? NULL : &self->slots[i];
+    }
+    if (slot == NULL) {
+        return STATUS_OK;
+    }
+    slot->step.batch = (struct batch){0};
+    slot->step.prefill_tokens = 0;
+    slot->count = 0;
+    /* Running sequences are shared by themselves: whether others can join them is open. */
+    int share = fair_share(self, self->running.count);
+    plan_decodes(self, slot, share);
+    plan_prefills(self, slot, share);
+    TRY(plan_admissions(self, slot));
+    if (slot->count == 0) {
+        bool idle =
+            self->pending.count == 0 && self->running.count == 0 && self->unbegun_samples == 0;
+        return self->open_plans > 0 || idle
+                   ? STATUS_OK
+                   : status_fail(STATUS_INTERNAL, "rows are queued and none of them can run");
+    }
+    TRY(slot_fill(self, slot));
+    slot->open = true;
+    self->open_plans++;
+    self->counters.steps++;
+    *out = &slot->step;
+    return STATUS_OK;
+}
+
+/* ---- After the step ---- */
+
+void scheduler_close(struct scheduler *self, struct plan_slot *slot)
+{
+    assert(slot->open);
+    slot->open = false;
+    self->open_plans--;
+    for (int i = 0; i < slot->count; i++) {
+        struct sequence *sequence = slot->sequences[i];
+        const struct engine_row *row = sequence->row;
+        assert(sequence->in_flight);
+        sequence->in_flight = false;
+        sequence->computed += slot->chunks[i];
+        publish_blocks(self, sequence,
+                       sequence->computed < row->prompt_count ? sequence->computed
+                                                              : row->prompt_count);
+        if (row->held_back && sequence->computed >= row->prompt_count) {
+            sequence->row->held_back = false;
+            rows_append(&self->fanning_out, sequence->row);
+        }
+    }
+}
+
+void scheduler_continue(struct scheduler *self, struct sequence *sequence)
+{
+    /* Past the threshold every key in the cache is wrong. */
+    if (sequence_wants_long_rope(sequence, &self->options) != sequence->long_rope) {
+        suspend(self, sequence);
+    }
+}
+
+void scheduler_remove(struct scheduler *self, struct sequence *sequence)
+{
+    assert(!sequence->in_flight);
+    release_blocks(self, sequence);
+    list_remove(&self->running, sequence);
+}

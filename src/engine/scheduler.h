@@ -1,0 +1,64 @@
+/* What runs in the next step: queues, admission, preemption, plans. Knows tokens and blocks, not
+ * what tokens mean. docs/engine.md tells how it works. */
+#ifndef SLUICE_SCHEDULER_H
+#define SLUICE_SCHEDULER_H
+
+#include "engine/sequence.h"
+
+struct sequence_list {
+    struct sequence *first, *last;
+    int count;
+};
+
+struct row_list {
+    struct engine_row *first, *last;
+};
+
+/* A step_plan and what belongs to it. */
+struct plan_slot {
+    struct step_plan step; /* first: engine_complete_step finds the slot by it */
+    bool open;
+    int count;
+    struct sequence **sequences;    /* [max_sequences] */
+    int32_t *chunks;                /* [max_sequences] tokens of each in this step */
+    int32_t *token_ids, *positions; /* [max_batch_tokens] */
+    int32_t *query_start, *context_length, *output_rows; /* [max_sequences + 1] */
+    uint8_t *long_rope;                                  /* [max_sequences] */
+    int32_t *block_table;
+    size_t block_table_capacity;
+};
+
+struct scheduler {
+    struct engine_options options;
+    struct kv_blocks *blocks;
+    struct sequence_list running; /* oldest first; hold blocks */
+    struct sequence_list
+        pending;                 /* oldest first; hold none: preempted ones and the next to start */
+    struct row_list waiting;     /* not begun */
+    struct row_list fanning_out; /* begun, with further samples that may start */
+    int waiting_rows;            /* rows without an admitted sample */
+    int64_t unbegun_samples;
+    int64_t next_order;
+    struct plan_slot *slots; /* [steps_in_flight] */
+    int open_plans;
+    struct engine_counters counters;
+};
+
+/* Fills *self, which is zeroed; scheduler_destroy ends it also where this failed. */
+status scheduler_create(struct scheduler *self, const struct engine_options *options) MUST_CHECK;
+/* Rows and sequences in its queues end with it. */
+void scheduler_destroy(struct scheduler *self);
+
+void scheduler_add_row(struct scheduler *self, struct engine_row *row);
+
+/* As engine_plan_step. */
+status scheduler_plan(struct scheduler *self, struct step_plan **out) MUST_CHECK;
+
+/* A slot's step has run: what it computed counts, plan and sequences are free again. */
+void scheduler_close(struct scheduler *self, struct plan_slot *slot);
+/* A sequence of the closed slot has grown by a token and goes on. */
+void scheduler_continue(struct scheduler *self, struct sequence *sequence);
+/* A sequence of the closed slot has ended: its blocks are given back, it is the caller's. */
+void scheduler_remove(struct scheduler *self, struct sequence *sequence);
+
+#endif

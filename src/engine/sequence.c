@@ -1,0 +1,289 @@
+/* A row and its samples: tokens, text so far, and when a sample ends. */
+#include "engine/sequence.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/stop.h"
+
+/* ---- Rows ---- */
+
+static status check_params(const struct engine_options *options,
+                           const struct generate_params *params)
+{
+    if (params->max_new_tokens < 1 || params->samples < 1 ||
+        params->samples > GENERATE_MAX_SAMPLES || params->logprobs < -1 ||
+        params->logprobs > GENERATE_MAX_LOGPROBS || params->stop_count < 0 ||
+        params->stop_count > GENERATE_MAX_STOPS || params->stop_id_count < 0 ||
+        params->stop_id_count > GENERATE_MAX_STOP_IDS) {
+        return status_fail(STATUS_INVALID, "generation parameters out of range");
+    }
+    if (params->stop_count > 0 && options->tokenizer == NULL) {
+        return status_fail(STATUS_INVALID,
+                           "stop strings need a tokenizer, and the model has none; use "
+                           "stop_token_ids");
+    }
+    for (int i = 0; i < params->stop_count; i++) {
+        if (params->stop[i] == NULL || params->stop[i][0] == '\0') {
+            return status_fail(STATUS_INVALID, "an empty stop string");
+        }
+    }
+    return STATUS_OK;
+}
+
+static status check_prompt(const struct engine_options *options, const int32_t *prompt,
+                           size_t prompt_count, int vocabulary)
+{
+    if (prompt_count == 0) {
+        return status_fail(STATUS_INVALID, "an empty prompt");
+    }
+    if (prompt_count >= (size_t)options->max_model_len) {
+        return status_fail(STATUS_INVALID, "prompt of %zu tokens; the context holds %d",
+                           prompt_count, options->max_model_len);
+    }
+    for (size_t i = 0; i < prompt_count; i++) {
+        if (prompt[i] < 0 || prompt[i] >= vocabulary) {
+            return status_fail(STATUS_INVALID, "prompt token %zu is %d; the vocabulary has %d", i,
+                               (int)prompt[i], vocabulary);
+        }
+    }
+    return STATUS_OK;
+}
+
+status engine_row_create(const struct engine_options *options, int64_t row, const int32_t *prompt,
+                         size_t prompt_count, const struct generate_params *params, int vocabulary,
+                         void *tag, struct engine_row **out)
+{
+    TRY(check_params(options, params));
+    TRY(check_prompt(options, prompt, prompt_count, vocabulary));
+    size_t prompt_bytes = prompt_count * sizeof *prompt;
+    size_t bytes = sizeof(struct engine_row) + prompt_bytes;
+    for (int i = 0; i < params->stop_count; i++) {
+        bytes += strlen(params->stop[i]) + 1;
+    }
+    struct engine_row *self = malloc(bytes);
+    if (self == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a row of %zu tokens", prompt_count);
+    }
+    char *behind = (char *)(self + 1);
+    *self = (struct engine_row){
+        .row = row,
+        .tag = tag,
+        .params = *params,
+        .prompt_count = (int)prompt_count,
+        .prompt = memcpy(behind, prompt, prompt_bytes),
+        .needs_history = params->repetition_penalty != 1 || params->presence_penalty != 0 ||
+                         params->frequency_penalty != 0,
+    };
+    behind += prompt_bytes;
+    for (int i = 0; i < params->stop_count; i++) {
+        size_t length = strlen(params->stop[i]) + 1;
+        self->params.stop[i] = memcpy(behind, params->stop[i], length);
+        behind += length;
+    }
+    *out = self;
+    return STATUS_OK;
+}
+
+void engine_row_destroy(struct engine_row *row)
+{
+    free(row);
+}
+
+/* ---- Samples ---- */
+
+/* Prompt and output together at most. */
+static int longest(const struct engine_options *options, const struct engine_row *row)
+{
+    int room = options->max_model_len - row->prompt_count;
+    int output = row->params.max_new_tokens < room ? row->params.max_new_tokens : room;
+    return row->prompt_count + output;
+}
+
+status sequence_create(const struct engine_options *options, struct engine_row *row, int32_t sample,
+                       int64_t order, struct sequence **out)
+{
+    size_t blocks = ((size_t)longest(options, row) + (size_t)options->kv_block_tokens - 1) /
+                    (size_t)options->kv_block_tokens;
+    size_t tokens = (size_t)row->prompt_count + 1;
+    struct sequence *self = calloc(1, sizeof *self);
+    if (self != NULL) {
+        self->blocks = malloc(blocks * sizeof *self->blocks);
+        self->tokens = malloc(tokens * sizeof *self->tokens);
+        self->token_capacity = tokens;
+    }
+    if (self == NULL || self->blocks == NULL || self->tokens == NULL) {
+        sequence_destroy(self);
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a sequence");
+    }
+    memcpy(self->tokens, row->prompt, (size_t)row->prompt_count * sizeof *self->tokens);
+    self->count = row->prompt_count;
+    self->row = row;
+    self->sample = sample;
+    self->order = order;
+    *out = self;
+    return STATUS_OK;
+}
+
+void sequence_destroy(struct sequence *self)
+{
+    if (self != NULL) {
+        token_stream_destroy(&self->stream);
+        buffer_destroy(&self->text);
+        buffer_destroy(&self->error);
+        free(self->tokens);
+        free(self->blocks);
+        free(self->logprobs);
+        free(self->top_ids);
+        free(self->top_logprobs);
+        free(self);
+    }
+}
+
+bool sequence_wants_long_rope(const struct sequence *self, const struct engine_options *options)
+{
+    return options->long_rope_threshold > 0 && self->count > options->long_rope_threshold;
+}
+
+static status append_token(struct sequence *self, const struct sample_result *result)
+{
+    void *tokens = self->tokens;
+    status s =
+        array_grow(&tokens, &self->token_capacity, (size_t)self->count + 1, sizeof *self->tokens);
+    self->tokens = tokens;
+    TRY(s);
+    int output = self->count - self->row->prompt_count;
+    int top = self->row->params.logprobs;
+    if (top >= 0) {
+        void *logprobs = self->logprobs;
+        s = array_grow(&logprobs, &self->logprob_capacity, (size_t)output + 1,
+                       sizeof *self->logprobs);
+        self->logprobs = logprobs;
+        TRY(s);
+        self->logprobs[output] = result->logprob;
+    }
+    if (top > 0) {
+        size_t start = (size_t)output * (size_t)top;
+        void *ids = self->top_ids, *values = self->top_logprobs;
+        s = array_grow(&ids, &self->top_id_capacity, start + (size_t)top, sizeof *self->top_ids);
+        self->top_ids = ids;
+        TRY(s);
+        s = array_grow(&values, &self->top_logprob_capacity, start + (size_t)top,
+                       sizeof *self->top_logprobs);
+        self->top_logprobs = values;
+        TRY(s);
+        memcpy(self->top_ids + start, result->top_ids, (size_t)top * sizeof *self->top_ids);
+        memcpy(self->top_logprobs + start, result->top_logprobs,
+               (size_t)top * sizeof *self->top_logprobs);
+    }
+    self->tokens[self->count++] = result->token;
+    return STATUS_OK;
+}
+
+static bool is_among(int32_t id, const int32_t *ids, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_end(const struct sequence *self, const struct engine_options *options, int32_t id)
+{
+    const struct generate_params *params = &self->row->params;
+    return is_among(id, params->stop_ids, params->stop_id_count) ||
+           (!params->ignore_eos && is_among(id, options->ends, options->end_count));
+}
+
+/* Cuts the text at a stop string that ends in its bytes from `fresh` on. */
+static bool cut_at_stop(struct sequence *self, size_t fresh)
+{
+    const struct generate_params *params = &self->row->params;
+    size_t cut = 0;
+    if (!stop_find(self->text.data, self->text.length, fresh, params->stop, params->stop_count,
+                   &cut)) {
+        return false;
+    }
+    self->text.length = cut;
+    self->text.data[cut] = '\0';
+    return true;
+}
+
+/* Hands out text that waited for further tokens. It may complete a stop string, too. */
+static status finish_text(struct sequence *self, const struct engine_options *options,
+                          enum finish_reason *reason)
+{
+    if (options->tokenizer == NULL) {
+        return STATUS_OK;
+    }
+    size_t fresh = self->text.length;
+    TRY(token_stream_finish(&self->stream, options->tokenizer, &self->text));
+    if (cut_at_stop(self, fresh) && *reason == FINISH_LENGTH) {
+        *reason = FINISH_STOP;
+    }
+    return STATUS_OK;
+}
+
+static void fill_finished(struct sequence *self, enum finish_reason reason)
+{
+    const struct engine_row *row = self->row;
+    self->finished = (struct finished_sample){
+        .row = row->row,
+        .sample = self->sample,
+        .tag = row->tag,
+        .reason = reason,
+        .error = reason == FINISH_ERROR ? self->error.data : NULL,
+        .text = self->text.data != NULL ? self->text.data : "",
+        .text_length = self->text.length,
+        .prompt_tokens = row->prompt_count,
+        .completion_tokens = self->count - row->prompt_count,
+        .token_ids = self->tokens + row->prompt_count,
+        .logprobs = self->logprobs,
+        .top_count = self->top_ids != NULL ? row->params.logprobs : 0,
+        .top_ids = self->top_ids,
+        .top_logprobs = self->top_logprobs,
+        .seconds = clock_seconds() - self->first_step,
+    };
+}
+
+status sequence_accept(struct sequence *self, const struct engine_options *options,
+                       const struct sample_result *result, bool *ended)
+{
+    assert(self->computed == self->count && self->count < options->max_model_len);
+    enum finish_reason reason = FINISH_LENGTH;
+    int output = self->count - self->row->prompt_count;
+    bool text_is_whole = false;
+    if (result->not_finite) {
+        reason = FINISH_ERROR;
+        *ended = true;
+        TRY(buffer_format(&self->error,
+                          "row %lld, sample %d: a NaN or an infinity among the logits of output "
+                          "token %d",
+                          (long long)self->row->row, (int)self->sample, output));
+    } else {
+        TRY(append_token(self, result));
+        *ended = self->count == longest(options, self->row);
+        if (is_end(self, options, result->token)) {
+            reason = FINISH_STOP;
+            *ended = true;
+        } else if (options->tokenizer != NULL) {
+            size_t fresh = self->text.length;
+            TRY(token_stream_push(&self->stream, options->tokenizer, result->token, &self->text));
+            text_is_whole = cut_at_stop(self, fresh);
+            if (text_is_whole) {
+                reason = FINISH_STOP;
+                *ended = true;
+            }
+        }
+    }
+    if (*ended) {
+        if (!text_is_whole) {
+            TRY(finish_text(self, options, &reason));
+        }
+        fill_finished(self, reason);
+    }
+    return STATUS_OK;
+}

@@ -1,0 +1,71 @@
+/* A row and its samples: tokens, blocks, text so far, and when a sample ends. Knows nothing of what
+ * else runs. */
+#ifndef SLUICE_SEQUENCE_H
+#define SLUICE_SEQUENCE_H
+
+#include "engine/kv_blocks.h"
+#include "sluice/engine.h"
+
+/* A row of the data set as queued: one allocation, the prompt and copies of the stop strings are
+ * behind it. Lives until its last sample is released. */
+struct engine_row {
+    struct engine_row *next; /* in a queue of the scheduler */
+    int64_t row;
+    void *tag;
+    struct generate_params params;
+    int prompt_count;
+    const int32_t *prompt; /* [prompt_count] */
+    bool needs_history;    /* a penalty is on */
+    bool started;          /* a sample of it has been admitted */
+    bool held_back;        /* further samples wait until the first one's prompt is in the cache */
+    int samples_begun, samples_finished, samples_released;
+};
+
+/* STATUS_INVALID as engine_add says. */
+status engine_row_create(const struct engine_options *options, int64_t row, const int32_t *prompt,
+                         size_t prompt_count, const struct generate_params *params, int vocabulary,
+                         void *tag, struct engine_row **out) MUST_CHECK;
+void engine_row_destroy(struct engine_row *row);
+
+/* One sample. `count` tokens are known (prompt and output); the first `computed` of them have keys
+ * and values in the blocks. While it runs, computed < count: the last token is always still to be
+ * computed, since its logits choose the next one. */
+struct sequence {
+    struct finished_sample finished; /* first: engine_release finds the sequence by it */
+    struct sequence *previous, *next;
+    struct engine_row *row;
+    int32_t sample;
+    int64_t order; /* age: the lower, the older */
+    bool in_flight;
+    bool long_rope;
+    int32_t *tokens; /* [count] */
+    size_t token_capacity;
+    int count, computed;
+    int32_t *blocks; /* [block_count], room for the longest that it may become */
+    int block_count;
+    int published;   /* leading blocks that are in the prefix cache */
+    uint64_t prefix; /* ending with the last of those */
+    struct token_stream stream;
+    struct buffer text, error;
+    float *logprobs; /* [output tokens] */
+    size_t logprob_capacity;
+    int32_t *top_ids; /* [output tokens, params.logprobs] */
+    size_t top_id_capacity;
+    float *top_logprobs;
+    size_t top_logprob_capacity;
+    double first_step; /* clock; 0: none yet */
+};
+
+status sequence_create(const struct engine_options *options, struct engine_row *row, int32_t sample,
+                       int64_t order, struct sequence **out) MUST_CHECK;
+void sequence_destroy(struct sequence *self);
+
+/* Takes the token that its last step chose: appends it, extends the text. *ended: the sample is
+ * over and self->finished is filled. */
+status sequence_accept(struct sequence *self, const struct engine_options *options,
+                       const struct sample_result *result, bool *ended) MUST_CHECK;
+
+/* Whether its keys are to be computed with long rope frequencies. */
+bool sequence_wants_long_rope(const struct sequence *self, const struct engine_options *options);
+
+#endif

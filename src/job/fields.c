@@ -1,0 +1,353 @@
+/* The table of keys and the one mechanism that reads, checks and writes by it. */
+#include "job/fields.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "job/yaml.h"
+
+static const struct field_choice dtype_choices[] = {
+    {"auto", -1},
+    {"float32", DTYPE_FLOAT32},
+    {"bfloat16", DTYPE_BFLOAT16},
+    {"float16", DTYPE_FLOAT16},
+    {"fp8", DTYPE_FLOAT8_E4M3},
+    {NULL, 0},
+};
+static const struct field_choice chat_choices[] = {
+    {"auto", CHAT_AUTO},
+    {"always", CHAT_ALWAYS},
+    {"never", CHAT_NEVER},
+    {NULL, 0},
+};
+static const struct field_choice device_choices[] = {
+    {"auto", DEVICE_AUTO},
+    {"cpu", DEVICE_CPU},
+    {"cuda", DEVICE_CUDA},
+    {NULL, 0},
+};
+static const struct field_choice slice_choices[] = {
+    {"auto", -1}, {"1", 1}, {"2", 2}, {"4", 4}, {"8", 8}, {NULL, 0},
+};
+
+#define AT(member) offsetof(struct job, member)
+
+static const struct job_field job_field_table[] = {
+    {"model", "path", FIELD_STRING, AT(model.path), NULL,
+     "the model: a directory with `config.json` and `*.safetensors`, or a `.gguf` file", NULL, 0, 0,
+     NULL},
+    {"model", "dtype", FIELD_CHOICE, AT(model.dtype), "auto",
+     "type of the weights; auto: float32 on the CPU (16-bit checkpoints stay in 16 bits and are "
+     "widened without loss), bfloat16 or the checkpoint's float16 on a GPU",
+     NULL, 0, 0, dtype_choices},
+    {"model", "kv_dtype", FIELD_CHOICE, AT(model.kv_dtype), "auto",
+     "type of cached keys and values; auto: float32 on the CPU, 16 bits on a GPU", NULL, 0, 0,
+     dtype_choices},
+    {"model", "max_model_len", FIELD_INTEGER, AT(model.max_model_len), "auto",
+     "tokens of prompt and answer together at most; auto: what the model was made for, or what "
+     "memory holds where that is less",
+     "auto", 1, INT32_MAX / 2, NULL},
+    {"data", "input", FIELD_STRING, AT(data.input), NULL,
+     "the data set: `.jsonl`, `.jsonl.gz`, `.jsonl.zst` or `.h5`", NULL, 0, 0, NULL},
+    {"data", "prompt_field", FIELD_STRING, AT(data.prompt_field), "null",
+     "field with the prompt; null: `prompt`, `text`, `messages` or `prompt_token_ids`, the first "
+     "that a row has",
+     NULL, 0, 0, NULL},
+    {"data", "id_field", FIELD_STRING, AT(data.id_field), "null",
+     "field with the row's id; null: `id` or `custom_id`, else the row's index", NULL, 0, 0, NULL},
+    {"data", "chat", FIELD_CHOICE, AT(data.chat), "auto",
+     "always: a text prompt becomes a user message for the model's chat template; auto: only "
+     "`messages` go through the template; never: `messages` are an error",
+     NULL, 0, 0, chat_choices},
+    {"data", "limit", FIELD_INTEGER, AT(data.limit), "all", "rows to run, from the first", "all", 0,
+     INT64_MAX, NULL},
+    {"data", "skip_bad_rows", FIELD_BOOLEAN, AT(data.skip_bad_rows), "true",
+     "a row that cannot be run becomes a result with an error; false: it ends the job", NULL, 0, 0,
+     NULL},
+    {"layout", "tp", FIELD_CHOICE, AT(layout.tp), "auto",
+     "tensor parallelism: ranks that share every layer; auto: 1, or the least that fits in memory",
+     NULL, 0, 0, slice_choices},
+    {"layout", "pp", FIELD_INTEGER, AT(layout.pp), "auto",
+     "pipeline stages: ranks that share the layers out; auto: 1, or the least that fits in memory",
+     "auto", 1, 4096, NULL},
+    {"layout", "tp_slices", FIELD_CHOICE, AT(layout.tp_slices), "auto",
+     "fixed parts that row-parallel sums are taken in; `tp` must divide it, and results are the "
+     "same bits for every `tp` that does; auto: 8 on the CPU, 2 (or `tp` where that is more) on a "
+     "GPU",
+     NULL, 0, 0, slice_choices},
+    {"engine", "device", FIELD_CHOICE, AT(engine.device), "auto",
+     "auto: a GPU where the program was built for one and one is there", NULL, 0, 0,
+     device_choices},
+    {"engine", "max_batch_tokens", FIELD_INTEGER, AT(engine.max_batch_tokens), "auto",
+     "tokens of a step at most, at least `max_sequences`; auto: 512 on the CPU, 8192 on a GPU",
+     "auto", 1, 1 << 20, NULL},
+    {"engine", "max_sequences", FIELD_INTEGER, AT(engine.max_sequences), "auto",
+     "sequences that run at once on a replica at most; auto: 64 on the CPU, 512 on a GPU", "auto",
+     1, 1 << 16, NULL},
+    {"engine", "kv_block_tokens", FIELD_INTEGER, AT(engine.kv_block_tokens), "auto",
+     "positions in a block of the KV cache; auto: 16", "auto", 1, 1024, NULL},
+    {"engine", "kv_memory", FIELD_BYTES, AT(engine.kv_memory), "auto",
+     "memory of a rank's KV cache; auto: on the CPU the less of 4 GiB and a quarter of the rank's "
+     "memory, on a GPU what is left, and not more than `max_sequences` sequences of "
+     "`max_model_len` can fill",
+     "auto", 1 << 12, (int64_t)1 << 50, NULL},
+    {"engine", "prefix_cache", FIELD_BOOLEAN, AT(engine.prefix_cache), "true",
+     "prompts that start alike share the cached keys and values of the common part", NULL, 0, 0,
+     NULL},
+    {"output", "path", FIELD_STRING, AT(output.path), NULL, "the HDF5 file to write", NULL, 0, 0,
+     NULL},
+    {"output", "include_prompt", FIELD_BOOLEAN, AT(output.include_prompt), "false",
+     "adds a column with the prompt as the model saw it", NULL, 0, 0, NULL},
+    {"output", "include_token_ids", FIELD_BOOLEAN, AT(output.include_token_ids), "false",
+     "adds columns with the token ids of the answers", NULL, 0, 0, NULL},
+    {"output", "overwrite", FIELD_BOOLEAN, AT(output.overwrite), "false",
+     "replaces an existing output file", NULL, 0, 0, NULL},
+};
+
+const struct job_field *job_field_at(size_t index)
+{
+    return index < COUNT_OF(job_field_table) ? &job_field_table[index] : NULL;
+}
+
+/* ---- Where a value lives: choices are int or int64_t, the rest has one type each ---- */
+
+static void *field_address(const struct job_field *field, const struct job *job)
+{
+    return (char *)job + field->offset;
+}
+
+static bool choice_is_wide(const struct job_field *field)
+{
+    return field->choices == slice_choices;
+}
+
+static void store_choice(const struct job_field *field, struct job *job, int value)
+{
+    if (choice_is_wide(field)) {
+        *(int64_t *)field_address(field, job) = value;
+    } else {
+        memcpy(field_address(field, job), &value, sizeof value);
+    }
+}
+
+static int64_t load_choice(const struct job_field *field, const struct job *job)
+{
+    int value;
+    memcpy(&value, field_address(field, job), sizeof value);
+    return choice_is_wide(field) ? *(int64_t *)field_address(field, job) : value;
+}
+
+/* ---- Types in words ---- */
+
+static status write_bytes(int64_t bytes, struct buffer *out)
+{
+    static const char *const units[] = {"", "KiB", "MiB", "GiB", "TiB"};
+    size_t unit = 0;
+    while (bytes != 0 && bytes % 1024 == 0 && unit + 1 < COUNT_OF(units)) {
+        bytes /= 1024;
+        unit++;
+    }
+    return buffer_format(out, "%lld%s", (long long)bytes, units[unit]);
+}
+
+static status write_choices(const struct job_field *field, struct buffer *out)
+{
+    for (const struct field_choice *choice = field->choices; choice->name != NULL; choice++) {
+        bool last = choice[1].name == NULL;
+        TRY(buffer_format(out, "%s%s", choice->name, last ? "" : choice[2].name ? ", " : " or "));
+    }
+    return STATUS_OK;
+}
+
+status job_field_write_type(const struct job_field *field, struct buffer *out)
+{
+    switch (field->type) {
+    case FIELD_STRING:
+        return buffer_append_text(out, "string");
+    case FIELD_BOOLEAN:
+        return buffer_append_text(out, "true or false");
+    case FIELD_CHOICE:
+        return write_choices(field, out);
+    case FIELD_INTEGER:
+        TRY(buffer_format(out, "integer of at least %lld", (long long)field->least));
+        if (field->most < INT32_MAX / 2) {
+            TRY(buffer_format(out, " and at most %lld", (long long)field->most));
+        }
+        break;
+    case FIELD_BYTES:
+        TRY(buffer_append_text(out, "size such as 512MiB or 4GiB, at least "));
+        TRY(write_bytes(field->least, out));
+        break;
+    }
+    return field->word != NULL ? buffer_format(out, ", or %s", field->word) : STATUS_OK;
+}
+
+static status expected(const struct job_field *field, const struct json *value)
+{
+    struct buffer type = {0}, found = {0};
+    status s = job_field_write_type(field, &type);
+    if (s == STATUS_OK) {
+        s = value->type == JSON_ARRAY  ? buffer_append_text(&found, "a list")
+            : value->type == JSON_NULL ? buffer_append_text(&found, "nothing")
+                                       : json_write(value, &found);
+    }
+    if (s == STATUS_OK) {
+        bool article = field->type != FIELD_BOOLEAN && field->type != FIELD_CHOICE;
+        bool vowel = type.data[0] == 'i';
+        s = status_fail(STATUS_INVALID, "%s.%s: expected %s%s, not %.80s", field->section,
+                        field->key, article ? vowel ? "an " : "a " : "", type.data, found.data);
+    }
+    buffer_destroy(&type);
+    buffer_destroy(&found);
+    return s;
+}
+
+/* ---- Reading ---- */
+
+static status set_string(const struct job_field *field, struct job *job, const struct json *value)
+{
+    if (value->type != JSON_STRING) {
+        status s = expected(field, value);
+        bool quotable = value->type == JSON_NUMBER || value->type == JSON_BOOLEAN;
+        return quotable ? status_fail(s, "%s; put it in quotes", status_message()) : s;
+    }
+    if (value->length == 0 || strlen(value->text) != value->length) {
+        return status_fail(STATUS_INVALID, "%s.%s: %s", field->section, field->key,
+                           value->length == 0 ? "is empty" : "holds a NUL character");
+    }
+    const char *copy = arena_copy(&job->arena, value->text, value->length);
+    if (copy == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the job");
+    }
+    *(const char **)field_address(field, job) = copy;
+    return STATUS_OK;
+}
+
+/* "4GiB", "1.5 GB", "1048576". */
+static bool parse_bytes(const char *text, int64_t *bytes)
+{
+    static const struct {
+        const char *unit;
+        double factor;
+    } units[] = {
+        {"", 1},     {"B", 1},    {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30},
+        {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9},     {"TiB", 0x1p40}, {"TB", 1e12},
+    };
+    size_t digits = strspn(text, "0123456789.");
+    if (digits == 0 || digits > 20 || text[0] == '.') {
+        return false;
+    }
+    char *end;
+    double number = strtod(text, &end);
+    if (end != text + digits) {
+        return false;
+    }
+    end += strspn(end, " ");
+    for (size_t i = 0; i < COUNT_OF(units); i++) {
+        if (strcmp(end, units[i].unit) == 0) {
+            double product = number * units[i].factor;
+            *bytes = product < 0x1p62 ? (int64_t)product : INT64_MAX;
+            return true;
+        }
+    }
+    return false;
+}
+
+static status set_integer(const struct job_field *field, struct job *job, const struct json *value)
+{
+    int64_t integer = -1;
+    bool is_word = field->word != NULL && json_is_string(value, field->word);
+    if (!is_word) {
+        bool read = field->type == FIELD_BYTES && value->type == JSON_STRING
+                        ? parse_bytes(value->text, &integer)
+                        : json_int64(value, &integer);
+        if (!read || integer < field->least || integer > field->most) {
+            return expected(field, value);
+        }
+    }
+    *(int64_t *)field_address(field, job) = integer;
+    return STATUS_OK;
+}
+
+static status set_choice(const struct job_field *field, struct job *job, const struct json *value)
+{
+    bool has_text = value->type == JSON_STRING || value->type == JSON_NUMBER;
+    for (const struct field_choice *choice = field->choices; choice->name != NULL; choice++) {
+        if (has_text && strcmp(choice->name, value->text) == 0) {
+            store_choice(field, job, choice->value);
+            return STATUS_OK;
+        }
+    }
+    return expected(field, value);
+}
+
+status job_field_set(const struct job_field *field, struct job *job, const struct json *value)
+{
+    if (value->type == JSON_NULL) {
+        return field->default_text != NULL ? job_field_set_default(field, job)
+                                           : expected(field, value);
+    }
+    switch (field->type) {
+    case FIELD_STRING:
+        return set_string(field, job, value);
+    case FIELD_INTEGER:
+    case FIELD_BYTES:
+        return set_integer(field, job, value);
+    case FIELD_BOOLEAN:
+        return json_bool(value, field_address(field, job)) ? STATUS_OK : expected(field, value);
+    case FIELD_CHOICE:
+        return set_choice(field, job, value);
+    }
+    return status_fail(STATUS_INTERNAL, "%s.%s: a key of no known type", field->section,
+                       field->key);
+}
+
+status job_field_set_default(const struct job_field *field, struct job *job)
+{
+    if (field->default_text == NULL || strcmp(field->default_text, "null") == 0) {
+        *(const char **)field_address(field, job) = NULL; /* these are strings */
+        return STATUS_OK;
+    }
+    const struct json *value;
+    TRY(yaml_read_value(field->default_text, strlen(field->default_text), &job->arena, &value));
+    return job_field_set(field, job, value);
+}
+
+bool job_field_is_set(const struct job_field *field, const struct job *job)
+{
+    return field->type != FIELD_STRING || *(const char **)field_address(field, job) != NULL;
+}
+
+/* ---- Writing ---- */
+
+status job_field_write(const struct job_field *field, const struct job *job, struct buffer *out)
+{
+    const void *address = field_address(field, job);
+    switch (field->type) {
+    case FIELD_STRING: {
+        const char *text = *(const char *const *)address;
+        return text != NULL ? yaml_write_string(text, strlen(text), out)
+                            : buffer_append_text(out, "null");
+    }
+    case FIELD_INTEGER:
+    case FIELD_BYTES: {
+        int64_t integer = *(const int64_t *)address;
+        return integer == -1                ? buffer_append_text(out, field->word)
+               : field->type == FIELD_BYTES ? write_bytes(integer, out)
+                                            : buffer_format(out, "%lld", (long long)integer);
+    }
+    case FIELD_BOOLEAN:
+        return buffer_append_text(out, *(const bool *)address ? "true" : "false");
+    case FIELD_CHOICE:
+        for (const struct field_choice *choice = field->choices; choice->name != NULL; choice++) {
+            if (choice->value == load_choice(field, job)) {
+                return buffer_append_text(out, choice->name);
+            }
+        }
+        break;
+    }
+    return status_fail(STATUS_INTERNAL, "%s.%s: a value of no known name", field->section,
+                       field->key);
+}

@@ -1,0 +1,366 @@
+/* The job file: sections to a struct job and back. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "job/fields.h"
+#include "job/suggest.h"
+#include "job/yaml.h"
+#include "sluice/job.h"
+
+enum { JOB_FILE_MAX_BYTES = 256 << 10 };
+
+static status no_memory(void)
+{
+    return status_fail(STATUS_NO_MEMORY, "out of memory for the job");
+}
+
+/* ---- Names ---- */
+
+struct generate_row {
+    const char *name, *type, *default_text, *meaning;
+};
+
+/* Row `index` of the table of generation parameters; false past the end. top_logprobs is left out:
+ * it is the OpenAI row form of `logprobs: k`, and a job file says a thing in one way, so that the
+ * order of keys cannot matter. */
+static bool generate_row_at(size_t index, struct generate_row *row)
+{
+    for (size_t i = 0;
+         generate_field_describe(i, &row->name, &row->type, &row->default_text, &row->meaning);
+         i++) {
+        if (strcmp(row->name, "top_logprobs") != 0 && index-- == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *generate_name_at(size_t index)
+{
+    struct generate_row row;
+    return generate_row_at(index, &row) ? row.name : NULL;
+}
+
+/* Section `index` in the order of the file; NULL past the end. */
+static const char *section_at(size_t index)
+{
+    static const char *const sections[] = {"model",  "data",   "generate",
+                                           "layout", "engine", "output"};
+    return index < COUNT_OF(sections) ? sections[index] : NULL;
+}
+
+static bool is_generate(const char *section)
+{
+    return strcmp(section, "generate") == 0;
+}
+
+static status check_section(const char *section)
+{
+    struct suggestion suggestion = {.unknown = section};
+    for (size_t i = 0; section_at(i) != NULL; i++) {
+        if (strcmp(section, section_at(i)) == 0) {
+            return STATUS_OK;
+        }
+        suggestion_offer(&suggestion, section_at(i));
+    }
+    return suggestion.best != NULL
+               ? status_fail(STATUS_INVALID, "%.60s: unknown section; did you mean %s?", section,
+                             suggestion.best)
+               : status_fail(STATUS_INVALID,
+                             "%.60s: unknown section; there are model, data, generate, layout, "
+                             "engine and output",
+                             section);
+}
+
+/* A key that is right but stands in the wrong section is told before a look-alike. */
+static status unknown_key(const char *section, const char *key)
+{
+    struct suggestion suggestion = {.unknown = key};
+    const char *elsewhere = NULL;
+    const struct job_field *field;
+    for (size_t i = 0; (field = job_field_at(i)) != NULL; i++) {
+        if (strcmp(field->section, section) == 0) {
+            suggestion_offer(&suggestion, field->key);
+        } else if (strcmp(field->key, key) == 0) {
+            elsewhere = field->section;
+        }
+    }
+    for (size_t i = 0; generate_name_at(i) != NULL; i++) {
+        if (is_generate(section)) {
+            suggestion_offer(&suggestion, generate_name_at(i));
+        } else if (strcmp(generate_name_at(i), key) == 0) {
+            elsewhere = "generate";
+        }
+    }
+    if (elsewhere != NULL) {
+        return status_fail(STATUS_INVALID, "%s.%.60s: unknown key; did you mean %s.%s?", section,
+                           key, elsewhere, key);
+    }
+    if (suggestion.best != NULL) {
+        return status_fail(STATUS_INVALID, "%s.%.60s: unknown key; did you mean %s?", section, key,
+                           suggestion.best);
+    }
+    return status_fail(STATUS_INVALID,
+                       "%s.%.60s: unknown key; `sluice help job` lists the keys there are", section,
+                       key);
+}
+
+/* ---- Setting ---- */
+
+/* All of `generate` anew from the settings, so that a later value replaces an earlier one whole. */
+static status apply_generate_settings(struct job *job)
+{
+    generate_params_defaults(&job->generate);
+    for (size_t i = 0; i < job->generate_setting_count; i++) {
+        const struct job_setting *setting = &job->generate_settings[i];
+        bool known;
+        status s =
+            generate_params_set(&job->generate, setting->name, setting->value, &job->arena, &known);
+        if (s != STATUS_OK) {
+            return status_fail(s, "generate.%s", status_message());
+        }
+    }
+    return STATUS_OK;
+}
+
+static status set_generate(struct job *job, const char *name, const struct json *value)
+{
+    size_t names = 0;
+    const char *known = NULL;
+    for (; generate_name_at(names) != NULL; names++) {
+        if (strcmp(generate_name_at(names), name) == 0) {
+            known = generate_name_at(names);
+        }
+    }
+    if (known == NULL) {
+        return unknown_key("generate", name);
+    }
+    if (job->generate_settings == NULL) {
+        job->generate_settings =
+            arena_allocate_array(&job->arena, names, sizeof *job->generate_settings);
+        if (job->generate_settings == NULL) {
+            return no_memory();
+        }
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < job->generate_setting_count; i++) {
+        if (strcmp(job->generate_settings[i].name, name) != 0) {
+            job->generate_settings[kept++] = job->generate_settings[i];
+        }
+    }
+    if (value->type != JSON_NULL) {
+        job->generate_settings[kept++] = (struct job_setting){known, value};
+    }
+    job->generate_setting_count = kept;
+    return apply_generate_settings(job);
+}
+
+/* `value` must live in the job's arena. */
+static status set_key(struct job *job, const char *section, const char *key,
+                      const struct json *value)
+{
+    TRY(check_section(section));
+    if (is_generate(section)) {
+        return set_generate(job, key, value);
+    }
+    const struct job_field *field;
+    for (size_t i = 0; (field = job_field_at(i)) != NULL; i++) {
+        if (strcmp(field->section, section) == 0 && strcmp(field->key, key) == 0) {
+            return job_field_set(field, job, value);
+        }
+    }
+    return unknown_key(section, key);
+}
+
+/* ---- Reading ---- */
+
+/* Compares with all entries before: every one of those is known and unique, which bounds their
+ * number. */
+static status check_not_repeated(const struct yaml_entry *entries, size_t index)
+{
+    const struct yaml_entry *entry = &entries[index];
+    for (size_t i = 0; i < index; i++) {
+        bool same_section = strcmp(entries[i].section, entry->section) == 0;
+        bool same_key = entry->key == NULL
+                            ? entries[i].key == NULL
+                            : entries[i].key != NULL && strcmp(entries[i].key, entry->key) == 0;
+        if (same_section && same_key) {
+            return status_fail(STATUS_INVALID, "%.60s%s%.60s: stands twice, first in line %d",
+                               entry->section, entry->key != NULL ? "." : "",
+                               entry->key != NULL ? entry->key : "", entries[i].line);
+        }
+    }
+    return STATUS_OK;
+}
+
+static status read_text(struct job *job, const char *text, size_t length)
+{
+    const struct yaml_entry *entries;
+    size_t count;
+    TRY(yaml_read_sections(text, length, &job->arena, &entries, &count));
+    for (size_t i = 0; i < count; i++) {
+        status s = check_not_repeated(entries, i);
+        if (s == STATUS_OK) {
+            s = entries[i].key == NULL
+                    ? check_section(entries[i].section)
+                    : set_key(job, entries[i].section, entries[i].key, entries[i].value);
+        }
+        if (s != STATUS_OK) {
+            return status_context(s, "line %d", entries[i].line);
+        }
+    }
+    return STATUS_OK;
+}
+
+static status read_file(struct job *job, const char *path)
+{
+    struct buffer text = {0};
+    status s = file_read(path, JOB_FILE_MAX_BYTES, &text);
+    if (s == STATUS_OK) {
+        s = status_context(read_text(job, text.data, text.length), "%s", path);
+    }
+    buffer_destroy(&text);
+    return s;
+}
+
+static status apply_override(struct job *job, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    const char *dot = strchr(text, '.');
+    if (equals == NULL || dot == NULL || dot > equals || dot == text || dot + 1 == equals) {
+        return status_fail(STATUS_INVALID, "expected section.key=value");
+    }
+    const char *section = arena_copy(&job->arena, text, (size_t)(dot - text));
+    const char *key = arena_copy(&job->arena, dot + 1, (size_t)(equals - dot - 1));
+    if (section == NULL || key == NULL) {
+        return no_memory();
+    }
+    const struct json *value;
+    TRY(yaml_read_value(equals + 1, strlen(equals + 1), &job->arena, &value));
+    return set_key(job, section, key, value);
+}
+
+status job_initialize(struct job *job)
+{
+    *job = (struct job){0};
+    generate_params_defaults(&job->generate);
+    const struct job_field *field;
+    for (size_t i = 0; (field = job_field_at(i)) != NULL; i++) {
+        TRY(job_field_set_default(field, job));
+    }
+    return STATUS_OK;
+}
+
+static status check_required(const struct job *job, const char *path)
+{
+    const struct job_field *field;
+    for (size_t i = 0; (field = job_field_at(i)) != NULL; i++) {
+        if (field->default_text == NULL && !job_field_is_set(field, job)) {
+            return status_fail(STATUS_INVALID, "%s: %s.%s is missing: %s", path, field->section,
+                               field->key, field->meaning);
+        }
+    }
+    return STATUS_OK;
+}
+
+status job_load(const char *path, const char *const *overrides, size_t override_count,
+                struct job *job)
+{
+    TRY(job_initialize(job));
+    TRY(read_file(job, path));
+    for (size_t i = 0; i < override_count; i++) {
+        TRY(status_context(apply_override(job, overrides[i]), "--set %.200s", overrides[i]));
+    }
+    return check_required(job, path);
+}
+
+void job_destroy(struct job *job)
+{
+    arena_destroy(&job->arena);
+    *job = (struct job){0};
+}
+
+/* ---- Writing ---- */
+
+static const struct json *find_setting(const struct job *job, const char *name)
+{
+    for (size_t i = 0; i < job->generate_setting_count; i++) {
+        if (strcmp(job->generate_settings[i].name, name) == 0) {
+            return job->generate_settings[i].value;
+        }
+    }
+    return NULL;
+}
+
+static status write_generate(const struct job *job, struct buffer *out)
+{
+    struct generate_row row;
+    for (size_t i = 0; generate_row_at(i, &row); i++) {
+        const struct json *value = find_setting(job, row.name);
+        TRY(buffer_format(out, "  %s: ", row.name));
+        TRY(value != NULL ? yaml_write_value(value, out)
+                          : buffer_append_text(out, row.default_text));
+        TRY(buffer_append_byte(out, '\n'));
+    }
+    return STATUS_OK;
+}
+
+status job_write(const struct job *job, struct buffer *out)
+{
+    const char *section;
+    for (size_t i = 0; (section = section_at(i)) != NULL; i++) {
+        TRY(buffer_format(out, "%s:\n", section));
+        if (is_generate(section)) {
+            TRY(write_generate(job, out));
+            continue;
+        }
+        const struct job_field *field;
+        for (size_t j = 0; (field = job_field_at(j)) != NULL; j++) {
+            if (strcmp(field->section, section) == 0) {
+                TRY(buffer_format(out, "  %s: ", field->key));
+                TRY(job_field_write(field, job, out));
+                TRY(buffer_append_byte(out, '\n'));
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
+/* ---- Documentation ---- */
+
+static status describe_generate(struct buffer *out)
+{
+    struct generate_row row;
+    for (size_t i = 0; generate_row_at(i, &row); i++) {
+        TRY(buffer_format(out, "| `generate.%s` | %s | `%s` | %s |\n", row.name, row.type,
+                          row.default_text, row.meaning));
+    }
+    return STATUS_OK;
+}
+
+status job_describe_keys(struct buffer *out)
+{
+    TRY(buffer_append_text(out, "| key | value | default | meaning |\n"
+                                "| --- | --- | --- | --- |\n"));
+    const char *section;
+    for (size_t i = 0; (section = section_at(i)) != NULL; i++) {
+        if (is_generate(section)) {
+            TRY(describe_generate(out));
+            continue;
+        }
+        const struct job_field *field;
+        for (size_t j = 0; (field = job_field_at(j)) != NULL; j++) {
+            if (strcmp(field->section, section) != 0) {
+                continue;
+            }
+            TRY(buffer_format(out, "| `%s.%s` | ", section, field->key));
+            TRY(job_field_write_type(field, out));
+            bool required = field->default_text == NULL;
+            TRY(buffer_format(out, " | %s%s%s | %s |\n", required ? "" : "`",
+                              required ? "required" : field->default_text, required ? "" : "`",
+                              field->meaning));
+        }
+    }
+    return STATUS_OK;
+}

@@ -1,0 +1,128 @@
+/* Families of models as facts: which configuration means which architecture, what the defaults are,
+ * what the tensors are called. config.c, gguf_config.c and load.c read the table; there is no other
+ * place that knows a family. */
+#ifndef SLUICE_FAMILY_H
+#define SLUICE_FAMILY_H
+
+#include "sluice/base.h"
+#include "sluice/model.h"
+
+/* ---- Names of tensors ---- */
+
+enum tensor_role {
+    ROLE_EMBEDDING,
+    ROLE_FINAL_NORM,
+    ROLE_HEAD,
+    ROLE_ATTENTION_NORM,
+    ROLE_Q,
+    ROLE_K,
+    ROLE_V,
+    ROLE_Q_BIAS,
+    ROLE_K_BIAS,
+    ROLE_V_BIAS,
+    ROLE_Q_NORM,
+    ROLE_K_NORM,
+    ROLE_ATTENTION_OUTPUT,
+    ROLE_ATTENTION_OUTPUT_BIAS,
+    ROLE_ATTENTION_POST_NORM,
+    ROLE_MLP_NORM,
+    ROLE_GATE,
+    ROLE_UP,
+    ROLE_DOWN,
+    ROLE_GATE_BIAS,
+    ROLE_UP_BIAS,
+    ROLE_DOWN_BIAS,
+    ROLE_MLP_POST_NORM,
+    ROLE_ROUTER,
+    ROLE_EXPERT_GATE,
+    ROLE_EXPERT_UP,
+    ROLE_EXPERT_DOWN,
+};
+
+/* Which rows of the named tensor are the wanted ones. */
+enum tensor_part {
+    PART_WHOLE,
+    PART_Q_OF_QKV, /* q rows, then k, then v in one tensor */
+    PART_K_OF_QKV,
+    PART_V_OF_QKV,
+    PART_GATE_OF_PAIR, /* gate rows, then up rows in one tensor */
+    PART_UP_OF_PAIR,
+};
+
+/* One place where a tensor may be. A pattern holds {layer} and {expert} for numbers; a leading
+ * "model." stands for the prefix that the files use. A role may have several: the first that is
+ * there counts. Expert roles without {expert} are stacks [experts, rows, columns]. */
+struct tensor_name {
+    enum tensor_role role;
+    const char *pattern;
+    enum tensor_part part;
+};
+
+/* Names end with a NULL pattern. A role that the family's own list has is looked up there alone,
+ * any other in the common list. */
+extern const struct tensor_name family_common_names[];
+extern const struct tensor_name family_gguf_names[];
+
+/* ---- Families ---- */
+
+enum bias_rule { BIAS_NEVER, BIAS_ALWAYS, BIAS_BY_KEY };
+
+enum window_rule {
+    WINDOW_NEVER,
+    WINDOW_ALL_LAYERS,   /* where sliding_window is a number */
+    WINDOW_BY_SWITCH,    /* all layers, where use_sliding_window is true */
+    WINDOW_UPPER_LAYERS, /* as before, from layer max_window_layers on, or by layer_types */
+    WINDOW_PATTERN,      /* every pattern-th layer is global, or by layer_types */
+};
+
+enum { FAMILY_MAX_NAMES = 3 };
+
+struct family {
+    const char *name;
+    const char *architectures[FAMILY_MAX_NAMES]; /* of config.json's "architectures" */
+    const char *model_types[FAMILY_MAX_NAMES];   /* of config.json's "model_type" */
+    const char *text_config; /* key of the object that holds the text model's facts, or NULL */
+    const char *gguf;        /* general.architecture, or NULL */
+    const struct tensor_name *names;      /* own names, before the common ones; or NULL */
+    const struct tensor_name *gguf_names; /* likewise in GGUF files */
+
+    float norm_weight_offset;
+    bool post_norm, qk_norm;
+    enum bias_rule qkv_bias, attention_output_bias, mlp_bias; /* keys: attention_bias, mlp_bias */
+    const char *activation_key;
+    enum activation activation; /* where the key is absent */
+    bool scaled_embedding;      /* by sqrt(hidden) */
+    bool query_scalar;          /* attention scale is query_pre_attn_scalar^-1/2 */
+    bool multipliers;           /* Granite's four */
+    bool su_is_longrope;        /* rope types "su" and "yarn" mean longrope (Phi-3) */
+    bool local_rope;            /* local layers have a rope of their own (Gemma 3) */
+    bool mixture;               /* of experts */
+    bool experts_keep_width;    /* experts have intermediate_size (Mixtral) */
+    bool always_normalize_experts;
+    bool permuted_in_gguf; /* q and k rows are stored in the interleaved rope order */
+    enum window_rule window_rule;
+
+    /* What holds where a key is absent, as in the reference's configuration classes; 0: the key is
+     * required, or for kv_heads and head_dim: derived. */
+    struct {
+        int heads, kv_heads, head_dim, vocabulary, max_positions;
+        int window, window_pattern, first_window_layer;
+        int experts, experts_used, expert_intermediate;
+        int original_max_positions; /* of rope */
+        int bos, end;               /* -1: none */
+        double epsilon, theta, local_theta;
+        double attention_soft_cap, logit_soft_cap, query_scalar;
+        bool tied_embeddings;
+    } defaults;
+};
+
+/* By "architectures" or, where that is NULL, by "model_type". NULL where unknown. */
+const struct family *family_find(const char *architecture, const char *model_type);
+/* By general.architecture; `mixture`: whether the file says that it has experts. */
+const struct family *family_find_gguf(const char *architecture, bool mixture);
+const struct family *family_by_name(const char *name);
+
+/* Appends the supported names, "LlamaForCausalLM, …", or GGUF's. */
+status family_list(bool gguf, struct buffer *out) MUST_CHECK;
+
+#endif

@@ -1,0 +1,319 @@
+/* The forward pass of every family, written once over the backend's operations.
+ *
+ * Pre-norm transformer (Vaswani et al., arXiv 1706.03762; Xiong et al., arXiv 2002.04745), cut over
+ * ranks as in Megatron-LM (arXiv 1909.08053): the products into heads and intermediate columns by
+ * output, the products out of them by input, one sum over ranks after each of these. Which of a
+ * family's parts exist is said by which weights exist. */
+#include <stdlib.h>
+
+#include "sluice/comm.h"
+#include "sluice/model.h"
+
+struct forward {
+    struct forward_options options;
+    const struct backend_operations *operations;
+    struct arena arena; /* rope frequencies, widths */
+
+    struct head_layout heads;
+    struct rope_facts rope, rope_local;
+    bool has_rope, has_rope_local;
+    int *vocabulary_widths; /* [tp] rows of the head on each rank */
+
+    /* Scratch, [max_tokens, …] in the activation type unless said. */
+    struct device_buffer *residual; /* [T, H] float32 */
+    struct device_buffer *normed;   /* [T, H] */
+    struct device_buffer *qkv;      /* [T, (heads + 2 · kv heads) · head_dim] */
+    struct device_buffer *attended; /* [T, heads · head_dim] */
+    struct device_buffer *gates;    /* [T, columns, twice where gated] */
+    struct device_buffer *active;   /* [T, columns] */
+    struct device_buffer *branch;   /* [T, H] float32: what a layer's half adds to the residual */
+    struct device_buffer *rank_logits; /* [O, vocabulary rows] float32, where tp > 1 */
+    struct device_buffer *logits;      /* [O, vocabulary] float32 */
+};
+
+/* ---- Creation ----------------------------------------------------------------------------------
+ */
+
+static status create_scratch(struct forward *forward, struct device_buffer **out, int rows,
+                             int64_t width, size_t value_bytes)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow((size_t)rows, (size_t)width, &bytes) ||
+        __builtin_mul_overflow(bytes, value_bytes, &bytes)) {
+        return status_fail(STATUS_LIMIT, "scratch of %d rows of %lld", rows, (long long)width);
+    }
+    return forward->operations->buffer_create(forward->options.backend, bytes, out);
+}
+
+static status create_buffers(struct forward *forward)
+{
+    const struct forward_options *options = &forward->options;
+    const struct model_config *config = options->config;
+    const struct partition *part = options->partition;
+    const size_t act = dtype_bytes(forward->operations->activation_dtype(options->backend));
+    const int tokens = options->max_tokens, outputs = options->max_outputs;
+    const int64_t hidden = config->hidden;
+    const int64_t head_width = (int64_t)part->head_count * config->head_dim;
+    const int64_t kv_width = (int64_t)part->kv_head_count * config->head_dim;
+    const int64_t columns = part->column_count;
+
+    TRY(create_scratch(forward, &forward->residual, tokens, hidden, sizeof(float)));
+    TRY(create_scratch(forward, &forward->normed, tokens, hidden, act));
+    TRY(create_scratch(forward, &forward->qkv, tokens, head_width + 2 * kv_width, act));
+    TRY(create_scratch(forward, &forward->attended, tokens, head_width, act));
+    TRY(create_scratch(forward, &forward->gates, tokens, config->gated ? 2 * columns : columns,
+                       act));
+    TRY(create_scratch(forward, &forward->active, tokens, columns, act));
+    TRY(create_scratch(forward, &forward->branch, tokens, hidden, sizeof(float)));
+    if (part->has_head) {
+        TRY(create_scratch(forward, &forward->logits, outputs, config->vocabulary, sizeof(float)));
+        if (part->tp > 1) {
+            TRY(create_scratch(forward, &forward->rank_logits, outputs, part->vocabulary_row_count,
+                               sizeof(float)));
+        }
+    }
+    return STATUS_OK;
+}
+
+static status create_facts(struct forward *forward)
+{
+    const struct forward_options *options = &forward->options;
+    const struct model_config *config = options->config;
+    const struct partition *part = options->partition;
+
+    forward->heads = (struct head_layout){.query_heads = part->head_count,
+                                          .kv_heads = part->kv_head_count,
+                                          .head_dim = config->head_dim,
+                                          .kv_head = part->kv_head_of};
+    if (config->rope.kind != ROPE_NONE) {
+        TRY(rope_facts_create(config, false, options->max_model_len, &forward->arena,
+                              &forward->rope));
+        forward->has_rope = true;
+    }
+    if (config->layer_is_local != NULL && config->rope_local.kind != ROPE_NONE) {
+        TRY(rope_facts_create(config, true, options->max_model_len, &forward->arena,
+                              &forward->rope_local));
+        forward->has_rope_local = true;
+    }
+    forward->vocabulary_widths =
+        arena_allocate_array(&forward->arena, (size_t)part->tp, sizeof(int));
+    if (forward->vocabulary_widths == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "forward pass");
+    }
+    for (int rank = 0; rank < part->tp; rank++) {
+        struct partition other;
+        TRY(partition_create(config, part->tp, rank, part->pp, part->pp_rank, part->slices,
+                             &other));
+        forward->vocabulary_widths[rank] = other.vocabulary_row_count;
+        partition_destroy(&other);
+    }
+    return STATUS_OK;
+}
+
+status forward_create(const struct forward_options *options, struct forward **out)
+{
+    *out = NULL;
+    const struct partition *part = options->partition;
+    if ((part->tp > 1 && (options->tensor == NULL || options->tensor->size != part->tp)) ||
+        (part->pp > 1 && (options->pipeline == NULL || options->pipeline->size != part->pp))) {
+        return status_fail(STATUS_INTERNAL, "forward pass: communicators for tp %d, pp %d",
+                           part->tp, part->pp);
+    }
+    struct forward *forward = calloc(1, sizeof *forward);
+    if (forward == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "forward pass");
+    }
+    forward->options = *options;
+    forward->operations = options->backend->operations;
+    status s = create_facts(forward);
+    if (s == STATUS_OK) {
+        s = create_buffers(forward);
+    }
+    if (s != STATUS_OK) {
+        forward_destroy(forward);
+        return s;
+    }
+    *out = forward;
+    return STATUS_OK;
+}
+
+void forward_destroy(struct forward *forward)
+{
+    if (forward == NULL) {
+        return;
+    }
+    struct device_buffer *buffers[] = {
+        forward->residual, forward->normed, forward->qkv,         forward->attended, forward->gates,
+        forward->active,   forward->branch, forward->rank_logits, forward->logits,
+    };
+    for (size_t i = 0; i < COUNT_OF(buffers); i++) {
+        forward->operations->buffer_destroy(forward->options.backend, buffers[i]);
+    }
+    arena_destroy(&forward->arena);
+    free(forward);
+}
+
+double forward_communication_seconds(const struct forward *forward)
+{
+    const struct communicator *tensor = forward->options.tensor;
+    const struct communicator *pipeline = forward->options.pipeline;
+    return (tensor != NULL ? tensor->seconds : 0.0) + (pipeline != NULL ? pipeline->seconds : 0.0);
+}
+
+/* ---- A step ------------------------------------------------------------------------------------
+ */
+
+/* The rest of the tree over all slices: every rank's part of `data` [T, H] float32 added up. */
+static status sum_over_ranks(struct forward *forward, const struct batch *batch,
+                             struct device_buffer *data)
+{
+    struct communicator *tensor = forward->options.tensor;
+    if (forward->options.partition->tp == 1) {
+        return STATUS_OK;
+    }
+    return tensor->sum(tensor, data,
+                       (size_t)batch->tokens * (size_t)forward->options.config->hidden);
+}
+
+/* branch = attention(normed) · output, over all ranks. */
+static status attention_branch(struct forward *forward, const struct batch *batch, int layer)
+{
+    const struct backend_operations *op = forward->operations;
+    struct backend *backend = forward->options.backend;
+    const struct model_config *config = forward->options.config;
+    const struct layer_weights *w = &forward->options.weights->layers[layer];
+    struct kv_cache *cache = forward->options.cache;
+
+    const int model_layer = forward->options.partition->first_layer + layer;
+    const bool local = config->layer_is_local != NULL && config->layer_is_local[model_layer] != 0;
+    const struct rope_facts *rope = local ? (forward->has_rope_local ? &forward->rope_local : NULL)
+                                          : (forward->has_rope ? &forward->rope : NULL);
+    const struct attention_facts facts = {.scale = config->attention_scale,
+                                          .soft_cap = config->attention_soft_cap,
+                                          .window = local ? config->window : 0};
+
+    TRY(op->product(backend, w->qkv, w->qkv_bias, forward->normed, forward->qkv));
+    TRY(op->rope_append(backend, &forward->heads, rope, &config->norm, w->q_norm, w->k_norm,
+                        forward->qkv, cache, layer));
+    TRY(op->attention(backend, &forward->heads, &facts, forward->qkv, cache, layer,
+                      forward->attended));
+    TRY(op->product_sliced(backend, w->attention_output, forward->attended, forward->branch));
+    return sum_over_ranks(forward, batch, forward->branch);
+}
+
+/* branch = down · (activation(gate · normed) ∘ (up · normed)), or the experts' mixture of it, over
+ * all ranks. */
+static status mlp_branch(struct forward *forward, const struct batch *batch, int layer)
+{
+    const struct backend_operations *op = forward->operations;
+    struct backend *backend = forward->options.backend;
+    const struct model_config *config = forward->options.config;
+    const struct layer_weights *w = &forward->options.weights->layers[layer];
+
+    if (w->router != NULL) {
+        TRY(op->experts(backend, w->router, config->experts_used, config->normalize_expert_weights,
+                        config->activation, w->gate_up, w->down, forward->normed, forward->branch));
+    } else {
+        TRY(op->product(backend, w->gate_up, w->gate_up_bias, forward->normed, forward->gates));
+        TRY(op->activate(backend, config->activation, config->gated,
+                         forward->options.partition->column_count, forward->gates,
+                         forward->active));
+        TRY(op->product_sliced(backend, w->down, forward->active, forward->branch));
+    }
+    return sum_over_ranks(forward, batch, forward->branch);
+}
+
+/* residual = embeddings, or what the stage before leaves; normed = its norm for the first layer. */
+static status begin_layers(struct forward *forward, const struct batch *batch)
+{
+    const struct backend_operations *op = forward->operations;
+    struct backend *backend = forward->options.backend;
+    const struct model_config *config = forward->options.config;
+    const struct partition *part = forward->options.partition;
+    const struct model_weights *weights = forward->options.weights;
+
+    if (part->has_embedding) {
+        TRY(op->embed(backend, weights->embedding, part->first_vocabulary_row,
+                      config->embedding_scale, forward->residual));
+        TRY(sum_over_ranks(forward, batch, forward->residual));
+    } else {
+        struct communicator *pipeline = forward->options.pipeline;
+        const size_t values = (size_t)batch->tokens * (size_t)config->hidden;
+        TRY(pipeline->receive(pipeline, forward->residual, values * sizeof(float),
+                              part->pp_rank - 1));
+    }
+    const struct layer_weights *first = &weights->layers[0];
+    return op->norm(backend, &config->norm, first->attention_norm, first->attention_norm_bias,
+                    forward->residual, config->hidden, forward->normed);
+}
+
+/* Each half of a layer adds its branch to the residual and leaves the norm that the next half
+ * reads; the last leaves the final norm, or the bare residual for the next stage. */
+static status run_layer(struct forward *forward, const struct batch *batch, int layer)
+{
+    const struct backend_operations *op = forward->operations;
+    struct backend *backend = forward->options.backend;
+    const struct model_config *config = forward->options.config;
+    const struct partition *part = forward->options.partition;
+    const struct model_weights *weights = forward->options.weights;
+    const struct layer_weights *w = &weights->layers[layer];
+
+    TRY(attention_branch(forward, batch, layer));
+    TRY(op->add_norm(backend, &config->norm, forward->branch, 1, w->attention_output_bias,
+                     config->residual_multiplier, w->attention_post_norm, forward->residual,
+                     config->hidden, w->mlp_norm, w->mlp_norm_bias, forward->normed));
+
+    const bool last = layer + 1 == part->layer_count;
+    const struct vector *next_norm = last ? weights->final_norm : w[1].attention_norm;
+    const struct vector *next_bias = last ? weights->final_norm_bias : w[1].attention_norm_bias;
+    TRY(mlp_branch(forward, batch, layer));
+    return op->add_norm(backend, &config->norm, forward->branch, 1, w->down_bias,
+                        config->residual_multiplier, w->mlp_post_norm, forward->residual,
+                        config->hidden, next_norm, next_bias,
+                        last && !part->has_head ? NULL : forward->normed);
+}
+
+/* logits = whole rows of the vocabulary projection of normed. */
+static status project_vocabulary(struct forward *forward, const struct batch *batch)
+{
+    const struct model_config *config = forward->options.config;
+    const struct partition *part = forward->options.partition;
+    struct communicator *tensor = forward->options.tensor;
+    struct device_buffer *to = part->tp > 1 ? forward->rank_logits : forward->logits;
+
+    TRY(forward->operations->logits(forward->options.backend, forward->options.weights->head,
+                                    config->logit_scale, config->logit_soft_cap, forward->normed,
+                                    to));
+    if (part->tp == 1) {
+        return STATUS_OK;
+    }
+    return tensor->gather_columns(tensor, forward->rank_logits, forward->logits, batch->outputs,
+                                  forward->vocabulary_widths);
+}
+
+status forward_step(struct forward *forward, const struct batch *batch,
+                    struct device_buffer **logits)
+{
+    const struct partition *part = forward->options.partition;
+    *logits = NULL;
+    if (batch->tokens > forward->options.max_tokens ||
+        batch->outputs > forward->options.max_outputs) {
+        return status_fail(STATUS_INTERNAL, "step of %d tokens and %d outputs; made for %d and %d",
+                           batch->tokens, batch->outputs, forward->options.max_tokens,
+                           forward->options.max_outputs);
+    }
+    TRY(forward->operations->step_begin(forward->options.backend, batch));
+    TRY(begin_layers(forward, batch));
+    for (int layer = 0; layer < part->layer_count; layer++) {
+        TRY(run_layer(forward, batch, layer));
+    }
+    if (!part->has_head) {
+        struct communicator *pipeline = forward->options.pipeline;
+        const size_t values = (size_t)batch->tokens * (size_t)forward->options.config->hidden;
+        return pipeline->send(pipeline, forward->residual, values * sizeof(float),
+                              part->pp_rank + 1);
+    }
+    TRY(project_vocabulary(forward, batch));
+    *logits = forward->logits;
+    return STATUS_OK;
+}

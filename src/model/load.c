@@ -1,0 +1,272 @@
+/* Weights of a rank: from the files into the backend, and their bytes for plans. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/load_names.h"
+#include "model/load_plan.h"
+#include "model/model_internal.h"
+
+/* Staging of one read: raw bytes and, for what is expanded, values. Well below the 256 MiB
+ * promised. */
+static const size_t staging_bytes = 16u << 20;
+
+struct loader {
+    struct model *model;
+    struct backend *backend;
+    enum dtype stored;
+    struct tensor_scratch scratch;
+};
+
+static const struct backend_operations *operations(const struct loader *loader)
+{
+    return loader->backend->operations;
+}
+
+/* Writes rows that are whole heads in the interleaved rope order (2j and 2j + 1 rotate against each
+ * other) as halves (j and j + size / 2): each half is every second row. */
+static status write_heads(struct loader *loader, struct matrix *matrix, int index, int at_row,
+                          int row_count, const struct tensor_rows *rows)
+{
+    int size = loader->model->config.head_dim, half = size / 2;
+    size_t value_bytes = rows->dtype == DTYPE_FLOAT32 ? 4 : 2;
+    for (int row = 0; row < row_count; row += half) {
+        int start = row / size * size + (row % size == 0 ? 0 : 1);
+        const uint8_t *from =
+            (const uint8_t *)rows->data + (size_t)start * rows->stride * value_bytes;
+        TRY(operations(loader)->matrix_write(loader->backend, matrix, index, at_row + row, half,
+                                             from, rows->dtype, 2 * rows->stride));
+    }
+    return STATUS_OK;
+}
+
+static bool is_interleaved(const struct loader *loader, const struct weight_part *part)
+{
+    return part->is_head_rows && loader->model->is_gguf && loader->model->family->permuted_in_gguf;
+}
+
+static status load_part(struct loader *loader, const struct weight_item *item,
+                        const struct weight_part *part, int index, struct matrix *matrix)
+{
+    const struct model *model = loader->model;
+    struct tensor_place place;
+    TRY(tensor_place_find(model, part, false, item->layer, index, item->count, &place));
+    bool by_heads = is_interleaved(loader, part);
+    int chunk = tensor_rows_within(place.tensor, staging_bytes);
+    if (by_heads) {
+        int size = model->config.head_dim;
+        chunk = chunk < size ? size : chunk / size * size;
+    }
+    if (part->column_count == 0) {
+        return STATUS_OK;
+    }
+    for (int row = 0; row < part->row_count; row += chunk) {
+        int count = part->row_count - row < chunk ? part->row_count - row : chunk;
+        struct tensor_rows rows;
+        TRY(tensor_read_rows(&model->tensors, place.tensor, place.first_row + part->first_row + row,
+                             count, part->first_column, part->column_count, &loader->scratch,
+                             &rows));
+        status s = by_heads ? write_heads(loader, matrix, index, part->at_row + row, count, &rows)
+                            : operations(loader)->matrix_write(loader->backend, matrix, index,
+                                                               part->at_row + row, count, rows.data,
+                                                               rows.dtype, rows.stride);
+        TRY(status_context(s, "tensor %s", place.tensor->name));
+    }
+    return STATUS_OK;
+}
+
+/* The type that all values of a matrix are in the files: float32 unless it is one and the same. */
+static status find_source_type(const struct model *model, const struct weight_item *item,
+                               enum dtype *out)
+{
+    *out = DTYPE_FLOAT32;
+    for (int index = 0; index < item->count; index++) {
+        for (int i = 0; i < item->part_count; i++) {
+            struct tensor_place place;
+            TRY(tensor_place_find(model, &item->parts[i], false, item->layer, index, item->count,
+                                  &place));
+            enum dtype here = tensor_format_facts(place.tensor->format)->dtype;
+            if (here != *out && (index > 0 || i > 0)) {
+                *out = DTYPE_FLOAT32;
+                return STATUS_OK;
+            }
+            *out = here;
+        }
+    }
+    return STATUS_OK;
+}
+
+static status load_matrix(struct loader *loader, const struct weight_item *item)
+{
+    enum dtype source;
+    TRY(find_source_type(loader->model, item, &source));
+    TRY(operations(loader)->matrix_create(
+        loader->backend, item->count, item->rows, item->columns, item->slice_start, item->slices,
+        weight_kept_type(loader->backend, loader->stored, source), item->matrix));
+    for (int index = 0; index < item->count; index++) {
+        for (int i = 0; i < item->part_count; i++) {
+            TRY(load_part(loader, item, &item->parts[i], index, *item->matrix));
+        }
+    }
+    return operations(loader)->matrix_finish(loader->backend, *item->matrix);
+}
+
+/* As write_heads, for the values of a bias. */
+static status halve_heads(int size, int count, float *values)
+{
+    float *head = malloc((size_t)size * sizeof *head);
+    if (head == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory");
+    }
+    for (int first = 0; first < count; first += size) {
+        memcpy(head, values + first, (size_t)size * sizeof *head);
+        for (int i = 0; i < size; i++) {
+            values[first + i] = head[i < size / 2 ? 2 * i : 2 * (i - size / 2) + 1];
+        }
+    }
+    free(head);
+    return STATUS_OK;
+}
+
+static status load_vector(struct loader *loader, const struct weight_item *item)
+{
+    float *values = calloc((size_t)item->columns + 1, sizeof *values);
+    if (values == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "weights: out of memory");
+    }
+    status s = STATUS_OK;
+    for (int i = 0; s == STATUS_OK && i < item->part_count; i++) {
+        const struct weight_part *part = &item->parts[i];
+        struct tensor_place place;
+        s = tensor_place_find(loader->model, part, true, item->layer, 0, 1, &place);
+        if (s == STATUS_OK && part->column_count > 0) {
+            s = tensor_read_values(&loader->model->tensors, place.tensor,
+                                   place.first_row + part->first_column, part->column_count,
+                                   &loader->scratch, values + part->at_row);
+        }
+        if (s == STATUS_OK && is_interleaved(loader, part)) {
+            s = halve_heads(loader->model->config.head_dim, part->column_count,
+                            values + part->at_row);
+        }
+    }
+    if (s == STATUS_OK) {
+        s = operations(loader)->vector_create(loader->backend, item->columns, values, item->vector);
+    }
+    free(values);
+    return s;
+}
+
+static status load_item(void *context, const struct weight_item *item)
+{
+    struct loader *loader = context;
+    return item->is_vector ? load_vector(loader, item) : load_matrix(loader, item);
+}
+
+status model_load(struct model *model, const struct partition *partition, struct backend *backend,
+                  enum dtype stored, struct model_weights **out)
+{
+    *out = NULL;
+    if (!model->has_config) {
+        return status_fail(STATUS_NOT_FOUND, "%s: there is no config.json", model->path);
+    }
+    struct loader loader = {.model = model, .backend = backend, .stored = stored};
+    struct model_weights *weights;
+    TRY(model_weights_create(partition, &weights));
+    status s = weight_plan_visit(&model->config, partition, weights, load_item, &loader);
+    tensor_scratch_destroy(&loader.scratch);
+    if (s != STATUS_OK) {
+        model_weights_destroy(weights, partition, backend);
+        return s;
+    }
+    *out = weights;
+    return STATUS_OK;
+}
+
+static void destroy_layer(struct layer_weights *layer, struct backend *backend)
+{
+    struct matrix *matrices[] = {layer->qkv, layer->attention_output, layer->gate_up, layer->down,
+                                 layer->router};
+    struct vector *vectors[] = {
+        layer->attention_norm,
+        layer->attention_norm_bias,
+        layer->qkv_bias,
+        layer->q_norm,
+        layer->k_norm,
+        layer->attention_output_bias,
+        layer->attention_post_norm,
+        layer->mlp_norm,
+        layer->mlp_norm_bias,
+        layer->gate_up_bias,
+        layer->down_bias,
+        layer->mlp_post_norm,
+    };
+    for (size_t i = 0; i < COUNT_OF(matrices); i++) {
+        if (matrices[i] != NULL) {
+            backend->operations->matrix_destroy(backend, matrices[i]);
+        }
+    }
+    for (size_t i = 0; i < COUNT_OF(vectors); i++) {
+        if (vectors[i] != NULL) {
+            backend->operations->vector_destroy(backend, vectors[i]);
+        }
+    }
+}
+
+void model_weights_destroy(struct model_weights *weights, const struct partition *partition,
+                           struct backend *backend)
+{
+    if (weights == NULL) {
+        return;
+    }
+    for (int i = 0; i < partition->layer_count; i++) {
+        destroy_layer(&weights->layers[i], backend);
+    }
+    struct layer_weights outside = {
+        .qkv = weights->embedding,
+        .router = weights->head == weights->embedding ? NULL : weights->head,
+        .attention_norm = weights->final_norm,
+        .attention_norm_bias = weights->final_norm_bias,
+    };
+    destroy_layer(&outside, backend);
+    free(weights->layers);
+    free(weights);
+}
+
+/* ---- Bytes ---- */
+
+struct counter {
+    const struct model *model;
+    struct backend *backend;
+    enum dtype stored;
+    int64_t bytes;
+};
+
+static status count_item(void *context, const struct weight_item *item)
+{
+    struct counter *counter = context;
+    if (item->is_vector) {
+        counter->bytes += (int64_t)item->columns * (int64_t)sizeof(float);
+        return STATUS_OK;
+    }
+    enum dtype source = counter->model->config.dtype; /* where there are no files */
+    if (counter->model->tensors.count > 0) {
+        TRY(find_source_type(counter->model, item, &source));
+    }
+    counter->bytes += counter->backend->operations->matrix_bytes(
+        counter->backend, item->count, item->rows, item->columns, item->slices,
+        weight_kept_type(counter->backend, counter->stored, source));
+    return STATUS_OK;
+}
+
+int64_t model_weight_bytes(const struct model *model, const struct partition *partition,
+                           struct backend *backend, enum dtype stored)
+{
+    struct counter counter = {.model = model, .backend = backend, .stored = stored};
+    struct model_weights *weights;
+    if (!model->has_config || model_weights_create(partition, &weights) != STATUS_OK) {
+        return -1;
+    }
+    status s = weight_plan_visit(&model->config, partition, weights, count_item, &counter);
+    free(weights->layers);
+    free(weights);
+    return s == STATUS_OK ? counter.bytes : -1;
+}

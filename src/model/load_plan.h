@@ -1,0 +1,51 @@
+/* What a rank's weights are made of: one list for loading, random filling and counting bytes. */
+#ifndef SLUICE_LOAD_PLAN_H
+#define SLUICE_LOAD_PLAN_H
+
+#include "model/family.h"
+#include "sluice/model.h"
+
+/* A rectangle of a logical tensor and where its rows go. */
+struct weight_part {
+    enum tensor_role role;
+    int rows, columns; /* of the whole logical tensor; a vector has 1 row of `columns` */
+    int first_row, row_count;
+    int first_column, column_count;
+    int at_row;        /* in the matrix; of a vector: at which value */
+    bool is_head_rows; /* rows are whole heads of q or k: rope's order matters */
+};
+
+enum { WEIGHT_MAX_PARTS = 3 };
+
+/* One matrix, stack of matrices or vector. A stack has the same parts in every product. */
+struct weight_item {
+    int layer; /* of the whole model; -1 outside of layers */
+    bool is_vector, is_norm;
+    int count; /* of stacked products */
+    int rows, columns;
+    const int32_t *slice_start; /* NULL: not sliced */
+    int slices;
+    int part_count;
+    struct weight_part parts[WEIGHT_MAX_PARTS];
+    struct matrix **matrix; /* where it is stored */
+    struct vector **vector;
+};
+
+typedef status weight_visitor(void *context, const struct weight_item *item);
+
+/* Allocates the empty structure that a plan points into. */
+status model_weights_create(const struct partition *partition,
+                            struct model_weights **out) MUST_CHECK;
+
+/* Calls `visit` for every matrix and vector of a rank, in the order of the model, until one fails.
+ * What has no rows or columns on this rank is visited too. A head that is the embedding table of
+ * the same rank is not visited: its pointer is the embedding's. */
+status weight_plan_visit(const struct model_config *config, const struct partition *partition,
+                         struct model_weights *weights, weight_visitor *visit,
+                         void *context) MUST_CHECK;
+
+/* The type that a matrix is kept in: `stored`, but for a bfloat16 source bfloat16 where the backend
+ * computes in float32, since it widens without loss. */
+enum dtype weight_kept_type(struct backend *backend, enum dtype stored, enum dtype source);
+
+#endif

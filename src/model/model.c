@@ -1,0 +1,274 @@
+/* Opening a model: a directory or a GGUF file to facts, tensor places, tokenizer and template. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "model/config.h"
+#include "model/load_names.h"
+#include "model/model_text.h"
+#include "model/safetensors.h"
+
+enum { CONFIG_LIMIT = 64 << 20 };
+
+/* ---- config.json ---- */
+
+/* Parses a file of the directory into `arena`; *out is NULL where it is not there. `sha256` may be
+ * NULL. */
+static status parse_file(const char *path, struct arena *arena, char sha256[65], struct json **out)
+{
+    struct buffer text = {0};
+    *out = NULL;
+    status s = file_read(path, CONFIG_LIMIT, &text);
+    if (s == STATUS_OK) {
+        s = status_context(json_parse(text.data, text.length, arena, out), "%s", path);
+        struct sha256 *hash = s == STATUS_OK && sha256 != NULL ? sha256_create() : NULL;
+        if (hash != NULL) {
+            sha256_update(hash, text.data, text.length);
+            sha256_finish(hash, sha256);
+        } else if (s == STATUS_OK && sha256 != NULL) {
+            s = status_fail(STATUS_NO_MEMORY, "%s: out of memory", path);
+        }
+    } else if (s == STATUS_NOT_FOUND) {
+        s = STATUS_OK;
+    }
+    buffer_destroy(&text);
+    return s;
+}
+
+/* `directory` is NULL for a config.json that was named itself. */
+static status open_config(struct model *model, const char *path, const char *directory)
+{
+    struct arena arena = {0};
+    struct buffer generation_path = {0};
+    struct json *root = NULL, *generation = NULL;
+    status s = parse_file(path, &arena, model->config_sha256, &root);
+    if (s == STATUS_OK && root != NULL && directory != NULL) {
+        s = path_join(directory, "generation_config.json", &generation_path);
+        if (s == STATUS_OK) {
+            s = parse_file(generation_path.data, &arena, NULL, &generation);
+        }
+    }
+    if (s == STATUS_OK && root != NULL) {
+        s = status_context(config_from_json(root, generation, &model->arena, &model->config), "%s",
+                           path);
+        model->has_config = s == STATUS_OK;
+    }
+    buffer_destroy(&generation_path);
+    arena_destroy(&arena);
+    return s;
+}
+
+/* ---- Opening ---- */
+
+/* The type that the checkpoint's matrices are stored in, where they say more than config.json. */
+static void set_stored_dtype(struct model *model)
+{
+    struct weight_part table = {.role = ROLE_Q,
+                                .rows = model->config.heads * model->config.head_dim,
+                                .columns = model->config.hidden};
+    struct tensor_place place;
+    if (tensor_place_find(model, &table, false, 0, 0, 1, &place) == STATUS_OK &&
+        place.tensor->format != FORMAT_FLOAT8_E4M3) {
+        model->config.dtype = tensor_format_facts(place.tensor->format)->dtype;
+    }
+}
+
+static status open_directory(struct model *model)
+{
+    struct buffer path = {0};
+    status s = path_join(model->path, "config.json", &path);
+    if (s == STATUS_OK) {
+        s = open_config(model, path.data, model->path);
+    }
+    buffer_destroy(&path);
+    TRY(s);
+    if (model->has_config) {
+        bool found;
+        TRY(safetensors_open_directory(&model->tensors, model->path, &found));
+        TRY(tensor_table_finish(&model->tensors));
+    }
+    TRY(model_text_open_directory(model));
+    if (!model->has_config && model->tokenizer == NULL) {
+        return status_fail(STATUS_NOT_FOUND, "%s: neither config.json nor tokenizer.json is there",
+                           model->path);
+    }
+    return STATUS_OK;
+}
+
+static status open_gguf(struct model *model)
+{
+    model->is_gguf = true;
+    TRY(gguf_open(&model->tensors, model->path, &model->gguf));
+    TRY(tensor_table_finish(&model->tensors));
+    TRY(status_context(
+        gguf_read_config(&model->gguf, &model->tensors, &model->arena, &model->config), "%s",
+        model->path));
+    memcpy(model->config_sha256, model->gguf.metadata_sha256, sizeof model->config_sha256);
+    model->has_config = true;
+    return model_text_open_gguf(model);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), end_length = strlen(end);
+    return length >= end_length && strcmp(text + length - end_length, end) == 0;
+}
+
+static status open_path(struct model *model)
+{
+    struct stat info;
+    if (stat(model->path, &info) != 0) {
+        return status_fail_errno(STATUS_NOT_FOUND, "%s", model->path);
+    }
+    if (S_ISDIR(info.st_mode)) {
+        return open_directory(model);
+    }
+    return ends_with(model->path, ".json") ? open_config(model, model->path, NULL)
+                                           : open_gguf(model);
+}
+
+status model_open(const char *path, struct model **out)
+{
+    *out = NULL;
+    struct model *model = calloc(1, sizeof *model);
+    if (model == NULL || (model->path = strdup(path)) == NULL) {
+        free(model);
+        return status_fail(STATUS_NO_MEMORY, "%s: out of memory", path);
+    }
+    status s = open_path(model);
+    if (s == STATUS_OK && model->has_config) {
+        model->family = family_by_name(model->config.family);
+        model->tensor_prefix = tensor_prefix_detect(&model->tensors);
+        set_stored_dtype(model);
+    }
+    if (s != STATUS_OK) {
+        model_close(model);
+        return s;
+    }
+    *out = model;
+    return STATUS_OK;
+}
+
+void model_close(struct model *model)
+{
+    if (model == NULL) {
+        return;
+    }
+    if (model->tokenizer != NULL) {
+        tokenizer_destroy(model->tokenizer);
+    }
+    if (model->template_ != NULL) {
+        chat_template_destroy(model->template_);
+    }
+    free(model->template_problem);
+    gguf_destroy(&model->gguf);
+    tensor_table_destroy(&model->tensors);
+    arena_destroy(&model->arena);
+    free(model->path);
+    free(model);
+}
+
+/* ---- What is known ---- */
+
+const struct model_config *model_config(const struct model *model)
+{
+    return model->has_config ? &model->config : NULL;
+}
+
+const struct tokenizer *model_tokenizer(const struct model *model)
+{
+    return model->tokenizer;
+}
+
+const struct chat_template *model_chat_template(const struct model *model)
+{
+    return model->template_;
+}
+
+const char *model_bos_text(const struct model *model)
+{
+    return model->bos_text;
+}
+
+const char *model_eos_text(const struct model *model)
+{
+    return model->eos_text;
+}
+
+const char *model_pad_text(const struct model *model)
+{
+    return model->pad_text;
+}
+
+const char *model_unk_text(const struct model *model)
+{
+    return model->unk_text;
+}
+
+/* Of the weights: a line for each file, "index bytes", then one for each tensor, sorted by name:
+ * "name type [ shape ] file offset bytes". */
+status model_digest(struct model *model, char config_sha256[65], char weights_sha256[65])
+{
+    if (!model->has_config) {
+        return status_fail(STATUS_NOT_FOUND, "%s: there is no config.json", model->path);
+    }
+    memcpy(config_sha256, model->config_sha256, 65);
+    struct sha256 *hash = sha256_create();
+    if (hash == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "%s: out of memory", model->path);
+    }
+    const struct tensor_table *table = &model->tensors;
+    struct buffer line = {0};
+    status s = STATUS_OK;
+    for (size_t i = 0; s == STATUS_OK && i < table->file_count; i++) {
+        buffer_clear(&line);
+        s = buffer_format(&line, "%zu %llu\n", i, (unsigned long long)table->files[i].size);
+        sha256_update(hash, line.data, line.length);
+    }
+    for (size_t i = 0; s == STATUS_OK && i < table->count; i++) {
+        const struct tensor *tensor = &table->items[i];
+        buffer_clear(&line);
+        s = buffer_format(&line, "%s %s [", tensor->name, tensor->type_name);
+        for (int j = 0; s == STATUS_OK && j < tensor->rank; j++) {
+            s = buffer_format(&line, " %lld", (long long)tensor->shape[j]);
+        }
+        if (s == STATUS_OK) {
+            s = buffer_format(&line, " ] %d %llu %llu\n", tensor->file,
+                              (unsigned long long)tensor->offset,
+                              (unsigned long long)tensor->bytes);
+        }
+        sha256_update(hash, line.data, line.length);
+    }
+    sha256_finish(hash, weights_sha256);
+    buffer_destroy(&line);
+    return s;
+}
+
+status model_render_chat(const struct model *model, const struct json *messages,
+                         const struct json *tools, const struct json *documents,
+                         const struct json *extra, bool add_generation_prompt, int64_t now,
+                         struct buffer *out)
+{
+    if (model->template_ == NULL) {
+        return model->template_problem != NULL
+                   ? status_fail(model->template_status, "%s: %s", model->path,
+                                 model->template_problem)
+                   : status_fail(STATUS_UNSUPPORTED,
+                                 "%s: the model has no chat template; give prompts as text, or add "
+                                 "chat_template.jinja",
+                                 model->path);
+    }
+    struct chat_variables variables = {
+        .messages = messages,
+        .tools = tools,
+        .documents = documents,
+        .extra = extra,
+        .bos_token = model->bos_text,
+        .eos_token = model->eos_text,
+        .pad_token = model->pad_text,
+        .unk_token = model->unk_text,
+        .add_generation_prompt = add_generation_prompt,
+        .now = now,
+    };
+    return chat_template_render(model->template_, &variables, out);
+}

@@ -1,0 +1,28 @@
+/* What model.c opens and load.c reads. */
+#ifndef SLUICE_MODEL_INTERNAL_H
+#define SLUICE_MODEL_INTERNAL_H
+
+#include "model/family.h"
+#include "model/gguf.h"
+#include "model/model_tensors.h"
+
+struct model {
+    char *path;
+    struct arena arena; /* arrays of the configuration, token strings */
+    bool has_config;
+    struct model_config config;
+    const struct family *family; /* NULL without a configuration */
+    bool is_gguf;
+    struct gguf gguf;
+    struct tensor_table tensors;
+    const char *tensor_prefix; /* what "model." of a tensor's name pattern stands for */
+    char config_sha256[65];
+
+    struct tokenizer *tokenizer;
+    struct chat_template *template_;
+    char *template_problem; /* why there is a template that cannot be used, or NULL */
+    status template_status;
+    const char *bos_text, *eos_text, *pad_text, *unk_text;
+};
+
+#endif

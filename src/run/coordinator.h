@@ -1,0 +1,42 @@
+/* The coordinator: reads the data set, hands out shards on demand, journals finished rows. Lives on
+ * rank 0 beside that rank's work, and gets its turn through coordinator_poll: never waits. */
+#ifndef SLUICE_RUN_COORDINATOR_H
+#define SLUICE_RUN_COORDINATOR_H
+
+#include <mpi.h>
+
+#include "run/world.h"
+#include "sluice/data.h"
+#include "sluice/job.h"
+
+struct coordinator;
+
+struct coordinator_options {
+    const struct job *job;
+    struct journal *journal; /* borrowed */
+    MPI_Comm comm;           /* all ranks; leaders write here */
+    int replicas;
+    bool quiet;
+};
+status coordinator_create(const struct coordinator_options *options,
+                          struct coordinator **out) MUST_CHECK;
+void coordinator_destroy(struct coordinator *coordinator);
+
+/* Answers what has arrived; *idle (may be NULL) is whether nothing had. */
+status coordinator_poll(struct coordinator *coordinator, bool *idle) MUST_CHECK;
+
+/* Every leader has said that it is done, and everything it sent is committed. */
+bool coordinator_done(const struct coordinator *coordinator);
+
+struct coordinator_totals {
+    int64_t rows_read;    /* of the data set, the resumed ones included */
+    int64_t rows_resumed; /* found in the journal */
+    bool complete;        /* the whole data set was read and every row of it is in the journal */
+};
+struct coordinator_totals coordinator_totals(const struct coordinator *coordinator);
+
+/* After the end of the data set: its size and SHA-256 as read. */
+status coordinator_digest(struct coordinator *coordinator, int64_t *bytes,
+                          char sha256_hex[65]) MUST_CHECK;
+
+#endif

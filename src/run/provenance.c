@@ -1,0 +1,169 @@
+/* Identity and provenance. */
+#include "run/provenance.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "run/world.h"
+
+static status hash_file(const char *path, int64_t *bytes, char hex[65])
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return status_fail_errno(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "%s", path);
+    }
+    struct sha256 *hash = sha256_create();
+    enum { BLOCK = 1 << 20 };
+    char *block = malloc(BLOCK);
+    status s = hash != NULL && block != NULL
+                   ? STATUS_OK
+                   : status_fail(STATUS_NO_MEMORY, "out of memory to hash %s", path);
+    *bytes = 0;
+    while (s == STATUS_OK) {
+        ssize_t got = read(fd, block, BLOCK);
+        if (got == 0) {
+            break;
+        }
+        if (got > 0) {
+            sha256_update(hash, block, (size_t)got);
+            *bytes += got;
+        } else if (errno != EINTR) {
+            s = status_fail_errno(STATUS_IO, "%s", path);
+        }
+    }
+    if (hash != NULL) {
+        sha256_finish(hash, hex);
+    }
+    free(block);
+    close(fd);
+    return s;
+}
+
+status provenance_create(const struct job *job, struct model *model, struct provenance *out)
+{
+    TRY(hash_file(job->data.input, &out->data_bytes, out->data_sha256));
+    return model_digest(model, out->config_sha256, out->weights_sha256);
+}
+
+/* Whether a key of the resolved job decides results. The rest of the job may change from one start
+ * to the next. */
+static bool decides_results(const char *section, const char *key)
+{
+    static const struct {
+        const char *section, *key;
+    } free_keys[] = {
+        {"model", "path"},          {"model", "dtype"}, {"model", "kv_dtype"},
+        {"model", "max_model_len"}, {"data", "input"},  {"layout", NULL},
+        {"engine", NULL},           {"output", "path"}, {"output", "overwrite"},
+    };
+    for (size_t i = 0; i < COUNT_OF(free_keys); i++) {
+        if (strcmp(section, free_keys[i].section) == 0 &&
+            (free_keys[i].key == NULL || strcmp(key, free_keys[i].key) == 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The resolved job is written one key a line under its section, which makes it a list to pick from.
+ */
+static status append_job_keys(const struct job *job, struct buffer *out)
+{
+    struct buffer yaml = {0};
+    status s = job_write(job, &yaml);
+    char section[64] = "";
+    char *rest = yaml.data;
+    for (char *line = strsep(&rest, "\n"); s == STATUS_OK && line != NULL;
+         line = strsep(&rest, "\n")) {
+        size_t indent = strspn(line, " ");
+        size_t name = strcspn(line + indent, ":");
+        if (line[indent] == '\0' || line[indent] == '#') {
+            continue;
+        }
+        if (indent == 0) {
+            snprintf(section, sizeof section, "%.*s", (int)name, line);
+            continue;
+        }
+        char key[64];
+        snprintf(key, sizeof key, "%.*s", (int)name, line + indent);
+        if (decides_results(section, key)) {
+            s = buffer_format(out, "%s.%s\n", section, line + indent);
+        }
+    }
+    buffer_destroy(&yaml);
+    return s;
+}
+
+status provenance_identity(const struct provenance *provenance, const struct job *job,
+                           const struct plan *plan, struct buffer *out)
+{
+    TRY(buffer_format(out,
+                      "data bytes: %lld\ndata sha256: %s\nmodel config sha256: %s\n"
+                      "model weights sha256: %s\n",
+                      (long long)provenance->data_bytes, provenance->data_sha256,
+                      provenance->config_sha256, provenance->weights_sha256));
+    TRY(buffer_format(out,
+                      "device: %s\ncompute type: %s\nweight type: %s\nkv type: %s\n"
+                      "max_model_len: %d\ntp_slices: %d\n",
+                      plan->device, dtype_name(plan->compute), dtype_name(plan->stored),
+                      dtype_name(plan->kv_dtype), plan->max_model_len, plan->slices));
+    return append_job_keys(job, out);
+}
+
+status provenance_write(const struct provenance *provenance, const struct job *job,
+                        const struct plan *plan, const struct run_summary *summary,
+                        struct output_writer *writer)
+{
+    struct buffer yaml = {0}, layout = {0}, slurm = {0};
+    char created[21];
+    clock_timestamp(created);
+    static const char *const slurm_names[] = {"SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID",
+                                              "SLURM_RESTART_COUNT", "SLURM_JOB_NODELIST",
+                                              "SLURM_CLUSTER_NAME"};
+    status s = job_write(job, &yaml);
+    if (s == STATUS_OK) {
+        s = buffer_format(&layout, "{\"ranks\":%d,\"dp\":%d,\"tp\":%d,\"pp\":%d,\"tp_slices\":%d}",
+                          plan->ranks, plan->dp, plan->tp, plan->pp, plan->slices);
+    }
+    for (size_t i = 0; s == STATUS_OK && i < COUNT_OF(slurm_names); i++) {
+        const char *value = getenv(slurm_names[i]);
+        if (value != NULL) {
+            s = buffer_format(&slurm, "%s=%s\n", slurm_names[i], value);
+        }
+    }
+    if (s == STATUS_OK) {
+        const struct output_attribute attributes[] = {
+            {"sluice_version", SLUICE_VERSION, 0},
+            {"created", created, 0},
+            {"job", yaml.data, 0},
+            {"model_path", job->model.path, 0},
+            {"model_config_sha256", provenance->config_sha256, 0},
+            {"model_weights_sha256", provenance->weights_sha256, 0},
+            {"data_path", job->data.input, 0},
+            {"data_bytes", NULL, (double)provenance->data_bytes},
+            {"data_sha256", provenance->data_sha256, 0},
+            {"layout", layout.data, 0},
+            {"device", plan->device, 0},
+            {"compute_dtype", dtype_name(plan->compute), 0},
+            {"kv_dtype", dtype_name(plan->kv_dtype), 0},
+            {"max_model_len", NULL, plan->max_model_len},
+            {"host", world_get()->host, 0},
+            {"slurm", slurm.data != NULL ? slurm.data : "", 0},
+            {"resumed_rows", NULL, (double)summary->resumed_rows},
+            {"wall_seconds", NULL, summary->seconds},
+            {"rows", NULL, (double)summary->rows},
+            {"error_rows", NULL, (double)summary->error_rows},
+            {"prompt_tokens", NULL, (double)summary->prompt_tokens},
+            {"output_tokens", NULL, (double)summary->output_tokens},
+        };
+        s = output_write_attributes(writer, attributes, COUNT_OF(attributes));
+    }
+    buffer_destroy(&yaml);
+    buffer_destroy(&layout);
+    buffer_destroy(&slurm);
+    return s;
+}

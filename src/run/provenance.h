@@ -1,0 +1,30 @@
+/* What a job is (the journal's identity) and where a result came from (the output's attributes). */
+#ifndef SLUICE_RUN_PROVENANCE_H
+#define SLUICE_RUN_PROVENANCE_H
+
+#include "run/coordinator.h"
+#include "sluice/job.h"
+#include "sluice/run.h"
+
+struct provenance {
+    char config_sha256[65], weights_sha256[65]; /* of the model */
+    char data_sha256[65];
+    int64_t data_bytes;
+};
+
+/* Hashes the data set (all of it is read once) and the model's facts and tensor index. */
+status provenance_create(const struct job *job, struct model *model,
+                         struct provenance *out) MUST_CHECK;
+
+/* Appends the identity: lines "key: value" of everything that decides what a row answers and which
+ * columns there are, and of nothing else: neither layout nor batch sizes, nor the paths of files
+ * whose hashes are there. */
+status provenance_identity(const struct provenance *provenance, const struct job *job,
+                           const struct plan *plan, struct buffer *out) MUST_CHECK;
+
+/* Writes the output's root attributes. */
+status provenance_write(const struct provenance *provenance, const struct job *job,
+                        const struct plan *plan, const struct run_summary *summary,
+                        struct output_writer *writer) MUST_CHECK;
+
+#endif

@@ -1,0 +1,376 @@
+/* The leader's loop, the followers' loop, and what they measure. */
+#include "run/replica.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "comm/comm_mpi.h"
+#include "run/row_queue.h"
+#include "run/wire.h"
+
+/* Finished rows go out when they are this many bytes or this old. */
+enum { ROWS_MESSAGE_BYTES = 256 << 10 };
+static const double ROWS_MESSAGE_SECONDS = 0.2;
+
+struct worker {
+    const struct replica_options *options;
+    struct replica_report *report;
+    double began;
+    int idle_rounds;
+};
+
+/* Runs one step on this rank and books its time. */
+static status worker_step(struct worker *self, const struct batch *batch, int prefill_tokens,
+                          struct device_buffer **logits)
+{
+    struct stage *stage = self->options->stage;
+    struct rank_metrics *metrics = &self->report->metrics;
+    double start = clock_seconds();
+    double waited = forward_communication_seconds(stage->forward);
+    TRY(forward_step(stage->forward, batch, logits));
+    TRY(stage->backend->operations->synchronize(stage->backend));
+    waited = forward_communication_seconds(stage->forward) - waited;
+    double seconds = clock_seconds() - start - waited;
+    double prefill = (double)prefill_tokens / (double)batch->tokens;
+    metrics->seconds_prefill += seconds * prefill;
+    metrics->seconds_decode += seconds * (1.0 - prefill);
+    metrics->seconds_communication += waited;
+    metrics->steps++;
+    self->idle_rounds = 0;
+    return STATUS_OK;
+}
+
+static void worker_finish(struct worker *self)
+{
+    struct rank_metrics *metrics = &self->report->metrics;
+    metrics->seconds_total = clock_seconds() - self->began;
+    metrics->seconds_idle = metrics->seconds_total - metrics->seconds_prefill -
+                            metrics->seconds_decode - metrics->seconds_communication;
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) == 0) {
+        metrics->peak_memory_bytes = (int64_t)usage.ru_maxrss * 1024;
+    }
+}
+
+static status serve_coordinator(struct worker *self, bool *idle)
+{
+    *idle = true;
+    return self->options->coordinator != NULL ? coordinator_poll(self->options->coordinator, idle)
+                                              : STATUS_OK;
+}
+
+static void pause_if_idle(struct worker *self, bool idle)
+{
+    self->idle_rounds = idle ? self->idle_rounds + 1 : 0;
+    if (idle) {
+        world_pause(self->idle_rounds);
+    }
+}
+
+/* ---- Followers ---- */
+
+static status follow(struct worker *self, int leader)
+{
+    struct buffer message = {0};
+    status s = STATUS_OK;
+    bool last = false;
+    while (s == STATUS_OK && !last) {
+        bool idle, got = false;
+        MPI_Status info;
+        s = serve_coordinator(self, &idle);
+        if (s == STATUS_OK) {
+            s = message_poll(self->options->replica, leader, TAG_STEP, &message, &info, &got);
+        }
+        if (s == STATUS_OK && got && message.length == 0) {
+            last = true;
+        } else if (s == STATUS_OK && got) {
+            struct batch batch;
+            int prefill_tokens;
+            struct device_buffer *logits;
+            s = step_unpack(message.data, message.length, &batch, &prefill_tokens);
+            if (s == STATUS_OK) {
+                s = worker_step(self, &batch, prefill_tokens, &logits);
+            }
+        }
+        pause_if_idle(self, idle && !got);
+    }
+    buffer_destroy(&message);
+    return s;
+}
+
+/* ---- The leader ---- */
+
+enum { MAX_STEPS_IN_FLIGHT = 64 };
+
+struct leader {
+    struct worker worker;
+    struct engine *engine;
+    struct row_queue *rows;
+    struct outbox outbox;
+    struct buffer incoming, step_message;
+    struct record record;
+    struct step_plan *steps[MAX_STEPS_IN_FLIGHT]; /* a queue in the order planned */
+    int step_count, max_steps;
+    bool requested, end_of_data, stopping;
+    double last_sent;
+    struct sample_result *results;
+    double timeline_interval, timeline_next;
+};
+
+static status request_rows(struct leader *self)
+{
+    const struct plan *plan = self->worker.options->stage->plan;
+    int low = plan->max_sequences / 2 + 1;
+    int waiting = engine_waiting(self->engine);
+    if (self->requested || self->end_of_data || self->stopping || waiting >= low) {
+        return STATUS_OK;
+    }
+    int32_t wanted = (int32_t)(2 * low - waiting);
+    self->requested = true;
+    return outbox_send(&self->outbox, self->worker.options->control, 0, TAG_REQUEST, &wanted,
+                       sizeof wanted);
+}
+
+static status take_shard(struct leader *self, bool *got)
+{
+    MPI_Status info;
+    TRY(message_poll(self->worker.options->control, 0, TAG_SHARD, &self->incoming, &info, got));
+    if (!*got) {
+        return STATUS_OK;
+    }
+    self->requested = false;
+    char flag = self->incoming.data[0];
+    self->end_of_data = flag == SHARD_LAST;
+    self->stopping = flag == SHARD_STOP;
+    struct wire_reader reader = {self->incoming.data, self->incoming.length, 1};
+    for (;;) {
+        bool more;
+        TRY(shard_next(&reader, &self->record, &more));
+        if (!more) {
+            return STATUS_OK;
+        }
+        TRY(row_queue_add(self->rows, &self->record));
+    }
+}
+
+static status send_rows(struct leader *self, bool all)
+{
+    const struct buffer *message = row_queue_message(self->rows);
+    double now = clock_seconds();
+    bool due = message->length >= ROWS_MESSAGE_BYTES ||
+               now - self->last_sent >= ROWS_MESSAGE_SECONDS || all;
+    if (message->length == 0 || !due) {
+        return STATUS_OK;
+    }
+    TRY(outbox_send(&self->outbox, self->worker.options->control, 0, TAG_ROWS, message->data,
+                    message->length));
+    row_queue_clear(self->rows);
+    self->last_sent = now;
+    return STATUS_OK;
+}
+
+/* To every other rank of the replica. */
+static status send_step(struct leader *self, const void *bytes, size_t length)
+{
+    int rank, size;
+    MPI_Comm_rank(self->worker.options->replica, &rank);
+    MPI_Comm_size(self->worker.options->replica, &size);
+    for (int to = 0; to < size; to++) {
+        if (to != rank) {
+            TRY(outbox_send(&self->outbox, self->worker.options->replica, to, TAG_STEP, bytes,
+                            length));
+        }
+    }
+    return STATUS_OK;
+}
+
+static status plan_steps(struct leader *self)
+{
+    while (self->step_count < self->max_steps && !self->stopping) {
+        struct step_plan *step;
+        TRY(engine_plan_step(self->engine, &step));
+        if (step == NULL) {
+            break;
+        }
+        self->steps[self->step_count++] = step;
+        TRY(step_pack(&step->batch, step->prefill_tokens, &self->step_message));
+        TRY(send_step(self, self->step_message.data, self->step_message.length));
+    }
+    return STATUS_OK;
+}
+
+static status run_oldest_step(struct leader *self)
+{
+    struct stage *stage = self->worker.options->stage;
+    struct step_plan *step = self->steps[0];
+    struct device_buffer *logits;
+    TRY(worker_step(&self->worker, &step->batch, step->prefill_tokens, &logits));
+    double start = clock_seconds();
+    if (step->batch.outputs > 0) {
+        TRY(stage->backend->operations->sample(stage->backend, logits, step->batch.outputs,
+                                               model_config(stage->model)->vocabulary,
+                                               step->requests, self->results));
+    }
+    TRY(engine_complete_step(self->engine, step, self->results));
+    self->step_count--;
+    memmove(self->steps, self->steps + 1, (size_t)self->step_count * sizeof *self->steps);
+    TRY(row_queue_collect(self->rows));
+    self->worker.report->metrics.seconds_decode += clock_seconds() - start;
+    return STATUS_OK;
+}
+
+/* One point an interval; when the room is used up, every second point goes and the interval
+ * doubles. */
+static void note_timeline(struct leader *self)
+{
+    struct replica_report *report = self->worker.report;
+    double now = clock_seconds() - self->worker.options->start;
+    if (now < self->timeline_next) {
+        return;
+    }
+    if (report->timeline_count == TIMELINE_MAX_POINTS) {
+        report->timeline_count /= 2;
+        for (size_t i = 0; i < report->timeline_count; i++) {
+            report->timeline[i] = report->timeline[2 * i + 1];
+        }
+        self->timeline_interval *= 2;
+    }
+    struct engine_counters counters = engine_counters(self->engine);
+    report->timeline[report->timeline_count++] = (struct timeline_point){
+        .seconds = now,
+        .rank = report->metrics.rank,
+        .running = counters.running,
+        .waiting = counters.waiting,
+        .kv_blocks_used = counters.blocks_used,
+        .output_tokens = counters.output_tokens,
+    };
+    self->timeline_next = now + self->timeline_interval;
+}
+
+static bool leader_finished(const struct leader *self)
+{
+    bool empty = row_queue_unfinished(self->rows) == 0 && self->end_of_data;
+    return self->step_count == 0 && (self->stopping || empty);
+}
+
+static status lead(struct leader *self)
+{
+    while (!leader_finished(self)) {
+        bool idle, got;
+        TRY(serve_coordinator(&self->worker, &idle));
+        TRY(request_rows(self));
+        TRY(take_shard(self, &got));
+        TRY(plan_steps(self));
+        bool ran = self->step_count > 0;
+        if (ran) {
+            TRY(run_oldest_step(self));
+        }
+        TRY(send_rows(self, !ran));
+        TRY(outbox_poll(&self->outbox));
+        note_timeline(self);
+        pause_if_idle(&self->worker, idle && !got && !ran);
+        /* A stop must be noticed also while there is work enough not to ask for more. */
+        self->stopping = self->stopping || world_stop_requested();
+    }
+    TRY(send_rows(self, true));
+    TRY(send_step(self, "", 0));
+    return outbox_send(&self->outbox, self->worker.options->control, 0, TAG_LEADER_DONE, "", 0);
+}
+
+static status leader_create_engine(struct leader *self)
+{
+    const struct replica_options *options = self->worker.options;
+    const struct plan *plan = options->stage->plan;
+    const struct model *model = options->stage->model;
+    const struct model_config *config = model_config(model);
+    struct engine_options engine = {
+        .max_sequences = plan->max_sequences,
+        .max_batch_tokens = plan->max_batch_tokens,
+        .kv_blocks = plan->kv_blocks,
+        .kv_block_tokens = plan->kv_block_tokens,
+        .max_model_len = plan->max_model_len,
+        .steps_in_flight = plan->pp,
+        .prefix_cache = options->job->engine.prefix_cache,
+        .long_rope_threshold =
+            config->rope.kind == ROPE_LONGROPE ? config->rope.original_max_positions : 0,
+        .tokenizer = model_tokenizer(model),
+        .ends = config->ends,
+        .end_count = config->end_count,
+    };
+    self->max_steps = plan->pp < MAX_STEPS_IN_FLIGHT ? plan->pp : MAX_STEPS_IN_FLIGHT;
+    TRY(engine_create(&engine, &self->engine));
+    struct row_queue_options rows = {.job = options->job,
+                                     .model = model,
+                                     .engine = self->engine,
+                                     .rank = self->worker.report->metrics.rank,
+                                     .now = options->now};
+    TRY(row_queue_create(&rows, &self->rows));
+    self->results = calloc((size_t)plan->max_sequences, sizeof *self->results);
+    self->worker.report->timeline = calloc(TIMELINE_MAX_POINTS, sizeof(struct timeline_point));
+    self->timeline_interval = 0.5;
+    return self->results != NULL && self->worker.report->timeline != NULL
+               ? STATUS_OK
+               : status_fail(STATUS_NO_MEMORY, "out of memory for a replica's leader");
+}
+
+static void leader_report(struct leader *self)
+{
+    struct rank_metrics *metrics = &self->worker.report->metrics;
+    const struct plan *plan = self->worker.options->stage->plan;
+    struct engine_counters counters = engine_counters(self->engine);
+    metrics->rows = row_queue_rows(self->rows) - row_queue_unfinished(self->rows);
+    metrics->prompt_tokens = counters.prompt_tokens;
+    metrics->output_tokens = counters.output_tokens;
+    metrics->preemptions = counters.preemptions;
+    metrics->kv_peak_use = (double)counters.peak_blocks_used / (double)plan->kv_blocks;
+}
+
+status replica_run(const struct replica_options *options, struct replica_report *report)
+{
+    int rank, size;
+    MPI_Comm_rank(options->replica, &rank);
+    MPI_Comm_size(options->replica, &size);
+    int leader_rank = size - options->stage->plan->tp;
+    struct worker worker = {.options = options, .report = report, .began = clock_seconds()};
+    status s;
+    if (rank != leader_rank) {
+        s = follow(&worker, leader_rank);
+        worker_finish(&worker);
+    } else {
+        struct leader leader = {.worker = worker};
+        s = leader_create_engine(&leader);
+        if (s == STATUS_OK) {
+            s = lead(&leader);
+        }
+        if (s == STATUS_OK) {
+            leader_report(&leader);
+            worker_finish(&leader.worker);
+        }
+        /* The last messages leave while the coordinator, which may be this rank, gets its turns. */
+        bool idle;
+        while (s == STATUS_OK && leader.outbox.count > 0) {
+            s = serve_coordinator(&leader.worker, &idle);
+            if (s == STATUS_OK) {
+                s = outbox_poll(&leader.outbox);
+            }
+        }
+        outbox_destroy(&leader.outbox);
+        row_queue_destroy(leader.rows);
+        if (leader.engine != NULL) {
+            engine_destroy(leader.engine);
+        }
+        buffer_destroy(&leader.incoming);
+        buffer_destroy(&leader.step_message);
+        buffer_destroy(&leader.record.bytes);
+        free(leader.results);
+    }
+    /* Rank 0 stays until every leader has handed in its rows. */
+    while (s == STATUS_OK && options->coordinator != NULL &&
+           !coordinator_done(options->coordinator)) {
+        bool idle;
+        s = coordinator_poll(options->coordinator, &idle);
+        pause_if_idle(&worker, idle);
+    }
+    return s;
+}

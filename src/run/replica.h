@@ -1,0 +1,39 @@
+/* A replica at work: its leader plans steps and samples, the other ranks run their part of each
+ * step.
+ *
+ * The leader is tensor rank 0 of the last stage, where the logits are. Up to pp steps are under way
+ * at once, so that the stages overlap; every rank runs them in the order they were planned. */
+#ifndef SLUICE_RUN_REPLICA_H
+#define SLUICE_RUN_REPLICA_H
+
+#include <mpi.h>
+
+#include "run/coordinator.h"
+#include "run/stage.h"
+#include "sluice/engine.h"
+
+struct replica_options {
+    const struct job *job;
+    struct stage *stage;
+    MPI_Comm control; /* all ranks: leaders talk to the coordinator at rank 0 */
+    MPI_Comm
+        replica; /* this replica's ranks, stage · tp + tensor rank; the leader sends steps here */
+    struct coordinator *coordinator; /* on world rank 0: gets its turn between steps; else NULL */
+    int64_t now;
+    double start; /* clock_seconds() at the job's start, for the timeline */
+};
+
+enum { TIMELINE_MAX_POINTS = 1024 };
+
+/* What a rank did. The timeline is malloc'ed for the caller; only leaders have one. */
+struct replica_report {
+    struct rank_metrics metrics;
+    struct timeline_point *timeline;
+    size_t timeline_count;
+};
+
+/* Works until the data set is done or the job is asked to stop. Collective over all ranks of all
+ * replicas in the sense that every one must be in it. */
+status replica_run(const struct replica_options *options, struct replica_report *report) MUST_CHECK;
+
+#endif

@@ -1,0 +1,294 @@
+/* Records to engine sequences, finished samples to results. */
+#include "run/row_queue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/prompt.h"
+#include "run/wire.h"
+
+/* A row on its way; the arena holds the parsed row and the samples that finished first. */
+struct pending_row {
+    struct pending_row *next,
+        *previous; /* all rows under way, so that a job that stops early can let go of them */
+    struct arena arena;
+    struct row row;
+    const char *prompt; /* the text given to the tokenizer, for output.include_prompt */
+    size_t prompt_length;
+    char *passthrough;
+    size_t passthrough_length;
+    struct result *results; /* [params.samples] */
+    int finished;
+};
+
+struct row_queue {
+    struct row_queue_options options;
+    struct row_format format;
+    struct prompt_encoder prompts;
+    struct buffer text, encoded, message;
+    int64_t taken, unfinished;
+    struct pending_row *pending;
+};
+
+status row_queue_create(const struct row_queue_options *options, struct row_queue **out)
+{
+    struct row_queue *self = calloc(1, sizeof *self);
+    if (self == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the queue of rows");
+    }
+    self->options = *options;
+    self->format = (struct row_format){.prompt_field = options->job->data.prompt_field,
+                                       .id_field = options->job->data.id_field,
+                                       .chat = options->job->data.chat};
+    status s =
+        prompt_encoder_start(&self->prompts, options->model, options->job->data.chat, options->now);
+    if (s != STATUS_OK) {
+        row_queue_destroy(self);
+        return s;
+    }
+    *out = self;
+    return STATUS_OK;
+}
+
+static struct pending_row *pending_create(struct row_queue *self)
+{
+    struct pending_row *pending = calloc(1, sizeof *pending);
+    if (pending != NULL) {
+        pending->next = self->pending;
+        if (self->pending != NULL) {
+            self->pending->previous = pending;
+        }
+        self->pending = pending;
+    }
+    return pending;
+}
+
+static void pending_destroy(struct row_queue *self, struct pending_row *pending)
+{
+    if (pending->next != NULL) {
+        pending->next->previous = pending->previous;
+    }
+    if (pending->previous != NULL) {
+        pending->previous->next = pending->next;
+    } else {
+        self->pending = pending->next;
+    }
+    arena_destroy(&pending->arena);
+    free(pending);
+}
+
+void row_queue_destroy(struct row_queue *self)
+{
+    if (self == NULL) {
+        return;
+    }
+    while (self->pending != NULL) {
+        pending_destroy(self, self->pending);
+    }
+    prompt_encoder_end(&self->prompts);
+    buffer_destroy(&self->text);
+    buffer_destroy(&self->encoded);
+    buffer_destroy(&self->message);
+    free(self);
+}
+
+/* ---- A row into the engine ---- */
+
+static status keep_prompt(struct row_queue *self, struct pending_row *pending)
+{
+    if (!self->options.job->output.include_prompt || pending->row.kind == PROMPT_TOKENS) {
+        return STATUS_OK;
+    }
+    pending->prompt =
+        arena_copy(&pending->arena, self->prompts.text.data, self->prompts.text.length);
+    pending->prompt_length = self->prompts.text.length;
+    return pending->prompt != NULL ? STATUS_OK
+                                   : status_fail(STATUS_NO_MEMORY, "out of memory for a prompt");
+}
+
+static status keep_passthrough(struct row_queue *self, struct pending_row *pending)
+{
+    if (pending->row.passthrough == NULL) {
+        return STATUS_OK;
+    }
+    buffer_clear(&self->text);
+    TRY(json_write(pending->row.passthrough, &self->text));
+    pending->passthrough = arena_copy(&pending->arena, self->text.data, self->text.length);
+    pending->passthrough_length = self->text.length;
+    return pending->passthrough != NULL
+               ? STATUS_OK
+               : status_fail(STATUS_NO_MEMORY, "out of memory for a row's fields");
+}
+
+static status admit(struct row_queue *self, const struct record *record,
+                    struct pending_row *pending)
+{
+    if (record->kind == RECORD_BAD) {
+        pending->row.index = record->row;
+        return status_fail(STATUS_INVALID, "%.*s", (int)record->bytes.length, record->bytes.data);
+    }
+    status s = row_parse(record, &self->format, &self->options.job->generate, &pending->arena,
+                         &pending->row);
+    status kept = keep_passthrough(self, pending); /* an error row keeps its fields too */
+    if (s == STATUS_OK) {
+        s = kept;
+    }
+    TRY(s);
+    TRY(prompt_encode(&self->prompts, &pending->row));
+    TRY(keep_prompt(self, pending));
+    pending->results = arena_allocate_array(&pending->arena, (size_t)pending->row.params.samples,
+                                            sizeof *pending->results);
+    if (pending->results == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
+    }
+    return engine_add(self->options.engine, pending->row.index, self->prompts.tokens.ids,
+                      self->prompts.tokens.count, &pending->row.params,
+                      model_config(self->options.model)->vocabulary, pending);
+}
+
+static void describe_row(const struct row_queue *self, const struct pending_row *pending,
+                         struct result *result)
+{
+    *result = (struct result){
+        .row = pending->row.index,
+        .rank = self->options.rank,
+        .id = pending->row.id != NULL ? pending->row.id : "",
+        .id_length = pending->row.id_length,
+        .prompt = pending->prompt,
+        .prompt_length = pending->prompt_length,
+        .text = "",
+        .error = "",
+        .passthrough = pending->passthrough != NULL ? pending->passthrough : "",
+        .passthrough_length = pending->passthrough_length,
+    };
+}
+
+static status finish_row(struct row_queue *self, const struct pending_row *pending, int count,
+                         const struct result *results)
+{
+    buffer_clear(&self->encoded);
+    for (int i = 0; i < count; i++) {
+        TRY(result_encode(&results[i], &self->encoded));
+    }
+    self->unfinished--;
+    return rows_append(&self->message, pending->row.index, self->encoded.data,
+                       self->encoded.length);
+}
+
+/* A status that speaks of the row and not of the machine: such a row becomes an error result. */
+static bool is_row_error(status s)
+{
+    return s == STATUS_INVALID || s == STATUS_LIMIT || s == STATUS_UNSUPPORTED;
+}
+
+status row_queue_add(struct row_queue *self, const struct record *record)
+{
+    struct pending_row *pending = pending_create(self);
+    if (pending == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
+    }
+    pending->row.index = record->row;
+    self->taken++;
+    self->unfinished++;
+    status s = admit(self, record, pending);
+    if (s == STATUS_OK) {
+        return STATUS_OK; /* the engine holds it as its tag */
+    }
+    bool lines = record->kind == RECORD_JSON || record->kind == RECORD_BAD;
+    s = status_context(s, "%s %lld", lines ? "line" : "prompt", (long long)record->position);
+    if (is_row_error(s) && self->options.job->data.skip_bad_rows) {
+        struct result result;
+        describe_row(self, pending, &result);
+        result.finish_reason = FINISH_ERROR;
+        result.error = status_message();
+        result.error_length = strlen(result.error);
+        s = finish_row(self, pending, 1, &result);
+    } else {
+        s = status_context(s, "%s", self->options.job->data.input);
+    }
+    pending_destroy(self, pending);
+    return s;
+}
+
+/* ---- Finished samples ---- */
+
+/* Copies a finished sample into the row's arena: the engine's memory goes with engine_release. */
+static status keep_sample(struct row_queue *self, struct pending_row *pending,
+                          const struct finished_sample *sample)
+{
+    struct result *result = &pending->results[sample->sample];
+    describe_row(self, pending, result);
+    result->sample = sample->sample;
+    result->finish_reason = sample->reason;
+    result->prompt_tokens = sample->prompt_tokens;
+    result->completion_tokens = sample->completion_tokens;
+    result->seconds = sample->seconds;
+    struct arena *arena = &pending->arena;
+    size_t count = (size_t)sample->completion_tokens;
+    bool with_top = sample->top_ids != NULL && sample->top_count > 0;
+    size_t top = with_top ? (size_t)sample->top_count : 0;
+    const char *error = sample->error != NULL ? sample->error : "";
+    result->text = arena_copy(arena, sample->text, sample->text_length);
+    result->text_length = sample->text_length;
+    result->error = arena_copy(arena, error, strlen(error));
+    result->error_length = strlen(error);
+    result->top_logprobs = (int32_t)top;
+    struct {
+        const void *from;
+        size_t bytes;
+        const void **to;
+    } copies[] = {
+        {self->options.job->output.include_token_ids ? sample->token_ids : NULL,
+         count * sizeof(int32_t), (const void **)&result->token_ids},
+        {sample->logprobs, count * sizeof(float), (const void **)&result->logprobs},
+        {with_top ? sample->top_ids : NULL, count * top * sizeof(int32_t),
+         (const void **)&result->top_ids},
+        {with_top ? sample->top_logprobs : NULL, count * top * sizeof(float),
+         (const void **)&result->top_values},
+    };
+    bool copied = result->text != NULL && result->error != NULL;
+    for (size_t i = 0; i < COUNT_OF(copies); i++) {
+        if (copies[i].from != NULL) {
+            *copies[i].to = arena_copy(arena, copies[i].from, copies[i].bytes);
+            copied = copied && *copies[i].to != NULL;
+        }
+    }
+    return copied ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for a result");
+}
+
+status row_queue_collect(struct row_queue *self)
+{
+    struct finished_sample *sample;
+    while ((sample = engine_next_finished(self->options.engine)) != NULL) {
+        struct pending_row *pending = sample->tag;
+        status s = keep_sample(self, pending, sample);
+        engine_release(self->options.engine, sample);
+        TRY(s);
+        if (++pending->finished == pending->row.params.samples) {
+            s = finish_row(self, pending, pending->finished, pending->results);
+            pending_destroy(self, pending);
+            TRY(s);
+        }
+    }
+    return STATUS_OK;
+}
+
+const struct buffer *row_queue_message(const struct row_queue *self)
+{
+    return &self->message;
+}
+
+void row_queue_clear(struct row_queue *self)
+{
+    buffer_clear(&self->message);
+}
+
+int64_t row_queue_unfinished(const struct row_queue *self)
+{
+    return self->unfinished;
+}
+
+int64_t row_queue_rows(const struct row_queue *self)
+{
+    return self->taken;
+}

@@ -1,0 +1,335 @@
+/* A job from start to finished file: what every rank does, in order. */
+#include <errno.h>
+#include <math.h>
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "comm/comm_mpi.h"
+#include "run/coordinator.h"
+#include "run/provenance.h"
+#include "run/replica.h"
+#include "run/stage.h"
+#include "run/world.h"
+#include "sluice/run.h"
+
+struct run {
+    const struct job *job;
+    const struct run_options *options;
+    const struct world *world;
+    double start;
+    struct model *model;
+    struct plan plan;
+    struct stage stage;
+    MPI_Comm control, replica; /* MPI_COMM_NULL until they exist */
+    struct replica_report report;
+    /* On rank 0 alone: */
+    struct provenance provenance;
+    struct journal *journal;
+    struct coordinator *coordinator;
+};
+
+/* ---- Setting up ---- */
+
+/* Rank 0 plans for all, so that no two ranks can come to different plans. */
+static status make_plan(struct run *run)
+{
+    status s = STATUS_OK;
+    if (run->world->rank == 0) {
+        const char *device = run->job->engine.device == DEVICE_CUDA  ? "cuda"
+                             : run->job->engine.device == DEVICE_CPU ? "cpu"
+                             : backend_device_count("cuda") > 0      ? "cuda"
+                                                                     : "cpu";
+        struct backend_options probe = {
+            .compute = DTYPE_FLOAT32, .max_tokens = 1, .max_sequences = 1};
+        struct backend *backend = NULL;
+        s = backend_create(device, &probe, &backend);
+        if (s == STATUS_OK) {
+            s = plan_create(run->job, run->model, run->world->size, run->world->host_size, 0,
+                            backend, &run->plan);
+            backend->operations->destroy(backend);
+        }
+    }
+    TRY(run_agree(s));
+    struct plan plan = run->plan;
+    char device[16] = "";
+    if (run->world->rank == 0) {
+        snprintf(device, sizeof device, "%s", plan.device);
+    }
+    TRY(mpi_check(MPI_Bcast(&plan, sizeof plan, MPI_BYTE, 0, run->control), "send the plan"));
+    TRY(mpi_check(MPI_Bcast(device, sizeof device, MPI_CHAR, 0, run->control), "send the plan"));
+    plan.device = strcmp(device, "cuda") == 0 ? "cuda" : "cpu";
+    run->plan = plan;
+    return STATUS_OK;
+}
+
+static status journal_directory(const struct run *run, struct buffer *path)
+{
+    TRY(buffer_append_text(path, run->job->output.path));
+    return buffer_append_text(path, ".sluice");
+}
+
+/* The folders above the output, as `mkdir -p` makes them. */
+static status make_output_folder(const char *path)
+{
+    struct buffer folder = {0};
+    status s = buffer_append_text(&folder, path);
+    for (size_t i = 1; s == STATUS_OK && i < folder.length; i++) {
+        if (folder.data[i] == '/') {
+            folder.data[i] = '\0';
+            if (mkdir(folder.data, 0777) != 0 && errno != EEXIST) {
+                s = status_fail_errno(STATUS_IO, "output.path: %s", folder.data);
+            }
+            folder.data[i] = '/';
+        }
+    }
+    buffer_destroy(&folder);
+    return s;
+}
+
+/* Rank 0's own preparations: the output's place, the journal, the data set. */
+static status open_job(struct run *run)
+{
+    const struct job *job = run->job;
+    struct stat info;
+    if (!job->output.overwrite && stat(job->output.path, &info) == 0) {
+        return status_fail(STATUS_EXISTS,
+                           "output.path: %s exists; set output.overwrite=true to replace it",
+                           job->output.path);
+    }
+    struct coordinator_options options = {
+        .job = job, .comm = run->control, .replicas = run->plan.dp, .quiet = run->options->quiet};
+    TRY(provenance_create(job, run->model, &run->provenance));
+    TRY(make_output_folder(job->output.path));
+    struct buffer identity = {0}, directory = {0};
+    status s = provenance_identity(&run->provenance, job, &run->plan, &identity);
+    if (s == STATUS_OK) {
+        s = journal_directory(run, &directory);
+    }
+    if (s == STATUS_OK) {
+        s = journal_open(directory.data, identity.data, run->options->fresh, &run->journal);
+    }
+    if (s == STATUS_OK) {
+        options.journal = run->journal;
+        s = coordinator_create(&options, &run->coordinator);
+    }
+    buffer_destroy(&identity);
+    buffer_destroy(&directory);
+    return s;
+}
+
+/* Ranks of a replica follow each other, so that on most hosts a replica's ranks are neighbours. */
+static status create_groups(struct run *run)
+{
+    int ranks = run->plan.tp * run->plan.pp;
+    TRY(mpi_check(
+        MPI_Comm_split(MPI_COMM_WORLD, run->world->rank / ranks, run->world->rank, &run->replica),
+        "group a replica's ranks"));
+    MPI_Comm_set_errhandler(run->replica, MPI_ERRORS_RETURN);
+    return STATUS_OK;
+}
+
+static void begin_metrics(struct run *run)
+{
+    struct rank_metrics *metrics = &run->report.metrics;
+    int ranks = run->plan.tp * run->plan.pp;
+    int in_replica = run->world->rank % ranks;
+    metrics->rank = run->world->rank;
+    metrics->dp = run->world->rank / ranks;
+    metrics->pp = in_replica / run->plan.tp;
+    metrics->tp = in_replica % run->plan.tp;
+    metrics->energy_joules = NAN;
+    metrics->kv_bytes = run->plan.kv_bytes;
+    snprintf(metrics->host, sizeof metrics->host, "%s", run->world->host);
+    struct backend *backend = run->stage.backend;
+    snprintf(metrics->device, sizeof metrics->device, "%s",
+             backend->operations->device_name(backend));
+}
+
+/* ---- The end ---- */
+
+struct totals {
+    struct run_summary *summary;
+    struct output_writer *writer;
+    int64_t last_row;
+};
+
+static status write_result(void *context, const struct result *result)
+{
+    struct totals *totals = context;
+    if (result->row != totals->last_row) {
+        totals->last_row = result->row;
+        totals->summary->rows++;
+        totals->summary->prompt_tokens += result->prompt_tokens;
+    }
+    totals->summary->error_rows += result->finish_reason == FINISH_ERROR;
+    totals->summary->output_tokens += result->completion_tokens;
+    return output_append(totals->writer, result);
+}
+
+static status write_output(struct run *run, const struct rank_metrics *ranks,
+                           const struct timeline_point *timeline, size_t points,
+                           struct run_summary *summary)
+{
+    const struct job *job = run->job;
+    int64_t bytes;
+    char sha256[65];
+    TRY(coordinator_digest(run->coordinator, &bytes, sha256));
+    if (bytes != run->provenance.data_bytes || strcmp(sha256, run->provenance.data_sha256) != 0) {
+        return status_fail(STATUS_INVALID,
+                           "%s: changed while the job ran; start again with --fresh",
+                           job->data.input);
+    }
+    struct output_columns columns = {.prompt = job->output.include_prompt,
+                                     .token_ids = job->output.include_token_ids,
+                                     .logprobs = job->generate.logprobs >= 0,
+                                     .top_logprobs =
+                                         job->generate.logprobs > 0 ? job->generate.logprobs : 0};
+    struct output_writer *writer;
+    TRY(output_create(job->output.path, job->output.overwrite, &columns, &writer));
+    struct totals totals = {summary, writer, -1};
+    status s = journal_visit(run->journal, write_result, &totals);
+    if (s == STATUS_OK) {
+        s = output_write_ranks(writer, ranks, (size_t)run->world->size);
+    }
+    if (s == STATUS_OK) {
+        s = output_write_timeline(writer, timeline, points);
+    }
+    summary->seconds = clock_seconds() - run->start;
+    if (s == STATUS_OK) {
+        s = provenance_write(&run->provenance, job, &run->plan, summary, writer);
+    }
+    if (s != STATUS_OK) {
+        output_abandon(writer);
+        return s;
+    }
+    return output_finish(writer);
+}
+
+/* Everybody's numbers at rank 0, and the file. Collective. */
+static status finish_job(struct run *run, struct run_summary *summary)
+{
+    int size = run->world->size, rank = run->world->rank;
+    struct rank_metrics *ranks = NULL;
+    struct timeline_point *points = NULL;
+    int *counts = NULL, *starts = NULL;
+    int own = (int)(run->report.timeline_count * sizeof *points), total = 0;
+    status s = STATUS_OK;
+    if (rank == 0) {
+        ranks = calloc((size_t)size, sizeof *ranks);
+        counts = calloc(2 * (size_t)size, sizeof *counts);
+        starts = counts != NULL ? counts + size : NULL;
+        if (ranks == NULL || counts == NULL) {
+            s = status_fail(STATUS_NO_MEMORY, "out of memory for the metrics of %d ranks", size);
+        }
+    }
+    s = run_agree(s);
+    if (s == STATUS_OK) {
+        s = mpi_check(MPI_Gather(&run->report.metrics, sizeof *ranks, MPI_BYTE, ranks,
+                                 sizeof *ranks, MPI_BYTE, 0, run->control),
+                      "gather metrics");
+    }
+    if (s == STATUS_OK) {
+        s = mpi_check(MPI_Gather(&own, 1, MPI_INT, counts, 1, MPI_INT, 0, run->control),
+                      "gather metrics");
+    }
+    if (s == STATUS_OK && rank == 0) {
+        for (int i = 0; i < size; i++) {
+            starts[i] = total;
+            total += counts[i];
+        }
+        points = malloc((size_t)total + 1);
+        if (points == NULL) {
+            s = status_fail(STATUS_NO_MEMORY, "out of memory for the timeline");
+        }
+    }
+    s = run_agree(s);
+    if (s == STATUS_OK) {
+        s = mpi_check(MPI_Gatherv(run->report.timeline, own, MPI_BYTE, points, counts, starts,
+                                  MPI_BYTE, 0, run->control),
+                      "gather metrics");
+    }
+    if (s == STATUS_OK && rank == 0) {
+        s = write_output(run, ranks, points, (size_t)total / sizeof *points, summary);
+    }
+    free(ranks);
+    free(points);
+    free(counts);
+    return run_agree(s);
+}
+
+static status run_steps(struct run *run, struct run_summary *summary)
+{
+    run->start = clock_seconds();
+    TRY(run_agree(model_open(run->job->model.path, &run->model)));
+    if (model_config(run->model) == NULL) {
+        return status_fail(STATUS_NOT_FOUND, "%s: no config.json: not a model",
+                           run->job->model.path);
+    }
+    TRY(mpi_check(MPI_Comm_dup(MPI_COMM_WORLD, &run->control), "duplicate the world"));
+    MPI_Comm_set_errhandler(run->control, MPI_ERRORS_RETURN);
+    TRY(make_plan(run));
+    TRY(run_agree(run->world->rank == 0 ? open_job(run) : STATUS_OK));
+    TRY(run_agree(create_groups(run)));
+    int replica_rank;
+    MPI_Comm_rank(run->replica, &replica_rank);
+    TRY(run_agree(stage_create(&run->plan, run->model, run->replica, replica_rank, &run->stage)));
+    begin_metrics(run);
+    int64_t now = (int64_t)time(NULL);
+    TRY(mpi_check(MPI_Bcast(&now, sizeof now, MPI_BYTE, 0, run->control), "send the date"));
+    struct replica_options replica = {.job = run->job,
+                                      .stage = &run->stage,
+                                      .control = run->control,
+                                      .replica = run->replica,
+                                      .coordinator = run->coordinator,
+                                      .now = now,
+                                      .start = run->start};
+    status s = replica_run(&replica, &run->report);
+    if (s != STATUS_OK) {
+        /* The others are in the middle of steps that need this rank: there is no agreeing with them
+         * any more. */
+        summary->failed_alone = true;
+        return status_context(s, "rank %d", run->world->rank);
+    }
+    if (run->coordinator != NULL) {
+        struct coordinator_totals totals = coordinator_totals(run->coordinator);
+        summary->resumed_rows = totals.rows_resumed;
+        if (!totals.complete) {
+            s = status_fail(STATUS_STOPPED,
+                            "stopped: %lld rows are kept; the same command continues",
+                            (long long)journal_row_count(run->journal));
+        }
+    }
+    TRY(run_agree(s));
+    return finish_job(run, summary);
+}
+
+status run_job(const struct job *job, const struct run_options *options,
+               struct run_summary *summary)
+{
+    struct run run = {.job = job,
+                      .options = options,
+                      .world = world_get(),
+                      .control = MPI_COMM_NULL,
+                      .replica = MPI_COMM_NULL};
+    *summary = (struct run_summary){0};
+    status s = run_steps(&run, summary);
+    coordinator_destroy(run.coordinator);
+    if (run.journal != NULL) {
+        journal_close(run.journal, s == STATUS_OK);
+    }
+    stage_destroy(&run.stage);
+    if (run.replica != MPI_COMM_NULL) {
+        MPI_Comm_free(&run.replica);
+    }
+    if (run.control != MPI_COMM_NULL) {
+        MPI_Comm_free(&run.control);
+    }
+    model_close(run.model);
+    free(run.report.timeline);
+    return s;
+}

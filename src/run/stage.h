@@ -1,0 +1,31 @@
+/* One rank's part of a replica, ready to run steps: model facts, partition, backend, weights, KV
+ * cache, forward pass. */
+#ifndef SLUICE_RUN_STAGE_H
+#define SLUICE_RUN_STAGE_H
+
+#include <mpi.h>
+
+#include "sluice/comm.h"
+#include "sluice/job.h"
+#include "sluice/model.h"
+
+struct stage {
+    const struct plan *plan;
+    struct model *model; /* borrowed */
+    struct partition partition;
+    struct backend *backend;
+    struct model_weights *weights;
+    struct kv_cache *cache;
+    struct communicator *tensor, *pipeline; /* NULL where of size 1 */
+    struct forward *forward;
+    double load_seconds;
+};
+
+/* Loads rank `tp_rank` of `tp` at stage `pp_rank` of `pp` as the plan says. `replica`: the
+ * replica's ranks in the order stage · tp + tensor rank, or MPI_COMM_NULL for one rank without MPI.
+ * Collective over the replica. Ends with stage_destroy, also after a failure. */
+status stage_create(const struct plan *plan, struct model *model, MPI_Comm replica,
+                    int replica_rank, struct stage *stage) MUST_CHECK;
+void stage_destroy(struct stage *stage);
+
+#endif

@@ -1,0 +1,161 @@
+/* The communicator on any number of ranks (a power of two): sums have the bits of the pairwise
+ * tree, whatever the message's size; logits are gathered in place; the pipeline delivers in order
+ * without waiting. Exit status 0 when all holds. */
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/comm_mpi.h"
+#include "run/world.h"
+#include "sluice/run.h"
+
+/* A backend that is nothing but host memory. */
+static void *identity_address(struct backend *backend, struct device_buffer *buffer)
+{
+    (void)backend;
+    return buffer;
+}
+
+static int failures;
+
+static void check(bool holds, const char *what)
+{
+    if (!holds) {
+        fprintf(stderr, "rank %d: %s\n", world_get()->rank, what);
+        failures++;
+    }
+}
+
+/* Values whose sum depends on the order. */
+static float value_of(int rank, size_t i)
+{
+    uint32_t x = (uint32_t)rank * 2654435761u + (uint32_t)i * 40503u + 1u;
+    x ^= x >> 15;
+    x *= 2246822519u;
+    x ^= x >> 13;
+    return ((float)x / 4294967296.0f - 0.5f) * (1.0f + (float)(x & 1023));
+}
+
+static float tree(int first, int count, size_t i)
+{
+    if (count == 1) {
+        return value_of(first, i);
+    }
+    return tree(first, count / 2, i) + tree(first + count / 2, count / 2, i);
+}
+
+static void sums_are_the_tree(struct communicator *comm)
+{
+    static const size_t sizes[] = {1, 7, 1000, 300001};
+    float *data = malloc(sizes[COUNT_OF(sizes) - 1] * sizeof *data);
+    for (size_t k = 0; k < COUNT_OF(sizes); k++) {
+        for (size_t i = 0; i < sizes[k]; i++) {
+            data[i] = value_of(comm->rank, i);
+        }
+        check(comm->sum(comm, (struct device_buffer *)data, sizes[k]) == STATUS_OK, "sum failed");
+        size_t wrong = 0;
+        for (size_t i = 0; i < sizes[k]; i++) {
+            float expected = tree(0, comm->size, i);
+            wrong += memcmp(&expected, &data[i], sizeof expected) != 0;
+        }
+        check(wrong == 0, "a sum differs from the tree");
+    }
+    free(data);
+}
+
+static void columns_stand_side_by_side(struct communicator *comm)
+{
+    enum { ROWS = 5 };
+    int *widths = malloc((size_t)comm->size * sizeof *widths), total = 0;
+    for (int r = 0; r < comm->size; r++) {
+        widths[r] = 3 + 2 * r; /* uneven, as a vocabulary that does not divide */
+        total += widths[r];
+    }
+    float *in = calloc(ROWS * (size_t)widths[comm->rank], sizeof *in);
+    float *out = calloc(ROWS * (size_t)total, sizeof *out);
+    for (int i = 0; i < ROWS * widths[comm->rank]; i++) {
+        in[i] = value_of(comm->rank, (size_t)i);
+    }
+    check(comm->gather_columns(comm, (struct device_buffer *)in, (struct device_buffer *)out, ROWS,
+                               widths) == STATUS_OK,
+          "gather failed");
+    if (comm->rank == 0) {
+        const float *next = out;
+        for (int row = 0; row < ROWS; row++) {
+            for (int r = 0; r < comm->size; r++) {
+                for (int c = 0; c < widths[r]; c++) {
+                    check(*next++ == value_of(r, (size_t)(row * widths[r] + c)),
+                          "a column is misplaced");
+                }
+            }
+        }
+    }
+    free(widths);
+    free(in);
+    free(out);
+}
+
+static void the_pipeline_keeps_order(struct communicator *comm)
+{
+    enum { MESSAGES = 3, BYTES = 1 << 20 };
+    char *data = malloc(BYTES);
+    /* Several large messages before anybody receives: send must not wait for the receiver. */
+    if (comm->rank + 1 < comm->size) {
+        for (int m = 0; m < MESSAGES; m++) {
+            memset(data, 'a' + m, BYTES);
+            check(comm->send(comm, (struct device_buffer *)data, BYTES, comm->rank + 1) ==
+                      STATUS_OK,
+                  "send failed");
+        }
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (comm->rank > 0) {
+        for (int m = 0; m < MESSAGES; m++) {
+            check(comm->receive(comm, (struct device_buffer *)data, BYTES, comm->rank - 1) ==
+                      STATUS_OK,
+                  "receive failed");
+            check(data[0] == 'a' + m && data[BYTES - 1] == 'a' + m, "a message is out of order");
+        }
+    }
+    free(data);
+}
+
+static void ranks_agree_on_the_first_failure(void)
+{
+    int last = world_get()->size - 1;
+    status own =
+        world_get()->rank == last ? status_fail(STATUS_LIMIT, "only rank %d", last) : STATUS_OK;
+    status agreed = run_agree(own);
+    char expected[32];
+    snprintf(expected, sizeof expected, "only rank %d", last);
+    check(agreed == STATUS_LIMIT && strcmp(status_message(), expected) == 0,
+          "ranks disagree on a failure");
+    check(run_agree(STATUS_OK) == STATUS_OK, "ranks disagree on success");
+}
+
+int main(int argc, char **argv)
+{
+    int rank, size;
+    if (run_start(&argc, &argv, &rank, &size) != STATUS_OK) {
+        return 1;
+    }
+    static const struct backend_operations operations = {.host_address = identity_address};
+    struct backend backend = {&operations};
+    struct communicator *comm;
+    if (comm_mpi_create(MPI_COMM_WORLD, &backend, &comm) != STATUS_OK) {
+        return 1;
+    }
+    sums_are_the_tree(comm);
+    columns_stand_side_by_side(comm);
+    the_pipeline_keeps_order(comm);
+    ranks_agree_on_the_first_failure();
+    comm->destroy(comm);
+    int total = 0;
+    MPI_Allreduce(&failures, &total, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+    if (rank == 0) {
+        printf("%d ranks: %d failures\n", size, total);
+    }
+    run_end();
+    return total == 0 ? 0 : 1;
+}

@@ -1,0 +1,153 @@
+/* How a sample ends and what its text is: a scripted model speaks given tokens. */
+#include "engine_fake.h"
+
+enum { BLOCKS = 16, MAX_MODEL_LEN = 64, SCRIPT_TOKENS = 12 };
+
+static const char *const pieces[] = {
+    "<end is special>", "hel",  "lo", " wor", "ld", "\n", "\n\n", "STOP", "ST", "OP",
+    "\xe2\x82",         "\xac", "",   "a",    "b",  "ab",
+};
+enum {
+    END,
+    HEL,
+    LO,
+    WOR,
+    LD,
+    NEWLINE,
+    NEWLINES,
+    STOP,
+    ST,
+    OP,
+    EURO_HEAD,
+    EURO_TAIL,
+    SPECIAL,
+    A,
+    B,
+    AB
+};
+
+struct script {
+    int32_t tokens[SCRIPT_TOKENS]; /* what the model says; the last one for ever */
+    int token_count;
+    const char *stops[2];
+    int stop_count;
+    int32_t stop_id; /* -1: none */
+    int max_new_tokens;
+    bool ignore_eos;
+    enum finish_reason reason;
+    int completion_tokens;
+    const char *text;
+};
+
+static const struct script scripts[] = {
+    {{HEL, LO, END}, 3, {NULL}, 0, -1, 9, false, FINISH_STOP, 3, "hello"},
+    {{HEL, LO, END, LD}, 4, {NULL}, 0, -1, 4, true, FINISH_LENGTH, 4, "hello<end is special>ld"},
+    {{HEL, LO, SPECIAL, LD}, 4, {NULL}, 0, -1, 4, false, FINISH_LENGTH, 4, "hellold"},
+    {{HEL, LO}, 2, {NULL}, 0, -1, 2, false, FINISH_LENGTH, 2, "hello"},
+    {{END}, 1, {NULL}, 0, -1, 5, false, FINISH_STOP, 1, ""},
+    /* Stop ids: also where end tokens are ignored. */
+    {{HEL, WOR, LD}, 3, {NULL}, 0, WOR, 5, true, FINISH_STOP, 2, "hel"},
+    /* Stop strings: in a token, over tokens, at the start, twice, the earliest of many. */
+    {{HEL, STOP, LD}, 3, {"STOP"}, 1, -1, 5, false, FINISH_STOP, 2, "hel"},
+    {{HEL, ST, OP, LD}, 4, {"STOP"}, 1, -1, 5, false, FINISH_STOP, 3, "hel"},
+    {{HEL, ST, LO, ST, OP}, 5, {"STOP"}, 1, -1, 9, false, FINISH_STOP, 5, "helSTlo"},
+    {{STOP}, 1, {"STOP"}, 1, -1, 5, false, FINISH_STOP, 1, ""},
+    {{HEL, NEWLINE, NEWLINE, LD}, 4, {"\n\n"}, 1, -1, 9, false, FINISH_STOP, 3, "hel"},
+    {{HEL, NEWLINE, NEWLINES, LD}, 4, {"\n\n"}, 1, -1, 9, false, FINISH_STOP, 3, "hel"},
+    {{HEL, LO, WOR, LD}, 4, {"o w", "lo"}, 2, -1, 9, false, FINISH_STOP, 2, "hel"},
+    {{HEL, LO, WOR, LD}, 4, {"rld", "wor"}, 2, -1, 9, false, FINISH_STOP, 3, "hello "},
+    {{A, AB, B}, 3, {"abb"}, 1, -1, 9, false, FINISH_STOP, 3, "a"},
+    {{HEL, LO, LD}, 3, {"xyz"}, 1, -1, 3, false, FINISH_LENGTH, 3, "hellold"},
+    /* The last token allowed completes one. */
+    {{ST, OP}, 2, {"TO"}, 1, -1, 2, false, FINISH_STOP, 2, "S"},
+    /* Characters over token boundaries. */
+    {{HEL, EURO_HEAD, EURO_TAIL, LD}, 4, {"\xe2\x82\xac"}, 1, -1, 9, false, FINISH_STOP, 3, "hel"},
+    {{HEL, EURO_HEAD, EURO_TAIL, END},
+     4,
+     {NULL},
+     0,
+     -1,
+     9,
+     false,
+     FINISH_STOP,
+     4,
+     "hel\xe2\x82\xac"},
+    {{HEL, EURO_HEAD}, 2, {NULL}, 0, -1, 2, false, FINISH_LENGTH, 2, "hel\xef\xbf\xbd"},
+    {{HEL, EURO_HEAD}, 2, {"\xef\xbf\xbd"}, 1, -1, 2, false, FINISH_STOP, 2, "hel"},
+    /* The context is full: 64 positions, 3 of them prompt. */
+    {{LD}, 1, {NULL}, 0, -1, 1000, false, FINISH_LENGTH, 61, NULL},
+};
+
+static void check_script(struct engine *engine, const struct script *script)
+{
+    struct generate_params params = {.max_new_tokens = script->max_new_tokens,
+                                     .top_p = 1,
+                                     .repetition_penalty = 1,
+                                     .samples = 1,
+                                     .stop_count = script->stop_count,
+                                     .stop_id_count = script->stop_id >= 0,
+                                     .stop_ids = {script->stop_id},
+                                     .ignore_eos = script->ignore_eos,
+                                     .logprobs = -1};
+    char copies[2][GENERATE_MAX_STOP_BYTES];
+    for (int i = 0; i < script->stop_count; i++) {
+        params.stop[i] = strcpy(copies[i], script->stops[i]);
+    }
+    const int32_t prompt[] = {HEL, LO, WOR};
+    assert_int_equal(engine_add(engine, 1, prompt, 3, &params, COUNT_OF(pieces), NULL), STATUS_OK);
+    memset(copies, 'x', sizeof copies); /* the engine keeps its own */
+    while (engine_unfinished(engine) > 0) {
+        struct step_plan *plan;
+        assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);
+        assert_non_null(plan);
+        int position = plan->requests[0].position;
+        position = position < script->token_count ? position : script->token_count - 1;
+        struct sample_result result = {.token = script->tokens[position]};
+        assert_int_equal(engine_complete_step(engine, plan, &result), STATUS_OK);
+    }
+    struct finished_sample *sample = engine_next_finished(engine);
+    assert_non_null(sample);
+    assert_null(engine_next_finished(engine));
+    assert_int_equal(sample->reason, script->reason);
+    assert_int_equal(sample->completion_tokens, script->completion_tokens);
+    if (script->text != NULL) {
+        assert_string_equal(sample->text, script->text);
+        assert_int_equal(sample->text_length, strlen(script->text));
+    }
+    engine_release(engine, sample);
+}
+
+static void ends_as_scripted(void **state)
+{
+    (void)state;
+    static const int32_t ends[] = {END};
+    const struct tokenizer tokenizer = {pieces, COUNT_OF(pieces)};
+    struct engine_options options = {.max_sequences = 2,
+                                     .max_batch_tokens = 4,
+                                     .kv_blocks = BLOCKS,
+                                     .kv_block_tokens = 4,
+                                     .max_model_len = MAX_MODEL_LEN,
+                                     .steps_in_flight = 1,
+                                     .tokenizer = &tokenizer,
+                                     .ends = ends,
+                                     .end_count = 1};
+    struct engine *engine;
+    assert_int_equal(engine_create(&options, &engine), STATUS_OK);
+    for (size_t i = 0; i < COUNT_OF(scripts); i++) {
+        print_message("script %zu\n", i);
+        check_script(engine, &scripts[i]);
+    }
+    assert_int_equal(engine_counters(engine).blocks_used, 0);
+    struct generate_params empty_stop = {.max_new_tokens = 1, .samples = 1, .stop_count = 1};
+    empty_stop.stop[0] = "";
+    const int32_t prompt[] = {HEL};
+    assert_int_equal(engine_add(engine, 1, prompt, 1, &empty_stop, COUNT_OF(pieces), NULL),
+                     STATUS_INVALID);
+    engine_destroy(engine);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(ends_as_scripted)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
