@@ -208,9 +208,9 @@ status forward_create(const struct forward_options *options, struct forward **ou
 void forward_destroy(struct forward *forward);
 
 /* Runs one step on this rank. Collective over the replica: every rank of tp × pp calls it with the
- * same batch. Stages receive the residual from the stage before and send it on. On the last stage,
- * where logits is not NULL, *logits is the device buffer with whole rows [O, vocabulary], owned by
- * forward and valid until the next call; on other stages it is NULL. */
+ * same batch. Stages receive the residual from the stage before and send it on. On the first tensor
+ * rank of the last stage *logits is the device buffer with whole rows [O, vocabulary], owned by
+ * forward and valid until the next call; on other ranks it is NULL. */
 status forward_step(struct forward *forward, const struct batch *batch,
                     struct device_buffer **logits) MUST_CHECK;
 /* Seconds spent waiting for or moving data to other ranks, in total. */

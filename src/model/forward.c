@@ -65,12 +65,12 @@ static status create_buffers(struct forward *forward)
                        act));
     TRY(create_scratch(forward, &forward->active, tokens, columns, act));
     TRY(create_scratch(forward, &forward->branch, tokens, hidden, sizeof(float)));
-    if (part->has_head) {
+    if (part->has_head && part->tp_rank == 0) {
         TRY(create_scratch(forward, &forward->logits, outputs, config->vocabulary, sizeof(float)));
-        if (part->tp > 1) {
-            TRY(create_scratch(forward, &forward->rank_logits, outputs, part->vocabulary_row_count,
-                               sizeof(float)));
-        }
+    }
+    if (part->has_head && part->tp > 1) {
+        TRY(create_scratch(forward, &forward->rank_logits, outputs, part->vocabulary_row_count,
+                           sizeof(float)));
     }
     return STATUS_OK;
 }
@@ -273,7 +273,7 @@ static status run_layer(struct forward *forward, const struct batch *batch, int 
                         last && !part->has_head ? NULL : forward->normed);
 }
 
-/* logits = whole rows of the vocabulary projection of normed. */
+/* logits = whole rows of the vocabulary projection of normed, on the first tensor rank. */
 static status project_vocabulary(struct forward *forward, const struct batch *batch)
 {
     const struct model_config *config = forward->options.config;
@@ -313,7 +313,9 @@ status forward_step(struct forward *forward, const struct batch *batch,
         return pipeline->send(pipeline, forward->residual, values * sizeof(float),
                               part->pp_rank + 1);
     }
-    TRY(project_vocabulary(forward, batch));
+    if (batch->outputs > 0) {
+        TRY(project_vocabulary(forward, batch));
+    }
     *logits = forward->logits;
     return STATUS_OK;
 }

@@ -195,32 +195,13 @@ static status step_begin(struct backend *backend, const struct batch *batch)
     return STATUS_OK;
 }
 
-/* Rows are sampled apart, so that the threads share them. */
 static status sample(struct backend *backend, struct device_buffer *logits, int count,
                      int vocabulary, const struct sample_request *requests,
                      struct sample_result *results)
 {
-    struct cpu_backend *cpu = cpu_of(backend);
+    (void)backend;
     float *rows = cpu_floats(logits, count, vocabulary);
-    if (rows == NULL) {
-        return STATUS_INTERNAL;
-    }
-    status failed = STATUS_OK;
-    char message[512] = "";
-    const int threads = cpu_threads_for(cpu, 4.0 * count * vocabulary);
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int i = 0; i < count; i++) {
-        status s = cpu_sample(rows + (size_t)i * (size_t)vocabulary, 1, vocabulary, requests + i,
-                              results + i);
-        if (s != STATUS_OK) {
-#pragma omp critical(cpu_sample_failed)
-            {
-                failed = s;
-                snprintf(message, sizeof message, "%s", status_message());
-            }
-        }
-    }
-    return failed == STATUS_OK ? STATUS_OK : status_fail(failed, "%s", message);
+    return rows != NULL ? cpu_sample(rows, count, vocabulary, requests, results) : STATUS_INTERNAL;
 }
 
 static const struct backend_operations operations = {

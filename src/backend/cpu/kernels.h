@@ -16,12 +16,12 @@ enum {
     ATTENTION_ROWS = 48, /* most query rows (tokens · heads) of an attention tile */
 };
 
-/* Where output `column` of a panel stands among the 32 values stored for one k: columns 0..15 at
- * even places, 16..31 at odd ones, so that a 32-bit word of bfloat16 holds the two that widen into
- * the same lane of two vectors. */
-static inline int panel_place(int column)
+/* Where output `column` of a panel stands among the 32 values stored for one k. In float32 in
+ * order; in bfloat16 columns 0..15 at even places and 16..31 at odd ones, so that a 32-bit word
+ * holds the two that widen into the same lane of two vectors. */
+static inline int panel_place(int column, bool bfloat16)
 {
-    return 2 * (column % 16) + column / 16;
+    return bfloat16 ? 2 * (column % 16) + column / 16 : column;
 }
 
 /* out[rows, columns] (+ bias) from `panels` consecutive panels, each [k][32]. Each output is, per

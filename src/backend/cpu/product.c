@@ -238,7 +238,7 @@ static void embed_row(const struct matrix *table, int row, float scale, float *o
 {
     const char *panel =
         (const char *)table->region.data + (size_t)(row / PANEL) * table->panel_bytes;
-    const size_t place = (size_t)panel_place(row % PANEL);
+    const size_t place = (size_t)panel_place(row % PANEL, table->bfloat16);
     for (size_t k = 0; k < (size_t)table->columns; k++) {
         float value;
         if (table->bfloat16) {

@@ -136,7 +136,7 @@ static void pack_rows(const struct matrix *matrix, char *panel, int panel_row, i
 {
     for (int row = first; row < last; row++) {
         const size_t from = (size_t)(row - data_row) * source_stride;
-        const size_t place = (size_t)panel_place(row - panel_row);
+        const size_t place = (size_t)panel_place(row - panel_row, matrix->bfloat16);
         if (!matrix->bfloat16) {
             float *to = (float *)panel + place;
             for (size_t k = 0; k < (size_t)matrix->columns; k++) {
