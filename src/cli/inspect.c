@@ -6,15 +6,17 @@
 #include "cli/cli.h"
 #include "sluice/score.h"
 
-enum { OPTION_JSON = 256, OPTION_SCORE, OPTION_BY };
+enum { OPTION_JSON = 256, OPTION_SCORE, OPTION_BY, OPTION_ROWS };
 
 struct arguments {
     const char *path, *score, *by;
+    int64_t rows;
     bool json;
 };
 
 static const struct argp_option options[] = {
     {"json", OPTION_JSON, NULL, 0, "one JSON object instead of text", 0},
+    {"rows", OPTION_ROWS, "N", 0, "also show the first N answers", 0},
     {"score", OPTION_SCORE, "FIELD", 0,
      "the share of answers that, white space around them aside, equal the data set's field FIELD",
      0},
@@ -28,6 +30,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case OPTION_JSON:
         arguments->json = true;
         return 0;
+    case OPTION_ROWS:
+        return cli_integer("--rows", argument, 0, INT64_MAX, &arguments->rows);
     case OPTION_SCORE:
         arguments->score = argument;
         return 0;
@@ -260,6 +264,35 @@ static status append_json(struct output_reader *reader, struct arena *arena,
 
 /* ---- The command ---- */
 
+/* Stops the visit once enough is shown; the status is this file's own. */
+struct shown_rows {
+    int64_t left;
+};
+
+static status print_answer(void *context, const struct result *result)
+{
+    struct shown_rows *shown = context;
+    if (shown->left-- == 0) {
+        return STATUS_STOPPED;
+    }
+    printf("\n-- %.*s", (int)result->id_length, result->id);
+    if (result->prompt != NULL) {
+        printf("\n%.*s", (int)result->prompt_length, result->prompt);
+    }
+    bool failed = result->finish_reason == FINISH_ERROR;
+    printf(" [%s]\n%.*s\n", finish_reason_name(result->finish_reason),
+           (int)(failed ? result->error_length : result->text_length),
+           failed ? result->error : result->text);
+    return STATUS_OK;
+}
+
+static status print_answers(struct output_reader *reader, int64_t rows)
+{
+    struct shown_rows shown = {rows};
+    status s = output_visit(reader, print_answer, &shown);
+    return s == STATUS_STOPPED ? STATUS_OK : s;
+}
+
 static status inspect_reader(const struct arguments *arguments, struct output_reader *reader,
                              struct arena *arena, struct score_table *score)
 {
@@ -282,6 +315,9 @@ static status inspect_reader(const struct arguments *arguments, struct output_re
     printf("%-22s %s\n%-22s %lld\n", "file", arguments->path, "results",
            (long long)output_result_count(reader));
     print_attributes(reader, arena);
+    if (arguments->rows > 0) {
+        TRY(print_answers(reader, arguments->rows));
+    }
     print_ranks(ranks, count);
     if (arguments->score != NULL) {
         print_score(arguments, score);
