@@ -72,5 +72,5 @@ expect_error 1 "bad.jsonl: 13 bad rows, and data.skip_bad_rows is false" check j
     --set data.input=bad.jsonl --set data.skip_bad_rows=false
 expect_error 1 "line 13" run --quiet job.yaml --set data.input=bad.jsonl --set data.skip_bad_rows=false
 : >empty.jsonl
-expect_error 1 "empty.jsonl: no rows" check job.yaml --set data.input=empty.jsonl
+expect_error 1 "empty.jsonl: holds no rows" check job.yaml --set data.input=empty.jsonl
 finish
