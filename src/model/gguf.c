@@ -247,10 +247,10 @@ static status set_type(uint64_t number, struct tensor *tensor)
         if (!tensor_count_elements(tensor->shape, tensor->rank, &count)) {
             return status_fail(STATUS_INVALID, "the shape is too large");
         }
-        if (tensor->rank > 0 && tensor->shape[tensor->rank - 1] % facts->elements != 0) {
+        int64_t row = tensor->rank > 0 ? tensor->shape[tensor->rank - 1] : 1;
+        if (row % facts->elements != 0) {
             return status_fail(STATUS_INVALID, "rows of %lld values are not whole %s blocks of %d",
-                               (long long)tensor->shape[tensor->rank - 1], tensor->type_name,
-                               facts->elements);
+                               (long long)row, tensor->type_name, facts->elements);
         }
         if (__builtin_mul_overflow(count / (uint64_t)facts->elements, (uint64_t)size,
                                    &tensor->bytes)) {

@@ -197,6 +197,13 @@ static void hostile_headers_are_refused(void **state)
     put_tensor("t", 33, 2, 2, 0);
     assert_refused(STATUS_INVALID, "tensor t: rows of 33 values are not whole Q4_0 blocks");
 
+    begin(3, 1, 0); /* a scalar of blocks */
+    put_string("t");
+    put32(0);
+    put32(2);
+    put64(0);
+    assert_refused(STATUS_INVALID, "tensor t: rows of 1 values are not whole Q4_0 blocks");
+
     begin(3, 1, 0);
     put_tensor("t", 32, 2, 17, 0);
     assert_refused(STATUS_UNSUPPORTED, "tensor t: type number 17 is not supported (supported: F32");
