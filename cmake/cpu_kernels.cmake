@@ -23,4 +23,5 @@ set_property(SOURCE
   ${PROJECT_SOURCE_DIR}/src/backend/cpu/experts.c
   ${PROJECT_SOURCE_DIR}/src/backend/cpu/kv_cache.c
   ${PROJECT_SOURCE_DIR}/src/backend/cpu/product.c
+  ${PROJECT_SOURCE_DIR}/src/backend/cpu/sample.c
   APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)

@@ -46,7 +46,8 @@ status record_reader_open(const struct record_reader_options *options,
                           struct record_reader **out) MUST_CHECK;
 
 /* Reads the next record into `record`; *more is false at the end. An I/O error or a corrupt
- * compressed stream is a failure with the position, not a bad record. */
+ * compressed stream is a failure with the position, not a bad record. A data set that ends before
+ * its first row is STATUS_INVALID: "PATH: holds no rows". */
 status record_reader_next(struct record_reader *reader, struct record *record,
                           bool *more) MUST_CHECK;
 
@@ -95,7 +96,9 @@ struct row {
  * passthrough are set as far as they could be. An OpenAI batch line ({"custom_id", "method", "url",
  * "body"}) has its prompt and parameters in the body; body.model is ignored. Known names of the
  * OpenAI form (max_tokens, max_completion_tokens, n, stop, logprobs as boolean with top_logprobs,
- * or as a number) and the job's own names both work, at the top level as well. */
+ * or as a number) and the job's own names both work, at the top level as well. Fields that would
+ * change the answer and are not built in (response_format, logit_bias, stream…) are errors where
+ * they ask for something. What is left of a body travels on as passthrough.body. */
 status row_parse(const struct record *record, const struct row_format *format,
                  const struct generate_params *defaults, struct arena *arena,
                  struct row *row) MUST_CHECK;
@@ -156,17 +159,19 @@ struct journal;
 
 /* Opens or creates the folder `directory` and the journal in it. `identity` is a text of "key:
  * value" lines naming data set, model and parameters that matter; an existing journal with another
- * identity is refused with the first line that differs. `fresh`: an existing journal is discarded.
- * A torn entry at the end (a crash while appending) is cut off; damage anywhere else is
- * STATUS_INVALID with the offset. A second live process is refused (STATUS_EXISTS names host and
- * pid; a stale lock of this host is taken over). */
+ * identity is refused (STATUS_EXISTS) with the first line that differs. `fresh`: an existing
+ * journal is discarded. A torn end (a crash before a commit was through) is cut off with a warning;
+ * damage to what was committed is STATUS_INVALID with the offset. A second live process is refused
+ * (STATUS_EXISTS names host and pid); a stale lock of this host, or of an earlier start of this
+ * Slurm job, is taken over. docs/journal-format.md has the details. */
 status journal_open(const char *directory, const char *identity, bool fresh,
                     struct journal **out) MUST_CHECK;
 /* Appends a finished row: all its samples' wire forms, in order. Durable after journal_commit. A
  * row that is there already is STATUS_INTERNAL. */
 status journal_append(struct journal *journal, int64_t row, const void *bytes,
                       size_t length) MUST_CHECK;
-/* Flushes and fsyncs what was appended. */
+/* Flushes and fsyncs what was appended. After a failure, here or in journal_append, what was
+ * committed before is safe and nothing more is taken. */
 status journal_commit(struct journal *journal) MUST_CHECK;
 bool journal_has_row(const struct journal *journal, int64_t row);
 int64_t journal_row_count(const struct journal *journal);
@@ -213,10 +218,13 @@ struct timeline_point {
 };
 
 struct output_writer;
-/* Creates `path` + a temporary suffix next to it. STATUS_EXISTS when `path` exists and overwrite is
- * false. */
+/* Creates `path` + ".partial". STATUS_EXISTS when `path` exists and overwrite is false, or when
+ * another process is writing the same file. Writes the attributes format_version, sluice_version
+ * and created; all but the first may be written again. */
 status output_create(const char *path, bool overwrite, const struct output_columns *columns,
                      struct output_writer **out) MUST_CHECK;
+/* What a result lacks of the optional columns is filled with -1 and NaN, what it has too much is
+ * left out. */
 status output_append(struct output_writer *writer, const struct result *result) MUST_CHECK;
 status output_write_ranks(struct output_writer *writer, const struct rank_metrics *ranks,
                           size_t count) MUST_CHECK;

@@ -79,10 +79,11 @@ struct model_config {
 
 struct model;
 
-/* Opens a model directory (config.json, *.safetensors with or without index, tokenizer files) or a
- * .gguf file: reads and checks all headers and facts, no weights. A directory with only a tokenizer
- * has model_config(…) == NULL; one without has a NULL tokenizer. Every message names the file and
- * the key or tensor. The caller closes *out. Not collective: every rank opens for itself. */
+/* Opens a model directory (config.json, *.safetensors with or without index, tokenizer files), a
+ * .gguf file, or a config.json alone (facts without weights): reads and checks all headers and
+ * facts, no weights. A directory with only a tokenizer has model_config(…) == NULL; one without has
+ * a NULL tokenizer. Every message names the file and the key or tensor. The caller closes *out. Not
+ * collective: every rank opens for itself. */
 status model_open(const char *path, struct model **out) MUST_CHECK;
 void model_close(struct model *model);
 const struct model_config *model_config(const struct model *model); /* NULL: no config.json */
@@ -168,14 +169,15 @@ struct model_weights {
  * in bfloat16 where the backend widens losslessly). */
 status model_load(struct model *model, const struct partition *partition, struct backend *backend,
                   enum dtype stored, struct model_weights **out) MUST_CHECK;
-/* The same shapes filled with deterministic random values (normal, standard deviation 0.02) and no
- * file read. */
+/* The same shapes filled with deterministic random values (normal, standard deviation 0.02; norm
+ * weights around 1) and no file read. A value does not depend on the partition. */
 status model_load_random(const struct model_config *config, const struct partition *partition,
                          struct backend *backend, enum dtype stored, uint64_t seed,
                          struct model_weights **out) MUST_CHECK;
 void model_weights_destroy(struct model_weights *weights, const struct partition *partition,
                            struct backend *backend);
-/* Device bytes of a rank's weights, without loading. */
+/* Device bytes of a rank's weights, without loading; -1 where a tensor is missing or has another
+ * shape (status_message says which). */
 int64_t model_weight_bytes(const struct model *model, const struct partition *partition,
                            struct backend *backend, enum dtype stored);
 

@@ -66,8 +66,7 @@ status tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, s
  * skip_special = true), and no piece ends inside a UTF-8 character. Zero-initialise; one a
  * sequence. */
 struct token_stream {
-    struct token_list window; /* ids whose text is not final yet */
-    size_t prefix_count;      /* of window: ids kept only as context for the ones that follow */
+    struct token_list window; /* ids whose text is not final yet, and a few before as context */
     size_t emitted_bytes;     /* of the window's text: already handed out */
 };
 /* Appends the text that became final with `id`. */

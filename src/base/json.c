@@ -173,7 +173,9 @@ static int on_close(void *context)
     struct builder *builder = context;
     struct open_container *container = &builder->stack[--builder->depth];
     struct json *value = container->value;
-    const struct json_member *children = builder->children + container->first_child;
+    /* Before the first child of the whole document there is no array to point into. */
+    const struct json_member *children =
+        builder->children != NULL ? builder->children + container->first_child : NULL;
     size_t count = builder->child_count - container->first_child;
     value->length = count;
     if (value->type == JSON_OBJECT) {

@@ -15,18 +15,30 @@ void hdf5_silence(void)
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
+enum { REASON_BYTES = 256 };
+
+/* The innermost message. One of a failed system call is a line of details with ctime's newline in
+ * it; strerror's text stands in there as "error message = 'text'". */
 static herr_t take_innermost(unsigned depth, const H5E_error2_t *error, void *context)
 {
+    static const char quoted[] = "error message = '";
     char *text = context;
-    if (depth == 0 && error->desc != NULL) {
-        snprintf(text, 256, "%s", error->desc);
+    if (depth != 0 || error->desc == NULL) {
+        return 0;
+    }
+    const char *reason = strstr(error->desc, quoted);
+    if (reason != NULL) {
+        reason += strlen(quoted);
+        snprintf(text, REASON_BYTES, "%.*s", (int)strcspn(reason, "'"), reason);
+    } else {
+        snprintf(text, REASON_BYTES, "%.*s", (int)strcspn(error->desc, "\n"), error->desc);
     }
     return 0;
 }
 
 status hdf5_fail(status code, const char *format, ...)
 {
-    char reason[256] = "";
+    char reason[REASON_BYTES] = "";
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_innermost, reason);
     H5Eclear2(H5E_DEFAULT);
     char text[768];
@@ -37,7 +49,6 @@ status hdf5_fail(status code, const char *format, ...)
     if (reason[0] == '\0') {
         return status_fail(code, "%s", text);
     }
-    reason[strcspn(reason, "\n")] = '\0';
     return status_fail(code, "%s: HDF5: %s", text, reason);
 }
 

@@ -5,12 +5,13 @@
 #include <string.h>
 #include <time.h>
 
-#include "sluice/data.h"
+#include "data/output_layout.h"
 
 typedef status (*line_writer)(void *context, const char *line, size_t length);
 
 /* Line by line. In the OpenAI form a line is a row, whose samples come one after the other. */
 struct exporter {
+    const char *path; /* for messages */
     line_writer write;
     void *context;
     struct buffer line;
@@ -155,10 +156,10 @@ static status parse_passthrough(struct exporter *exporter, const struct result *
     struct json *fields;
     TRY(status_context(
         json_parse(result->passthrough, result->passthrough_length, &exporter->arena, &fields),
-        "row %lld: passthrough", (long long)result->row));
+        "%s: row %lld: passthrough", exporter->path, (long long)result->row));
     if (fields->type != JSON_OBJECT) {
-        return status_fail(STATUS_INVALID, "row %lld: passthrough: expected an object, not %s",
-                           (long long)result->row, json_type_name(fields->type));
+        return status_fail(STATUS_INVALID, "%s: row %lld: passthrough: expected an object, not %s",
+                           exporter->path, (long long)result->row, json_type_name(fields->type));
     }
     *out = fields;
     return STATUS_OK;
@@ -394,7 +395,8 @@ static int64_t unix_seconds(const char *text)
 status output_export(struct output_reader *reader, enum export_format format, line_writer write,
                      void *context)
 {
-    struct exporter exporter = {.write = write, .context = context};
+    struct exporter exporter = {
+        .path = output_reader_path(reader), .write = write, .context = context};
     struct arena attributes = {0};
     const char *model = output_attribute_text(reader, "model_path", &attributes);
     exporter.model = model != NULL ? model : "";

@@ -36,6 +36,9 @@ extern const char *const output_text_paths[TEXT_COUNT];
 #define OUTPUT_RANKS_PATH    "/metrics/ranks"
 #define OUTPUT_TIMELINE_PATH "/metrics/timeline"
 
+/* For messages; borrowed. */
+const char *output_reader_path(const struct output_reader *reader);
+
 /* The type of a number in memory (native); a predefined identifier, not to be closed. For
  * NUMBER_FINISH_REASON an int8. */
 hid_t output_number_type(enum output_number column);

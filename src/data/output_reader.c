@@ -180,6 +180,11 @@ int64_t output_result_count(const struct output_reader *reader)
     return reader->rows;
 }
 
+const char *output_reader_path(const struct output_reader *reader)
+{
+    return reader->path;
+}
+
 /* ---- Attributes and ranks -----------------------------------------------------------------------
  */
 

@@ -305,19 +305,15 @@ static bool admit(struct scheduler *self, struct sequence *sequence)
 
 /* ---- The plan ---- */
 
-/* How many sequences the next plan takes, so that plans in flight carry about the same: of all that
- * could run a steps_in_flight-th, and of those that can be planned now an equal part for each plan
- * not open. Every sequence gets its turn: the first bound times steps_in_flight is no less than
- * all. */
-static int fair_share(const struct scheduler *self)
+/* How many of `all` sequences the next plan takes, so that plans in flight carry about the same: of
+ * all a steps_in_flight-th, and of those not in flight an equal part for each plan not open. Every
+ * sequence gets its turn: the first bound times steps_in_flight is no less than all. */
+static int fair_share(const struct scheduler *self, int64_t all)
 {
     int in_flight = 0;
     for (int i = 0; i < self->options.steps_in_flight; i++) {
         in_flight += self->slots[i].open ? self->slots[i].count : 0;
     }
-    int64_t wanting = self->pending.count + self->unbegun_samples;
-    int64_t room = self->options.max_sequences - self->running.count;
-    int64_t all = self->running.count + (wanting < room ? wanting : room);
     int64_t plans = self->options.steps_in_flight;
     int64_t share = (all + plans - 1) / plans;
     plans -= self->open_plans;
@@ -375,8 +371,11 @@ static void plan_prefills(struct scheduler *self, struct plan_slot *slot, int sh
     }
 }
 
-static status plan_admissions(struct scheduler *self, struct plan_slot *slot, int share)
+static status plan_admissions(struct scheduler *self, struct plan_slot *slot)
 {
+    int64_t wanting = self->pending.count + self->unbegun_samples;
+    int64_t room = self->options.max_sequences - self->running.count;
+    int share = fair_share(self, self->running.count + (wanting < room ? wanting : room));
     while (has_room(self, slot, share) && self->running.count < self->options.max_sequences) {
         struct sequence *sequence;
         TRY(next_pending(self, &sequence));
@@ -471,10 +470,11 @@ status scheduler_plan(struct scheduler *self, struct step_plan **out)
     slot->step.batch = (struct batch){0};
     slot->step.prefill_tokens = 0;
     slot->count = 0;
-    int share = fair_share(self);
+    /* Running sequences are shared by themselves: whether others can join them is open. */
+    int share = fair_share(self, self->running.count);
     plan_decodes(self, slot, share);
     plan_prefills(self, slot, share);
-    TRY(plan_admissions(self, slot, share));
+    TRY(plan_admissions(self, slot));
     if (slot->count == 0) {
         bool idle =
             self->pending.count == 0 && self->running.count == 0 && self->unbegun_samples == 0;

@@ -555,7 +555,7 @@ status config_from_json(const struct json *root, const struct json *generation, 
     if (root->type != JSON_OBJECT) {
         return status_fail(STATUS_INVALID, "expected an object");
     }
-    const struct family *family;
+    const struct family *family = NULL;
     TRY(find_family(root, arena, &family, &out->architecture));
     const struct json *object = config_text_object(root, family);
     config_set_family(family, out);

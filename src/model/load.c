@@ -1,4 +1,4 @@
-/* Weights of a rank: from the files into the backend, or random. */
+/* Weights of a rank: from the files into the backend, and their bytes for plans. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,17 +74,34 @@ static status load_part(struct loader *loader, const struct weight_item *item,
     return STATUS_OK;
 }
 
-static status create_matrix(struct backend *backend, enum dtype stored,
-                            const struct weight_item *item)
+/* The type that all values of a matrix are in the files: float32 unless it is one and the same. */
+static status find_source_type(const struct model *model, const struct weight_item *item,
+                               enum dtype *out)
 {
-    return backend->operations->matrix_create(backend, item->count, item->rows, item->columns,
-                                              item->slice_start, item->slices, stored,
-                                              item->matrix);
+    *out = DTYPE_FLOAT32;
+    for (int index = 0; index < item->count; index++) {
+        for (int i = 0; i < item->part_count; i++) {
+            struct tensor_place place;
+            TRY(tensor_place_find(model, &item->parts[i], false, item->layer, index, item->count,
+                                  &place));
+            enum dtype here = tensor_format_facts(place.tensor->format)->dtype;
+            if (here != *out && (index > 0 || i > 0)) {
+                *out = DTYPE_FLOAT32;
+                return STATUS_OK;
+            }
+            *out = here;
+        }
+    }
+    return STATUS_OK;
 }
 
 static status load_matrix(struct loader *loader, const struct weight_item *item)
 {
-    TRY(create_matrix(loader->backend, loader->stored, item));
+    enum dtype source;
+    TRY(find_source_type(loader->model, item, &source));
+    TRY(operations(loader)->matrix_create(
+        loader->backend, item->count, item->rows, item->columns, item->slice_start, item->slices,
+        weight_kept_type(loader->backend, loader->stored, source), item->matrix));
     for (int index = 0; index < item->count; index++) {
         for (int i = 0; i < item->part_count; i++) {
             TRY(load_part(loader, item, &item->parts[i], index, *item->matrix));
@@ -212,4 +229,44 @@ void model_weights_destroy(struct model_weights *weights, const struct partition
     destroy_layer(&outside, backend);
     free(weights->layers);
     free(weights);
+}
+
+/* ---- Bytes ---- */
+
+struct counter {
+    const struct model *model;
+    struct backend *backend;
+    enum dtype stored;
+    int64_t bytes;
+};
+
+static status count_item(void *context, const struct weight_item *item)
+{
+    struct counter *counter = context;
+    if (item->is_vector) {
+        counter->bytes += (int64_t)item->columns * (int64_t)sizeof(float);
+        return STATUS_OK;
+    }
+    enum dtype source = counter->model->config.dtype; /* where there are no files */
+    if (counter->model->tensors.count > 0) {
+        TRY(find_source_type(counter->model, item, &source));
+    }
+    counter->bytes += counter->backend->operations->matrix_bytes(
+        counter->backend, item->count, item->rows, item->columns, item->slices,
+        weight_kept_type(counter->backend, counter->stored, source));
+    return STATUS_OK;
+}
+
+int64_t model_weight_bytes(const struct model *model, const struct partition *partition,
+                           struct backend *backend, enum dtype stored)
+{
+    struct counter counter = {.model = model, .backend = backend, .stored = stored};
+    struct model_weights *weights;
+    if (!model->has_config || model_weights_create(partition, &weights) != STATUS_OK) {
+        return -1;
+    }
+    status s = weight_plan_visit(&model->config, partition, weights, count_item, &counter);
+    free(weights->layers);
+    free(weights);
+    return s == STATUS_OK ? counter.bytes : -1;
 }

@@ -25,6 +25,13 @@ status model_weights_create(const struct partition *partition, struct model_weig
     return STATUS_OK;
 }
 
+enum dtype weight_kept_type(struct backend *backend, enum dtype stored, enum dtype source)
+{
+    bool is_free = stored == DTYPE_FLOAT32 && source == DTYPE_BFLOAT16 &&
+                   backend->operations->activation_dtype(backend) == DTYPE_FLOAT32;
+    return is_free ? DTYPE_BFLOAT16 : stored;
+}
+
 /* A whole vector, the same on every rank. */
 static status visit_vector(const struct plan *plan, enum tensor_role role, int length, bool is_norm,
                            struct vector **slot)

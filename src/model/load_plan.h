@@ -44,4 +44,8 @@ status weight_plan_visit(const struct model_config *config, const struct partiti
                          struct model_weights *weights, weight_visitor *visit,
                          void *context) MUST_CHECK;
 
+/* The type that a matrix is kept in: `stored`, but for a bfloat16 source bfloat16 where the backend
+ * computes in float32, since it widens without loss. */
+enum dtype weight_kept_type(struct backend *backend, enum dtype stored, enum dtype source);
+
 #endif

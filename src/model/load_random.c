@@ -1,4 +1,4 @@
-/* Weights without files: random ones for benchmarks, and their bytes for plans. */
+/* Random weights, for benchmarks without files. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,8 +110,10 @@ static status fill_item(void *context, const struct weight_item *item)
         return fill_vector(filler, item);
     }
     const struct backend_operations *operations = filler->backend->operations;
+    /* The values are exact in bfloat16, as a checkpoint's of that type would be. */
+    enum dtype stored = weight_kept_type(filler->backend, filler->stored, filler->config->dtype);
     TRY(operations->matrix_create(filler->backend, item->count, item->rows, item->columns,
-                                  item->slice_start, item->slices, filler->stored, item->matrix));
+                                  item->slice_start, item->slices, stored, item->matrix));
     for (int index = 0; index < item->count; index++) {
         for (int i = 0; i < item->part_count; i++) {
             TRY(fill_part(filler, item, &item->parts[i], index));
@@ -145,37 +147,4 @@ status model_load_random(const struct model_config *config, const struct partiti
     }
     *out = weights;
     return STATUS_OK;
-}
-
-/* ---- Bytes ---- */
-
-struct counter {
-    struct backend *backend;
-    enum dtype stored;
-    int64_t bytes;
-};
-
-static status count_item(void *context, const struct weight_item *item)
-{
-    struct counter *counter = context;
-    counter->bytes += item->is_vector ? (int64_t)item->columns * (int64_t)sizeof(float)
-                                      : counter->backend->operations->matrix_bytes(
-                                            counter->backend, item->count, item->rows,
-                                            item->columns, item->slices, counter->stored);
-    return STATUS_OK;
-}
-
-int64_t model_weight_bytes(const struct model *model, const struct partition *partition,
-                           struct backend *backend, enum dtype stored)
-{
-    const struct model_config *config = model_config(model);
-    struct counter counter = {.backend = backend, .stored = stored};
-    struct model_weights *weights;
-    if (config == NULL || model_weights_create(partition, &weights) != STATUS_OK) {
-        return -1;
-    }
-    status s = weight_plan_visit(config, partition, weights, count_item, &counter);
-    free(weights->layers);
-    free(weights);
-    return s == STATUS_OK ? counter.bytes : -1;
 }

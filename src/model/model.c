@@ -205,7 +205,8 @@ const char *model_unk_text(const struct model *model)
     return model->unk_text;
 }
 
-/* One line a tensor, sorted by name, and one a file: "name type [shape] file offset bytes". */
+/* Of the weights: a line for each file, "index bytes", then one for each tensor, sorted by name:
+ * "name type [ shape ] file offset bytes". */
 status model_digest(struct model *model, char config_sha256[65], char weights_sha256[65])
 {
     if (!model->has_config) {
@@ -221,8 +222,7 @@ status model_digest(struct model *model, char config_sha256[65], char weights_sh
     status s = STATUS_OK;
     for (size_t i = 0; s == STATUS_OK && i < table->file_count; i++) {
         buffer_clear(&line);
-        s = buffer_format(&line, "%s %llu\n", table->files[i].name,
-                          (unsigned long long)table->files[i].size);
+        s = buffer_format(&line, "%zu %llu\n", i, (unsigned long long)table->files[i].size);
         sha256_update(hash, line.data, line.length);
     }
     for (size_t i = 0; s == STATUS_OK && i < table->count; i++) {

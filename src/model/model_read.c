@@ -115,7 +115,7 @@ static status apply_scale(const struct tensor_table *table, const struct tensor 
     if (scale == NULL) {
         return STATUS_OK;
     }
-    struct scale_grid grid;
+    struct scale_grid grid = {0};
     TRY(scale_grid_read(table, tensor, scale, &grid));
     for (int row = 0; row < row_count; row++) {
         const float *scales = grid.values + (first_row + row) / grid.block_rows * grid.stride;

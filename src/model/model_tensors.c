@@ -63,8 +63,6 @@ status tensor_table_open_file(struct tensor_table *table, const char *path, int 
     if (file.path == NULL) {
         return status_fail(STATUS_NO_MEMORY, "%s: out of memory", path);
     }
-    const char *slash = strrchr(file.path, '/');
-    file.name = slash == NULL ? file.path : slash + 1;
     file.fd = open(path, O_RDONLY | O_CLOEXEC);
     if (file.fd < 0) {
         return status_fail_errno(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "%s", path);

@@ -52,7 +52,6 @@ struct tensor {
 
 struct tensor_file {
     const char *path; /* as opened, for messages */
-    const char *name; /* without the directory: what the digest names */
     int fd;
     uint64_t size;
 };

@@ -40,19 +40,8 @@ static status make_plan(struct run *run)
 {
     status s = STATUS_OK;
     if (run->world->rank == 0) {
-        const char *device = run->job->engine.device == DEVICE_CUDA  ? "cuda"
-                             : run->job->engine.device == DEVICE_CPU ? "cpu"
-                             : backend_device_count("cuda") > 0      ? "cuda"
-                                                                     : "cpu";
-        struct backend_options probe = {
-            .compute = DTYPE_FLOAT32, .max_tokens = 1, .max_sequences = 1};
-        struct backend *backend = NULL;
-        s = backend_create(device, &probe, &backend);
-        if (s == STATUS_OK) {
-            s = plan_create(run->job, run->model, run->world->size, run->world->host_size, 0,
-                            backend, &run->plan);
-            backend->operations->destroy(backend);
-        }
+        s = plan_create(run->job, run->model, run->world->size, run->world->host_size, 0, NULL,
+                        &run->plan);
     }
     TRY(run_agree(s));
     struct plan plan = run->plan;

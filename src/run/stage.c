@@ -39,7 +39,10 @@ status stage_create(const struct plan *plan, struct model *model, MPI_Comm repli
     TRY(backend_create(plan->device, &backend, &stage->backend));
     TRY(create_communicators(stage, replica, replica_rank));
     double start = clock_seconds();
-    TRY(model_load(model, &stage->partition, stage->backend, plan->stored, &stage->weights));
+    TRY(plan->random_weights
+            ? model_load_random(config, &stage->partition, stage->backend, plan->stored, 0,
+                                &stage->weights)
+            : model_load(model, &stage->partition, stage->backend, plan->stored, &stage->weights));
     stage->load_seconds = clock_seconds() - start;
     TRY(stage->backend->operations->kv_create(
         stage->backend, stage->partition.layer_count, stage->partition.kv_head_count,

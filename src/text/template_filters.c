@@ -486,11 +486,10 @@ static status filter_tojson(struct render *r, const struct call *call, struct va
 
 static status filter_truncate(struct render *r, const struct call *call, struct value *out)
 {
-    const struct string *text;
-    int64_t length, leeway;
+    int64_t length, leeway, most;
+    size_t size;
     bool kill_words;
     struct value end, stop, head;
-    TRY(self_text(r, call, &text));
     TRY(template_argument_integer(&call->arguments[0], 255, &length));
     TRY(template_truth(r, &call->arguments[1], &kill_words));
     TRY(template_string_view(r, "...", 3, &end));
@@ -505,14 +504,17 @@ static status filter_truncate(struct render *r, const struct call *call, struct 
     if (leeway < 0) {
         return template_fail("expected leeway >= 0, got %lld", (long long)leeway);
     }
-    *out = value_string(text);
-    int64_t most;
-    if (__builtin_add_overflow(length, leeway, &most) || (int64_t)text->characters <= most) {
+    TRY(template_length(r, &call->self, &size));
+    *out = call->self;
+    if (__builtin_add_overflow(length, leeway, &most) || (int64_t)size <= most) {
         return STATUS_OK;
     }
+    if (call->self.type != VALUE_STRING) {
+        return template_fail("truncate: a str is required, not %s",
+                             template_type_name(&call->self));
+    }
     stop = value_integer(length - (int64_t)end.string->characters);
-    struct value whole = *out;
-    TRY(template_slice(r, &whole, NULL, &stop, NULL, &head));
+    TRY(template_slice(r, &call->self, NULL, &stop, NULL, &head));
     size_t keep = head.string->length;
     if (!kill_words) {
         const char *space = memrchr(head.string->text, ' ', keep);

@@ -144,7 +144,6 @@ struct percent {
     const struct value *arguments; /* a tuple's items, or the one argument */
     size_t count, used;
     const struct value *mapping; /* the argument if it is a dict, or NULL */
-    bool used_mapping;
 };
 
 static status next_argument(struct percent *p, const struct value **out)
@@ -178,7 +177,6 @@ static status percent_key(struct render *r, struct percent *p, const struct valu
     TRY(template_string_view(r, p->format->text + start, p->offset - start, &key));
     p->offset++;
     TRY(template_dict_get(r, p->mapping->dict, &key, argument));
-    p->used_mapping = true;
     return *argument != NULL ? STATUS_OK : template_fail("'%.*s'", STRING_ARGUMENTS(key.string));
 }
 
@@ -324,7 +322,10 @@ status template_format_percent(struct render *r, const struct string *format,
             TRY(percent_one(r, &p));
         }
     }
-    if (p.used < p.count && !(p.mapping != NULL || (!is_tuple && arguments->type == VALUE_LIST))) {
+    /* Python takes whatever can be indexed, but for tuples and texts, for a mapping. */
+    bool indexable = arguments->type == VALUE_DICT || arguments->type == VALUE_LIST ||
+                     arguments->type == VALUE_RANGE || arguments->type == VALUE_UNDEFINED;
+    if (p.used < p.count && !indexable) {
         return template_fail("not all arguments converted during string formatting");
     }
     return template_take(r, mark, out);

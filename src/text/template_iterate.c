@@ -1,16 +1,18 @@
 /* Walking over values: iterators, generators that can be walked once, slices, sorting. */
 #include "text/template_internal.h"
 
+static status fail_not_iterable(const struct value *source)
+{
+    const char *name = template_type_name(source);
+    return template_fail("'%s' object is not iterable",
+                         source->type == VALUE_NAMESPACE ? "Namespace" : name);
+}
+
 status template_iterator_start(struct render *r, const struct value *source, struct iterator *out)
 {
     (void)r;
-    if (!template_is_iterable(source)) {
-        return template_fail("'%s' object is not iterable", source->type == VALUE_NAMESPACE
-                                                                ? "Namespace"
-                                                                : template_type_name(source));
-    }
     *out = (struct iterator){.source = *source};
-    return STATUS_OK;
+    return template_is_iterable(source) ? STATUS_OK : fail_not_iterable(source);
 }
 
 static status next_of_generator(struct render *r, struct generator *generator, struct value *out,
@@ -91,9 +93,11 @@ status template_iterator_next(struct render *r, struct iterator *iterator, struc
         return next_of_generator(r, source->generator, out, more);
     case VALUE_LOOP:
         return template_fail("a loop variable cannot be walked over");
-    default:
-        *more = false; /* undefined */
+    case VALUE_UNDEFINED:
+        *more = false;
         return STATUS_OK;
+    default:
+        return fail_not_iterable(source);
     }
 }
 
@@ -132,7 +136,7 @@ status template_generator(struct render *r, generator_next *next, const struct v
     struct generator *generator;
     TRY(template_allocate(r, 1, sizeof *generator, &generator));
     if (source != NULL) {
-        TRY(template_iterator_start(r, source, &generator->source));
+        generator->source.source = *source; /* what cannot be walked fails when it is tried */
     }
     generator->next = next;
     generator->state = state;

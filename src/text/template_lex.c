@@ -137,7 +137,9 @@ static status lex_comment(struct lexer *lexer)
             return STATUS_OK;
         }
     }
-    return fail_at(lexer, "Missing end of comment tag");
+    /* Nothing at all after the tag is no error: Jinja's rule for it wants one character. */
+    return lexer->position == lexer->length ? STATUS_OK
+                                            : fail_at(lexer, "Missing end of comment tag");
 }
 
 /* "{% raw %}" at the position of a "{%" with its sign: where its content starts, or 0. */
@@ -175,7 +177,7 @@ static status lex_raw(struct lexer *lexer)
             return STATUS_OK;
         }
     }
-    return fail_at(lexer, "Missing end of raw directive");
+    return start == lexer->length ? STATUS_OK : fail_at(lexer, "Missing end of raw directive");
 }
 
 /* ---- Inside a tag ------------------------------------------------------------------------------

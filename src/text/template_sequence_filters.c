@@ -220,9 +220,6 @@ static status filter_last(struct render *r, const struct call *call, struct valu
 {
     struct value *items;
     size_t count;
-    if (call->self.type == VALUE_UNDEFINED) {
-        return template_fail_undefined(r, &call->self);
-    }
     if (!template_is_sized(&call->self)) {
         return template_fail("'%s' object is not reversible", template_type_name(&call->self));
     }
@@ -324,9 +321,6 @@ static status filter_reverse(struct render *r, const struct call *call, struct v
         struct value step = value_integer(-1);
         return template_slice(r, &call->self, NULL, NULL, &step, out);
     }
-    if (call->self.type == VALUE_UNDEFINED) {
-        return template_fail_undefined(r, &call->self);
-    }
     if (!template_is_iterable(&call->self)) {
         return template_fail("argument must be iterable");
     }
@@ -359,16 +353,17 @@ static status filter_items(struct render *r, const struct call *call, struct val
     return choose(r, &over, next_mapped, &all, out);
 }
 
-/* The keys of a sort: one a comma-separated part of the attribute. */
+/* The keys of a sort, a list: one a comma-separated part of the attribute. */
 static status sort_key(struct render *r, const struct value *item, const struct value *attribute,
                        bool case_sensitive, struct value *out)
 {
-    if (attribute->type != VALUE_STRING ||
-        memchr(attribute->string->text, ',', attribute->string->length) == NULL) {
-        return get_key(r, item, attribute, NULL, case_sensitive, out);
+    struct value *keys;
+    if (attribute->type != VALUE_STRING) {
+        TRY(template_allocate(r, 1, sizeof *keys, &keys));
+        TRY(get_key(r, item, attribute, NULL, case_sensitive, keys));
+        return template_list(r, VALUE_LIST, keys, 1, out);
     }
     const struct string *text = attribute->string;
-    struct value *keys;
     size_t count = 1, used = 0;
     for (size_t i = 0; i < text->length; i++) {
         count += text->text[i] == ',';

@@ -1,5 +1,6 @@
 /* Values of a rendering: making them, comparing them, and what Python says they are. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "text/template_internal.h"
 
@@ -464,12 +465,17 @@ static bool equal_ranges(const struct range *a, const struct range *b)
            (a->count < 2 || a->step == b->step);
 }
 
-/* Numbers of different types compare by value, exactly: long double holds every 64-bit integer. */
+/* Numbers of different types compare by value. A long double holds every 64-bit integer exactly; of
+ * longer ones it keeps enough for a comparison with those. */
 static bool as_exact(const struct value *value, long double *out)
 {
     int64_t integer;
     if (template_is_integral(value, &integer)) {
         *out = integer;
+        return true;
+    }
+    if (value->type == VALUE_BIG_INTEGER) {
+        *out = strtold(value->string->text, NULL); /* JSON's text, which ends with a NUL */
         return true;
     }
     *out = value->type == VALUE_FLOAT ? (long double)value->real : 0;
@@ -480,7 +486,8 @@ status template_equal(struct render *r, const struct value *a, const struct valu
 {
     long double x, y;
     TRY(template_charge(r, 1));
-    if (as_exact(a, &x) && as_exact(b, &y)) {
+    bool both_big = a->type == VALUE_BIG_INTEGER && b->type == VALUE_BIG_INTEGER;
+    if (!both_big && as_exact(a, &x) && as_exact(b, &y)) {
         *out = x == y;
         return STATUS_OK;
     }
@@ -620,6 +627,13 @@ status template_contains(struct render *r, const struct value *container, const 
         return STATUS_OK;
     case VALUE_RANGE:
         return contains_range(r, container->range, item, out);
+    case VALUE_VIEW:
+        if (container->view->kind == VIEW_KEYS) {
+            TRY(template_dict_get(r, container->view->dict, item, &found));
+            *out = found != NULL;
+            return STATUS_OK;
+        }
+        break;
     default:
         break;
     }

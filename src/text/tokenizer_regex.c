@@ -201,9 +201,8 @@ static status run(struct matcher *matcher, uint32_t start, size_t position, size
         bool alive = true;
         switch ((enum regex_operation)instruction->operation) {
         case REGEX_SET:
-            alive = position < scan->length &&
-                    unicode_set_has(&regex->sets[instruction->a],
-                                    unicode_next(scan->text, &position));
+            alive = position < scan->length && unicode_set_has(&regex->sets[instruction->a],
+                                                               unicode_next(scan->text, &position));
             at++;
             break;
         case REGEX_LOOP:
@@ -281,9 +280,8 @@ static status search(struct regex_scan *scan, size_t from, bool *found)
     struct matcher matcher = {.scan = scan};
     *found = false;
     while (from <= scan->length) {
-        uint64_t candidates = from < scan->length
-                                  ? regex->first[(unsigned char)scan->text[from]]
-                                  : regex->first_at_end;
+        uint64_t candidates = from < scan->length ? regex->first[(unsigned char)scan->text[from]]
+                                                  : regex->first_at_end;
         while (candidates != 0) {
             int index = __builtin_ctzll(candidates);
             candidates &= candidates - 1;

@@ -28,9 +28,9 @@ struct regex_scan {
     struct regex_point *stack;
     size_t stack_capacity;
 
-    size_t position;         /* where the next search starts */
-    size_t last_end;         /* of the match before; SIZE_MAX before the first */
-    uint64_t steps_left;     /* set by regex_scan_start */
+    size_t position;     /* where the next search starts */
+    size_t last_end;     /* of the match before; SIZE_MAX before the first */
+    uint64_t steps_left; /* set by regex_scan_start */
     size_t match_start, match_end;
 };
 void regex_scan_start(struct regex_scan *scan, const struct regex *regex, const char *text,

@@ -236,8 +236,7 @@ static status compile(struct regex *regex, const struct regex_node *node)
             regex, node->child,
             (struct regex_instruction){.operation = REGEX_LOOKAHEAD, .mode = node->negated});
     case REGEX_NODE_LOOKBEHIND: {
-        struct regex_instruction operation = {.operation = REGEX_LOOKBEHIND,
-                                              .mode = node->negated};
+        struct regex_instruction operation = {.operation = REGEX_LOOKBEHIND, .mode = node->negated};
         node_lengths(node->child, &operation.low, &operation.high);
         if (operation.high > MAX_LOOKBEHIND) {
             return status_fail(STATUS_UNSUPPORTED, "a look behind of more than %d characters",
@@ -246,10 +245,10 @@ static status compile(struct regex *regex, const struct regex_node *node)
         return compile_own_run(regex, node->child, operation);
     }
     case REGEX_NODE_ASSERT:
-        return emit(regex,
-                    (struct regex_instruction){.operation = REGEX_ASSERT,
-                                               .a = (uint32_t)node->which},
-                    NULL);
+        return emit(
+            regex,
+            (struct regex_instruction){.operation = REGEX_ASSERT, .a = (uint32_t)node->which},
+            NULL);
     }
     return status_fail(STATUS_INTERNAL, "a regular expression's node of no known kind");
 }

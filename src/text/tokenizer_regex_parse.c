@@ -93,7 +93,8 @@ static uint32_t parse_digits(struct parser *parser, int base, int most)
     return value;
 }
 
-/* What stands behind a backslash, where it is a class: adds it to `set`. `bare`: not in brackets. */
+/* What stands behind a backslash, where it is a class: adds it to `set`. `bare`: not in brackets.
+ */
 static status parse_escaped_class(struct parser *parser, struct unicode_set *set, bool bare,
                                   bool *was_class)
 {
@@ -474,8 +475,8 @@ static status parse_atom(struct parser *parser, struct regex_node **out)
         const char *escape;
         enum regex_assertion which;
     } assertions[] = {
-        {"\\A", REGEX_TEXT_START},    {"\\z", REGEX_TEXT_END},
-        {"\\b", REGEX_WORD_BOUNDARY}, {"\\Z", REGEX_TEXT_END_OR_NEWLINE},
+        {"\\A", REGEX_TEXT_START},        {"\\z", REGEX_TEXT_END},
+        {"\\b", REGEX_WORD_BOUNDARY},     {"\\Z", REGEX_TEXT_END_OR_NEWLINE},
         {"\\B", REGEX_NOT_WORD_BOUNDARY},
     };
     for (size_t i = 0; i < COUNT_OF(assertions); i++) {
@@ -661,8 +662,7 @@ static status parse_alternatives(struct parser *parser, struct regex_node **out)
 status regex_parse(const char *pattern, size_t length, struct regex *regex, struct arena *arena,
                    struct regex_node **out)
 {
-    struct parser parser = {
-        .pattern = pattern, .length = length, .regex = regex, .arena = arena};
+    struct parser parser = {.pattern = pattern, .length = length, .regex = regex, .arena = arena};
     TRY(parse_alternatives(&parser, out));
     return at_end(&parser) ? STATUS_OK : fail(&parser, STATUS_INVALID, "a ) without (");
 }

@@ -201,9 +201,8 @@ status unicode_normalize(struct unicode_normalizer *normalizer, const char *text
             return s;
         }
         int boundary = 0;
-        utf8proc_ssize_t count =
-            utf8proc_decompose_char(c, normalizer->points + normalizer->count,
-                                    LONGEST_DECOMPOSITION, options, &boundary);
+        utf8proc_ssize_t count = utf8proc_decompose_char(c, normalizer->points + normalizer->count,
+                                                         LONGEST_DECOMPOSITION, options, &boundary);
         if (count < 0 || count > LONGEST_DECOMPOSITION) {
             return status_fail(STATUS_INTERNAL, "no decomposition of U+%04X", (unsigned)c);
         }

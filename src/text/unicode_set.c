@@ -120,8 +120,7 @@ status unicode_set_intersect(struct unicode_set *set, const struct unicode_set *
     struct unicode_set common = {0};
     status s = STATUS_OK;
     for (size_t i = 0, j = 0; i < set->count && j < other->count && s == STATUS_OK;) {
-        uint32_t first =
-            set->ranges[i] > other->ranges[j] ? set->ranges[i] : other->ranges[j];
+        uint32_t first = set->ranges[i] > other->ranges[j] ? set->ranges[i] : other->ranges[j];
         bool set_ends = set->ranges[i + 1] < other->ranges[j + 1];
         uint32_t last = set_ends ? set->ranges[i + 1] : other->ranges[j + 1];
         if (first <= last) {

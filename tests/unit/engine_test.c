@@ -462,6 +462,38 @@ static void plans_in_flight_share_evenly(void **state)
     }
 }
 
+/* A full cache and a long queue: the two that fit are in different plans all the same. */
+static void full_cache_does_not_empty_a_plan(void **state)
+{
+    (void)state;
+    struct engine_options options = usual_options();
+    options.steps_in_flight = 2;
+    options.kv_blocks = 23;
+    options.prefix_cache = false;
+    struct engine *engine;
+    assert_int_equal(engine_create(&options, &engine), STATUS_OK);
+    struct generate_params params = plain;
+    params.max_new_tokens = 4; /* 11 blocks with 40 of prompt */
+    int32_t prompt[40] = {0};
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(engine_add(engine, i, prompt, 40, &params, FAKE_VOCABULARY, NULL),
+                         STATUS_OK);
+    }
+    struct sample_result results[7] = {{0}};
+    struct step_plan *plan, *other;
+    assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);
+    assert_int_equal(engine_complete_step(engine, plan, results), STATUS_OK);
+    for (int step = 0; step < 2; step++) {
+        assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);
+        assert_int_equal(engine_plan_step(engine, &other), STATUS_OK);
+        assert_int_equal(plan->batch.sequences, 1);
+        assert_int_equal(other->batch.sequences, 1);
+        assert_int_equal(engine_complete_step(engine, plan, results), STATUS_OK);
+        assert_int_equal(engine_complete_step(engine, other, results), STATUS_OK);
+    }
+    engine_destroy(engine);
+}
+
 static void many_rows_are_cheap(void **state)
 {
     (void)state;
@@ -627,6 +659,7 @@ int main(void)
         cmocka_unit_test(decoding_never_starves),
         cmocka_unit_test(oldest_is_never_preempted),
         cmocka_unit_test(plans_in_flight_share_evenly),
+        cmocka_unit_test(full_cache_does_not_empty_a_plan),
         cmocka_unit_test(many_rows_are_cheap),
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(bad_rows_are_refused),

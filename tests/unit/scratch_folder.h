@@ -34,13 +34,13 @@ static inline int scratch_destroy(void **state)
     return nftw(folder->path, scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* The path of a file in the folder; good for the next four calls. */
+/* The path of a file in the folder; good for the next 31 calls. */
 static inline const char *scratch_path(void *const *state, const char *name)
 {
-    static char paths[4][256];
+    static char paths[32][256];
     static unsigned next;
     const struct scratch_folder *folder = *state;
-    char *path = paths[next++ % 4];
+    char *path = paths[next++ % 32];
     snprintf(path, sizeof paths[0], "%s/%s", folder->path, name);
     return path;
 }

@@ -141,6 +141,7 @@ static void fill_top(const float *logits, int vocabulary, int wanted, float high
 {
     float values[GENERATE_MAX_LOGPROBS];
     int count = 0;
+    assert(wanted > 0);
     for (int32_t id = 0; id < vocabulary; id++) {
         float x = logits[id];
         if (x < -FLT_MAX || (count == wanted && !(x > values[count - 1]))) {

@@ -1,0 +1,313 @@
+/* sluice inspect OUT.h5: provenance, totals, the table of ranks, and scores. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "sluice/score.h"
+
+enum { OPTION_JSON = 256, OPTION_SCORE, OPTION_BY };
+
+struct arguments {
+    const char *path, *score, *by;
+    bool json;
+};
+
+static const struct argp_option options[] = {
+    {"json", OPTION_JSON, NULL, 0, "one JSON object instead of text", 0},
+    {"score", OPTION_SCORE, "FIELD", 0,
+     "the share of answers that, white space around them aside, equal the data set's field FIELD",
+     0},
+    {"by", OPTION_BY, "FIELD", 0, "with --score: also by each value of this field", 0},
+    {0}};
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case OPTION_JSON:
+        arguments->json = true;
+        return 0;
+    case OPTION_SCORE:
+        arguments->score = argument;
+        return 0;
+    case OPTION_BY:
+        arguments->by = argument;
+        return 0;
+    case ARGP_KEY_ARG:
+        return cli_positional(argument, &arguments->path);
+    case ARGP_KEY_END:
+        if (arguments->by != NULL) {
+            error_t error = cli_require("--score, which --by belongs to,", arguments->score);
+            return error != 0 ? error : cli_require("the output file", arguments->path);
+        }
+        return cli_require("the output file", arguments->path);
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    .options = options,
+    .parser = parse_option,
+    .args_doc = "OUT.h5",
+    .doc = "Says what an output file holds: where it comes from, totals, and what each rank did."};
+
+/* The attributes of the root group, in the order in which they are shown. */
+static const struct attribute {
+    const char *name;
+    bool number;
+} attributes[] = {
+    {"format_version", true},
+    {"sluice_version", false},
+    {"created", false},
+    {"model_path", false},
+    {"model_config_sha256", false},
+    {"model_weights_sha256", false},
+    {"data_path", false},
+    {"data_bytes", true},
+    {"data_sha256", false},
+    {"layout", false},
+    {"device", false},
+    {"compute_dtype", false},
+    {"kv_dtype", false},
+    {"max_model_len", true},
+    {"host", false},
+    {"slurm", false},
+    {"rows", true},
+    {"error_rows", true},
+    {"prompt_tokens", true},
+    {"output_tokens", true},
+    {"resumed_rows", true},
+    {"wall_seconds", true},
+    {"job", false},
+};
+
+static double rate(int64_t tokens, double seconds)
+{
+    return seconds > 0 ? (double)tokens / seconds : 0;
+}
+
+/* ---- Text ---- */
+
+static void print_attributes(struct output_reader *reader, struct arena *arena)
+{
+    for (size_t i = 0; i < COUNT_OF(attributes); i++) {
+        const char *text = output_attribute_text(reader, attributes[i].name, arena);
+        if (text == NULL || *text == '\0') {
+            continue;
+        }
+        if (strchr(text, '\n') == NULL) {
+            printf("%-22s %s\n", attributes[i].name, text);
+            continue;
+        }
+        printf("%s\n", attributes[i].name);
+        for (const char *line = text; *line != '\0';) {
+            int length = (int)strcspn(line, "\n");
+            printf("    %.*s\n", length, line);
+            line += length + (line[length] == '\n');
+        }
+    }
+}
+
+static void print_ranks(const struct rank_metrics *ranks, size_t count)
+{
+    puts("\nrank  dp  tp  pp      rows   prompt tok   output tok     tok/s  prefill s   decode s "
+         "    comm s     idle s    peak mem   kv use  host");
+    for (size_t i = 0; i < count; i++) {
+        const struct rank_metrics *rank = &ranks[i];
+        char memory[32];
+        printf(
+            "%4d %3d %3d %3d %9lld %12lld %12lld %9.1f %10.2f %10.2f %10.2f %10.2f %11s %7.1f%%  "
+            "%.63s\n",
+            rank->rank, rank->dp, rank->tp, rank->pp, (long long)rank->rows,
+            (long long)rank->prompt_tokens, (long long)rank->output_tokens,
+            rate(rank->output_tokens, rank->seconds_total), rank->seconds_prefill,
+            rank->seconds_decode, rank->seconds_communication, rank->seconds_idle,
+            cli_size(rank->peak_memory_bytes, memory), 100 * rank->kv_peak_use, rank->host);
+    }
+}
+
+static void print_group(const struct score_group *group, int width)
+{
+    printf("%-*s %10lld %10lld %8.2f%%\n", width, group->name, (long long)group->right,
+           (long long)group->results, 100.0 * (double)group->right / (double)group->results);
+}
+
+static void print_score(const struct arguments *arguments, const struct score_table *table)
+{
+    int width = 24;
+    for (size_t i = 0; i < table->group_count; i++) {
+        int length = (int)strlen(table->groups[i].name);
+        width = length > width && length <= 60 ? length : width;
+    }
+    printf("\nscore: answers that equal \"%s\"\n%-*s %10s %10s %9s\n", arguments->score, width,
+           arguments->by != NULL ? arguments->by : "", "right", "answers", "share");
+    for (size_t i = 0; i < table->group_count; i++) {
+        print_group(&table->groups[i], width);
+    }
+    print_group(&table->total, width);
+    if (table->unscored > 0) {
+        printf("%lld answers belong to rows without that field\n", (long long)table->unscored);
+    }
+}
+
+/* ---- JSON ---- */
+
+static status append_field(struct buffer *out, const char *name, const char *text)
+{
+    TRY(json_write_string(name, strlen(name), out));
+    TRY(buffer_append_byte(out, ':'));
+    return json_write_string(text, strlen(text), out);
+}
+
+static status append_number(struct buffer *out, const char *name, double value)
+{
+    TRY(buffer_format(out, ",\"%s\":", name));
+    bool integer = value == floor(value) && fabs(value) < 0x1p53;
+    return integer ? buffer_format(out, "%.0f", value) : json_write_double(value, out);
+}
+
+static status append_attributes(struct output_reader *reader, struct arena *arena,
+                                struct buffer *out)
+{
+    bool first = true;
+    for (size_t i = 0; i < COUNT_OF(attributes); i++) {
+        const char *text = output_attribute_text(reader, attributes[i].name, arena);
+        if (text == NULL) {
+            continue;
+        }
+        TRY(buffer_append_text(out, first ? "" : ","));
+        first = false;
+        TRY(attributes[i].number ? buffer_format(out, "\"%s\":%s", attributes[i].name, text)
+                                 : append_field(out, attributes[i].name, text));
+    }
+    return STATUS_OK;
+}
+
+static status append_rank(const struct rank_metrics *rank, struct buffer *out)
+{
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {
+        {"rank", rank->rank},
+        {"dp", rank->dp},
+        {"tp", rank->tp},
+        {"pp", rank->pp},
+        {"rows", (double)rank->rows},
+        {"prompt_tokens", (double)rank->prompt_tokens},
+        {"output_tokens", (double)rank->output_tokens},
+        {"steps", (double)rank->steps},
+        {"preemptions", (double)rank->preemptions},
+        {"seconds_total", rank->seconds_total},
+        {"seconds_prefill", rank->seconds_prefill},
+        {"seconds_decode", rank->seconds_decode},
+        {"seconds_communication", rank->seconds_communication},
+        {"seconds_idle", rank->seconds_idle},
+        {"peak_memory_bytes", (double)rank->peak_memory_bytes},
+        {"kv_bytes", (double)rank->kv_bytes},
+        {"kv_peak_use", rank->kv_peak_use},
+        {"energy_joules", rank->energy_joules},
+    };
+    TRY(buffer_append_byte(out, '{'));
+    TRY(append_field(out, "host", rank->host));
+    TRY(buffer_append_byte(out, ','));
+    TRY(append_field(out, "device", rank->device));
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        TRY(append_number(out, numbers[i].name, numbers[i].value));
+    }
+    return buffer_append_byte(out, '}');
+}
+
+static status append_group(const struct score_group *group, struct buffer *out)
+{
+    TRY(json_write_string(group->name, strlen(group->name), out));
+    return buffer_format(out, ":{\"right\":%lld,\"answers\":%lld}", (long long)group->right,
+                         (long long)group->results);
+}
+
+static status append_score(const struct score_table *table, struct buffer *out)
+{
+    TRY(buffer_append_text(out, ",\"score\":{"));
+    TRY(append_group(&table->total, out));
+    TRY(buffer_format(out, ",\"unscored\":%lld,\"groups\":{", (long long)table->unscored));
+    for (size_t i = 0; i < table->group_count; i++) {
+        TRY(buffer_append_text(out, i > 0 ? "," : ""));
+        TRY(append_group(&table->groups[i], out));
+    }
+    return buffer_append_text(out, "}}");
+}
+
+static status append_json(struct output_reader *reader, struct arena *arena,
+                          const struct rank_metrics *ranks, size_t count,
+                          const struct score_table *score, struct buffer *out)
+{
+    TRY(buffer_append_text(out, "{\"attributes\":{"));
+    TRY(append_attributes(reader, arena, out));
+    TRY(buffer_format(out, "},\"results\":%lld,\"ranks\":[",
+                      (long long)output_result_count(reader)));
+    for (size_t i = 0; i < count; i++) {
+        TRY(buffer_append_text(out, i > 0 ? "," : ""));
+        TRY(append_rank(&ranks[i], out));
+    }
+    TRY(buffer_append_byte(out, ']'));
+    if (score != NULL) {
+        TRY(append_score(score, out));
+    }
+    return buffer_append_text(out, "}\n");
+}
+
+/* ---- The command ---- */
+
+static status inspect_reader(const struct arguments *arguments, struct output_reader *reader,
+                             struct arena *arena, struct score_table *score)
+{
+    const struct rank_metrics *ranks;
+    size_t count;
+    TRY(output_rank_metrics(reader, arena, &ranks, &count));
+    if (arguments->score != NULL) {
+        TRY(score_output(reader, arguments->score, arguments->by, score));
+    }
+    if (arguments->json) {
+        struct buffer out = {0};
+        status s =
+            append_json(reader, arena, ranks, count, arguments->score != NULL ? score : NULL, &out);
+        if (s == STATUS_OK) {
+            fputs(out.data, stdout);
+        }
+        buffer_destroy(&out);
+        return s;
+    }
+    printf("%-22s %s\n%-22s %lld\n", "file", arguments->path, "results",
+           (long long)output_result_count(reader));
+    print_attributes(reader, arena);
+    print_ranks(ranks, count);
+    if (arguments->score != NULL) {
+        print_score(arguments, score);
+    }
+    return STATUS_OK;
+}
+
+static status inspect(const struct arguments *arguments)
+{
+    struct output_reader *reader;
+    TRY(output_open(arguments->path, &reader));
+    struct arena arena = {0};
+    struct score_table score = {0};
+    status s = inspect_reader(arguments, reader, &arena, &score);
+    score_table_destroy(&score);
+    arena_destroy(&arena);
+    output_reader_close(reader);
+    return status_context(s, "%s", arguments->path);
+}
+
+int command_inspect(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    int exit_status;
+    if (!cli_parse(&argp, argc, argv, &arguments, &exit_status)) {
+        return exit_status;
+    }
+    return inspect(&arguments) == STATUS_OK ? cli_finish_output(EXIT_DONE) : cli_fail(EXIT_FAILED);
+}

@@ -1,0 +1,94 @@
+/* sluice render: messages to prompt text. */
+#include <stdlib.h>
+#include <time.h>
+
+#include "cli/cli.h"
+#include "cli/json_lines.h"
+#include "sluice/model.h"
+
+enum { OPTION_MODEL = 256, OPTION_NO_GENERATION_PROMPT };
+
+struct arguments {
+    const char *model;
+    bool no_generation_prompt;
+};
+
+static const struct argp_option options[] = {
+    {"model", OPTION_MODEL, "PATH", 0,
+     "model directory or .gguf file; a directory with only a tokenizer is enough", 0},
+    {"no-generation-prompt", OPTION_NO_GENERATION_PROMPT, NULL, 0,
+     "leave out what invites the model's answer", 0},
+    {0}};
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case OPTION_MODEL:
+        arguments->model = argument;
+        return 0;
+    case OPTION_NO_GENERATION_PROMPT:
+        arguments->no_generation_prompt = true;
+        return 0;
+    case ARGP_KEY_END:
+        return cli_require("--model", arguments->model);
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {.options = options,
+                                 .parser = parse_option,
+                                 .doc = "Reads JSON lines {\"messages\": […]}, also with tools, "
+                                        "documents and chat_template_kwargs, "
+                                        "and writes {\"text\": …} for each.\vA bad line gives "
+                                        "{\"error\": …} and exit status 1 at the "
+                                        "end."};
+
+struct render {
+    const struct arguments *arguments;
+    const struct model *model;
+    int64_t now;
+    struct buffer text;
+};
+
+static status render_line(void *context, const struct json *value, struct arena *arena,
+                          struct buffer *out)
+{
+    (void)arena;
+    struct render *self = context;
+    const struct json *messages = json_get(value, "messages");
+    if (messages == NULL || messages->type != JSON_ARRAY) {
+        return status_fail(STATUS_INVALID, "expected {\"messages\": […]}");
+    }
+    const struct json *extra = json_get(value, "chat_template_kwargs");
+    if (extra != NULL && extra->type != JSON_OBJECT) {
+        return status_fail(STATUS_INVALID, "chat_template_kwargs: expected an object");
+    }
+    buffer_clear(&self->text);
+    TRY(model_render_chat(self->model, messages, json_get(value, "tools"),
+                          json_get(value, "documents"), extra,
+                          !self->arguments->no_generation_prompt, self->now, &self->text));
+    TRY(buffer_append_text(out, "{\"text\":"));
+    TRY(json_write_string(self->text.data != NULL ? self->text.data : "", self->text.length, out));
+    return buffer_append_byte(out, '}');
+}
+
+int command_render(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    int exit_status;
+    if (!cli_parse(&argp, argc, argv, &arguments, &exit_status)) {
+        return exit_status;
+    }
+    struct model *model = NULL;
+    status s = model_open(arguments.model, &model);
+    if (s == STATUS_OK && model_chat_template(model) == NULL) {
+        s = status_fail(STATUS_NOT_FOUND, "%s: no chat template", arguments.model);
+    }
+    struct render self = {.arguments = &arguments, .model = model, .now = (int64_t)time(NULL)};
+    exit_status = s == STATUS_OK ? json_lines_run(render_line, &self) : cli_fail(EXIT_FAILED);
+    buffer_destroy(&self.text);
+    model_close(model);
+    return exit_status;
+}

@@ -1,0 +1,531 @@
+/* Tokenizer: the way of a text through the parts, and the life of a tokenizer. */
+#include "sluice/tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/tokenizer_internal.h"
+
+/* Positions in a text are counted in 31 bits by the models. */
+enum { TEXT_LONGEST = INT32_MAX / 4 };
+
+/* ---- Life --------------------------------------------------------------------------------------
+ */
+
+static struct tokenizer *tokenizer_new(void)
+{
+    struct tokenizer *tokenizer = calloc(1, sizeof *tokenizer);
+    if (tokenizer != NULL) {
+        byte_alphabet_create(&tokenizer->alphabet);
+        tokenizer->bpe.prefix = tokenizer->bpe.suffix = "";
+    }
+    return tokenizer;
+}
+
+static status load_added_token(struct tokenizer *tokenizer, const struct json *value)
+{
+    const struct json *content = json_get(value, "content");
+    if (json_string(content) == NULL) {
+        return status_fail(STATUS_INVALID, "\"content\": expected a string");
+    }
+    struct added_token token = {.content = content->text, .length = content->length};
+    json_bool(json_get(value, "single_word"), &token.single_word);
+    json_bool(json_get(value, "lstrip"), &token.strip_left);
+    json_bool(json_get(value, "rstrip"), &token.strip_right);
+    json_bool(json_get(value, "special"), &token.special);
+    token.normalized = !token.special;
+    json_bool(json_get(value, "normalized"), &token.normalized);
+    return added_vocabulary_add(tokenizer, token);
+}
+
+static status load_added_tokens(struct tokenizer *tokenizer, const struct json *tokens)
+{
+    if (tokens == NULL || tokens->type == JSON_NULL) {
+        return STATUS_OK;
+    }
+    if (tokens->type != JSON_ARRAY) {
+        return status_fail(STATUS_INVALID, "\"added_tokens\": expected an array");
+    }
+    added_vocabulary_begin(tokenizer);
+    for (size_t i = 0; i < tokens->length; i++) {
+        TRY(status_context(load_added_token(tokenizer, tokens->items[i]), "added_tokens[%zu]", i));
+    }
+    return STATUS_OK;
+}
+
+static int compare_keys_as_ids(const void *a, const void *b)
+{
+    long long left = strtoll(((const struct json_member *)a)->key, NULL, 10);
+    long long right = strtoll(((const struct json_member *)b)->key, NULL, 10);
+    return (left > right) - (left < right);
+}
+
+/* tokenizer_config.json may name tokens that tokenizer.json does not. */
+static status load_config(struct tokenizer *tokenizer, const struct json *config)
+{
+    const struct json *decoder = json_get(config, "added_tokens_decoder");
+    if (decoder == NULL || decoder->type != JSON_OBJECT) {
+        return STATUS_OK;
+    }
+    added_vocabulary_begin(tokenizer);
+    qsort(decoder->members, decoder->length, sizeof *decoder->members, compare_keys_as_ids);
+    for (size_t i = 0; i < decoder->length; i++) {
+        const struct json *content = json_get(decoder->members[i].value, "content");
+        if (json_string(content) == NULL ||
+            token_table_find(&tokenizer->added.by_content, content->text, content->length) ==
+                NO_TOKEN) {
+            TRY(status_context(load_added_token(tokenizer, decoder->members[i].value),
+                               "added_tokens_decoder: \"%.60s\"", decoder->members[i].key));
+        }
+    }
+    return STATUS_OK;
+}
+
+/* A part that may be missing or null. */
+static status load_part(struct tokenizer *tokenizer, const struct json *root, const char *key,
+                        status (*load)(struct tokenizer *, const struct json *))
+{
+    const struct json *value = json_get(root, key);
+    return value == NULL || value->type == JSON_NULL
+               ? STATUS_OK
+               : status_context(load(tokenizer, value), "%s", key);
+}
+
+static status load_root(struct tokenizer *tokenizer, const struct json *root)
+{
+    if (root->type != JSON_OBJECT) {
+        return status_fail(STATUS_INVALID, "expected an object, found %s",
+                           json_type_name(root->type));
+    }
+    TRY(status_context(tokenizer_load_model(tokenizer, json_get(root, "model")), "model"));
+    TRY(load_part(tokenizer, root, "normalizer", tokenizer_load_normalizer));
+    TRY(load_part(tokenizer, root, "pre_tokenizer", tokenizer_load_pre_tokenizer));
+    TRY(load_part(tokenizer, root, "post_processor", tokenizer_load_post_processor));
+    TRY(load_part(tokenizer, root, "decoder", tokenizer_load_decoder));
+    return load_added_tokens(tokenizer, json_get(root, "added_tokens"));
+}
+
+status tokenizer_create(const char *json, size_t json_length, const char *config,
+                        size_t config_length, struct tokenizer **out)
+{
+    *out = NULL;
+    struct arena arena = {0};
+    struct json *root;
+    struct tokenizer *tokenizer = tokenizer_new();
+    if (tokenizer == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a tokenizer");
+    }
+    status s = json_parse(json, json_length, &arena, &root);
+    if (s == STATUS_OK) {
+        s = load_root(tokenizer, root);
+    }
+    if (s == STATUS_OK && config != NULL) {
+        arena_reset(&arena);
+        s = json_parse(config, config_length, &arena, &root);
+        if (s == STATUS_OK) {
+            s = load_config(tokenizer, root);
+        }
+        s = status_context(s, "tokenizer_config.json");
+    }
+    arena_destroy(&arena);
+    if (s == STATUS_OK) {
+        s = tokenizer_finish(tokenizer);
+    }
+    if (s != STATUS_OK) {
+        tokenizer_destroy(tokenizer);
+        return s;
+    }
+    *out = tokenizer;
+    return STATUS_OK;
+}
+
+status tokenizer_create_from_gguf(const struct gguf_vocabulary *vocabulary, struct tokenizer **out)
+{
+    *out = NULL;
+    struct tokenizer *tokenizer = tokenizer_new();
+    if (tokenizer == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a tokenizer");
+    }
+    status s = tokenizer_load_gguf(tokenizer, vocabulary);
+    if (s == STATUS_OK) {
+        s = tokenizer_finish(tokenizer);
+    }
+    if (s != STATUS_OK) {
+        tokenizer_destroy(tokenizer);
+        return s;
+    }
+    *out = tokenizer;
+    return STATUS_OK;
+}
+
+static size_t greatest_size(const struct tokenizer *tokenizer)
+{
+    size_t size = tokenizer->vocabulary.id_count;
+    for (size_t i = 0; i < tokenizer->added.count; i++) {
+        size_t next = (size_t)tokenizer->added.tokens[i].id + 1;
+        size = next > size ? next : size;
+    }
+    return size;
+}
+
+status tokenizer_finish(struct tokenizer *tokenizer)
+{
+    TRY(added_vocabulary_finish(&tokenizer->added));
+    size_t size = greatest_size(tokenizer);
+    tokenizer->size = size;
+    tokenizer->decoded = calloc(size + 1, sizeof *tokenizer->decoded);
+    tokenizer->special = calloc(size + 1, sizeof *tokenizer->special);
+    if (tokenizer->decoded == NULL || tokenizer->special == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for %zu tokens", size);
+    }
+    for (size_t id = 0; id < size; id++) {
+        const struct token_entry *entry = token_table_at(&tokenizer->vocabulary, (int32_t)id);
+        if (entry != NULL) {
+            tokenizer->decoded[id] = *entry;
+        }
+    }
+    for (size_t i = 0; i < tokenizer->added.count; i++) {
+        const struct added_token *token = &tokenizer->added.tokens[i];
+        tokenizer->decoded[token->id] = (struct token_entry){
+            token->normalized_content, (uint32_t)token->normalized_length, token->id};
+    }
+    /* A token is special by its string, which for one that is normalized is another string. */
+    for (size_t id = 0; id < size; id++) {
+        const struct token_entry *entry = &tokenizer->decoded[id];
+        int32_t index = entry->text != NULL ? token_table_find(&tokenizer->added.by_content,
+                                                               entry->text, entry->length)
+                                            : NO_TOKEN;
+        tokenizer->special[id] = index != NO_TOKEN && tokenizer->added.tokens[index].special;
+    }
+    stream_plan_create(tokenizer);
+    return STATUS_OK;
+}
+
+void tokenizer_destroy(struct tokenizer *tokenizer)
+{
+    if (tokenizer == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < tokenizer->normalizer_count; i++) {
+        normalizer_destroy(&tokenizer->normalizers[i]);
+    }
+    for (size_t i = 0; i < tokenizer->pre_tokenizer_count; i++) {
+        regex_destroy(tokenizer->pre_tokenizers[i].pattern.regex);
+    }
+    for (size_t i = 0; i < tokenizer->decoder_count; i++) {
+        regex_destroy(tokenizer->decoders[i].pattern.regex);
+    }
+    free(tokenizer->normalizers);
+    free(tokenizer->pre_tokenizers);
+    free(tokenizer->post_processors);
+    free(tokenizer->decoders);
+    free(tokenizer->decoded);
+    free(tokenizer->special);
+    bpe_destroy(&tokenizer->bpe);
+    unigram_destroy(&tokenizer->unigram);
+    wordpiece_destroy(&tokenizer->wordpiece);
+    added_vocabulary_destroy(&tokenizer->added);
+    token_table_destroy(&tokenizer->vocabulary);
+    arena_destroy(&tokenizer->arena);
+    free(tokenizer);
+}
+
+/* ---- Arrays of parts ---------------------------------------------------------------------------
+ */
+
+/* Room for one more zeroed item; *index is where. */
+static status add_part(void **items, size_t *count, size_t *capacity, size_t size, size_t *index)
+{
+    TRY(array_grow(items, capacity, *count + 1, size));
+    memset((char *)*items + *count * size, 0, size);
+    *index = (*count)++;
+    return STATUS_OK;
+}
+
+status tokenizer_add_normalizer(struct tokenizer *tokenizer, struct normalizer **out)
+{
+    void *items = tokenizer->normalizers;
+    size_t index = 0;
+    status s = add_part(&items, &tokenizer->normalizer_count, &tokenizer->normalizer_capacity,
+                        sizeof *tokenizer->normalizers, &index);
+    tokenizer->normalizers = items;
+    *out = s == STATUS_OK ? &tokenizer->normalizers[index] : NULL;
+    return s;
+}
+
+status tokenizer_add_pre_tokenizer(struct tokenizer *tokenizer, struct pre_tokenizer **out)
+{
+    void *items = tokenizer->pre_tokenizers;
+    size_t index = 0;
+    status s = add_part(&items, &tokenizer->pre_tokenizer_count, &tokenizer->pre_tokenizer_capacity,
+                        sizeof *tokenizer->pre_tokenizers, &index);
+    tokenizer->pre_tokenizers = items;
+    *out = s == STATUS_OK ? &tokenizer->pre_tokenizers[index] : NULL;
+    return s;
+}
+
+status tokenizer_add_post_processor(struct tokenizer *tokenizer, struct post_processor **out)
+{
+    void *items = tokenizer->post_processors;
+    size_t index = 0;
+    status s =
+        add_part(&items, &tokenizer->post_processor_count, &tokenizer->post_processor_capacity,
+                 sizeof *tokenizer->post_processors, &index);
+    tokenizer->post_processors = items;
+    *out = s == STATUS_OK ? &tokenizer->post_processors[index] : NULL;
+    return s;
+}
+
+status tokenizer_add_decoder(struct tokenizer *tokenizer, struct decoder **out)
+{
+    void *items = tokenizer->decoders;
+    size_t index = 0;
+    status s = add_part(&items, &tokenizer->decoder_count, &tokenizer->decoder_capacity,
+                        sizeof *tokenizer->decoders, &index);
+    tokenizer->decoders = items;
+    *out = s == STATUS_OK ? &tokenizer->decoders[index] : NULL;
+    return s;
+}
+
+/* ---- Questions ---------------------------------------------------------------------------------
+ */
+
+size_t tokenizer_vocabulary_size(const struct tokenizer *tokenizer)
+{
+    return tokenizer->size;
+}
+
+int32_t tokenizer_token_id(const struct tokenizer *tokenizer, const char *token)
+{
+    size_t length = strlen(token);
+    int32_t index = token_table_find(&tokenizer->added.by_content, token, length);
+    return index != NO_TOKEN ? tokenizer->added.tokens[index].id
+                             : token_table_find(&tokenizer->vocabulary, token, length);
+}
+
+const char *tokenizer_token(const struct tokenizer *tokenizer, int32_t id)
+{
+    return id >= 0 && (size_t)id < tokenizer->size ? tokenizer->decoded[id].text : NULL;
+}
+
+bool tokenizer_is_special(const struct tokenizer *tokenizer, int32_t id)
+{
+    return id >= 0 && (size_t)id < tokenizer->size && tokenizer->special[id];
+}
+
+/* ---- Encoding ----------------------------------------------------------------------------------
+ */
+
+struct tokenizer_scratch *tokenizer_scratch_create(const struct tokenizer *tokenizer)
+{
+    (void)tokenizer; /* any tokenizer's would do today; the cache belongs to one */
+    return calloc(1, sizeof(struct tokenizer_scratch));
+}
+
+void tokenizer_scratch_destroy(struct tokenizer_scratch *scratch)
+{
+    if (scratch == NULL) {
+        return;
+    }
+    normalize_scratch_destroy(&scratch->normalize);
+    pre_tokenize_scratch_destroy(&scratch->pre_tokenize);
+    buffer_destroy(&scratch->base);
+    free(scratch->raw.items);
+    free(scratch->pieces.items);
+    bpe_scratch_destroy(&scratch->bpe);
+    unigram_scratch_destroy(&scratch->unigram);
+    word_cache_destroy(&scratch->cache);
+    buffer_destroy(&scratch->mapped);
+    token_list_destroy(&scratch->word);
+    token_list_destroy(&scratch->processed);
+    free(scratch);
+}
+
+static status append_ids(struct token_list *out, const int32_t *ids, size_t count)
+{
+    void *memory = out->ids;
+    status s = array_grow(&memory, &out->capacity, out->count + count, sizeof *out->ids);
+    out->ids = memory;
+    if (s == STATUS_OK && count > 0) {
+        memcpy(out->ids + out->count, ids, count * sizeof *ids);
+        out->count += count;
+    }
+    return s;
+}
+
+/* Whether the model takes bytes and maps them to characters itself, word by word, after its cache.
+ */
+static bool maps_bytes_late(const struct tokenizer *tokenizer)
+{
+    size_t count = tokenizer->pre_tokenizer_count;
+    return tokenizer->model == MODEL_BPE && count > 0 &&
+           tokenizer->pre_tokenizers[count - 1].kind == PRE_TOKENIZER_BYTE_LEVEL;
+}
+
+static status encode_word_with_model(const struct tokenizer *tokenizer,
+                                     struct tokenizer_scratch *scratch, const char *text,
+                                     size_t length, struct token_list *out)
+{
+    const struct token_table *vocabulary = &tokenizer->vocabulary;
+    switch (tokenizer->model) {
+    case MODEL_BPE:
+        if (maps_bytes_late(tokenizer)) {
+            buffer_clear(&scratch->mapped);
+            TRY(byte_alphabet_append(&tokenizer->alphabet, text, length, &scratch->mapped));
+            text = scratch->mapped.data;
+            length = scratch->mapped.length;
+        }
+        return bpe_encode(&tokenizer->bpe, vocabulary, &scratch->bpe, text, length, out);
+    case MODEL_UNIGRAM:
+        return unigram_encode(&tokenizer->unigram, vocabulary, &scratch->unigram, text, length,
+                              out);
+    case MODEL_WORDPIECE:
+        return wordpiece_encode(&tokenizer->wordpiece, text, length, out);
+    case MODEL_WORDLEVEL: {
+        int32_t id = token_table_find(vocabulary, text, length);
+        id = id != NO_TOKEN ? id : tokenizer->wordlevel_unknown;
+        return id != NO_TOKEN
+                   ? token_list_append(out, id)
+                   : status_fail(STATUS_INVALID,
+                                 "the tokenizer's unknown token is not in its vocabulary, and the "
+                                 "text has an unknown word");
+    }
+    }
+    return status_fail(STATUS_INTERNAL, "a model of no known kind");
+}
+
+static status encode_word(const struct tokenizer *tokenizer, struct tokenizer_scratch *scratch,
+                          const char *text, size_t length, struct token_list *out)
+{
+    if (length > WORD_CACHE_LONGEST) {
+        return encode_word_with_model(tokenizer, scratch, text, length, out);
+    }
+    uint64_t hash = hash_bytes(text, length, 0);
+    const int32_t *ids;
+    size_t count;
+    if (word_cache_find(&scratch->cache, text, length, hash, &ids, &count)) {
+        return append_ids(out, ids, count);
+    }
+    struct token_list *word = &scratch->word;
+    word->count = 0;
+    TRY(encode_word_with_model(tokenizer, scratch, text, length, word));
+    TRY(word_cache_add(&scratch->cache, text, length, hash, word->ids, word->count));
+    return append_ids(out, word->ids, word->count);
+}
+
+static status encode_piece(const struct tokenizer *tokenizer, struct tokenizer_scratch *scratch,
+                           const char *text, size_t length, struct token_list *out)
+{
+    if (tokenizer->model != MODEL_BPE || !tokenizer->bpe.may_cut || maps_bytes_late(tokenizer)) {
+        return encode_word(tokenizer, scratch, text, length, out);
+    }
+    for (size_t start = 0; start < length;) {
+        size_t end = bpe_find_cut(&tokenizer->bpe, text, length, start);
+        TRY(encode_word(tokenizer, scratch, text + start, end - start, out));
+        start = end;
+    }
+    return STATUS_OK;
+}
+
+/* Normalizes the raw pieces into one base text and splits them at normalized added tokens. */
+static status normalize_pieces(const struct tokenizer *tokenizer, struct tokenizer_scratch *scratch,
+                               const char **base)
+{
+    const char *raw = *base;
+    bool rewrites = tokenizer->normalizer_count > 0;
+    scratch->pieces.count = 0;
+    buffer_clear(&scratch->base);
+    for (size_t i = 0; i < scratch->raw.count; i++) {
+        struct piece piece = scratch->raw.items[i];
+        if (piece.token == NO_TOKEN && rewrites) {
+            const char *text;
+            size_t length;
+            TRY(normalize_text(tokenizer->normalizers, tokenizer->normalizer_count,
+                               &tokenizer->alphabet, &scratch->normalize, raw + piece.start,
+                               piece.length, &text, &length, &piece.at_origin));
+            piece.start = scratch->base.length;
+            piece.length = length;
+            TRY(buffer_append(&scratch->base, text, length));
+        }
+        scratch->raw.items[i] = piece;
+    }
+    if (rewrites) {
+        TRY(buffer_append(&scratch->base, "", 0));
+        *base = scratch->base.data;
+    }
+    for (size_t i = 0; i < scratch->raw.count; i++) {
+        struct piece piece = scratch->raw.items[i];
+        TRY(piece.token != NO_TOKEN
+                ? piece_list_append(&scratch->pieces, piece)
+                : added_vocabulary_split(&tokenizer->added, &tokenizer->added.normalized, *base,
+                                         piece, &scratch->pieces));
+    }
+    return STATUS_OK;
+}
+
+static status encode_text(const struct tokenizer *tokenizer, struct tokenizer_scratch *scratch,
+                          const char *text, size_t length, struct token_list *out)
+{
+    scratch->raw.count = 0;
+    TRY(added_vocabulary_split(&tokenizer->added, &tokenizer->added.raw, text,
+                               (struct piece){0, length, NO_TOKEN, true}, &scratch->raw));
+    const char *base = text;
+    TRY(normalize_pieces(tokenizer, scratch, &base));
+    TRY(pre_tokenize(tokenizer->pre_tokenizers, tokenizer->pre_tokenizer_count,
+                     &tokenizer->alphabet, maps_bytes_late(tokenizer), &scratch->pre_tokenize,
+                     &base, &scratch->pieces));
+    for (size_t i = 0; i < scratch->pieces.count; i++) {
+        struct piece piece = scratch->pieces.items[i];
+        if (piece.token != NO_TOKEN) {
+            TRY(token_list_append(out, piece.token));
+        } else if (piece.length > 0) {
+            TRY(encode_piece(tokenizer, scratch, base + piece.start, piece.length, out));
+        }
+    }
+    return STATUS_OK;
+}
+
+/* Puts the ids behind `before` through the post-processor. */
+static status post_process(const struct post_processor *post, struct tokenizer_scratch *scratch,
+                           bool add_special, size_t before, struct token_list *out)
+{
+    struct token_list *processed = &scratch->processed;
+    processed->count = 0;
+    TRY(append_ids(processed, out->ids + before, out->count - before));
+    out->count = before;
+    if (post->kind == POST_BERT) {
+        TRY(add_special ? token_list_append(out, post->first) : STATUS_OK);
+        TRY(append_ids(out, processed->ids, processed->count));
+        return add_special ? token_list_append(out, post->last) : STATUS_OK;
+    }
+    for (size_t i = 0; i < post->single.count; i++) {
+        const struct template_item *item = &post->single.items[i];
+        if (item->is_sequence) {
+            TRY(append_ids(out, processed->ids, processed->count));
+        } else if (add_special) {
+            TRY(append_ids(out, item->ids, item->id_count));
+        }
+    }
+    return STATUS_OK;
+}
+
+status tokenizer_encode(const struct tokenizer *tokenizer, struct tokenizer_scratch *scratch,
+                        const char *text, size_t length, bool add_special, struct token_list *out)
+{
+    size_t bad_offset;
+    if (length > TEXT_LONGEST) {
+        return status_fail(STATUS_LIMIT, "a text of %zu bytes, more than %d", length, TEXT_LONGEST);
+    }
+    if (!utf8_valid(text, length, &bad_offset)) {
+        return status_fail(STATUS_INVALID, "byte %zu of the text: not valid UTF-8", bad_offset);
+    }
+    size_t before = out->count;
+    status s = encode_text(tokenizer, scratch, text, length, out);
+    for (size_t i = 0; i < tokenizer->post_processor_count && s == STATUS_OK; i++) {
+        s = post_process(&tokenizer->post_processors[i], scratch, add_special, before, out);
+    }
+    if (s != STATUS_OK) {
+        out->count = before;
+    }
+    return s;
+}

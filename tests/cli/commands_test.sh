@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# From a job to its answers, command by command, on the small model.
+set -euo pipefail
+source "$(dirname "$0")/expect.sh"
+
+head -n 20 "$SLUICE_SOURCE_DIR/data/tasks.jsonl" >tasks.jsonl
+echo '{"id": "bad", "messages": 5}' >>tasks.jsonl
+cat >job.yaml <<YAML
+model: {path: "$model"}
+data: {input: tasks.jsonl}
+generate: {max_new_tokens: 32, temperature: 0}
+output: {path: results/out.h5}
+YAML
+
+run_program run job.yaml
+[ "$status" -eq 0 ] || fail "run: exit status $status"
+grep -q '^sluice: results/out.h5: 21 rows (1 with errors), ' err || fail "run: no summary"
+[ ! -s out ] || fail "run: wrote on standard output"
+[ ! -e results/out.h5.sluice ] || fail "run: left its journal"
+expect_error 1 "exists" run --quiet job.yaml
+
+expect_output "error_rows             1" inspect results/out.h5
+expect_output "rank  dp  tp  pp" inspect results/out.h5
+expect_output "total " inspect results/out.h5 --score expected --by task
+right=$(awk '/^total/ {print $2}' out)
+[ "$right" -ge 15 ] || fail "the small model answers $right of 20 tasks rightly"
+expect_error 1 'no row has a field "zzz"' inspect results/out.h5 --score zzz
+expect_output '"error_rows":1,' inspect results/out.h5 --json
+python=$(command -v python3 || true)
+if [ -n "$python" ]; then
+    "$python" -c 'import json; d = json.load(open("out")); assert d["results"] == 21 and d["ranks"][0]["rows"] == 21' ||
+        fail "inspect --json"
+fi
+
+expect_output '"text":' export results/out.h5
+[ "$(wc -l <out)" -eq 21 ] || fail "export: $(wc -l <out) lines"
+expect_output '"custom_id":' export results/out.h5 --format openai
+[ "$(wc -l <out)" -eq 21 ] || fail "export: $(wc -l <out) lines"
+
+# The stored job is a job: running it again gives the same rows.
+"$SLUICE" export results/out.h5 >first.jsonl
+"$SLUICE" inspect results/out.h5 | sed -n '/^job$/,/^$/p' | sed -n 's/^    //p' >stored.yaml
+run_program run --quiet stored.yaml --set output.path=again.h5 --set engine.max_sequences=3
+[ "$status" -eq 0 ] || fail "the stored job: exit status $status"
+[ ! -s err ] || fail "run --quiet is not quiet"
+"$SLUICE" export again.h5 | cmp -s - first.jsonl || fail "the stored job gives other rows"
+
+# Pieces.
+printf '%s\n' '{"text": "Which is larger, 811 or 60?"}' '' '{"text": "\u0000é😀"}' >texts
+run_program tokenize --model "$model" <texts
+[ "$status" -eq 0 ] && [ "$(wc -l <out)" -eq 2 ] || fail "tokenize"
+cp out ids
+run_program tokenize --model "$model" --decode <ids
+head -n 1 out | grep -qxF '{"text":"Which is larger, 811 or 60?"}' || fail "tokenize --decode: $(head -n 1 out)"
+printf '%s\n' '{"text": "a"}' '{"txt": "a"}' 'x' '{"text": "b"}' >texts
+run_program tokenize --model "$model" <texts
+[ "$status" -eq 1 ] || fail "tokenize with bad lines: exit status $status"
+[ "$(grep -c '^{"error":' out)" -eq 2 ] && [ "$(grep -c '^{"ids":' out)" -eq 2 ] || fail "tokenize with bad lines"
+run_program render --model "$model" <<<'{"messages": [{"role": "user", "content": "hi"}]}'
+[ "$status" -eq 0 ] && grep -q 'hi' out || fail "render"
+cp out with_prompt
+run_program render --model "$model" --no-generation-prompt <<<'{"messages": [{"role": "user", "content": "hi"}]}'
+[ "$(wc -c <out)" -lt "$(wc -c <with_prompt)" ] || fail "render --no-generation-prompt"
+run_program render --model "$model" <<<'{"messages": "hi"}'
+[ "$status" -eq 1 ] && grep -q '^{"error":' out || fail "render of a bad line"
+
+seq -s, 1 100 >ids.txt
+expect_quiet logits --model "$model" --ids-file ids.txt -o logits.h5
+[ "$(stat -c %s logits.h5)" -ge $((100 * 1024 * 4)) ] || fail "logits: the file is too small"
+[ ! -e logits.h5.partial ] || fail "logits: left its temporary file"
+expect_error 1 "token id 1024 is outside of the vocabulary" logits --model "$model" --ids 1,1024 -o l.h5
+[ ! -e l.h5 ] && [ ! -e l.h5.partial ] || fail "logits: a file in spite of an error"
+
+expect_output "output/s" bench --random-weights "$model/config.json" --requests 3 --prompt-tokens 20 --new-tokens 4
+grep -q '^3  *60  *12 ' out || fail "bench: not 3 requests, 60 prompt and 12 output tokens"
+finish

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Usage: help, versions, and every way to call a command wrongly.
+set -euo pipefail
+source "$(dirname "$0")/expect.sh"
+
+expect_output "Usage: sluice COMMAND" --help
+expect_output "sluice " --version
+expect_output '| `model.path` |' help job
+for command in run check inspect export bench tokenize render logits; do
+    expect_output "Usage: sluice $command" "$command" --help
+    expect_output "Usage: sluice $command" help "$command"
+    expect_error 2 "--no-such: unknown option" "$command" --no-such
+done
+
+expect_error 2 "no command given"
+expect_error 2 "did you mean run?" rnu
+expect_error 2 "unknown command" frobnicate
+expect_error 2 "unknown command" help frobnicate
+expect_error 2 "the job file is missing" run
+expect_error 2 "the job file is missing" check
+expect_error 2 "b.yaml: one argument too many" check a.yaml b.yaml
+expect_error 2 "--set: needs a value" check a.yaml --set
+expect_error 2 "--fresh=1: takes no value" run a.yaml --fresh=1
+expect_error 2 '--ranks: expected an integer from 1' check a.yaml --ranks 0
+expect_error 2 '--ranks: expected an integer from 1' check a.yaml --ranks=two
+expect_error 2 "the output file is missing" inspect
+expect_error 2 "--score, which --by belongs to, is missing" inspect a.h5 --by task
+expect_error 2 "the output file is missing" export
+expect_error 2 '--format: expected jsonl or openai, not "xml"' export a.h5 --format xml
+expect_error 2 "--model is missing" tokenize
+expect_error 2 "--model is missing" render
+expect_error 2 "--model is missing" logits
+expect_error 2 "one of --ids and --ids-file is missing" logits --model x
+expect_error 2 "-o FILE is missing" logits --model x --ids 1
+expect_error 2 "--ids: expected token ids" logits --model x --ids 1,b -o y
+expect_error 2 "no token ids" logits --model x --ids , -o y
+expect_error 2 "one of --model and --random-weights is missing" bench
+expect_error 2 "--requests: expected an integer" bench --model x --requests -1
+
+expect_error 1 "no-such.h5" inspect no-such.h5
+expect_error 1 "no-such.h5" export no-such.h5
+expect_error 1 "no-such-model" tokenize --model no-such-model
+expect_error 1 "no-such-model" render --model no-such-model
+expect_error 1 "no-such-model" logits --model no-such-model --ids 1 -o y
+expect_error 1 "no-such-model" bench --model no-such-model
+echo text >text.h5
+expect_error 1 "text.h5" inspect text.h5
+finish

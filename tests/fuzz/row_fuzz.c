@@ -1,0 +1,77 @@
+/* Any bytes as a record of any kind. What parses must be whole: its passthrough is JSON again, its
+ * parameters are in range. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sluice/data.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
+
+static void check_row(const struct row *row)
+{
+    if (row->id == NULL || (row->kind == PROMPT_TEXT && row->text == NULL) ||
+        (row->kind == PROMPT_MESSAGES && row->messages == NULL)) {
+        abort();
+    }
+    for (size_t i = 0; row->kind == PROMPT_TOKENS && i < row->token_count; i++) {
+        if (row->tokens[i] < 0) {
+            abort();
+        }
+    }
+    const struct generate_params *params = &row->params;
+    if (params->max_new_tokens < 1 || !(params->top_p > 0 && params->top_p <= 1) ||
+        !(params->temperature >= 0) || params->samples < 1 || params->top_k < 0 ||
+        params->logprobs < -1 || params->logprobs > GENERATE_MAX_LOGPROBS ||
+        params->stop_count > GENERATE_MAX_STOPS || params->stop_id_count > GENERATE_MAX_STOP_IDS) {
+        abort();
+    }
+    for (int i = 0; i < params->stop_count; i++) {
+        if (params->stop[i] == NULL || params->stop[i][0] == '\0') {
+            abort();
+        }
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
+{
+    static const struct row_format formats[] = {
+        {.chat = CHAT_AUTO},
+        {.chat = CHAT_ALWAYS},
+        {.chat = CHAT_NEVER},
+        {.prompt_field = "q", .id_field = "k"},
+    };
+    if (length < 1) {
+        return 0;
+    }
+    struct arena arena = {0};
+    struct buffer text = {0};
+    struct generate_params defaults;
+    struct row row;
+    /* Mostly JSON: the other kinds have little to find. */
+    struct record record = {.row = 5, .position = 6, .kind = RECORD_JSON};
+    if ((bytes[0] & 0x30) == 0x30) {
+        record.kind = (enum record_kind)(bytes[0] >> 6);
+    }
+    generate_params_defaults(&defaults);
+    status s = buffer_append(&record.bytes, bytes + 1, length - 1);
+    if (s == STATUS_OK) {
+        s = row_parse(&record, &formats[bytes[0] & 3], &defaults, &arena, &row);
+        if (s == STATUS_OK) {
+            check_row(&row);
+        } else if (s != STATUS_INVALID || strchr(status_message(), '\n') != NULL) {
+            abort();
+        }
+        if (row.passthrough != NULL) {
+            struct json *again;
+            if (json_write(row.passthrough, &text) != STATUS_OK ||
+                json_parse(text.data, text.length, &arena, &again) != STATUS_OK) {
+                abort();
+            }
+        }
+    }
+    buffer_destroy(&record.bytes);
+    buffer_destroy(&text);
+    arena_destroy(&arena);
+    return 0;
+}
