@@ -2,7 +2,9 @@
  * logits) with a model of SmolLM2-135M's shape and random weights, the same linear layers alone as
  * cblas_sgemm does them, and where the time goes.
  *
- *     bench_cpu_step [prompt] [float32|bfloat16] [float32|bfloat16]   weights, KV cache */
+ *     bench_cpu_step [PROMPT [WEIGHTS [KV_CACHE [SEQUENCES]]]]
+ *
+ * WEIGHTS and KV_CACHE: float32 or bfloat16; SEQUENCES: at most that many. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,9 @@
 #include "sluice/backend.h"
 #ifdef SLUICE_BENCH_BLAS
 #include <cblas.h>
+/* OpenBLAS's own: the processor that it took this one for. It falls back to SSE where it does not
+ * know the processor; OPENBLAS_CORETYPE=SkylakeX mends that. */
+__attribute__((weak)) char *openblas_get_corename(void);
 #endif
 
 enum {
@@ -271,6 +276,77 @@ static double blas_seconds(int rows, const float *weights, const float *in, floa
 #endif
 }
 
+static void print_phases(const double seconds[PHASES], int steps)
+{
+    printf("   ");
+    for (int p = 0; p < PHASES; p++) {
+        printf(" %s %.2f ms%s", phase_names[p], 1e3 * seconds[p] / steps,
+               p + 1 < PHASES ? "," : "\n");
+    }
+}
+
+/* One sequence's prompt, in steps of at most MAX_TOKENS; returns seconds. */
+static double prefill(struct bench *bench, int prompt, const int32_t *blocks, int stride)
+{
+    const double start = clock_seconds();
+    for (int at = 0; at < prompt; at += MAX_TOKENS) {
+        step(bench, 1, at, prompt - at < MAX_TOKENS ? prompt - at : MAX_TOKENS, blocks, stride);
+    }
+    return clock_seconds() - start;
+}
+
+/* Weights, input and output of the same linear layers for sgemm. */
+struct reference {
+    float *weights, *in, *out;
+};
+
+static void reference_create(struct reference *reference)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < COUNT_OF(shapes); i++) {
+        count += (size_t)shapes[i].count * (size_t)shapes[i].rows * (size_t)shapes[i].columns;
+    }
+    reference->weights = malloc(count * sizeof(float));
+    reference->in = malloc((size_t)MAX_SEQUENCES * COLUMNS * sizeof(float));
+    reference->out = malloc((size_t)MAX_SEQUENCES * VOCABULARY * sizeof(float));
+    if (reference->weights == NULL || reference->in == NULL || reference->out == NULL) {
+        check(status_fail(STATUS_NO_MEMORY, "weights"));
+    }
+    fill_random(reference->weights, count, 5);
+    fill_random(reference->in, (size_t)MAX_SEQUENCES * COLUMNS, 6);
+}
+
+/* Decode steps of `n` sequences beside sgemm. Rounds alternate, so that what else the machine does
+ * meets both sides; the best round of each counts. */
+static void compare(struct bench *bench, const struct reference *reference, int n, int prompt,
+                    const int32_t *table, int stride)
+{
+    double best = 1e9, best_blas = 1e9, phases[PHASES] = {0};
+    for (int round = 0; round < ROUNDS; round++) {
+        memset(bench->seconds, 0, sizeof bench->seconds);
+        const double start = clock_seconds();
+        for (int j = 0; j < STEPS; j++) {
+            step(bench, n, prompt + round * STEPS + j, 1, table, stride);
+        }
+        const double seconds = (clock_seconds() - start) / STEPS;
+        if (seconds < best) {
+            best = seconds;
+            memcpy(phases, bench->seconds, sizeof phases);
+        }
+        for (int j = 0; j < 3; j++) {
+            const double blas = blas_seconds(n, reference->weights, reference->in, reference->out);
+            best_blas = blas < best_blas ? blas : best_blas;
+        }
+    }
+    printf("%3d sequences: %7.1f tokens/s, %6.2f ms a step", n, n / best, 1e3 * best);
+#ifdef SLUICE_BENCH_BLAS
+    printf("; sgemm of the linear layers alone: %7.1f tokens/s; share %.0f%%", n / best_blas,
+           100.0 * best_blas / best);
+#endif
+    printf("\n");
+    print_phases(phases, STEPS);
+}
+
 static enum dtype type_argument(const char *text)
 {
     return strcmp(text, "bfloat16") == 0 ? DTYPE_BFLOAT16 : DTYPE_FLOAT32;
@@ -281,83 +357,45 @@ int main(int argc, char **argv)
     const int prompt = argc > 1 ? atoi(argv[1]) : 128;
     const enum dtype stored = type_argument(argc > 2 ? argv[2] : "bfloat16");
     const enum dtype kv = type_argument(argc > 3 ? argv[3] : "float32");
-    const int stride = (prompt + ROUNDS * STEPS) / BLOCK_TOKENS + 1;
-    if (prompt < 1 || prompt > 1 << 20) {
-        fprintf(stderr, "bench_cpu_step: a prompt of 1 to 1048576 tokens\n");
+    const int most = argc > 4 ? atoi(argv[4]) : MAX_SEQUENCES;
+    if (prompt < 1 || prompt > 1 << 20 || most < 1 || most > MAX_SEQUENCES) {
+        fprintf(stderr, "bench_cpu_step: a prompt of 1 to 1048576 tokens, 1 to 128 sequences\n");
         return 2;
     }
+    const int stride = (prompt + ROUNDS * STEPS) / BLOCK_TOKENS + 1;
     static struct bench bench;
-    bench_create(&bench, stored, kv, stride * MAX_SEQUENCES);
+    bench_create(&bench, stored, kv, stride * most);
     printf("%s; weights %s, KV cache %s, prompt %d\n", bench.op->device_name(bench.backend),
            dtype_name(stored), dtype_name(kv), prompt);
-
-    size_t weight_count = 0;
-    for (size_t i = 0; i < COUNT_OF(shapes); i++) {
-        weight_count +=
-            (size_t)shapes[i].count * (size_t)shapes[i].rows * (size_t)shapes[i].columns;
+#ifdef SLUICE_BENCH_BLAS
+    printf("sgemm: %s\n", openblas_get_corename != NULL ? openblas_get_corename() : "not OpenBLAS");
+#endif
+    struct reference reference;
+    reference_create(&reference);
+    int32_t *table = malloc((size_t)stride * (size_t)most * sizeof *table);
+    if (table == NULL) {
+        check(status_fail(STATUS_NO_MEMORY, "block table"));
     }
-    float *weights = malloc(weight_count * sizeof *weights);
-    float *in = malloc((size_t)MAX_SEQUENCES * COLUMNS * sizeof *in);
-    float *out = malloc((size_t)MAX_SEQUENCES * VOCABULARY * sizeof *out);
-    int32_t *table = malloc((size_t)stride * MAX_SEQUENCES * sizeof *table);
-    if (weights == NULL || in == NULL || out == NULL || table == NULL) {
-        check(status_fail(STATUS_NO_MEMORY, "weights"));
-    }
-    fill_random(weights, weight_count, 5);
-    fill_random(in, (size_t)MAX_SEQUENCES * COLUMNS, 6);
-    for (int i = 0; i < stride * MAX_SEQUENCES; i++) {
+    for (int i = 0; i < stride * most; i++) {
         table[i] = i;
     }
 
+    prefill(&bench, prompt, table, stride);
+    memset(bench.seconds, 0, sizeof bench.seconds);
+    printf("prefill of one prompt: %.0f tokens/s\n",
+           prompt / prefill(&bench, prompt, table, stride));
+    print_phases(bench.seconds, 1);
     static const int counts[] = {1, 8, 32, 128};
-    double prefill = 0;
-    for (size_t i = 0; i < COUNT_OF(counts); i++) {
-        const int n = counts[i];
-        for (int s = 0; s < n; s++) {
-            const int32_t *row = table + (size_t)s * (size_t)stride;
-            for (int at = 0; at < prompt; at += MAX_TOKENS) {
-                const double start = clock_seconds();
-                step(&bench, 1, at, prompt - at < MAX_TOKENS ? prompt - at : MAX_TOKENS, row,
-                     stride);
-                prefill += clock_seconds() - start;
-            }
-            if (i == 0) {
-                printf("prefill of one prompt: %.0f tokens/s\n", prompt / prefill);
-            }
+    for (size_t i = 0; i < COUNT_OF(counts) && counts[i] <= most; i++) {
+        for (int s = 0; s < counts[i]; s++) {
+            prefill(&bench, prompt, table + (size_t)s * (size_t)stride, stride);
         }
-        /* Rounds alternate, so that what else the machine does meets both sides. */
-        double best = 1e9, best_blas = 1e9, phases[PHASES] = {0};
-        for (int round = 0; round < ROUNDS; round++) {
-            memset(bench.seconds, 0, sizeof bench.seconds);
-            const double start = clock_seconds();
-            for (int j = 0; j < STEPS; j++) {
-                step(&bench, n, prompt + round * STEPS + j, 1, table, stride);
-            }
-            const double seconds = (clock_seconds() - start) / STEPS;
-            if (seconds < best) {
-                best = seconds;
-                memcpy(phases, bench.seconds, sizeof phases);
-            }
-            for (int j = 0; j < 3; j++) {
-                const double blas = blas_seconds(n, weights, in, out);
-                best_blas = blas < best_blas ? blas : best_blas;
-            }
-        }
-        printf("%3d sequences: %7.1f tokens/s, %6.2f ms a step", n, n / best, 1e3 * best);
-#ifdef SLUICE_BENCH_BLAS
-        printf("; sgemm of the linear layers alone: %7.1f tokens/s; share %.0f%%", n / best_blas,
-               100.0 * best_blas / best);
-#endif
-        printf("\n   ");
-        for (int p = 0; p < PHASES; p++) {
-            printf(" %s %.2f ms%s", phase_names[p], 1e3 * phases[p] / STEPS,
-                   p + 1 < PHASES ? "," : "\n");
-        }
+        compare(&bench, &reference, counts[i], prompt, table, stride);
     }
     free(table);
-    free(out);
-    free(in);
-    free(weights);
+    free(reference.out);
+    free(reference.in);
+    free(reference.weights);
     bench_destroy(&bench);
     return 0;
 }

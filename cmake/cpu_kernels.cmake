@@ -7,7 +7,8 @@ function(sluice_add_cpu_kernels suffix)
   add_library(sluice_cpu_${suffix} OBJECT ${SLUICE_CPU_KERNELS})
   target_link_libraries(sluice_cpu_${suffix} PRIVATE sluice_flags)
   target_compile_definitions(sluice_cpu_${suffix} PRIVATE CPU_KERNEL_SUFFIX=${suffix})
-  target_compile_options(sluice_cpu_${suffix} PRIVATE -O3 -ffp-contract=off ${ARGN})
+  target_compile_options(sluice_cpu_${suffix} PRIVATE -O3 -ffp-contract=off
+    $<$<C_COMPILER_ID:Clang>:-Wno-pass-failed> ${ARGN})
   target_sources(sluice PRIVATE $<TARGET_OBJECTS:sluice_cpu_${suffix}>)
 endfunction()
 

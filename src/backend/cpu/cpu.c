@@ -14,10 +14,15 @@ const struct cpu_kernels *cpu_kernels_best(void)
 {
 #ifdef SLUICE_CPU_X86_KERNELS
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("x86-64-v4")) {
+    /* What of x86-64-v3 and v4 the compiler may use; no processor has these without the rest. */
+    const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                    __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    if (v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl")) {
         return &cpu_kernels_v4;
     }
-    if (__builtin_cpu_supports("x86-64-v3")) {
+    if (v3) {
         return &cpu_kernels_v3;
     }
 #endif
