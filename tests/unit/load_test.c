@@ -316,7 +316,7 @@ static void every_rank_has_its_part_of_the_file(void **state)
     }
 }
 
-/* ---- GGUF ---- */
+/* ---- GGUF, and experts in stacks ---- */
 
 static void assert_same_matrix(const struct matrix *left, const struct matrix *right)
 {
@@ -405,18 +405,19 @@ static void check_same_facts(const struct model_config *a, const struct model_co
     arena_destroy(&arena);
 }
 
-static void gguf_files_load_as_their_hub_form(void **state)
+static void other_forms_load_as_the_hubs(void **state)
 {
     (void)state;
-    static const char *const names[] = {"llama", "mixtral"};
+    static const char *const names[][2] = {
+        {"llama", "llama.gguf"}, {"mixtral", "mixtral.gguf"}, {"mixtral", "mixtral_stacked"}};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         char path[1024];
         struct model *file, *directory;
-        snprintf(path, sizeof path, "%s/gguf/%s.gguf", SLUICE_TEST_DATA, names[i]);
+        snprintf(path, sizeof path, "%s/gguf/%s", SLUICE_TEST_DATA, names[i][1]);
         if (model_open(path, &file) != STATUS_OK) {
             fail_msg("%s", status_message());
         }
-        snprintf(path, sizeof path, "%s/gguf/%s", SLUICE_TEST_DATA, names[i]);
+        snprintf(path, sizeof path, "%s/gguf/%s", SLUICE_TEST_DATA, names[i][0]);
         if (model_open(path, &directory) != STATUS_OK) {
             fail_msg("%s", status_message());
         }
@@ -475,7 +476,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rank_has_its_part_of_the_file),
-        cmocka_unit_test(gguf_files_load_as_their_hub_form),
+        cmocka_unit_test(other_forms_load_as_the_hubs),
         cmocka_unit_test(random_values_do_not_depend_on_the_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,7 +4,7 @@
 quants.gguf: a tensor of random blocks of each block format, and beside it ("NAME.expected") what the
 package expands it to. llama.gguf and mixtral.gguf: tiny random models as llama.cpp's converter lays
 them out (q and k rows interleaved, experts stacked), and the same weights as the Hub has them in
-llama/ and mixtral/."""
+llama/, mixtral/ and mixtral_stacked/."""
 import json
 import pathlib
 import struct
@@ -54,6 +54,21 @@ def write_safetensors(path, tensors):
         data += value.tobytes()
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def write_stacked(config, hub):
+    """The same mixture with its experts as two stacks a layer, as transformers 5 holds them."""
+    folder = HERE / "mixtral_stacked"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    stacked = {name: value for name, value in hub.items() if "block_sparse_moe" not in name}
+    for i in range(config["num_hidden_layers"]):
+        old, new = f"model.layers.{i}.block_sparse_moe.", f"model.layers.{i}.mlp."
+        w1, w2, w3 = ([hub[f"{old}experts.{e}.{w}.weight"] for e in range(config["num_local_experts"])] for w in ("w1", "w2", "w3"))
+        stacked[new + "experts.gate_up_proj"] = np.stack([np.concatenate(pair) for pair in zip(w1, w3)])
+        stacked[new + "experts.down_proj"] = np.stack(w2)
+        stacked[new + "gate.weight"] = hub[old + "gate.weight"]
+    write_safetensors(folder / "model.safetensors", stacked)
 
 
 def write_model(name, experts):
@@ -148,6 +163,8 @@ def write_model(name, experts):
     writer.write_tensors_to_file()
     writer.close()
     write_safetensors(folder / "model.safetensors", hub)
+    if experts:
+        write_stacked(config, hub)
 
 
 write_quants()
