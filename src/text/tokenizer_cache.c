@@ -5,7 +5,7 @@
 
 #include "text/tokenizer_internal.h"
 
-enum { CACHE_SLOTS = 1 << 16, CACHE_WORDS = CACHE_SLOTS / 2, CACHE_IDS = 1 << 20 };
+enum { CACHE_SLOTS = 1 << 17, CACHE_WORDS = CACHE_SLOTS / 2, CACHE_IDS = 1 << 20 };
 
 struct word_slot {
     uint64_t hash;
