@@ -37,7 +37,7 @@ bool word_cache_find(const struct word_cache *cache, const char *word, size_t le
     if (slot->length == 0) {
         return false;
     }
-    *ids = cache->ids.ids + slot->ids;
+    *ids = slot->id_count > 0 ? cache->ids.ids + slot->ids : NULL;
     *count = slot->id_count;
     return true;
 }
