@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Packs a tokenizer.json of the BPE kind for the tests: the vocabulary as a list in id order, a merge
 as two numbers (the difference of the merged token's id to that of the merge before, and how many
-bytes of it are the left part). tests/parity/tokenizer_fixture.h turns it back.
+bytes of it are the left part). tests/parity/tokenizer_parity_test.c turns it back.
 
     python3 tools/pack_tokenizer.py tokenizer.json packed.json.gz
 """

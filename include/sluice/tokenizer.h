@@ -19,9 +19,10 @@ struct token_list {
 void token_list_destroy(struct token_list *list);
 
 /* From the text of a tokenizer.json. `config` is the text of tokenizer_config.json, or NULL: it may
- * add tokens (added_tokens_decoder) that tokenizer.json lacks and says
- * clean_up_tokenization_spaces. The caller destroys *out. STATUS_INVALID and STATUS_UNSUPPORTED
- * name the construct: "pre_tokenizer: unknown type \"X\" (supported: …)". */
+ * add tokens (added_tokens_decoder) that tokenizer.json lacks. Its clean_up_tokenization_spaces is
+ * not obeyed, nor are truncation and padding: ids and text are what the library itself gives. The
+ * caller destroys *out. STATUS_INVALID and STATUS_UNSUPPORTED name the construct: "pre_tokenizer:
+ * unknown type \"X\" (supported: …)". */
 status tokenizer_create(const char *json, size_t json_length, const char *config,
                         size_t config_length, struct tokenizer **out) MUST_CHECK;
 
@@ -45,7 +46,8 @@ status tokenizer_create_from_gguf(const struct gguf_vocabulary *vocabulary,
                                   struct tokenizer **out) MUST_CHECK;
 void tokenizer_destroy(struct tokenizer *tokenizer);
 
-/* Working memory of one thread; any size of text afterwards. NULL when memory runs out. */
+/* Working memory of one thread for this tokenizer, with a cache of the words it has seen; any size
+ * of text afterwards. NULL when memory runs out. */
 struct tokenizer_scratch *tokenizer_scratch_create(const struct tokenizer *tokenizer);
 void tokenizer_scratch_destroy(struct tokenizer_scratch *scratch);
 

@@ -68,6 +68,26 @@ status bpe_add_merge(struct bpe_model *model, int32_t left, int32_t right, uint3
     return STATUS_OK;
 }
 
+status bpe_add_merge_of(struct bpe_model *model, const struct token_table *vocabulary,
+                        const struct bpe_merge_parts *parts, uint32_t rank, struct buffer *joined)
+{
+    size_t prefix_length = strlen(model->prefix);
+    if (parts->right_length < prefix_length) {
+        return status_fail(STATUS_INVALID, "\"%.60s\" is shorter than the prefix", parts->right);
+    }
+    buffer_clear(joined);
+    TRY(buffer_append(joined, parts->left, parts->left_length));
+    TRY(buffer_append(joined, parts->right + prefix_length, parts->right_length - prefix_length));
+    int32_t left = token_table_find(vocabulary, parts->left, parts->left_length);
+    int32_t right = token_table_find(vocabulary, parts->right, parts->right_length);
+    int32_t merged = token_table_find(vocabulary, joined->data, joined->length);
+    if (left == NO_TOKEN || right == NO_TOKEN || merged == NO_TOKEN) {
+        return status_fail(STATUS_INVALID, "\"%.60s\" is not in the vocabulary",
+                           merged == NO_TOKEN ? joined->data : parts->left);
+    }
+    return bpe_add_merge(model, left, right, rank, merged);
+}
+
 /* Whether a symbol's text is not the text that it was made from: unknown and byte tokens. */
 static bool stands_for_other_text(const struct bpe_model *model,
                                   const struct token_table *vocabulary, int32_t id)

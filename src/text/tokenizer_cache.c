@@ -5,7 +5,7 @@
 
 #include "text/tokenizer_internal.h"
 
-enum { CACHE_SLOTS = 1 << 16, CACHE_WORDS = CACHE_SLOTS / 2, CACHE_IDS = 1 << 20 };
+enum { CACHE_SLOTS = 1 << 17, CACHE_WORDS = CACHE_SLOTS / 2, CACHE_IDS = 1 << 20 };
 
 struct word_slot {
     uint64_t hash;
@@ -37,7 +37,7 @@ bool word_cache_find(const struct word_cache *cache, const char *word, size_t le
     if (slot->length == 0) {
         return false;
     }
-    *ids = cache->ids.ids + slot->ids;
+    *ids = slot->id_count > 0 ? cache->ids.ids + slot->ids : NULL;
     *count = slot->id_count;
     return true;
 }

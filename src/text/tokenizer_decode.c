@@ -145,14 +145,6 @@ static status decode_byte_level(const struct tokenizer *tokenizer, const struct 
     return s == STATUS_OK ? text_list_close(out) : s;
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                  : -1;
-}
-
 /* The byte that <0x0A> names, or -1. The reference reads the digits as Rust does, which takes a
  * sign too: <0x+A>. */
 static int byte_of_token(const char *text, size_t length)
@@ -160,7 +152,8 @@ static int byte_of_token(const char *text, size_t length)
     if (length != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>') {
         return -1;
     }
-    int high = text[3] == '+' ? 0 : hex_digit(text[3]), low = hex_digit(text[4]);
+    int high = text[3] == '+' ? 0 : unicode_hexadecimal(text[3]),
+        low = unicode_hexadecimal(text[4]);
     return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 

@@ -214,35 +214,20 @@ static status add_decoder(struct tokenizer *tokenizer, enum decoder_kind kind, s
 
 static status load_merges(struct tokenizer *tokenizer, const struct gguf_vocabulary *vocabulary)
 {
-    const struct token_table *table = &tokenizer->vocabulary;
     struct buffer joined = {0};
     status s = STATUS_OK;
     for (size_t i = 0; i < vocabulary->merge_count && s == STATUS_OK; i++) {
         const char *merge = vocabulary->merges[i];
         const char *space = merge[0] != '\0' ? strchr(merge + 1, ' ') : NULL;
         if (space == NULL) {
-            s = status_fail(STATUS_INVALID, "tokenizer.ggml.merges[%zu]: not two tokens", i);
-            break;
-        }
-        size_t left_length = (size_t)(space - merge), right_length = strlen(space + 1);
-        buffer_clear(&joined);
-        s = buffer_append(&joined, merge, left_length);
-        if (s == STATUS_OK) {
-            s = buffer_append(&joined, space + 1, right_length);
-        }
-        if (s != STATUS_OK) {
-            break;
-        }
-        int32_t left = token_table_find(table, merge, left_length);
-        int32_t right = token_table_find(table, space + 1, right_length);
-        int32_t merged = token_table_find(table, joined.data, joined.length);
-        if (left == NO_TOKEN || right == NO_TOKEN || merged == NO_TOKEN) {
-            s = status_fail(STATUS_INVALID,
-                            "tokenizer.ggml.merges[%zu]: \"%.60s\" is not in the vocabulary", i,
-                            merge);
+            s = status_fail(STATUS_INVALID, "expected two tokens");
         } else {
-            s = bpe_add_merge(&tokenizer->bpe, left, right, (uint32_t)i, merged);
+            struct bpe_merge_parts parts = {merge, space + 1, (size_t)(space - merge),
+                                            strlen(space + 1)};
+            s = bpe_add_merge_of(&tokenizer->bpe, &tokenizer->vocabulary, &parts, (uint32_t)i,
+                                 &joined);
         }
+        s = status_context(s, "tokenizer.ggml.merges[%zu]", i);
     }
     buffer_destroy(&joined);
     return s;

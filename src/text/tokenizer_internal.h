@@ -239,6 +239,15 @@ struct bpe_model {
 /* Ranks order the merges, lowest first; the later of two merges of one pair counts. */
 status bpe_add_merge(struct bpe_model *model, int32_t left, int32_t right, uint32_t rank,
                      int32_t merged) MUST_CHECK;
+struct bpe_merge_parts {
+    const char *left, *right;
+    size_t left_length, right_length;
+};
+/* The same from token strings, which with what they make must be in the vocabulary. `joined` is
+ * room to work in. */
+status bpe_add_merge_of(struct bpe_model *model, const struct token_table *vocabulary,
+                        const struct bpe_merge_parts *parts, uint32_t rank,
+                        struct buffer *joined) MUST_CHECK;
 /* After the last merge. */
 status bpe_finish(struct bpe_model *model, const struct token_table *vocabulary) MUST_CHECK;
 void bpe_destroy(struct bpe_model *model);
@@ -413,6 +422,7 @@ struct tokenizer {
 };
 
 struct tokenizer_scratch {
+    const struct tokenizer *owner;
     struct normalize_scratch normalize;
     struct pre_tokenize_scratch pre_tokenize;
     struct buffer base; /* normalized text of all pieces */

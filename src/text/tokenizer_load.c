@@ -11,6 +11,8 @@ static status need_string(const struct json *object, const char *key, const char
                           size_t *length)
 {
     const struct json *value = json_get(object, key);
+    *text = "";
+    *length = 0;
     if (value == NULL || value->type != JSON_STRING) {
         return status_fail(STATUS_INVALID, "\"%s\": expected a string, found %s", key,
                            value != NULL ? json_type_name(value->type) : "nothing");

@@ -53,18 +53,13 @@ static status optional_bool(const struct json *model, const char *key, bool *out
 /* ---- BPE ---------------------------------------------------------------------------------------
  */
 
-struct merge_parts {
-    const char *left, *right;
-    size_t left_length, right_length;
-};
-
 /* "left right" or ["left", "right"]. */
-static status read_merge(const struct json *merge, struct merge_parts *parts)
+static status read_merge(const struct json *merge, struct bpe_merge_parts *parts)
 {
     if (merge->type == JSON_ARRAY && merge->length == 2 && merge->items[0]->type == JSON_STRING &&
         merge->items[1]->type == JSON_STRING) {
-        *parts = (struct merge_parts){merge->items[0]->text, merge->items[1]->text,
-                                      merge->items[0]->length, merge->items[1]->length};
+        *parts = (struct bpe_merge_parts){merge->items[0]->text, merge->items[1]->text,
+                                          merge->items[0]->length, merge->items[1]->length};
         return STATUS_OK;
     }
     const char *space = merge->type == JSON_STRING ? memchr(merge->text, ' ', merge->length) : NULL;
@@ -73,30 +68,9 @@ static status read_merge(const struct json *merge, struct merge_parts *parts)
         return status_fail(STATUS_INVALID, "expected two tokens");
     }
     size_t left_length = (size_t)(space - merge->text);
-    *parts =
-        (struct merge_parts){merge->text, space + 1, left_length, merge->length - left_length - 1};
+    *parts = (struct bpe_merge_parts){merge->text, space + 1, left_length,
+                                      merge->length - left_length - 1};
     return STATUS_OK;
-}
-
-static status add_merge(struct tokenizer *tokenizer, const struct merge_parts *parts, uint32_t rank,
-                        struct buffer *joined)
-{
-    const struct token_table *vocabulary = &tokenizer->vocabulary;
-    size_t prefix_length = strlen(tokenizer->bpe.prefix);
-    if (parts->right_length < prefix_length) {
-        return status_fail(STATUS_INVALID, "\"%.60s\" is shorter than the prefix", parts->right);
-    }
-    buffer_clear(joined);
-    TRY(buffer_append(joined, parts->left, parts->left_length));
-    TRY(buffer_append(joined, parts->right + prefix_length, parts->right_length - prefix_length));
-    int32_t left = token_table_find(vocabulary, parts->left, parts->left_length);
-    int32_t right = token_table_find(vocabulary, parts->right, parts->right_length);
-    int32_t merged = token_table_find(vocabulary, joined->data, joined->length);
-    if (left == NO_TOKEN || right == NO_TOKEN || merged == NO_TOKEN) {
-        return status_fail(STATUS_INVALID, "\"%.60s\" is not in the vocabulary",
-                           merged == NO_TOKEN ? joined->data : parts->left);
-    }
-    return bpe_add_merge(&tokenizer->bpe, left, right, rank, merged);
 }
 
 static status load_merges(struct tokenizer *tokenizer, const struct json *merges)
@@ -112,10 +86,10 @@ static status load_merges(struct tokenizer *tokenizer, const struct json *merges
         if (merge->type == JSON_STRING && strncmp(merge->text, "#version", 8) == 0) {
             continue;
         }
-        struct merge_parts parts = {0};
+        struct bpe_merge_parts parts = {0};
         s = read_merge(merge, &parts);
         if (s == STATUS_OK) {
-            s = add_merge(tokenizer, &parts, rank++, &joined);
+            s = bpe_add_merge_of(&tokenizer->bpe, &tokenizer->vocabulary, &parts, rank++, &joined);
         }
         s = status_context(s, "merges[%zu]", i);
     }

@@ -83,6 +83,41 @@ struct regex_node {
 status regex_parse(const char *pattern, size_t length, struct regex *regex, struct arena *arena,
                    struct regex_node **out) MUST_CHECK;
 
+/* ---- Parser (tokenizer_regex_parse.c, and tokenizer_regex_class.c for classes) -----------------
+ */
+
+enum { REGEX_MAX_DEPTH = 64 };
+
+struct regex_parser {
+    const char *pattern;
+    size_t length, position;
+    struct regex *regex;
+    struct arena *arena;
+    int depth;
+    bool ignore_case, dot_all, extended; /* (?i) (?m) (?x) */
+};
+
+/* A failure at the parser's position. */
+status regex_parser_fail(const struct regex_parser *parser, status code, const char *why);
+bool regex_parser_at_end(const struct regex_parser *parser);
+bool regex_parser_looking_at(const struct regex_parser *parser, const char *text);
+/* Consumes `text` if it is what comes next. */
+bool regex_parser_take(struct regex_parser *parser, const char *text);
+/* Up to `most` digits. */
+uint32_t regex_parser_digits(struct regex_parser *parser, int base, int most);
+
+/* Completes a set that lacks only case and negation. */
+status regex_parser_finish_set(struct regex_parser *parser, struct unicode_set *set,
+                               bool negate) MUST_CHECK;
+/* What stands behind a backslash, where it is a class: adds it to `set`. `bare`: not in brackets.
+ */
+status regex_parser_escaped_class(struct regex_parser *parser, struct unicode_set *set, bool bare,
+                                  bool *was_class) MUST_CHECK;
+/* What stands behind a backslash, where it is one character. */
+status regex_parser_escaped_character(struct regex_parser *parser, uint32_t *out) MUST_CHECK;
+/* Behind "[": the whole class with its "]", into the empty set `out`. */
+status regex_parser_class(struct regex_parser *parser, struct unicode_set *out) MUST_CHECK;
+
 /* Adds an empty set; its number in *index. */
 status regex_set_new(struct regex *regex, uint32_t *index) MUST_CHECK;
 

@@ -11,6 +11,14 @@ status unicode_append(struct buffer *out, int32_t code_point)
     return buffer_append(out, bytes, utf8_encode(code_point, bytes));
 }
 
+int unicode_hexadecimal(char digit)
+{
+    return digit >= '0' && digit <= '9'   ? digit - '0'
+           : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
+           : digit >= 'A' && digit <= 'F' ? digit - 'A' + 10
+                                          : -1;
+}
+
 bool unicode_in_ranges(int32_t code_point, const uint32_t *ranges, size_t count)
 {
     uint32_t c = (uint32_t)code_point;

@@ -106,6 +106,9 @@ static inline size_t unicode_previous(const char *text, size_t offset)
     return offset;
 }
 
+/* The value of a hexadecimal digit, or -1. */
+int unicode_hexadecimal(char digit);
+
 status unicode_append(struct buffer *out, int32_t code_point) MUST_CHECK;
 
 /* ---- Properties --------------------------------------------------------------------------------
