@@ -163,7 +163,8 @@ static void mpi_destroy(struct communicator *base)
     for (int i = 0; i < SENDS_IN_FLIGHT; i++) {
         int done = 1;
         MPI_Test(&self->sends[i].request, &done, MPI_STATUS_IGNORE);
-        /* Not received yet: the receiver has failed, and MPI may still read the bytes. They are left to the process's end. */
+        /* Not received yet: the receiver has failed, and MPI may still read the bytes. They are
+         * left to the process's end. */
         if (done) {
             free(self->sends[i].bytes);
         }
