@@ -43,29 +43,29 @@ static status create_columns(struct output_writer *writer)
         hid_t memory = output_number_type((enum output_number)i);
         hid_t stored = i == NUMBER_FINISH_REASON ? writer->finish_type : memory;
         TRY(output_number_create(writer->file, output_number_paths[i], stored, memory,
-                                 OUTPUT_BATCH_ROWS, 1, &writer->numbers[i]));
+                                 OUTPUT_BATCH_ROWS, 0, &writer->numbers[i]));
     }
     /* The batch of finish reasons is written with the enum's own type. */
     writer->numbers[NUMBER_FINISH_REASON].memory = writer->finish_type;
     for (int i = 0; i < TEXT_COUNT; i++) {
         if (i != TEXT_PROMPT || columns->prompt) {
             TRY(output_dataset_create(writer->file, output_text_paths[i], writer->string_type,
-                                      OUTPUT_BATCH_ROWS, 1, &writer->texts[i].dataset));
+                                      OUTPUT_BATCH_ROWS, 0, &writer->texts[i].dataset));
         }
     }
     if (columns->token_ids || columns->logprobs || columns->top_logprobs > 0) {
         TRY(output_number_create(writer->file, OUTPUT_OFFSETS_PATH, H5T_NATIVE_INT64,
-                                 H5T_NATIVE_INT64, OUTPUT_BATCH_ROWS, 1, &writer->offsets));
+                                 H5T_NATIVE_INT64, OUTPUT_BATCH_ROWS, 0, &writer->offsets));
         const int64_t first = 0;
         TRY(buffer_append(&writer->offsets.batch, &first, sizeof first));
     }
     if (columns->token_ids) {
         TRY(output_number_create(writer->file, OUTPUT_TOKENS_PATH, H5T_NATIVE_INT32,
-                                 H5T_NATIVE_INT32, CHUNK_TOKENS, 1, &writer->tokens));
+                                 H5T_NATIVE_INT32, CHUNK_TOKENS, 0, &writer->tokens));
     }
     if (columns->logprobs) {
         TRY(output_number_create(writer->file, OUTPUT_LOGPROBS_PATH, H5T_NATIVE_FLOAT,
-                                 H5T_NATIVE_FLOAT, CHUNK_TOKENS, 1, &writer->logprobs));
+                                 H5T_NATIVE_FLOAT, CHUNK_TOKENS, 0, &writer->logprobs));
     }
     int top = columns->top_logprobs;
     if (top > 0) {
@@ -339,10 +339,10 @@ static status write_compounds(struct output_writer *writer, const char *path, hi
         (hdf5_path_exists(writer->file, path) && H5Ldelete(writer->file, path, H5P_DEFAULT) < 0)) {
         s = hdf5_fail(STATUS_IO, "%s: cannot be written", path);
     } else {
-        s = output_dataset_create(writer->file, path, packed, OUTPUT_BATCH_ROWS, 1, &dataset);
+        s = output_dataset_create(writer->file, path, packed, OUTPUT_BATCH_ROWS, 0, &dataset);
     }
     if (s == STATUS_OK) {
-        s = output_dataset_append(dataset, memory, 0, (int64_t)count, 1, items);
+        s = output_dataset_append(dataset, memory, 0, (int64_t)count, 0, items);
     }
     if (dataset >= 0) {
         H5Dclose(dataset);

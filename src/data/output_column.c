@@ -12,7 +12,7 @@ status output_dataset_create(hid_t file, const char *path, hid_t type, hsize_t c
     hsize_t sizes[2] = {0, (hsize_t)width};
     hsize_t most[2] = {H5S_UNLIMITED, (hsize_t)width};
     hsize_t chunks[2] = {chunk, (hsize_t)width};
-    int rank = width == 1 ? 1 : 2;
+    int rank = width == 0 ? 1 : 2;
     hid_t space = H5Screate_simple(rank, sizes, most);
     hid_t create = H5Pcreate(H5P_DATASET_CREATE);
     bool ready = space >= 0 && create >= 0 && H5Pset_chunk(create, rank, chunks) >= 0 &&
@@ -33,7 +33,7 @@ status output_dataset_create(hid_t file, const char *path, hid_t type, hsize_t c
 status output_dataset_append(hid_t dataset, hid_t memory, int64_t written, int64_t count, int width,
                              const void *items)
 {
-    int rank = width == 1 ? 1 : 2;
+    int rank = width == 0 ? 1 : 2;
     hsize_t sizes[2] = {(hsize_t)(written + count), (hsize_t)width};
     hsize_t start[2] = {(hsize_t)written, 0};
     hsize_t extent[2] = {(hsize_t)count, (hsize_t)width};
@@ -71,7 +71,8 @@ status output_number_flush(struct number_column *column)
     if (column->dataset <= 0) {
         return STATUS_OK;
     }
-    int64_t count = (int64_t)(column->batch.length / (column->item_bytes * (size_t)column->width));
+    size_t items = column->width == 0 ? 1 : (size_t)column->width;
+    int64_t count = (int64_t)(column->batch.length / (column->item_bytes * items));
     TRY(output_dataset_append(column->dataset, column->memory, column->written, count,
                               column->width, column->batch.data));
     column->written += count;

@@ -11,7 +11,7 @@ struct number_column {
     hid_t dataset; /* 0: not in this file */
     hid_t memory;  /* not owned */
     size_t item_bytes;
-    int width;           /* 1: one dimension */
+    int width;           /* 0: one dimension */
     struct buffer batch; /* items not yet written */
     int64_t written;
 };

@@ -118,15 +118,17 @@ struct leader {
     double timeline_interval, timeline_next;
 };
 
+/* Rows are fetched a few at a time, a request a step, for as long as few are waiting: so replicas
+ * fill up evenly also when the data set is small, and none sits on rows that another could run when
+ * it ends. A waiting eighth of a batch outlasts the step or two that an answer takes. */
 static status request_rows(struct leader *self)
 {
-    const struct plan *plan = self->worker.options->stage->plan;
-    int low = plan->max_sequences / 2 + 1;
-    int waiting = engine_waiting(self->engine);
-    if (self->requested || self->end_of_data || self->stopping || waiting >= low) {
+    int shard = self->worker.options->stage->plan->max_sequences / 8 + 1;
+    if (self->requested || self->end_of_data || self->stopping ||
+        engine_waiting(self->engine) >= shard) {
         return STATUS_OK;
     }
-    int32_t wanted = (int32_t)(2 * low - waiting);
+    int32_t wanted = shard;
     self->requested = true;
     return outbox_send(&self->outbox, self->worker.options->control, 0, TAG_REQUEST, &wanted,
                        sizeof wanted);
