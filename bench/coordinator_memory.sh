@@ -31,6 +31,7 @@ YAML
 import json, sys
 ranks = json.load(sys.stdin)["ranks"]
 rows, seconds = int(sys.argv[1]), float(sys.argv[3]) - float(sys.argv[2])
-print(f"{rows:10} {seconds:10.1f} {rows / seconds:10.0f} {ranks[0]["peak_memory_bytes"] / 2**20:16.1f} {ranks[1]["peak_memory_bytes"] / 2**20:16.1f}")
+peaks = [rank["peak_memory_bytes"] / 2**20 for rank in ranks]
+print("%10d %10.1f %10.0f %16.1f %16.1f" % (rows, seconds, rows / seconds, peaks[0], peaks[1]))
 ' "$rows" "$start" "$end"
 done
