@@ -196,7 +196,7 @@ static void forward(struct bench *b, const struct batch *batch)
     b->before = clock_seconds();
     check(op->step_begin(b->backend, batch));
     check(op->embed(b->backend, b->table, 0, 1.0f, b->residual));
-    check(op->norm(b->backend, &facts, b->norm, NULL, b->residual, HIDDEN, b->normed));
+    check(op->norm(b->backend, &facts, b->norm, NULL, b->residual, HIDDEN, NULL, b->normed));
     lap(b, NORMS);
     for (int i = 0; i < LAYERS; i++) {
         check(op->product(b->backend, b->qkv[i], NULL, b->normed, b->qkv_rows));
@@ -204,21 +204,22 @@ static void forward(struct bench *b, const struct batch *batch)
         check(op->rope_append(b->backend, &heads, &b->rope, NULL, NULL, NULL, b->qkv_rows, b->cache,
                               i));
         lap(b, ROPE);
-        check(op->attention(b->backend, &heads, &attention, b->qkv_rows, b->cache, i, b->attended));
+        check(op->attention(b->backend, &heads, &attention, b->qkv_rows, b->cache, i, NULL,
+                            b->attended));
         lap(b, ATTENTION);
         check(op->product_sliced(b->backend, b->output[i], b->attended, b->branch));
         lap(b, OUTPUT_PRODUCT);
         check(op->add_norm(b->backend, &facts, b->branch, 1, NULL, 1.0f, NULL, b->residual, HIDDEN,
-                           b->norm, NULL, b->normed));
+                           b->norm, NULL, NULL, b->normed));
         lap(b, NORMS);
         check(op->product(b->backend, b->gate_up[i], NULL, b->normed, b->gates));
         lap(b, GATE_UP_PRODUCT);
-        check(op->activate(b->backend, ACTIVATION_SILU, true, COLUMNS, b->gates, b->active));
+        check(op->activate(b->backend, ACTIVATION_SILU, true, COLUMNS, b->gates, NULL, b->active));
         lap(b, ACTIVATE);
         check(op->product_sliced(b->backend, b->down[i], b->active, b->branch));
         lap(b, DOWN_PRODUCT);
         check(op->add_norm(b->backend, &facts, b->branch, 1, NULL, 1.0f, NULL, b->residual, HIDDEN,
-                           b->norm, NULL, b->normed));
+                           b->norm, NULL, NULL, b->normed));
         lap(b, NORMS);
     }
     check(op->logits(b->backend, b->table, 1.0f, 0.0f, b->normed, b->logits));

@@ -149,6 +149,14 @@ struct backend_operations {
                            int row_count, const void *data, enum dtype source,
                            size_t source_stride);
     status (*matrix_finish)(struct backend *backend, struct matrix *matrix);
+    /* Before matrix_write of rows whose data are fp8: their values are scales[row - first_row]
+     * times the data. NULL where the backend cannot take them; the caller then expands. */
+    status (*matrix_scale)(struct backend *backend, struct matrix *matrix, int index, int first_row,
+                           int row_count, const float *scales);
+    /* Static scale of product `index`'s input, as fp8 checkpoints store it (input_scale): the input
+     * is rounded to fp8 as in / scale. NULL as above: inputs then keep their precision. */
+    status (*matrix_input_scale)(struct backend *backend, struct matrix *matrix, int index,
+                                 float scale);
     void (*matrix_destroy)(struct backend *backend, struct matrix *matrix);
     /* Bytes of device memory that such a matrix would take, for plans made before anything is
      * loaded. */
@@ -174,31 +182,43 @@ struct backend_operations {
     status (*embed)(struct backend *backend, const struct matrix *table, int first_row, float scale,
                     struct device_buffer *residual);
 
+    /* `reader`, here and below: the matrix of the product that reads the result, so that the
+     * backend can leave it as that product wants it (rounded to fp8 with a scale a row, say); NULL
+     * where several read it or none. Only that product may then read it. */
+
     /* normed[T, H] = norm(residual) · weight (+ bias), in the activation type; a copy of the
      * residual where `weight` is NULL. */
     status (*norm)(struct backend *backend, const struct norm_facts *facts,
                    const struct vector *weight, const struct vector *bias,
-                   struct device_buffer *residual, int hidden, struct device_buffer *normed);
+                   struct device_buffer *residual, int hidden, const struct matrix *reader,
+                   struct device_buffer *normed);
 
     /* residual += multiplier · f(sum of partials + bias), then normed = norm(residual) · weight as
      * above (skipped where `normed` is NULL; a copy of the residual in the activation type where
-     * `weight` is NULL). partials: [parts, T, H] as product_sliced and comm leave them; the sum is
-     * the pairwise tree over the parts in float32. f is norm · post_weight where post_weight is not
-     * NULL (Gemma 2 and 3, OLMo 2), else the identity. */
+     * `weight` is NULL). partials: what `parts` ranks' product_sliced or experts left, one after
+     * the other in rank order (1: this rank's, or the sum over ranks); the sum is the pairwise tree
+     * in float32. f is norm · post_weight where post_weight is not NULL (Gemma 2 and 3, OLMo 2),
+     * else the identity. */
     status (*add_norm)(struct backend *backend, const struct norm_facts *facts,
                        struct device_buffer *partials, int parts, const struct vector *bias,
                        float multiplier, const struct vector *post_weight,
                        struct device_buffer *residual, int hidden, const struct vector *weight,
-                       const struct vector *norm_bias, struct device_buffer *normed);
+                       const struct vector *norm_bias, const struct matrix *reader,
+                       struct device_buffer *normed);
 
     /* out[T, rows] = in[T, columns] · matrixᵀ + bias (bias may be NULL), in the activation type. */
     status (*product)(struct backend *backend, const struct matrix *matrix,
                       const struct vector *bias, struct device_buffer *in,
                       struct device_buffer *out);
 
-    /* The row-parallel product. The matrix holds this rank's slices; their partial products are
-     * added as the pairwise tree over the rank's slices (a power of two) into out[T, rows] in
-     * float32: the rank's subtree of the whole tree. */
+    /* How product_sliced and experts leave this rank's partial sums for ranks to add up. 0: as the
+     * pairwise tree over the rank's slices, [T, rows] float32, which the communicator's sum goes on
+     * adding. Otherwise bytes of an opaque block of them (for `tokens` = T), which the communicator
+     * gathers and add_norm reads. Asked once for buffers (with the most tokens) and every step. */
+    size_t (*partial_bytes)(struct backend *backend, const struct matrix *matrix, int tokens);
+
+    /* The row-parallel product. The matrix holds this rank's slices (a power of two); out gets
+     * their partial sums as partial_bytes says: the rank's subtree of the whole tree. */
     status (*product_sliced)(struct backend *backend, const struct matrix *matrix,
                              struct device_buffer *in, struct device_buffer *out);
 
@@ -213,18 +233,20 @@ struct backend_operations {
     /* out[T, query_heads · head_dim]: causal attention of the step's queries over the cache. */
     status (*attention)(struct backend *backend, const struct head_layout *heads,
                         const struct attention_facts *facts, struct device_buffer *qkv,
-                        struct kv_cache *cache, int layer, struct device_buffer *out);
+                        struct kv_cache *cache, int layer, const struct matrix *reader,
+                        struct device_buffer *out);
 
     /* out[T, width] = activation(in[:, :width]) · in[:, width:2·width]; not gated: activation(in[T,
      * width]). */
     status (*activate)(struct backend *backend, enum activation activation, bool gated, int width,
-                       struct device_buffer *in, struct device_buffer *out);
+                       struct device_buffer *in, const struct matrix *reader,
+                       struct device_buffer *out);
 
     /* Mixture of experts. `router` is [experts, H] and whole on every rank; the top `used` experts
      * of the soft-max are taken, their weights divided by their sum where `normalize`. gate_up:
      * [experts] of [2·width, H]; down: [experts] sliced of [H, width]; each rank has its part of
-     * every expert's width. out[T, H] float32: the rank's subtree of the tree over slices, where a
-     * slice's value is the weighted sum over the token's experts in ascending expert order. */
+     * every expert's width. out: the rank's partial sums [T, H] as partial_bytes(down) says, where
+     * a slice's value is the weighted sum over the token's experts in ascending expert order. */
     status (*experts)(struct backend *backend, const struct matrix *router, int used,
                       bool normalize, enum activation activation, const struct matrix *gate_up,
                       const struct matrix *down, struct device_buffer *in,

@@ -16,6 +16,9 @@ struct communicator {
     int rank, size;
     /* data[count] float32, in place: each becomes the tree sum over ranks (size a power of two). */
     status (*sum)(struct communicator *self, struct device_buffer *data, size_t count);
+    /* all = every rank's first `bytes` of `own`, one after the other in rank order. */
+    status (*gather)(struct communicator *self, struct device_buffer *own,
+                     struct device_buffer *all, size_t bytes);
     /* On rank 0: out[rows, sum of widths] = each rank's in[rows, its width] side by side in rank
      * order; widths[size] in elements of 4 bytes. `out` of other ranks is left alone. */
     status (*gather_columns)(struct communicator *self, struct device_buffer *in,

@@ -1,5 +1,6 @@
-/* The communicator over MPI: sums as a pairwise tree in rank order, columns gathered to rank 0,
- * buffered sends.
+/* The communicator over MPI: sums as a pairwise tree in rank order, blocks gathered to all, columns
+ * gathered to rank 0, buffered sends. Buffers in device memory pass through host memory, which is
+ * for ranks that share a device; NCCL is for those that do not.
  *
  * The tree is computed by recursive doubling: in round k ranks that differ in bit k exchange what
  * they have and add. Floating-point addition is commutative, so both get the same bits, and those
@@ -12,18 +13,22 @@
 
 enum { TAG_SUM = 1, TAG_STAGE = 2, SENDS_IN_FLIGHT = 4 };
 
-struct pending_send {
-    MPI_Request request;
+struct space {
     char *bytes;
     size_t capacity;
+};
+
+struct pending_send {
+    MPI_Request request;
+    struct space space;
 };
 
 struct comm_mpi {
     struct communicator base;
     MPI_Comm comm;
     struct backend *backend;
-    char *scratch;
-    size_t scratch_capacity;
+    struct space scratch;                       /* of the calls */
+    struct space own, all;                      /* copies of buffers in device memory */
     struct pending_send sends[SENDS_IN_FLIGHT]; /* a ring */
     int next_send;
 };
@@ -39,16 +44,11 @@ status mpi_check(int code, const char *what)
     return status_fail(STATUS_IO, "MPI: %s: %.*s", what, length, text);
 }
 
-static void *host(struct comm_mpi *self, struct device_buffer *buffer)
+static status reserve(struct space *space, size_t needed)
 {
-    return self->backend->operations->host_address(self->backend, buffer);
-}
-
-static status reserve(char **bytes, size_t *capacity, size_t needed)
-{
-    void *grown = *bytes;
-    status s = array_grow(&grown, capacity, needed, 1);
-    *bytes = grown;
+    void *grown = space->bytes;
+    status s = array_grow(&grown, &space->capacity, needed, 1);
+    space->bytes = grown;
     return s;
 }
 
@@ -59,15 +59,61 @@ static status check_size(size_t bytes)
                : status_fail(STATUS_LIMIT, "a message of %zu bytes between ranks", bytes);
 }
 
+/* ---- Host memory of a buffer -------------------------------------------------------------------
+ */
+
+static void *host(struct comm_mpi *self, struct device_buffer *buffer)
+{
+    return self->backend->operations->host_address(self->backend, buffer);
+}
+
+/* *address: the buffer's own host memory, or room for `bytes` of it in `copy`. */
+static status host_room(struct comm_mpi *self, struct device_buffer *buffer, struct space *copy,
+                        size_t bytes, void **address)
+{
+    *address = host(self, buffer);
+    if (*address == NULL) {
+        TRY(reserve(copy, bytes));
+        *address = copy->bytes;
+    }
+    return STATUS_OK;
+}
+
+/* As host_room, with what the buffer holds. */
+static status host_bytes(struct comm_mpi *self, struct device_buffer *buffer, struct space *copy,
+                         size_t bytes, void **address)
+{
+    TRY(host_room(self, buffer, copy, bytes, address));
+    if (host(self, buffer) != NULL) {
+        return STATUS_OK;
+    }
+    return self->backend->operations->download(self->backend, buffer, 0, *address, bytes);
+}
+
+/* Takes what is at `address`, which host_room gave, back to the buffer. */
+static status host_done(struct comm_mpi *self, struct device_buffer *buffer, const void *address,
+                        size_t bytes)
+{
+    if (host(self, buffer) != NULL) {
+        return STATUS_OK;
+    }
+    return self->backend->operations->upload(self->backend, buffer, 0, address, bytes);
+}
+
+/* ---- Collectives -------------------------------------------------------------------------------
+ */
+
 static status mpi_sum(struct communicator *base, struct device_buffer *data, size_t count)
 {
     struct comm_mpi *self = (struct comm_mpi *)base;
     double start = clock_seconds();
     size_t bytes = count * sizeof(float);
+    void *address;
     TRY(check_size(bytes));
-    TRY(reserve(&self->scratch, &self->scratch_capacity, bytes));
-    float *own = host(self, data);
-    float *other = (float *)(void *)self->scratch;
+    TRY(reserve(&self->scratch, bytes));
+    TRY(host_bytes(self, data, &self->own, bytes, &address));
+    float *own = address;
+    float *other = (float *)(void *)self->scratch.bytes;
     for (int distance = 1; distance < base->size; distance *= 2) {
         int partner = base->rank ^ distance;
         TRY(mpi_check(MPI_Sendrecv(own, (int)count, MPI_FLOAT, partner, TAG_SUM, other, (int)count,
@@ -77,8 +123,43 @@ static status mpi_sum(struct communicator *base, struct device_buffer *data, siz
             own[i] += other[i];
         }
     }
+    TRY(host_done(self, data, own, bytes));
     base->seconds += clock_seconds() - start;
     return STATUS_OK;
+}
+
+static status mpi_gather(struct communicator *base, struct device_buffer *own,
+                         struct device_buffer *all, size_t bytes)
+{
+    struct comm_mpi *self = (struct comm_mpi *)base;
+    double start = clock_seconds();
+    const size_t total = bytes * (size_t)base->size;
+    void *from, *to;
+    TRY(check_size(total));
+    TRY(host_bytes(self, own, &self->own, bytes, &from));
+    TRY(host_room(self, all, &self->all, total, &to));
+    TRY(mpi_check(MPI_Allgather(from, (int)bytes, MPI_BYTE, to, (int)bytes, MPI_BYTE, self->comm),
+                  "gather of partial sums"));
+    TRY(host_done(self, all, to, total));
+    base->seconds += clock_seconds() - start;
+    return STATUS_OK;
+}
+
+/* The ranks' blocks [rows, width], one after the other, side by side. */
+static void interleave(const char *blocks, int rows, const int *widths, int ranks, char *whole)
+{
+    size_t total = 0, column = 0;
+    for (int rank = 0; rank < ranks; rank++) {
+        total += (size_t)widths[rank] * sizeof(float);
+    }
+    for (int rank = 0; rank < ranks; rank++) {
+        const size_t width = (size_t)widths[rank] * sizeof(float);
+        for (size_t row = 0; row < (size_t)rows; row++) {
+            memcpy(whole + row * total + column, blocks, width);
+            blocks += width;
+        }
+        column += width;
+    }
 }
 
 static status mpi_gather_columns(struct communicator *base, struct device_buffer *in,
@@ -90,42 +171,40 @@ static status mpi_gather_columns(struct communicator *base, struct device_buffer
     for (int rank = 0; rank < base->size; rank++) {
         total += (size_t)widths[rank];
     }
-    TRY(check_size((size_t)rows * total));
-    if (base->rank != 0) {
-        TRY(mpi_check(MPI_Gatherv(host(self, in), rows * widths[base->rank], MPI_FLOAT, NULL, NULL,
-                                  NULL, MPI_FLOAT, 0, self->comm),
-                      "gather of logits"));
-        base->seconds += clock_seconds() - start;
-        return STATUS_OK;
-    }
-    size_t counts_bytes = 2 * (size_t)base->size * sizeof(int);
-    TRY(reserve(&self->scratch, &self->scratch_capacity,
-                (size_t)rows * total * sizeof(float) + counts_bytes));
-    int *counts = (int *)(void *)self->scratch;
-    int *starts = counts + base->size;
-    float *blocks = (float *)(void *)(self->scratch + counts_bytes);
-    int position = 0;
-    for (int rank = 0; rank < base->size; rank++) {
-        counts[rank] = rows * widths[rank];
-        starts[rank] = position;
-        position += counts[rank];
-    }
-    TRY(mpi_check(MPI_Gatherv(host(self, in), counts[0], MPI_FLOAT, blocks, counts, starts,
-                              MPI_FLOAT, 0, self->comm),
-                  "gather of logits"));
-    float *whole = host(self, out);
-    size_t column = 0;
-    for (int rank = 0; rank < base->size; rank++) {
-        size_t width = (size_t)widths[rank];
-        for (int row = 0; row < rows; row++) {
-            memcpy(whole + (size_t)row * total + column,
-                   blocks + starts[rank] + (size_t)row * width, width * sizeof(float));
+    const size_t bytes = (size_t)rows * total * sizeof(float);
+    TRY(check_size(bytes));
+    const int own = rows * widths[base->rank];
+    void *from, *whole = NULL;
+    TRY(host_bytes(self, in, &self->own, (size_t)own * sizeof(float), &from));
+    int *counts = NULL, *starts = NULL;
+    void *blocks = NULL;
+    if (base->rank == 0) {
+        size_t counts_bytes = 2 * (size_t)base->size * sizeof(int);
+        TRY(reserve(&self->scratch, bytes + counts_bytes));
+        counts = (int *)(void *)self->scratch.bytes;
+        starts = counts + base->size;
+        blocks = self->scratch.bytes + counts_bytes;
+        int position = 0;
+        for (int rank = 0; rank < base->size; rank++) {
+            counts[rank] = rows * widths[rank];
+            starts[rank] = position;
+            position += counts[rank];
         }
-        column += width;
+    }
+    TRY(mpi_check(
+        MPI_Gatherv(from, own, MPI_FLOAT, blocks, counts, starts, MPI_FLOAT, 0, self->comm),
+        "gather of logits"));
+    if (base->rank == 0) {
+        TRY(host_room(self, out, &self->all, bytes, &whole));
+        interleave(blocks, rows, widths, base->size, whole);
+        TRY(host_done(self, out, whole, bytes));
     }
     base->seconds += clock_seconds() - start;
     return STATUS_OK;
 }
+
+/* ---- Stage to stage ----------------------------------------------------------------------------
+ */
 
 static status mpi_send(struct communicator *base, struct device_buffer *data, size_t bytes, int to)
 {
@@ -135,9 +214,15 @@ static status mpi_send(struct communicator *base, struct device_buffer *data, si
     struct pending_send *pending = &self->sends[self->next_send];
     self->next_send = (self->next_send + 1) % SENDS_IN_FLIGHT;
     TRY(mpi_check(MPI_Wait(&pending->request, MPI_STATUS_IGNORE), "send to the next stage"));
-    TRY(reserve(&pending->bytes, &pending->capacity, bytes));
-    memcpy(pending->bytes, host(self, data), bytes);
-    TRY(mpi_check(MPI_Isend(pending->bytes, (int)bytes, MPI_BYTE, to, TAG_STAGE, self->comm,
+    TRY(reserve(&pending->space, bytes));
+    const void *from = host(self, data);
+    if (from != NULL) {
+        memcpy(pending->space.bytes, from, bytes);
+    } else {
+        TRY(self->backend->operations->download(self->backend, data, 0, pending->space.bytes,
+                                                bytes));
+    }
+    TRY(mpi_check(MPI_Isend(pending->space.bytes, (int)bytes, MPI_BYTE, to, TAG_STAGE, self->comm,
                             &pending->request),
                   "send to the next stage"));
     base->seconds += clock_seconds() - start;
@@ -149,10 +234,13 @@ static status mpi_receive(struct communicator *base, struct device_buffer *data,
 {
     struct comm_mpi *self = (struct comm_mpi *)base;
     double start = clock_seconds();
+    void *address;
     TRY(check_size(bytes));
-    TRY(mpi_check(MPI_Recv(host(self, data), (int)bytes, MPI_BYTE, from, TAG_STAGE, self->comm,
-                           MPI_STATUS_IGNORE),
-                  "receive from the stage before"));
+    TRY(host_room(self, data, &self->own, bytes, &address));
+    TRY(mpi_check(
+        MPI_Recv(address, (int)bytes, MPI_BYTE, from, TAG_STAGE, self->comm, MPI_STATUS_IGNORE),
+        "receive from the stage before"));
+    TRY(host_done(self, data, address, bytes));
     base->seconds += clock_seconds() - start;
     return STATUS_OK;
 }
@@ -166,11 +254,13 @@ static void mpi_destroy(struct communicator *base)
         /* Not received yet: the receiver has failed, and MPI may still read the bytes. They are
          * left to the process's end. */
         if (done) {
-            free(self->sends[i].bytes);
+            free(self->sends[i].space.bytes);
         }
     }
     MPI_Comm_free(&self->comm);
-    free(self->scratch);
+    free(self->scratch.bytes);
+    free(self->own.bytes);
+    free(self->all.bytes);
     free(self);
 }
 
@@ -183,6 +273,7 @@ status comm_mpi_create(MPI_Comm comm, struct backend *backend, struct communicat
     self->backend = backend;
     self->base = (struct communicator){
         .sum = mpi_sum,
+        .gather = mpi_gather,
         .gather_columns = mpi_gather_columns,
         .send = mpi_send,
         .receive = mpi_receive,

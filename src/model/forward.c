@@ -26,7 +26,10 @@ struct forward {
     struct device_buffer *attended; /* [T, heads · head_dim] */
     struct device_buffer *gates;    /* [T, columns, twice where gated] */
     struct device_buffer *active;   /* [T, columns] */
-    struct device_buffer *branch;   /* [T, H] float32: what a layer's half adds to the residual */
+    struct device_buffer *branch;   /* this rank's partial sums of what a layer's half adds to the
+                                       residual: [T, H] float32, or as the backend leaves them */
+    struct device_buffer *branches; /* of all ranks, one after the other; NULL where they are summed
+                                       in place */
     struct device_buffer *rank_logits; /* [O, vocabulary rows] float32, where tp > 1 */
     struct device_buffer *logits;      /* [O, vocabulary] float32 */
 };
@@ -43,6 +46,30 @@ static status create_scratch(struct forward *forward, struct device_buffer **out
         return status_fail(STATUS_LIMIT, "scratch of %d rows of %lld", rows, (long long)width);
     }
     return forward->operations->buffer_create(forward->options.backend, bytes, out);
+}
+
+/* Room for the partial sums of any layer. */
+static status create_branches(struct forward *forward)
+{
+    const struct forward_options *options = &forward->options;
+    const struct partition *part = options->partition;
+    size_t most = 0;
+    for (int layer = 0; layer < part->layer_count; layer++) {
+        const struct layer_weights *w = &options->weights->layers[layer];
+        const struct matrix *matrices[] = {w->attention_output, w->down};
+        for (size_t i = 0; i < COUNT_OF(matrices); i++) {
+            const size_t bytes = forward->operations->partial_bytes(options->backend, matrices[i],
+                                                                    options->max_tokens);
+            most = bytes > most ? bytes : most;
+        }
+    }
+    if (most == 0) {
+        return create_scratch(forward, &forward->branch, options->max_tokens,
+                              options->config->hidden, sizeof(float));
+    }
+    TRY(create_scratch(forward, &forward->branch, 1, (int64_t)most, 1));
+    return part->tp > 1 ? create_scratch(forward, &forward->branches, part->tp, (int64_t)most, 1)
+                        : STATUS_OK;
 }
 
 static status create_buffers(struct forward *forward)
@@ -64,7 +91,7 @@ static status create_buffers(struct forward *forward)
     TRY(create_scratch(forward, &forward->gates, tokens, config->gated ? 2 * columns : columns,
                        act));
     TRY(create_scratch(forward, &forward->active, tokens, columns, act));
-    TRY(create_scratch(forward, &forward->branch, tokens, hidden, sizeof(float)));
+    TRY(create_branches(forward));
     if (part->has_head && part->tp_rank == 0) {
         TRY(create_scratch(forward, &forward->logits, outputs, config->vocabulary, sizeof(float)));
     }
@@ -143,8 +170,9 @@ void forward_destroy(struct forward *forward)
         return;
     }
     struct device_buffer *buffers[] = {
-        forward->residual, forward->normed, forward->qkv,         forward->attended, forward->gates,
-        forward->active,   forward->branch, forward->rank_logits, forward->logits,
+        forward->residual,    forward->normed, forward->qkv,    forward->attended,
+        forward->gates,       forward->active, forward->branch, forward->branches,
+        forward->rank_logits, forward->logits,
     };
     for (size_t i = 0; i < COUNT_OF(buffers); i++) {
         forward->operations->buffer_destroy(forward->options.backend, buffers[i]);
@@ -163,7 +191,7 @@ double forward_communication_seconds(const struct forward *forward)
 /* ---- A step ------------------------------------------------------------------------------------
  */
 
-/* The rest of the tree over all slices: every rank's part of `data` [T, H] float32 added up. */
+/* Every rank's part of `data` [T, H] float32 added up. */
 static status sum_over_ranks(struct forward *forward, const struct batch *batch,
                              struct device_buffer *data)
 {
@@ -175,8 +203,33 @@ static status sum_over_ranks(struct forward *forward, const struct batch *batch,
                        (size_t)batch->tokens * (size_t)forward->options.config->hidden);
 }
 
-/* branch = attention(normed) · output, over all ranks. */
-static status attention_branch(struct forward *forward, const struct batch *batch, int layer)
+/* What add_norm takes: the partial sums of `parts` ranks. */
+struct branch {
+    struct device_buffer *partials;
+    int parts;
+};
+
+/* The rest of the tree over all slices: what `matrix` left in forward->branch on every rank. */
+static status join_ranks(struct forward *forward, const struct batch *batch,
+                         const struct matrix *matrix, struct branch *out)
+{
+    struct communicator *tensor = forward->options.tensor;
+    *out = (struct branch){.partials = forward->branch, .parts = 1};
+    if (forward->options.partition->tp == 1) {
+        return STATUS_OK;
+    }
+    const size_t bytes =
+        forward->operations->partial_bytes(forward->options.backend, matrix, batch->tokens);
+    if (bytes == 0) {
+        return sum_over_ranks(forward, batch, forward->branch);
+    }
+    *out = (struct branch){.partials = forward->branches, .parts = tensor->size};
+    return tensor->gather(tensor, forward->branch, forward->branches, bytes);
+}
+
+/* out = attention(normed) · output, over all ranks. */
+static status attention_branch(struct forward *forward, const struct batch *batch, int layer,
+                               struct branch *out)
 {
     const struct backend_operations *op = forward->operations;
     struct backend *backend = forward->options.backend;
@@ -196,14 +249,15 @@ static status attention_branch(struct forward *forward, const struct batch *batc
     TRY(op->rope_append(backend, &forward->heads, rope, &config->norm, w->q_norm, w->k_norm,
                         forward->qkv, cache, layer));
     TRY(op->attention(backend, &forward->heads, &facts, forward->qkv, cache, layer,
-                      forward->attended));
+                      w->attention_output, forward->attended));
     TRY(op->product_sliced(backend, w->attention_output, forward->attended, forward->branch));
-    return sum_over_ranks(forward, batch, forward->branch);
+    return join_ranks(forward, batch, w->attention_output, out);
 }
 
-/* branch = down · (activation(gate · normed) ∘ (up · normed)), or the experts' mixture of it, over
+/* out = down · (activation(gate · normed) ∘ (up · normed)), or the experts' mixture of it, over
  * all ranks. */
-static status mlp_branch(struct forward *forward, const struct batch *batch, int layer)
+static status mlp_branch(struct forward *forward, const struct batch *batch, int layer,
+                         struct branch *out)
 {
     const struct backend_operations *op = forward->operations;
     struct backend *backend = forward->options.backend;
@@ -216,11 +270,11 @@ static status mlp_branch(struct forward *forward, const struct batch *batch, int
     } else {
         TRY(op->product(backend, w->gate_up, w->gate_up_bias, forward->normed, forward->gates));
         TRY(op->activate(backend, config->activation, config->gated,
-                         forward->options.partition->column_count, forward->gates,
+                         forward->options.partition->column_count, forward->gates, w->down,
                          forward->active));
         TRY(op->product_sliced(backend, w->down, forward->active, forward->branch));
     }
-    return sum_over_ranks(forward, batch, forward->branch);
+    return join_ranks(forward, batch, w->down, out);
 }
 
 /* residual = embeddings, or what the stage before leaves; normed = its norm for the first layer. */
@@ -244,7 +298,7 @@ static status begin_layers(struct forward *forward, const struct batch *batch)
     }
     const struct layer_weights *first = &weights->layers[0];
     return op->norm(backend, &config->norm, first->attention_norm, first->attention_norm_bias,
-                    forward->residual, config->hidden, forward->normed);
+                    forward->residual, config->hidden, first->qkv, forward->normed);
 }
 
 /* Each half of a layer adds its branch to the residual and leaves the norm that the next half
@@ -258,18 +312,21 @@ static status run_layer(struct forward *forward, const struct batch *batch, int 
     const struct model_weights *weights = forward->options.weights;
     const struct layer_weights *w = &weights->layers[layer];
 
-    TRY(attention_branch(forward, batch, layer));
-    TRY(op->add_norm(backend, &config->norm, forward->branch, 1, w->attention_output_bias,
-                     config->residual_multiplier, w->attention_post_norm, forward->residual,
-                     config->hidden, w->mlp_norm, w->mlp_norm_bias, forward->normed));
+    struct branch branch;
+    TRY(attention_branch(forward, batch, layer, &branch));
+    TRY(op->add_norm(backend, &config->norm, branch.partials, branch.parts,
+                     w->attention_output_bias, config->residual_multiplier, w->attention_post_norm,
+                     forward->residual, config->hidden, w->mlp_norm, w->mlp_norm_bias,
+                     w->router != NULL ? NULL : w->gate_up, forward->normed));
 
     const bool last = layer + 1 == part->layer_count;
     const struct vector *next_norm = last ? weights->final_norm : w[1].attention_norm;
     const struct vector *next_bias = last ? weights->final_norm_bias : w[1].attention_norm_bias;
-    TRY(mlp_branch(forward, batch, layer));
-    return op->add_norm(backend, &config->norm, forward->branch, 1, w->down_bias,
+    const struct matrix *reader = last ? weights->head : w[1].qkv;
+    TRY(mlp_branch(forward, batch, layer, &branch));
+    return op->add_norm(backend, &config->norm, branch.partials, branch.parts, w->down_bias,
                         config->residual_multiplier, w->mlp_post_norm, forward->residual,
-                        config->hidden, next_norm, next_bias,
+                        config->hidden, next_norm, next_bias, reader,
                         last && !part->has_head ? NULL : forward->normed);
 }
 

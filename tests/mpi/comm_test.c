@@ -64,6 +64,26 @@ static void sums_are_the_tree(struct communicator *comm)
     free(data);
 }
 
+static void blocks_are_gathered(struct communicator *comm)
+{
+    enum { BYTES = 1000 * sizeof(float) };
+    float *own = malloc(BYTES);
+    float *all = calloc((size_t)comm->size, BYTES);
+    for (size_t i = 0; i < 1000; i++) {
+        own[i] = value_of(comm->rank, i);
+    }
+    check(comm->gather(comm, (struct device_buffer *)own, (struct device_buffer *)all, BYTES) ==
+              STATUS_OK,
+          "gather of blocks failed");
+    for (int r = 0; r < comm->size; r++) {
+        for (size_t i = 0; i < 1000; i++) {
+            check(all[(size_t)r * 1000 + i] == value_of(r, i), "a block is misplaced");
+        }
+    }
+    free(own);
+    free(all);
+}
+
 static void columns_stand_side_by_side(struct communicator *comm)
 {
     enum { ROWS = 5 };
@@ -134,23 +154,56 @@ static void ranks_agree_on_the_first_failure(void)
     check(run_agree(STATUS_OK) == STATUS_OK, "ranks disagree on success");
 }
 
+/* As on a device: buffers that the host reads and writes through the backend alone. */
+static void *no_address(struct backend *backend, struct device_buffer *buffer)
+{
+    (void)backend;
+    (void)buffer;
+    return NULL;
+}
+
+static status copy_up(struct backend *backend, struct device_buffer *to, size_t offset,
+                      const void *from, size_t bytes)
+{
+    (void)backend;
+    memcpy((char *)to + offset, from, bytes);
+    return STATUS_OK;
+}
+
+static status copy_down(struct backend *backend, const struct device_buffer *from, size_t offset,
+                        void *to, size_t bytes)
+{
+    (void)backend;
+    memcpy(to, (const char *)from + offset, bytes);
+    return STATUS_OK;
+}
+
+static status test_memory(const struct backend_operations *operations)
+{
+    struct backend backend = {operations};
+    struct communicator *comm;
+    TRY(comm_mpi_create(MPI_COMM_WORLD, &backend, &comm));
+    sums_are_the_tree(comm);
+    blocks_are_gathered(comm);
+    columns_stand_side_by_side(comm);
+    the_pipeline_keeps_order(comm);
+    comm->destroy(comm);
+    return STATUS_OK;
+}
+
 int main(int argc, char **argv)
 {
     int rank, size;
     if (run_start(&argc, &argv, &rank, &size) != STATUS_OK) {
         return 1;
     }
-    static const struct backend_operations operations = {.host_address = identity_address};
-    struct backend backend = {&operations};
-    struct communicator *comm;
-    if (comm_mpi_create(MPI_COMM_WORLD, &backend, &comm) != STATUS_OK) {
+    static const struct backend_operations host = {.host_address = identity_address};
+    static const struct backend_operations device = {
+        .host_address = no_address, .upload = copy_up, .download = copy_down};
+    if (test_memory(&host) != STATUS_OK || test_memory(&device) != STATUS_OK) {
         return 1;
     }
-    sums_are_the_tree(comm);
-    columns_stand_side_by_side(comm);
-    the_pipeline_keeps_order(comm);
     ranks_agree_on_the_first_failure();
-    comm->destroy(comm);
     int total = 0;
     MPI_Allreduce(&failures, &total, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
     if (rank == 0) {

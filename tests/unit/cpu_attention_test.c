@@ -146,7 +146,7 @@ static bool trial_step(struct trial *trial, struct backend *backend, struct kv_c
         shape->norm ? fixture_vector(backend, trial->k_norm, shape->head_dim) : NULL;
     check(op->step_begin(backend, &batch));
     check(op->rope_append(backend, &heads, &rope, &norm_facts, q_norm, k_norm, qkv, cache, 1));
-    check(op->attention(backend, &heads, &facts, qkv, cache, 1, out));
+    check(op->attention(backend, &heads, &facts, qkv, cache, 1, NULL, out));
     for (int s = 0; s < batch.sequences; s++) {
         check(op->download(backend, out, (size_t)start[s] * (size_t)out_width * sizeof(float),
                            trial->out[source[s]] + (size_t)done * (size_t)out_width,

@@ -101,10 +101,10 @@ static void additions_and_norms_are_right(void **state)
                 backend, &additions[i].facts, from, additions[i].parts,
                 additions[i].bias ? all[0] : NULL, additions[i].multiplier,
                 additions[i].post ? all[1] : NULL, residual, n, additions[i].weight ? all[2] : NULL,
-                additions[i].norm_bias ? all[3] : NULL, additions[i].normed ? normed : NULL));
+                additions[i].norm_bias ? all[3] : NULL, NULL, additions[i].normed ? normed : NULL));
             if (!additions[i].normed) { /* the same two steps, apart */
                 check(op->norm(backend, &additions[i].facts, additions[i].weight ? all[2] : NULL,
-                               additions[i].norm_bias ? all[3] : NULL, residual, n, normed));
+                               additions[i].norm_bias ? all[3] : NULL, residual, n, NULL, normed));
             }
             for (int t = 0; t < TOKENS; t++) {
                 double sum[MOST], norm[MOST];
@@ -182,7 +182,7 @@ static void activations_are_right(void **state)
                     fixture_buffer(backend, NULL, (size_t)ROWS * (size_t)width);
                 fixture_step(backend, ROWS, NULL);
                 check(backend->operations->activate(backend, (enum activation)kind, gated != 0,
-                                                    width, from, to));
+                                                    width, from, NULL, to));
                 const float *out = address(backend, to);
                 for (int t = 0; t < ROWS; t++) {
                     for (int i = 0; i < width; i++) {

@@ -74,8 +74,10 @@ static int sequence_of_tile(const struct plan *plan, int sequences, int tile)
 
 status cpu_attention(struct backend *backend, const struct head_layout *heads,
                      const struct attention_facts *facts, struct device_buffer *qkv,
-                     struct kv_cache *cache, int layer, struct device_buffer *out)
+                     struct kv_cache *cache, int layer, const struct matrix *reader,
+                     struct device_buffer *out)
 {
+    (void)reader;
     struct cpu_backend *cpu = cpu_of(backend);
     const struct batch *batch = cpu->batch;
     const int width = (heads->query_heads + 2 * heads->kv_heads) * heads->head_dim;

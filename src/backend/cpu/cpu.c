@@ -146,6 +146,14 @@ static enum dtype activation_dtype(struct backend *backend)
     return DTYPE_FLOAT32;
 }
 
+static size_t partial_bytes(struct backend *backend, const struct matrix *matrix, int tokens)
+{
+    (void)backend;
+    (void)matrix;
+    (void)tokens;
+    return 0; /* sums in float32 */
+}
+
 /* ---- The step ----------------------------------------------------------------------------------
  */
 
@@ -235,6 +243,7 @@ static const struct backend_operations operations = {
     .norm = cpu_norm,
     .add_norm = cpu_add_norm,
     .product = cpu_product,
+    .partial_bytes = partial_bytes,
     .product_sliced = cpu_product_sliced,
     .rope_append = cpu_rope_append,
     .attention = cpu_attention,

@@ -152,14 +152,17 @@ status cpu_experts(struct backend *backend, const struct matrix *router, int use
 /* rows.c */
 status cpu_norm(struct backend *backend, const struct norm_facts *facts,
                 const struct vector *weight, const struct vector *bias,
-                struct device_buffer *residual, int hidden, struct device_buffer *normed);
+                struct device_buffer *residual, int hidden, const struct matrix *reader,
+                struct device_buffer *normed);
 status cpu_add_norm(struct backend *backend, const struct norm_facts *facts,
                     struct device_buffer *partials, int parts, const struct vector *bias,
                     float multiplier, const struct vector *post_weight,
                     struct device_buffer *residual, int hidden, const struct vector *weight,
-                    const struct vector *norm_bias, struct device_buffer *normed);
+                    const struct vector *norm_bias, const struct matrix *reader,
+                    struct device_buffer *normed);
 status cpu_activate(struct backend *backend, enum activation activation, bool gated, int width,
-                    struct device_buffer *in, struct device_buffer *out);
+                    struct device_buffer *in, const struct matrix *reader,
+                    struct device_buffer *out);
 
 /* kv_cache.c */
 status cpu_kv_create(struct backend *backend, int layers, int kv_heads, int head_dim,
@@ -175,6 +178,7 @@ status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
 /* attention.c */
 status cpu_attention(struct backend *backend, const struct head_layout *heads,
                      const struct attention_facts *facts, struct device_buffer *qkv,
-                     struct kv_cache *cache, int layer, struct device_buffer *out);
+                     struct kv_cache *cache, int layer, const struct matrix *reader,
+                     struct device_buffer *out);
 
 #endif

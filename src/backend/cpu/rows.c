@@ -27,8 +27,10 @@ static void norm_row(const struct cpu_backend *cpu, const struct norm_facts *fac
 
 status cpu_norm(struct backend *backend, const struct norm_facts *facts,
                 const struct vector *weight, const struct vector *bias,
-                struct device_buffer *residual, int hidden, struct device_buffer *normed)
+                struct device_buffer *residual, int hidden, const struct matrix *reader,
+                struct device_buffer *normed)
 {
+    (void)reader; /* activations are float32 for all */
     struct cpu_backend *cpu = cpu_of(backend);
     const int tokens = cpu->batch->tokens;
     const float *in = cpu_floats(residual, tokens, hidden);
@@ -52,8 +54,10 @@ status cpu_add_norm(struct backend *backend, const struct norm_facts *facts,
                     struct device_buffer *partials, int parts, const struct vector *bias,
                     float multiplier, const struct vector *post_weight,
                     struct device_buffer *residual, int hidden, const struct vector *weight,
-                    const struct vector *norm_bias, struct device_buffer *normed)
+                    const struct vector *norm_bias, const struct matrix *reader,
+                    struct device_buffer *normed)
 {
+    (void)reader;
     struct cpu_backend *cpu = cpu_of(backend);
     const struct cpu_kernels *kernels = cpu->kernels;
     const int tokens = cpu->batch->tokens;
@@ -88,8 +92,10 @@ status cpu_add_norm(struct backend *backend, const struct norm_facts *facts,
 }
 
 status cpu_activate(struct backend *backend, enum activation activation, bool gated, int width,
-                    struct device_buffer *in, struct device_buffer *out)
+                    struct device_buffer *in, const struct matrix *reader,
+                    struct device_buffer *out)
 {
+    (void)reader;
     struct cpu_backend *cpu = cpu_of(backend);
     const int tokens = cpu->batch->tokens;
     const int in_width = gated ? 2 * width : width;
