@@ -1,0 +1,249 @@
+/* Inside of the CUDA backend: what its host files (C) share. Kernels are CUDA C in kernels/, called
+ * through the plain C functions of kernels/kernels.h.
+ *
+ * All work goes to one stream, in order. Nothing in a step allocates after the first steps, and
+ * nothing waits for the device but download, synchronize and sample. */
+#ifndef SLUICE_CUDA_H
+#define SLUICE_CUDA_H
+
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+
+#include "backend/cuda/kernels/kernels.h"
+#include "sluice/backend.h"
+
+/* ---- Errors ------------------------------------------------------------------------------------
+ */
+
+/* CUDA's or cuBLAS's code as a status; `what` names the operation for the message ("attention").
+ * cudaErrorMemoryAllocation is STATUS_NO_MEMORY and says how much was free. */
+status cuda_check(cudaError_t error, const char *what) MUST_CHECK;
+status cuda_check_blas(cublasStatus_t code, const char *what) MUST_CHECK;
+
+/* ---- Objects -----------------------------------------------------------------------------------
+ */
+
+/* A dense product leaves its result raw: a value is
+ *     raw · row_scale[token] · column_scale[column] + bias[column],
+ * which whoever reads it applies in float32. NULL: 1, or 0 for the bias. Device pointers. */
+struct cuda_pending {
+    const float *row_scale, *column_scale, *bias;
+};
+
+/* Rows rounded to fp8 for a product: e4m3 [slices][T][padded], zeros behind each slice's width, and
+ * a scale for each slice and row: value = scale[slice · scale_stride + row] · data. */
+struct cuda_packed {
+    void *data;
+    float *scale;
+    size_t bytes;       /* of data */
+    int scale_capacity; /* values */
+    int slices, padded, scale_stride;
+    bool valid; /* holds what the buffer holds; then `data` of the buffer may be stale */
+};
+
+struct device_buffer {
+    void *data; /* plain: [T][width] in the activation type, or what the operation says */
+    size_t bytes;
+    struct cuda_pending pending;
+    struct cuda_packed packed;
+};
+
+struct vector {
+    float *data; /* [length] */
+    int length;
+};
+
+/* [count] products of [rows][columns], row-major, in `dtype`. fp8: [count][parts][rows][padded],
+ * parts = max(slices, 1), each part padded with zeros to `padded` columns (a multiple of 16), and
+ * scale [count][parts][rows]; a value is scale · data. */
+struct matrix {
+    void *data;
+    size_t bytes;
+    int count, rows, columns;
+    enum dtype dtype;
+    int slices; /* 0: whole products only */
+    int32_t slice_start[MAX_SLICES + 1];
+    int padded;         /* fp8 */
+    float *scale;       /* fp8, device */
+    float *input_scale; /* [count] host: static scale of the input, 0: taken from each row; NULL */
+};
+
+/* keys and values [layer][block][kv head][block_tokens][head_dim] in `dtype`. */
+struct kv_cache {
+    void *keys, *values;
+    int layers, kv_heads, head_dim, block_tokens, blocks;
+    enum dtype dtype;
+};
+
+enum { CUDA_MAX_HEADS = 256, CUDA_ROPE_TABLES = 2 };
+
+/* cos and sin [T][dimensions / 2] of the step's tokens, for one struct rope_facts. */
+struct cuda_rope_table {
+    const struct rope_facts *facts; /* NULL: not filled in this step */
+    float *cosine, *sine;
+    float *frequencies; /* device copy: [dimensions / 2] short, then long */
+    const struct rope_facts *frequencies_of;
+    size_t capacity;
+};
+
+/* The batch of the step in device memory, by value to kernels. */
+struct cuda_step {
+    int tokens, sequences, outputs;
+    int block_table_stride;
+    int longest_query, longest_context;                    /* over sequences */
+    const int32_t *token_ids, *positions, *token_sequence; /* [T] */
+    const int32_t *query_start;                            /* [S + 1] */
+    const int32_t *context_length;                         /* [S] */
+    const int32_t *block_table;                            /* [S, block_table_stride] */
+    const uint8_t *long_rope;                              /* [S] or NULL */
+    const int32_t *output_rows;                            /* [O] */
+};
+
+/* A growable piece of device memory, contents lost when it grows. */
+struct cuda_space {
+    void *data;
+    size_t bytes;
+};
+
+struct cuda_products; /* product.c: cuBLASLt, its workspace and the algorithms chosen */
+struct cuda_loader;   /* weights.c: pinned staging */
+
+struct cuda_backend {
+    struct backend backend; /* first: the interface is cast to this */
+    cudaStream_t stream;
+    int device;
+    int major, minor, multiprocessors; /* compute capability */
+    enum dtype activation;             /* float32, bfloat16 or float16 */
+    int max_tokens, max_sequences;
+    char name[256];
+
+    const struct batch *batch; /* of the step, host, borrowed */
+    struct cuda_step step;     /* the same on the device */
+    void *staging[2];          /* pinned host memory of batches, used in turn */
+    cudaEvent_t staged[2];
+    size_t staging_bytes;
+    int next_staging;
+    struct cuda_space step_space;
+
+    struct cuda_rope_table rope[CUDA_ROPE_TABLES];
+    int next_rope;
+
+    struct cuda_products *products;
+    struct cuda_loader *loader;
+    struct cuda_space scratch;   /* free for use within one operation */
+    struct cuda_space attention; /* attention.c */
+    struct cuda_space experts;   /* experts.c */
+    struct cuda_space sampling;  /* sample.c */
+    void *sampling_host;         /* pinned */
+    size_t sampling_host_bytes;
+};
+
+static inline struct cuda_backend *cuda_of(struct backend *backend)
+{
+    return (struct cuda_backend *)(void *)backend;
+}
+
+/* At least `bytes` of device memory in *space; waits for the device when it has to grow. */
+status cuda_space_grow(struct cuda_backend *cuda, struct cuda_space *space, size_t bytes,
+                       const char *what) MUST_CHECK;
+void cuda_space_free(struct cuda_space *space);
+/* STATUS_INTERNAL where `buffer` is smaller than rows × width values of `value_bytes`. */
+status cuda_buffer_check(const struct device_buffer *buffer, int rows, int64_t width,
+                         size_t value_bytes) MUST_CHECK;
+/* Marks that an operation has written plain values to the buffer. */
+static inline void cuda_buffer_is_plain(struct device_buffer *buffer)
+{
+    buffer->pending = (struct cuda_pending){0};
+    buffer->packed.valid = false;
+}
+
+int cuda_device_count(void);
+status cuda_backend_create(const struct backend_options *options, struct backend **out) MUST_CHECK;
+
+/* ---- Operations, by file: as in sluice/backend.h -----------------------------------------------
+ */
+
+/* weights.c */
+status cuda_matrix_create(struct backend *backend, int count, int rows, int columns,
+                          const int32_t *slice_start, int slices, enum dtype stored,
+                          struct matrix **out);
+status cuda_matrix_write(struct backend *backend, struct matrix *matrix, int index, int first_row,
+                         int row_count, const void *data, enum dtype source, size_t source_stride);
+status cuda_matrix_scale(struct backend *backend, struct matrix *matrix, int index, int first_row,
+                         int row_count, const float *scales);
+status cuda_matrix_input_scale(struct backend *backend, struct matrix *matrix, int index,
+                               float scale);
+status cuda_matrix_finish(struct backend *backend, struct matrix *matrix);
+void cuda_matrix_destroy(struct backend *backend, struct matrix *matrix);
+int64_t cuda_matrix_bytes(struct backend *backend, int count, int rows, int columns, int slices,
+                          enum dtype stored);
+status cuda_vector_create(struct backend *backend, int length, const float *values,
+                          struct vector **out);
+void cuda_vector_destroy(struct backend *backend, struct vector *vector);
+void cuda_loader_destroy(struct cuda_loader *loader);
+
+/* product.c */
+status cuda_products_create(struct cuda_backend *cuda, struct cuda_products **out) MUST_CHECK;
+void cuda_products_destroy(struct cuda_products *products);
+/* out[tokens][rows] = in · product `index`ᵀ as `out_type`, raw: for an fp8 matrix `in` is packed
+ * and the scales are the caller's. All device pointers. */
+status cuda_product_run(struct cuda_backend *cuda, const struct matrix *matrix, int index,
+                        const void *in, int tokens, void *out, enum dtype out_type) MUST_CHECK;
+size_t cuda_partial_bytes(struct backend *backend, const struct matrix *matrix, int tokens);
+status cuda_product(struct backend *backend, const struct matrix *matrix, const struct vector *bias,
+                    struct device_buffer *in, struct device_buffer *out);
+status cuda_product_sliced(struct backend *backend, const struct matrix *matrix,
+                           struct device_buffer *in, struct device_buffer *out);
+status cuda_logits(struct backend *backend, const struct matrix *matrix, float scale,
+                   float soft_cap, struct device_buffer *in, struct device_buffer *logits);
+
+/* rows.c */
+status cuda_embed(struct backend *backend, const struct matrix *table, int first_row, float scale,
+                  struct device_buffer *residual);
+status cuda_norm(struct backend *backend, const struct norm_facts *facts,
+                 const struct vector *weight, const struct vector *bias,
+                 struct device_buffer *residual, int hidden, const struct matrix *reader,
+                 struct device_buffer *normed);
+status cuda_add_norm(struct backend *backend, const struct norm_facts *facts,
+                     struct device_buffer *partials, int parts, const struct vector *bias,
+                     float multiplier, const struct vector *post_weight,
+                     struct device_buffer *residual, int hidden, const struct vector *weight,
+                     const struct vector *norm_bias, const struct matrix *reader,
+                     struct device_buffer *normed);
+status cuda_activate(struct backend *backend, enum activation activation, bool gated, int width,
+                     struct device_buffer *in, const struct matrix *reader,
+                     struct device_buffer *out);
+/* Fills buffer->packed from its plain rows of reader->columns values for an fp8 product. */
+status cuda_pack(struct cuda_backend *cuda, const struct matrix *reader,
+                 struct device_buffer *buffer, int tokens) MUST_CHECK;
+
+/* kv_cache.c */
+status cuda_kv_create(struct backend *backend, int layers, int kv_heads, int head_dim,
+                      int block_tokens, int blocks, enum dtype dtype, struct kv_cache **out);
+void cuda_kv_destroy(struct backend *backend, struct kv_cache *cache);
+int64_t cuda_kv_block_bytes(struct backend *backend, int layers, int kv_heads, int head_dim,
+                            int block_tokens, enum dtype dtype);
+/* qkv has pending scales and bias: they are applied, and pending is cleared. */
+status cuda_rope_append(struct backend *backend, const struct head_layout *heads,
+                        const struct rope_facts *rope, const struct norm_facts *norm,
+                        const struct vector *q_norm, const struct vector *k_norm,
+                        struct device_buffer *qkv, struct kv_cache *cache, int layer);
+
+/* attention.c: `reader` may be ignored, the product packs what is plain */
+status cuda_attention(struct backend *backend, const struct head_layout *heads,
+                      const struct attention_facts *facts, struct device_buffer *qkv,
+                      struct kv_cache *cache, int layer, const struct matrix *reader,
+                      struct device_buffer *out);
+
+/* experts.c: `in` is plain; `out` as partial_bytes(down) says: [slices][T][H] in the activation
+ * type; where down is fp8 row scales [slices][T] and column scales [slices][H] follow, here all 1
+ */
+status cuda_experts(struct backend *backend, const struct matrix *router, int used, bool normalize,
+                    enum activation activation, const struct matrix *gate_up,
+                    const struct matrix *down, struct device_buffer *in, struct device_buffer *out);
+
+/* sample.c */
+status cuda_sample(struct backend *backend, struct device_buffer *logits, int count, int vocabulary,
+                   const struct sample_request *requests, struct sample_result *results);
+
+#endif
