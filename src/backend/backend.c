@@ -4,6 +4,11 @@
 #include <string.h>
 
 #include "backend/cpu/cpu.h"
+#ifdef SLUICE_CUDA
+/* src/backend/cuda/cuda.h needs the toolkit's headers; these two lines are all that is seen of it. */
+int cuda_device_count(void);
+status cuda_backend_create(const struct backend_options *options, struct backend **out);
+#endif
 
 size_t dtype_bytes(enum dtype dtype)
 {
@@ -45,6 +50,9 @@ static const struct {
     status (*create)(const struct backend_options *options, struct backend **out);
 } backends[] = {
     {"cpu", cpu_device_count, cpu_backend_create},
+#ifdef SLUICE_CUDA
+    {"cuda", cuda_device_count, cuda_backend_create},
+#endif
 };
 
 bool backend_is_built(const char *name)

@@ -66,6 +66,7 @@ struct matrix {
     int padded;         /* fp8 */
     float *scale;       /* fp8, device */
     float *input_scale; /* [count] host: static scale of the input, 0: taken from each row; NULL */
+    int scaled_index, scaled_first, scaled_count; /* rows whose scales the loader holds */
 };
 
 /* keys and values [layer][block][kv head][block_tokens][head_dim] in `dtype`. */
@@ -105,6 +106,14 @@ struct cuda_space {
     size_t bytes;
 };
 
+/* How the latest product_sliced or experts left its partial sums: [slices][T][H] in the activation
+ * type; `scaled`: row scales [slices][T] and column scales [slices][H] at scales_offset. */
+struct cuda_partials {
+    int slices;
+    bool scaled;
+    size_t block_bytes, scales_offset;
+};
+
 struct cuda_products; /* product.c: cuBLASLt, its workspace and the algorithms chosen */
 struct cuda_loader;   /* weights.c: pinned staging */
 
@@ -128,6 +137,7 @@ struct cuda_backend {
     struct cuda_rope_table rope[CUDA_ROPE_TABLES];
     int next_rope;
 
+    struct cuda_partials partials;
     struct cuda_products *products;
     struct cuda_loader *loader;
     struct cuda_space scratch;   /* free for use within one operation */
@@ -189,6 +199,10 @@ void cuda_products_destroy(struct cuda_products *products);
  * and the scales are the caller's. All device pointers. */
 status cuda_product_run(struct cuda_backend *cuda, const struct matrix *matrix, int index,
                         const void *in, int tokens, void *out, enum dtype out_type) MUST_CHECK;
+/* Facts of what an operation leaves for `matrix` in a step of `tokens`; an operation that leaves
+ * partial sums puts them into cuda->partials. */
+void cuda_partials_describe(const struct cuda_backend *cuda, const struct matrix *matrix,
+                            int tokens, struct cuda_partials *out);
 size_t cuda_partial_bytes(struct backend *backend, const struct matrix *matrix, int tokens);
 status cuda_product(struct backend *backend, const struct matrix *matrix, const struct vector *bias,
                     struct device_buffer *in, struct device_buffer *out);
@@ -235,9 +249,8 @@ status cuda_attention(struct backend *backend, const struct head_layout *heads,
                       struct kv_cache *cache, int layer, const struct matrix *reader,
                       struct device_buffer *out);
 
-/* experts.c: `in` is plain; `out` as partial_bytes(down) says: [slices][T][H] in the activation
- * type; where down is fp8 row scales [slices][T] and column scales [slices][H] follow, here all 1
- */
+/* experts.c: `in` is plain; `out` gets [slices][T][H] in the activation type, as
+ * cuda_partials_describe(down) says but never scaled: it sets cuda->partials with scaled = false */
 status cuda_experts(struct backend *backend, const struct matrix *router, int used, bool normalize,
                     enum activation activation, const struct matrix *gate_up,
                     const struct matrix *down, struct device_buffer *in, struct device_buffer *out);

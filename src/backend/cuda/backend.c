@@ -1,0 +1,468 @@
+/* The CUDA backend: creation, device memory, buffers, the step, and the table of its operations. */
+#include "backend/cuda/cuda.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Errors ------------------------------------------------------------------------------------
+ */
+
+status cuda_check(cudaError_t error, const char *what)
+{
+    if (error == cudaSuccess) {
+        return STATUS_OK;
+    }
+    (void)cudaGetLastError(); /* so that the next check does not find it again */
+    if (error == cudaErrorMemoryAllocation) {
+        size_t free_bytes = 0, total = 0;
+        (void)cudaMemGetInfo(&free_bytes, &total);
+        return status_fail(STATUS_NO_MEMORY,
+                           "%s: out of GPU memory (%.2f of %.2f GB are free); lower "
+                           "engine.kv_memory or engine.max_batch_tokens",
+                           what, (double)free_bytes / 1e9, (double)total / 1e9);
+    }
+    return status_fail(STATUS_IO, "%s: CUDA: %s", what, cudaGetErrorString(error));
+}
+
+status cuda_check_blas(cublasStatus_t code, const char *what)
+{
+    return code == CUBLAS_STATUS_SUCCESS
+               ? STATUS_OK
+               : status_fail(code == CUBLAS_STATUS_ALLOC_FAILED ? STATUS_NO_MEMORY : STATUS_IO,
+                             "%s: cuBLASLt: %s", what, cublasLtGetStatusString(code));
+}
+
+int cuda_device_count(void)
+{
+    int count = 0;
+    if (cudaGetDeviceCount(&count) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return 0;
+    }
+    return count;
+}
+
+/* ---- Memory ------------------------------------------------------------------------------------
+ */
+
+status cuda_space_grow(struct cuda_backend *cuda, struct cuda_space *space, size_t bytes,
+                       const char *what)
+{
+    if (bytes <= space->bytes) {
+        return STATUS_OK;
+    }
+    if (space->data != NULL) {
+        TRY(cuda_check(cudaStreamSynchronize(cuda->stream), what));
+        cuda_space_free(space);
+    }
+    TRY(cuda_check(cudaMalloc(&space->data, bytes), what));
+    space->bytes = bytes;
+    return STATUS_OK;
+}
+
+void cuda_space_free(struct cuda_space *space)
+{
+    (void)cudaFree(space->data);
+    *space = (struct cuda_space){0};
+}
+
+status cuda_buffer_check(const struct device_buffer *buffer, int rows, int64_t width,
+                         size_t value_bytes)
+{
+    if ((uint64_t)rows * (uint64_t)width > buffer->bytes / value_bytes) {
+        return status_fail(STATUS_INTERNAL, "buffer of %zu bytes: %d rows of %lld do not fit",
+                           buffer->bytes, rows, (long long)width);
+    }
+    return STATUS_OK;
+}
+
+static status buffer_create(struct backend *backend, size_t bytes, struct device_buffer **out)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    *out = NULL;
+    struct device_buffer *buffer = calloc(1, sizeof *buffer);
+    if (buffer == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "buffer");
+    }
+    buffer->bytes = bytes;
+    status s = cuda_check(cudaMalloc(&buffer->data, bytes > 0 ? bytes : 1), "buffer");
+    if (s == STATUS_OK) {
+        s = cuda_check(cudaMemsetAsync(buffer->data, 0, bytes, cuda->stream), "buffer");
+    }
+    if (s != STATUS_OK) {
+        (void)cudaFree(buffer->data);
+        free(buffer);
+        return s;
+    }
+    *out = buffer;
+    return STATUS_OK;
+}
+
+static void buffer_free(struct backend *backend, struct device_buffer *buffer)
+{
+    (void)backend;
+    if (buffer != NULL) {
+        (void)cudaFree(buffer->data);
+        (void)cudaFree(buffer->packed.data);
+        (void)cudaFree(buffer->packed.scale);
+        free(buffer);
+    }
+}
+
+static status check_range(const struct device_buffer *buffer, size_t offset, size_t bytes)
+{
+    return offset <= buffer->bytes && bytes <= buffer->bytes - offset
+               ? STATUS_OK
+               : status_fail(STATUS_INTERNAL, "buffer of %zu bytes: %zu from %zu do not fit",
+                             buffer->bytes, bytes, offset);
+}
+
+static status upload(struct backend *backend, struct device_buffer *to, size_t offset,
+                     const void *from, size_t bytes)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    TRY(check_range(to, offset, bytes));
+    cuda_buffer_is_plain(to);
+    TRY(cuda_check(cudaMemcpyAsync((char *)to->data + offset, from, bytes, cudaMemcpyHostToDevice,
+                                   cuda->stream),
+                   "copy to the GPU"));
+    return cuda_check(cudaStreamSynchronize(cuda->stream), "copy to the GPU");
+}
+
+static status download(struct backend *backend, const struct device_buffer *from, size_t offset,
+                       void *to, size_t bytes)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    TRY(check_range(from, offset, bytes));
+    TRY(cuda_check(cudaMemcpyAsync(to, (const char *)from->data + offset, bytes,
+                                   cudaMemcpyDeviceToHost, cuda->stream),
+                   "copy from the GPU"));
+    return cuda_check(cudaStreamSynchronize(cuda->stream), "copy from the GPU");
+}
+
+static void *host_address(struct backend *backend, struct device_buffer *buffer)
+{
+    (void)backend;
+    (void)buffer;
+    return NULL;
+}
+
+static status synchronize(struct backend *backend)
+{
+    return cuda_check(cudaStreamSynchronize(cuda_of(backend)->stream), "GPU");
+}
+
+static enum dtype activation_dtype(struct backend *backend)
+{
+    return cuda_of(backend)->activation;
+}
+
+static const char *device_name(struct backend *backend)
+{
+    return cuda_of(backend)->name;
+}
+
+static status memory(struct backend *backend, int64_t *total_bytes, int64_t *free_bytes)
+{
+    (void)backend;
+    size_t available, total;
+    TRY(cuda_check(cudaMemGetInfo(&available, &total), "GPU memory"));
+    *total_bytes = (int64_t)total;
+    *free_bytes = (int64_t)available;
+    return STATUS_OK;
+}
+
+/* ---- The step ----------------------------------------------------------------------------------
+ */
+
+static status check_sequence(const struct batch *batch, int sequence)
+{
+    const int first = batch->query_start[sequence], last = batch->query_start[sequence + 1];
+    if (first >= last || last > batch->tokens) {
+        return status_fail(STATUS_INTERNAL, "step: sequence %d has tokens %d to %d of %d", sequence,
+                           first, last, batch->tokens);
+    }
+    if (batch->positions[first] < 0 ||
+        batch->positions[first] != batch->context_length[sequence] - (last - first)) {
+        return status_fail(
+            STATUS_INTERNAL, "step: sequence %d: token %d stands at position %d, context %d",
+            sequence, first, batch->positions[first], batch->context_length[sequence]);
+    }
+    return STATUS_OK;
+}
+
+static status check_batch(const struct cuda_backend *cuda, const struct batch *batch)
+{
+    if (batch->tokens < 1 || batch->tokens > cuda->max_tokens || batch->sequences < 1 ||
+        batch->sequences > cuda->max_sequences || batch->outputs < 0 ||
+        batch->outputs > cuda->max_sequences || batch->query_start[0] != 0 ||
+        batch->query_start[batch->sequences] != batch->tokens) {
+        return status_fail(
+            STATUS_INTERNAL, "step of %d tokens, %d sequences, %d outputs; made for %d and %d",
+            batch->tokens, batch->sequences, batch->outputs, cuda->max_tokens, cuda->max_sequences);
+    }
+    for (int s = 0; s < batch->sequences; s++) {
+        TRY(check_sequence(batch, s));
+    }
+    for (int i = 0; i < batch->outputs; i++) {
+        if (batch->output_rows[i] < 0 || batch->output_rows[i] >= batch->tokens) {
+            return status_fail(STATUS_INTERNAL, "step: output row %d of %d tokens",
+                               batch->output_rows[i], batch->tokens);
+        }
+    }
+    return STATUS_OK;
+}
+
+/* One array of the batch: where it stands in the step's memory. */
+struct step_array {
+    const void *from;
+    size_t bytes, offset;
+};
+
+enum {
+    STEP_TOKEN_IDS,
+    STEP_POSITIONS,
+    STEP_TOKEN_SEQUENCE, /* made here */
+    STEP_QUERY_START,
+    STEP_CONTEXT_LENGTH,
+    STEP_BLOCK_TABLE,
+    STEP_LONG_ROPE,
+    STEP_OUTPUT_ROWS,
+    STEP_ARRAYS
+};
+
+static size_t lay_out_step(const struct batch *batch, struct step_array *arrays)
+{
+    const size_t tokens = (size_t)batch->tokens, sequences = (size_t)batch->sequences;
+    const struct step_array wanted[STEP_ARRAYS] = {
+        [STEP_TOKEN_IDS] = {.from = batch->token_ids, .bytes = 4 * tokens},
+        [STEP_POSITIONS] = {.from = batch->positions, .bytes = 4 * tokens},
+        [STEP_TOKEN_SEQUENCE] = {.bytes = 4 * tokens},
+        [STEP_QUERY_START] = {.from = batch->query_start, .bytes = 4 * (sequences + 1)},
+        [STEP_CONTEXT_LENGTH] = {.from = batch->context_length, .bytes = 4 * sequences},
+        [STEP_BLOCK_TABLE] = {.from = batch->block_table,
+                              .bytes = 4 * sequences * (size_t)batch->block_table_stride},
+        [STEP_LONG_ROPE] = {.from = batch->long_rope,
+                            .bytes = batch->long_rope != NULL ? sequences : 0},
+        [STEP_OUTPUT_ROWS] = {.from = batch->output_rows, .bytes = 4 * (size_t)batch->outputs},
+    };
+    size_t total = 0;
+    for (int i = 0; i < STEP_ARRAYS; i++) {
+        arrays[i] = wanted[i];
+        arrays[i].offset = total;
+        total += (wanted[i].bytes + 255) / 256 * 256;
+    }
+    return total;
+}
+
+static status grow_staging(struct cuda_backend *cuda, size_t bytes)
+{
+    if (bytes <= cuda->staging_bytes) {
+        return STATUS_OK;
+    }
+    TRY(cuda_check(cudaStreamSynchronize(cuda->stream), "step"));
+    bytes += bytes / 2; /* block tables grow step by step */
+    for (int i = 0; i < 2; i++) {
+        (void)cudaFreeHost(cuda->staging[i]);
+        cuda->staging[i] = NULL;
+    }
+    cuda->staging_bytes = 0;
+    for (int i = 0; i < 2; i++) {
+        TRY(cuda_check(cudaMallocHost(&cuda->staging[i], bytes), "step"));
+    }
+    cuda->staging_bytes = bytes;
+    return cuda_space_grow(cuda, &cuda->step_space, bytes, "step");
+}
+
+static const void *on_device(const struct cuda_backend *cuda, const struct step_array *array)
+{
+    return (const char *)cuda->step_space.data + array->offset;
+}
+
+static void describe_step(struct cuda_backend *cuda, const struct batch *batch,
+                          const struct step_array *arrays)
+{
+    struct cuda_step *step = &cuda->step;
+    *step = (struct cuda_step){
+        .tokens = batch->tokens,
+        .sequences = batch->sequences,
+        .outputs = batch->outputs,
+        .block_table_stride = batch->block_table_stride,
+        .token_ids = on_device(cuda, &arrays[STEP_TOKEN_IDS]),
+        .positions = on_device(cuda, &arrays[STEP_POSITIONS]),
+        .token_sequence = on_device(cuda, &arrays[STEP_TOKEN_SEQUENCE]),
+        .query_start = on_device(cuda, &arrays[STEP_QUERY_START]),
+        .context_length = on_device(cuda, &arrays[STEP_CONTEXT_LENGTH]),
+        .block_table = on_device(cuda, &arrays[STEP_BLOCK_TABLE]),
+        .long_rope = batch->long_rope != NULL ? on_device(cuda, &arrays[STEP_LONG_ROPE]) : NULL,
+        .output_rows = on_device(cuda, &arrays[STEP_OUTPUT_ROWS]),
+    };
+    for (int s = 0; s < batch->sequences; s++) {
+        const int query = batch->query_start[s + 1] - batch->query_start[s];
+        const int context = batch->context_length[s];
+        step->longest_query = query > step->longest_query ? query : step->longest_query;
+        step->longest_context = context > step->longest_context ? context : step->longest_context;
+    }
+}
+
+static status step_begin(struct backend *backend, const struct batch *batch)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    cuda->batch = NULL;
+    TRY(check_batch(cuda, batch));
+    struct step_array arrays[STEP_ARRAYS];
+    const size_t bytes = lay_out_step(batch, arrays);
+    TRY(grow_staging(cuda, bytes));
+
+    /* The copy that used this half two steps ago must have ended. */
+    const int half = cuda->next_staging;
+    cuda->next_staging = 1 - half;
+    TRY(cuda_check(cudaEventSynchronize(cuda->staged[half]), "step"));
+    char *staging = cuda->staging[half];
+    for (int i = 0; i < STEP_ARRAYS; i++) {
+        if (arrays[i].from != NULL && arrays[i].bytes > 0) {
+            memcpy(staging + arrays[i].offset, arrays[i].from, arrays[i].bytes);
+        }
+    }
+    int32_t *token_sequence = (int32_t *)(void *)(staging + arrays[STEP_TOKEN_SEQUENCE].offset);
+    for (int s = 0; s < batch->sequences; s++) {
+        for (int token = batch->query_start[s]; token < batch->query_start[s + 1]; token++) {
+            token_sequence[token] = s;
+        }
+    }
+    TRY(cuda_check(cudaMemcpyAsync(cuda->step_space.data, staging, bytes, cudaMemcpyHostToDevice,
+                                   cuda->stream),
+                   "step"));
+    TRY(cuda_check(cudaEventRecord(cuda->staged[half], cuda->stream), "step"));
+    describe_step(cuda, batch, arrays);
+    for (int i = 0; i < CUDA_ROPE_TABLES; i++) {
+        cuda->rope[i].facts = NULL;
+    }
+    cuda->next_rope = 0;
+    cuda->batch = batch;
+    return STATUS_OK;
+}
+
+/* ---- Creation ----------------------------------------------------------------------------------
+ */
+
+static void backend_destroy(struct backend *backend)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    if (cuda->stream != NULL) {
+        (void)cudaStreamSynchronize(cuda->stream);
+    }
+    cuda_products_destroy(cuda->products);
+    cuda_loader_destroy(cuda->loader);
+    for (int i = 0; i < CUDA_ROPE_TABLES; i++) {
+        (void)cudaFree(cuda->rope[i].cosine);
+        (void)cudaFree(cuda->rope[i].sine);
+        (void)cudaFree(cuda->rope[i].frequencies);
+    }
+    struct cuda_space *spaces[] = {&cuda->step_space, &cuda->scratch, &cuda->attention,
+                                   &cuda->experts, &cuda->sampling};
+    for (size_t i = 0; i < COUNT_OF(spaces); i++) {
+        cuda_space_free(spaces[i]);
+    }
+    (void)cudaFreeHost(cuda->sampling_host);
+    for (int i = 0; i < 2; i++) {
+        (void)cudaFreeHost(cuda->staging[i]);
+        if (cuda->staged[i] != NULL) {
+            (void)cudaEventDestroy(cuda->staged[i]);
+        }
+    }
+    if (cuda->stream != NULL) {
+        (void)cudaStreamDestroy(cuda->stream);
+    }
+    free(cuda);
+}
+
+static const struct backend_operations operations = {
+    .destroy = backend_destroy,
+    .device_name = device_name,
+    .memory = memory,
+    .buffer_create = buffer_create,
+    .buffer_destroy = buffer_free,
+    .upload = upload,
+    .download = download,
+    .host_address = host_address,
+    .synchronize = synchronize,
+    .activation_dtype = activation_dtype,
+    .matrix_create = cuda_matrix_create,
+    .matrix_write = cuda_matrix_write,
+    .matrix_finish = cuda_matrix_finish,
+    .matrix_scale = cuda_matrix_scale,
+    .matrix_input_scale = cuda_matrix_input_scale,
+    .matrix_destroy = cuda_matrix_destroy,
+    .matrix_bytes = cuda_matrix_bytes,
+    .vector_create = cuda_vector_create,
+    .vector_destroy = cuda_vector_destroy,
+    .kv_create = cuda_kv_create,
+    .kv_destroy = cuda_kv_destroy,
+    .kv_block_bytes = cuda_kv_block_bytes,
+    .step_begin = step_begin,
+    .embed = cuda_embed,
+    .norm = cuda_norm,
+    .add_norm = cuda_add_norm,
+    .product = cuda_product,
+    .partial_bytes = cuda_partial_bytes,
+    .product_sliced = cuda_product_sliced,
+    .rope_append = cuda_rope_append,
+    .attention = cuda_attention,
+    .activate = cuda_activate,
+    .experts = cuda_experts,
+    .logits = cuda_logits,
+    .sample = cuda_sample,
+};
+
+static status open_device(struct cuda_backend *cuda)
+{
+    struct cudaDeviceProp properties;
+    TRY(cuda_check(cudaSetDevice(cuda->device), "open the GPU"));
+    TRY(cuda_check(cudaGetDeviceProperties(&properties, cuda->device), "open the GPU"));
+    snprintf(cuda->name, sizeof cuda->name, "%s", properties.name);
+    cuda->major = properties.major;
+    cuda->minor = properties.minor;
+    cuda->multiprocessors = properties.multiProcessorCount;
+    if (cuda->major < 8) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "%s has compute capability %d.%d; this program runs on 8.0 and later",
+                           cuda->name, cuda->major, cuda->minor);
+    }
+    TRY(cuda_check(cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking), "stream"));
+    for (int i = 0; i < 2; i++) {
+        TRY(cuda_check(cudaEventCreateWithFlags(&cuda->staged[i], cudaEventDisableTiming),
+                       "event"));
+    }
+    return cuda_products_create(cuda, &cuda->products);
+}
+
+status cuda_backend_create(const struct backend_options *options, struct backend **out)
+{
+    *out = NULL;
+    if (options->max_tokens < 1 || options->max_sequences < 1) {
+        return status_fail(STATUS_INVALID, "CUDA backend for %d tokens, %d sequences",
+                           options->max_tokens, options->max_sequences);
+    }
+    if (options->compute == DTYPE_FLOAT8_E4M3) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "activations in fp8: fp8 is a type of weights and of the KV cache");
+    }
+    struct cuda_backend *cuda = calloc(1, sizeof *cuda);
+    if (cuda == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "CUDA backend");
+    }
+    cuda->backend.operations = &operations;
+    cuda->device = options->device;
+    cuda->activation = options->compute;
+    cuda->max_tokens = options->max_tokens;
+    cuda->max_sequences = options->max_sequences;
+    status s = open_device(cuda);
+    if (s != STATUS_OK) {
+        backend_destroy(&cuda->backend);
+        return s;
+    }
+    *out = &cuda->backend;
+    return STATUS_OK;
+}

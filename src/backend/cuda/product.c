@@ -1,0 +1,371 @@
+/* Products through cuBLASLt, and what they are run with.
+ *
+ * Row-major out[tokens][rows] = in[tokens][columns] · matrix[rows][columns]ᵀ is, in cuBLASLt's
+ * column-major order, D[rows × tokens] = Aᵀ · B with A the weights and B the input as they lie.
+ *
+ * Bits: reductions over several blocks (split-K) are excluded, so that an output is one sum over
+ * the columns in the order of the algorithm's tiles. That this order is the same for all the
+ * algorithms in use, whatever the number of tokens, is not assumed: algorithms.c takes only those
+ * that give a shape's reference bits. */
+#include "backend/cuda/product.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WORKSPACE_BYTES = 32 << 20 };
+
+status cuda_products_create(struct cuda_backend *cuda, struct cuda_products **out)
+{
+    *out = NULL;
+    struct cuda_products *products = calloc(1, sizeof *products);
+    if (products == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "products");
+    }
+    status s = cuda_check_blas(cublasLtCreate(&products->handle), "cuBLASLt");
+    if (s == STATUS_OK) {
+        s = cuda_check(cudaMalloc(&products->workspace, WORKSPACE_BYTES), "cuBLASLt workspace");
+        products->workspace_bytes = WORKSPACE_BYTES;
+    }
+    if (s == STATUS_OK) {
+        s = algorithms_create(cuda, &products->algorithms);
+    }
+    if (s != STATUS_OK) {
+        cuda_products_destroy(products);
+        return s;
+    }
+    *out = products;
+    return STATUS_OK;
+}
+
+void cuda_products_destroy(struct cuda_products *products)
+{
+    if (products == NULL) {
+        return;
+    }
+    algorithms_destroy(products->algorithms);
+    (void)cudaFree(products->workspace);
+    if (products->handle != NULL) {
+        (void)cublasLtDestroy(products->handle);
+    }
+    free(products);
+}
+
+/* ---- One call ----------------------------------------------------------------------------------
+ */
+
+cudaDataType_t cuda_data_type(enum dtype dtype)
+{
+    switch (dtype) {
+    case DTYPE_FLOAT32:
+        return CUDA_R_32F;
+    case DTYPE_BFLOAT16:
+        return CUDA_R_16BF;
+    case DTYPE_FLOAT16:
+        return CUDA_R_16F;
+    case DTYPE_FLOAT8_E4M3:
+        break;
+    }
+    return CUDA_R_8F_E4M3;
+}
+
+static cublasStatus_t layout(cublasLtMatrixLayoutOpaque_t *to, enum dtype dtype, int rows,
+                             int columns, int64_t leading, int count, int64_t stride)
+{
+    cublasStatus_t code = cublasLtMatrixLayoutInit(to, cuda_data_type(dtype), (uint64_t)rows,
+                                                   (uint64_t)columns, leading);
+    if (code == CUBLAS_STATUS_SUCCESS && count > 1) {
+        code = cublasLtMatrixLayoutSetAttribute(to, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count,
+                                                sizeof count);
+    }
+    if (code == CUBLAS_STATUS_SUCCESS && count > 1) {
+        code = cublasLtMatrixLayoutSetAttribute(to, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
+                                                &stride, sizeof stride);
+    }
+    return code;
+}
+
+status product_describe(const struct product_shape *shape, int tokens,
+                        struct product_description *out)
+{
+    const cublasOperation_t transposed = CUBLAS_OP_T, plain = CUBLAS_OP_N;
+    cublasStatus_t code = cublasLtMatmulDescInit(&out->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    if (code == CUBLAS_STATUS_SUCCESS) {
+        code = cublasLtMatmulDescSetAttribute(&out->operation, CUBLASLT_MATMUL_DESC_TRANSA,
+                                              &transposed, sizeof transposed);
+    }
+    if (code == CUBLAS_STATUS_SUCCESS) {
+        code = cublasLtMatmulDescSetAttribute(&out->operation, CUBLASLT_MATMUL_DESC_TRANSB, &plain,
+                                              sizeof plain);
+    }
+    if (code == CUBLAS_STATUS_SUCCESS && shape->in == DTYPE_FLOAT8_E4M3) {
+        const int8_t fast = 1;
+        code = cublasLtMatmulDescSetAttribute(&out->operation, CUBLASLT_MATMUL_DESC_FAST_ACCUM,
+                                              &fast, sizeof fast);
+    }
+    if (code == CUBLAS_STATUS_SUCCESS) {
+        code = layout(&out->a, shape->in, shape->columns, shape->rows, shape->a_leading,
+                      shape->count, shape->a_stride);
+    }
+    if (code == CUBLAS_STATUS_SUCCESS) {
+        const int64_t stride =
+            shape->b_is_packed ? (int64_t)tokens * shape->b_leading : shape->b_stride;
+        code = layout(&out->b, shape->in, shape->columns, tokens, shape->b_leading, shape->count,
+                      stride);
+    }
+    if (code == CUBLAS_STATUS_SUCCESS) {
+        code = layout(&out->d, shape->out, shape->rows, tokens, shape->rows, shape->count,
+                      (int64_t)tokens * shape->rows);
+    }
+    return cuda_check_blas(code, "product");
+}
+
+cublasStatus_t product_launch(const struct cuda_backend *cuda,
+                              struct product_description *description,
+                              const cublasLtMatmulAlgo_t *algorithm, const void *a, const void *b,
+                              void *d)
+{
+    static const float one = 1.0f, zero = 0.0f;
+    const struct cuda_products *products = cuda->products;
+    return cublasLtMatmul(products->handle, &description->operation, &one, a, &description->a, b,
+                          &description->b, &zero, d, &description->d, d, &description->d, algorithm,
+                          products->workspace, products->workspace_bytes, cuda->stream);
+}
+
+/* out = in · aᵀ, with zeros where there is nothing to add up. */
+static status run(struct cuda_backend *cuda, const struct product_shape *shape, const void *a,
+                  const void *b, int tokens, void *out)
+{
+    const size_t bytes =
+        (size_t)shape->count * (size_t)tokens * (size_t)shape->rows * dtype_bytes(shape->out);
+    if (bytes == 0) {
+        return STATUS_OK;
+    }
+    if (shape->columns == 0) {
+        return cuda_check(cudaMemsetAsync(out, 0, bytes, cuda->stream), "product");
+    }
+    struct product_description description;
+    TRY(product_describe(shape, tokens, &description));
+    const cublasLtMatmulAlgo_t *algorithm;
+    TRY(algorithms_find(cuda, shape, a, tokens, &algorithm));
+    return cuda_check_blas(product_launch(cuda, &description, algorithm, a, b, out), "product");
+}
+
+/* ---- Shapes ------------------------------------------------------------------------------------
+ */
+
+static struct product_shape whole_shape(const struct matrix *matrix, enum dtype out)
+{
+    const bool fp8 = matrix->dtype == DTYPE_FLOAT8_E4M3;
+    const int columns = fp8 ? matrix->padded : matrix->columns;
+    return (struct product_shape){.rows = matrix->rows,
+                                  .columns = columns,
+                                  .count = 1,
+                                  .in = matrix->dtype,
+                                  .out = out,
+                                  .a_leading = columns,
+                                  .b_leading = columns,
+                                  .alignment = 16};
+}
+
+/* The largest power of two, at most 16, that divides all of these byte offsets. */
+static int alignment_of(size_t a, size_t b)
+{
+    int alignment = 16;
+    while ((a | b) % (size_t)alignment != 0) {
+        alignment /= 2;
+    }
+    return alignment;
+}
+
+static bool slices_are_equal(const struct matrix *matrix)
+{
+    for (int i = 0; i < matrix->slices; i++) {
+        if (matrix->slice_start[i + 1] - matrix->slice_start[i] != matrix->slice_start[1]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+status cuda_product_run(struct cuda_backend *cuda, const struct matrix *matrix, int index,
+                        const void *in, int tokens, void *out, enum dtype out_type)
+{
+    struct product_shape shape = whole_shape(matrix, out_type);
+    const size_t row_bytes = (size_t)shape.columns * dtype_bytes(matrix->dtype);
+    shape.alignment = alignment_of(row_bytes, 0);
+    return run(cuda, &shape,
+               (const char *)matrix->data + (size_t)index * (size_t)matrix->rows * row_bytes, in,
+               tokens, out);
+}
+
+/* Packs where the product wants fp8; the input's address. */
+static status find_input(struct cuda_backend *cuda, const struct matrix *matrix,
+                         struct device_buffer *in, const void **address)
+{
+    const int tokens = cuda->step.tokens;
+    if (matrix->dtype == DTYPE_FLOAT8_E4M3) {
+        TRY(cuda_pack(cuda, matrix, in, tokens));
+        *address = in->packed.data;
+        return STATUS_OK;
+    }
+    if (in->packed.valid) {
+        return status_fail(STATUS_INTERNAL, "product: its input was left for another one");
+    }
+    *address = in->data;
+    return cuda_buffer_check(in, tokens, matrix->columns, dtype_bytes(matrix->dtype));
+}
+
+/* ---- Operations --------------------------------------------------------------------------------
+ */
+
+status cuda_product(struct backend *backend, const struct matrix *matrix, const struct vector *bias,
+                    struct device_buffer *in, struct device_buffer *out)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    const int tokens = cuda->step.tokens;
+    if (matrix->slices > 0 || matrix->count != 1 ||
+        (bias != NULL && bias->length != matrix->rows)) {
+        return status_fail(STATUS_INTERNAL, "product: the matrix is sliced or a stack, or the bias "
+                                            "has another length");
+    }
+    const void *from;
+    TRY(find_input(cuda, matrix, in, &from));
+    TRY(cuda_buffer_check(out, tokens, matrix->rows, dtype_bytes(cuda->activation)));
+    cuda_buffer_is_plain(out);
+    TRY(cuda_product_run(cuda, matrix, 0, from, tokens, out->data, cuda->activation));
+    out->pending.bias = bias != NULL ? bias->data : NULL;
+    if (matrix->dtype == DTYPE_FLOAT8_E4M3) {
+        out->pending.row_scale = in->packed.scale;
+        out->pending.column_scale = matrix->scale;
+    }
+    return STATUS_OK;
+}
+
+void cuda_partials_describe(const struct cuda_backend *cuda, const struct matrix *matrix,
+                            int tokens, struct cuda_partials *out)
+{
+    const size_t slices = (size_t)matrix->slices;
+    const size_t values = slices * (size_t)tokens * (size_t)matrix->rows;
+    *out = (struct cuda_partials){
+        .slices = matrix->slices,
+        .scaled = matrix->dtype == DTYPE_FLOAT8_E4M3,
+        .scales_offset = (values * dtype_bytes(cuda->activation) + 15) / 16 * 16,
+    };
+    out->block_bytes = out->scales_offset;
+    if (out->scaled) {
+        const size_t scales = slices * ((size_t)tokens + (size_t)matrix->rows);
+        out->block_bytes += (scales * sizeof(float) + 15) / 16 * 16;
+    }
+}
+
+size_t cuda_partial_bytes(struct backend *backend, const struct matrix *matrix, int tokens)
+{
+    struct cuda_partials partials;
+    cuda_partials_describe(cuda_of(backend), matrix, tokens, &partials);
+    return partials.block_bytes;
+}
+
+/* Row and column scales behind the partial sums. */
+static status append_scales(struct cuda_backend *cuda, const struct matrix *matrix,
+                            const struct cuda_packed *packed, struct device_buffer *out)
+{
+    const size_t slices = (size_t)matrix->slices;
+    const size_t row_bytes = (size_t)cuda->step.tokens * sizeof(float);
+    char *to = (char *)out->data + cuda->partials.scales_offset;
+    TRY(cuda_check(cudaMemcpy2DAsync(to, row_bytes, packed->scale,
+                                     (size_t)packed->scale_stride * sizeof(float), row_bytes,
+                                     slices, cudaMemcpyDeviceToDevice, cuda->stream),
+                   "scales"));
+    return cuda_check(cudaMemcpyAsync(to + slices * row_bytes, matrix->scale,
+                                      slices * (size_t)matrix->rows * sizeof(float),
+                                      cudaMemcpyDeviceToDevice, cuda->stream),
+                      "scales");
+}
+
+/* Slices of unequal widths one by one, the others in one call. */
+static status run_slices(struct cuda_backend *cuda, const struct matrix *matrix, const void *in,
+                         struct device_buffer *out)
+{
+    const int tokens = cuda->step.tokens;
+    const size_t value_bytes = dtype_bytes(matrix->dtype);
+    struct product_shape shape = whole_shape(matrix, cuda->activation);
+    if (matrix->dtype == DTYPE_FLOAT8_E4M3) {
+        shape.count = matrix->slices;
+        shape.a_stride = (int64_t)matrix->rows * matrix->padded;
+        shape.b_is_packed = true;
+        return run(cuda, &shape, matrix->data, in, tokens, out->data);
+    }
+    const size_t row_bytes = (size_t)matrix->columns * value_bytes;
+    if (slices_are_equal(matrix)) {
+        shape.columns = matrix->slice_start[1];
+        shape.count = matrix->slices;
+        shape.a_stride = shape.b_stride = matrix->slice_start[1];
+        shape.alignment = alignment_of(row_bytes, (size_t)shape.columns * value_bytes);
+        return run(cuda, &shape, matrix->data, in, tokens, out->data);
+    }
+    for (int i = 0; i < matrix->slices; i++) {
+        const size_t offset = (size_t)matrix->slice_start[i] * value_bytes;
+        shape.columns = matrix->slice_start[i + 1] - matrix->slice_start[i];
+        shape.alignment = alignment_of(row_bytes, offset);
+        TRY(run(cuda, &shape, (const char *)matrix->data + offset, (const char *)in + offset,
+                tokens,
+                (char *)out->data + (size_t)i * (size_t)tokens * (size_t)matrix->rows *
+                                        dtype_bytes(cuda->activation)));
+    }
+    return STATUS_OK;
+}
+
+status cuda_product_sliced(struct backend *backend, const struct matrix *matrix,
+                           struct device_buffer *in, struct device_buffer *out)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    if (matrix->slices == 0 || matrix->count != 1) {
+        return status_fail(STATUS_INTERNAL, "sliced product: the matrix has no slices");
+    }
+    cuda_partials_describe(cuda, matrix, cuda->step.tokens, &cuda->partials);
+    if (cuda->partials.block_bytes > out->bytes) {
+        return status_fail(STATUS_INTERNAL, "sliced product: %zu bytes in a buffer of %zu",
+                           cuda->partials.block_bytes, out->bytes);
+    }
+    const void *from;
+    TRY(find_input(cuda, matrix, in, &from));
+    cuda_buffer_is_plain(out);
+    TRY(run_slices(cuda, matrix, from, out));
+    return cuda->partials.scaled ? append_scales(cuda, matrix, &in->packed, out) : STATUS_OK;
+}
+
+status cuda_logits(struct backend *backend, const struct matrix *matrix, float scale,
+                   float soft_cap, struct device_buffer *in, struct device_buffer *logits)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    const struct cuda_step *step = &cuda->step;
+    const size_t value_bytes = dtype_bytes(cuda->activation);
+    if (matrix->slices > 0 || matrix->count != 1 || matrix->dtype == DTYPE_FLOAT8_E4M3 ||
+        in->packed.valid) {
+        return status_fail(STATUS_INTERNAL, "logits: the matrix is sliced, a stack or in fp8");
+    }
+    TRY(cuda_buffer_check(in, step->tokens, matrix->columns, value_bytes));
+    TRY(cuda_buffer_check(logits, step->outputs, matrix->rows, sizeof(float)));
+    const void *rows = in->data;
+    if (step->outputs != step->tokens) { /* ascending: as many as tokens are all of them */
+        const size_t bytes = (size_t)step->outputs * (size_t)matrix->columns * value_bytes;
+        TRY(cuda_space_grow(cuda, &cuda->scratch, bytes, "logits"));
+        const struct rows_copy call = {
+            .rows = step->outputs,
+            .width = matrix->columns,
+            .in = in->data,
+            .dtype = (int)cuda->activation,
+            .pick = step->output_rows,
+            .target = {.plain = cuda->scratch.data, .dtype = (int)cuda->activation}};
+        TRY(cuda_check(rows_copy_launch(cuda->stream, &call), "logits"));
+        rows = cuda->scratch.data;
+    }
+    cuda_buffer_is_plain(logits);
+    TRY(cuda_product_run(cuda, matrix, 0, rows, step->outputs, logits->data, DTYPE_FLOAT32));
+    if (scale == 1.0f && soft_cap <= 0.0f) {
+        return STATUS_OK;
+    }
+    return cuda_check(rows_scale_cap_launch(cuda->stream, logits->data, step->outputs, matrix->rows,
+                                            scale, soft_cap),
+                      "logits");
+}

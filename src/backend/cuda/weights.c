@@ -1,0 +1,369 @@
+/* Weights: from host memory through pinned staging to their place, converted on the device. */
+#include "backend/cuda/cuda.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    FP8_ALIGNMENT = 16,       /* values, of what an fp8 product reads */
+    STAGING_BYTES = 32 << 20, /* each half */
+    STAGING_HALVES = 2,
+};
+
+/* Pinned memory that the host fills while the other half travels, and its copy on the device for
+ * what must be converted there. */
+struct cuda_loader {
+    void *pinned[STAGING_HALVES];
+    void *device[STAGING_HALVES];
+    cudaEvent_t done[STAGING_HALVES]; /* the half may be filled again */
+    int next;
+    float *row_scale; /* device, of the rows being written; see matrix_scale */
+    size_t row_scale_capacity;
+};
+
+void cuda_loader_destroy(struct cuda_loader *loader)
+{
+    if (loader == NULL) {
+        return;
+    }
+    for (int i = 0; i < STAGING_HALVES; i++) {
+        (void)cudaFreeHost(loader->pinned[i]);
+        (void)cudaFree(loader->device[i]);
+        if (loader->done[i] != NULL) {
+            (void)cudaEventDestroy(loader->done[i]);
+        }
+    }
+    (void)cudaFree(loader->row_scale);
+    free(loader);
+}
+
+static status loader_of(struct cuda_backend *cuda, struct cuda_loader **out)
+{
+    if (cuda->loader == NULL) {
+        cuda->loader = calloc(1, sizeof *cuda->loader);
+        if (cuda->loader == NULL) {
+            return status_fail(STATUS_NO_MEMORY, "weights");
+        }
+    }
+    struct cuda_loader *loader = cuda->loader;
+    for (int i = 0; i < STAGING_HALVES; i++) {
+        if (loader->pinned[i] == NULL) {
+            TRY(cuda_check(cudaMallocHost(&loader->pinned[i], STAGING_BYTES), "weights"));
+        }
+        if (loader->device[i] == NULL) {
+            TRY(cuda_check(cudaMalloc(&loader->device[i], STAGING_BYTES), "weights"));
+        }
+        if (loader->done[i] == NULL) {
+            TRY(cuda_check(cudaEventCreateWithFlags(&loader->done[i], cudaEventDisableTiming),
+                           "weights"));
+        }
+    }
+    *out = loader;
+    return STATUS_OK;
+}
+
+/* ---- Matrices ----------------------------------------------------------------------------------
+ */
+
+/* fp8 stays fp8; everything else is kept as the activations are, as a product needs it. */
+static enum dtype kept_type(const struct cuda_backend *cuda, enum dtype stored)
+{
+    return stored == DTYPE_FLOAT8_E4M3 ? stored : cuda->activation;
+}
+
+static int padded_columns(int columns)
+{
+    return (columns + FP8_ALIGNMENT - 1) / FP8_ALIGNMENT * FP8_ALIGNMENT;
+}
+
+static int part_count(int slices)
+{
+    return slices > 0 ? slices : 1;
+}
+
+static int widest_part(const int32_t *slice_start, int slices, int columns)
+{
+    int widest = slices > 0 ? 0 : columns;
+    for (int i = 0; i < slices; i++) {
+        const int width = slice_start[i + 1] - slice_start[i];
+        widest = width > widest ? width : widest;
+    }
+    return widest;
+}
+
+int64_t cuda_matrix_bytes(struct backend *backend, int count, int rows, int columns, int slices,
+                          enum dtype stored)
+{
+    const enum dtype kept = kept_type(cuda_of(backend), stored);
+    if (kept != DTYPE_FLOAT8_E4M3) {
+        return (int64_t)count * rows * columns * (int64_t)dtype_bytes(kept);
+    }
+    /* Slices as equal as they can be. */
+    const int parts = part_count(slices);
+    const int64_t padded = padded_columns((columns + parts - 1) / parts);
+    return (int64_t)count * parts * rows * (padded + (int64_t)sizeof(float));
+}
+
+static status check_slices(const int32_t *slice_start, int slices, int columns)
+{
+    bool fits = slices <= MAX_SLICES && (slices & (slices - 1)) == 0 && slice_start[0] == 0 &&
+                slice_start[slices] == columns;
+    for (int i = 0; fits && i < slices; i++) {
+        fits = slice_start[i] <= slice_start[i + 1];
+    }
+    return fits ? STATUS_OK
+                : status_fail(STATUS_INTERNAL, "matrix: %d slices that do not cover %d columns",
+                              slices, columns);
+}
+
+static status allocate_matrix(struct matrix *matrix)
+{
+    const size_t rows = (size_t)matrix->count * (size_t)matrix->rows;
+    if (matrix->dtype == DTYPE_FLOAT8_E4M3) {
+        const size_t parts = (size_t)part_count(matrix->slices);
+        matrix->bytes = rows * parts * (size_t)matrix->padded;
+        TRY(cuda_check(cudaMalloc((void **)&matrix->scale, (rows * parts + 1) * sizeof(float)),
+                       "weights"));
+    } else {
+        matrix->bytes = rows * (size_t)matrix->columns * dtype_bytes(matrix->dtype);
+    }
+    return cuda_check(cudaMalloc(&matrix->data, matrix->bytes + 1), "weights");
+}
+
+status cuda_matrix_create(struct backend *backend, int count, int rows, int columns,
+                          const int32_t *slice_start, int slices, enum dtype stored,
+                          struct matrix **out)
+{
+    *out = NULL;
+    struct cuda_backend *cuda = cuda_of(backend);
+    if (count < 0 || rows < 0 || columns < 0 || slices < 0) {
+        return status_fail(STATUS_INTERNAL, "matrix of %d × %d × %d", count, rows, columns);
+    }
+    if (stored == DTYPE_FLOAT8_E4M3 && 10 * cuda->major + cuda->minor < 89) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "fp8 weights: %s has compute capability %d.%d, fp8 needs 8.9; use "
+                           "model.dtype: bfloat16",
+                           cuda->name, cuda->major, cuda->minor);
+    }
+    if (slices > 0) {
+        TRY(check_slices(slice_start, slices, columns));
+    }
+    struct matrix *matrix = calloc(1, sizeof *matrix);
+    if (matrix == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "matrix");
+    }
+    *matrix = (struct matrix){.count = count,
+                              .rows = rows,
+                              .columns = columns,
+                              .dtype = kept_type(cuda, stored),
+                              .slices = slices,
+                              .padded = padded_columns(widest_part(slice_start, slices, columns))};
+    if (slices > 0) {
+        memcpy(matrix->slice_start, slice_start, (size_t)(slices + 1) * sizeof *slice_start);
+    } else {
+        matrix->slice_start[1] = columns;
+    }
+    const status s = allocate_matrix(matrix);
+    if (s != STATUS_OK) {
+        cuda_matrix_destroy(backend, matrix);
+        return s;
+    }
+    *out = matrix;
+    return STATUS_OK;
+}
+
+void cuda_matrix_destroy(struct backend *backend, struct matrix *matrix)
+{
+    (void)backend;
+    if (matrix != NULL) {
+        (void)cudaFree(matrix->data);
+        (void)cudaFree(matrix->scale);
+        free(matrix->input_scale);
+        free(matrix);
+    }
+}
+
+static status check_rows(const struct matrix *matrix, int index, int first_row, int row_count)
+{
+    if (index < 0 || index >= matrix->count || first_row < 0 || row_count < 0 ||
+        row_count > matrix->rows - first_row) {
+        return status_fail(STATUS_INTERNAL, "matrix %d of %d: rows %d to %d of %d", index,
+                           matrix->count, first_row, first_row + row_count, matrix->rows);
+    }
+    return STATUS_OK;
+}
+
+/* The scales wait in the loader for the matrix_write of the same rows. */
+status cuda_matrix_scale(struct backend *backend, struct matrix *matrix, int index, int first_row,
+                         int row_count, const float *scales)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    struct cuda_loader *loader;
+    TRY(check_rows(matrix, index, first_row, row_count));
+    TRY(loader_of(cuda, &loader));
+    TRY(cuda_check(cudaStreamSynchronize(cuda->stream), "weights"));
+    if ((size_t)row_count > loader->row_scale_capacity) {
+        (void)cudaFree(loader->row_scale);
+        loader->row_scale = NULL;
+        loader->row_scale_capacity = 0;
+        TRY(cuda_check(cudaMalloc((void **)&loader->row_scale, (size_t)row_count * sizeof *scales),
+                       "weights"));
+        loader->row_scale_capacity = (size_t)row_count;
+    }
+    matrix->scaled_index = index;
+    matrix->scaled_first = first_row;
+    matrix->scaled_count = row_count;
+    return cuda_check(cudaMemcpy(loader->row_scale, scales, (size_t)row_count * sizeof *scales,
+                                 cudaMemcpyHostToDevice),
+                      "weights");
+}
+
+status cuda_matrix_input_scale(struct backend *backend, struct matrix *matrix, int index,
+                               float scale)
+{
+    (void)backend;
+    TRY(check_rows(matrix, index, 0, 0));
+    if (matrix->dtype != DTYPE_FLOAT8_E4M3) {
+        return STATUS_OK; /* its input keeps its precision */
+    }
+    if (matrix->input_scale == NULL) {
+        matrix->input_scale = calloc((size_t)matrix->count, sizeof *matrix->input_scale);
+        if (matrix->input_scale == NULL) {
+            return status_fail(STATUS_NO_MEMORY, "matrix");
+        }
+    }
+    matrix->input_scale[index] = scale;
+    return STATUS_OK;
+}
+
+/* ---- Writing -----------------------------------------------------------------------------------
+ */
+
+/* `count` rows of the call, from `row`, in one half of the staging. */
+static status write_rows(struct cuda_backend *cuda, struct cuda_loader *loader,
+                         struct matrix *matrix, int index, int first_row, int count,
+                         const char *from, enum dtype source, size_t stride_bytes,
+                         const float *row_scale)
+{
+    const int half = loader->next;
+    loader->next = (half + 1) % STAGING_HALVES;
+    TRY(cuda_check(cudaEventSynchronize(loader->done[half]), "weights"));
+    const size_t row_bytes = (size_t)matrix->columns * dtype_bytes(source);
+    const size_t bytes = row_bytes * (size_t)count;
+    if (stride_bytes == row_bytes) {
+        memcpy(loader->pinned[half], from, bytes);
+    } else {
+        for (int i = 0; i < count; i++) {
+            memcpy((char *)loader->pinned[half] + (size_t)i * row_bytes,
+                   from + (size_t)i * stride_bytes, row_bytes);
+        }
+    }
+    const size_t product =
+        (size_t)matrix->rows * (matrix->dtype == DTYPE_FLOAT8_E4M3
+                                    ? (size_t)part_count(matrix->slices) * (size_t)matrix->padded
+                                    : (size_t)matrix->columns * dtype_bytes(matrix->dtype));
+    char *to = (char *)matrix->data + (size_t)index * product;
+    if (source == matrix->dtype && source != DTYPE_FLOAT8_E4M3 && row_scale == NULL) {
+        TRY(cuda_check(cudaMemcpyAsync(to + (size_t)first_row * row_bytes, loader->pinned[half],
+                                       bytes, cudaMemcpyHostToDevice, cuda->stream),
+                       "weights"));
+    } else {
+        TRY(cuda_check(cudaMemcpyAsync(loader->device[half], loader->pinned[half], bytes,
+                                       cudaMemcpyHostToDevice, cuda->stream),
+                       "weights"));
+        struct rows_weights call = {
+            .from = loader->device[half],
+            .source = (int)source,
+            .source_stride = (size_t)matrix->columns,
+            .rows = count,
+            .columns = matrix->columns,
+            .first_row = first_row,
+            .matrix_rows = matrix->rows,
+            .to = to,
+            .dtype = (int)matrix->dtype,
+            .parts = part_count(matrix->slices),
+            .padded = matrix->padded,
+            .scale = matrix->scale == NULL ? NULL
+                                           : matrix->scale + (size_t)index * (size_t)matrix->rows *
+                                                                 (size_t)part_count(matrix->slices),
+            .row_scale = row_scale};
+        memcpy(call.slice_start, matrix->slice_start, sizeof call.slice_start);
+        TRY(cuda_check(rows_weights_launch(cuda->stream, &call), "weights"));
+    }
+    return cuda_check(cudaEventRecord(loader->done[half], cuda->stream), "weights");
+}
+
+status cuda_matrix_write(struct backend *backend, struct matrix *matrix, int index, int first_row,
+                         int row_count, const void *data, enum dtype source, size_t source_stride)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    struct cuda_loader *loader;
+    TRY(check_rows(matrix, index, first_row, row_count));
+    TRY(loader_of(cuda, &loader));
+    if (matrix->columns == 0) {
+        return STATUS_OK;
+    }
+    const size_t value_bytes = dtype_bytes(source);
+    const size_t row_bytes = (size_t)matrix->columns * value_bytes;
+    if (row_bytes > STAGING_BYTES) {
+        return status_fail(STATUS_LIMIT, "weights: a row of %d values", matrix->columns);
+    }
+    const bool scaled = matrix->scaled_count > 0 && matrix->scaled_index == index &&
+                        first_row >= matrix->scaled_first &&
+                        first_row + row_count <= matrix->scaled_first + matrix->scaled_count;
+    const int most = (int)(STAGING_BYTES / row_bytes);
+    for (int row = 0; row < row_count; row += most) {
+        const int count = row_count - row < most ? row_count - row : most;
+        const float *row_scale =
+            scaled ? loader->row_scale + (first_row + row - matrix->scaled_first) : NULL;
+        TRY(write_rows(cuda, loader, matrix, index, first_row + row, count,
+                       (const char *)data + (size_t)row * source_stride * value_bytes, source,
+                       source_stride * value_bytes, row_scale));
+    }
+    return STATUS_OK;
+}
+
+status cuda_matrix_finish(struct backend *backend, struct matrix *matrix)
+{
+    (void)backend;
+    matrix->scaled_count = 0;
+    return STATUS_OK; /* copies are in order on the stream that uses them */
+}
+
+/* ---- Vectors -----------------------------------------------------------------------------------
+ */
+
+status cuda_vector_create(struct backend *backend, int length, const float *values,
+                          struct vector **out)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    *out = NULL;
+    struct vector *vector = calloc(1, sizeof *vector);
+    if (vector == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "vector");
+    }
+    vector->length = length;
+    const size_t bytes = (size_t)length * sizeof *values;
+    status s = cuda_check(cudaMalloc((void **)&vector->data, bytes + 1), "vector");
+    if (s == STATUS_OK && length > 0) {
+        s = cuda_check(
+            cudaMemcpyAsync(vector->data, values, bytes, cudaMemcpyHostToDevice, cuda->stream),
+            "vector");
+        s = s == STATUS_OK ? cuda_check(cudaStreamSynchronize(cuda->stream), "vector") : s;
+    }
+    if (s != STATUS_OK) {
+        cuda_vector_destroy(backend, vector);
+        return s;
+    }
+    *out = vector;
+    return STATUS_OK;
+}
+
+void cuda_vector_destroy(struct backend *backend, struct vector *vector)
+{
+    (void)backend;
+    if (vector != NULL) {
+        (void)cudaFree(vector->data);
+        free(vector);
+    }
+}
