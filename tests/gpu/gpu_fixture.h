@@ -14,23 +14,13 @@
 #include <string.h>
 
 #include "backend/philox.h"
+#include "gpu/gpu_require.h"
 #include "sluice/backend.h"
-
-enum { GPU_SKIPPED = 77 };
 
 static inline void check(status s)
 {
     if (s != STATUS_OK) {
         fail_msg("%s: %s", status_name(s), status_message());
-    }
-}
-
-/* Ends the test program as skipped where there is no GPU. */
-static inline void gpu_require(void)
-{
-    if (backend_device_count("cuda") == 0) {
-        printf("no GPU: skipped\n");
-        exit(GPU_SKIPPED);
     }
 }
 

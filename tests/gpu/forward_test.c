@@ -1,0 +1,180 @@
+/* The forward pass on a GPU: golden logits of every family in float32, bfloat16 and fp8, and the
+ * same bits however a prompt is cut, what it is batched with, and on how many ranks (threads that
+ * share the GPU). Differences are collected, printed for every family, and fail at the end. */
+#include "parity/forward_fixture.h"
+
+#include "gpu/gpu_require.h"
+
+static int failures;
+
+static status create_named(const struct machine *machine, const struct backend_options *options,
+                           struct backend **out)
+{
+    return backend_create(machine->facts, options, out);
+}
+
+static const struct {
+    const char *name;
+    struct machine machine;
+    double most; /* relative error of a position's logits */
+} gpus[] = {
+    {"float32", {create_named, "cuda", DTYPE_FLOAT32, DTYPE_FLOAT32, DTYPE_FLOAT32, 0, 2}, 1e-3},
+    {"float16", {create_named, "cuda", DTYPE_FLOAT16, DTYPE_FLOAT16, DTYPE_FLOAT16, 0, 2}, 3e-2},
+    {"bfloat16",
+     {create_named, "cuda", DTYPE_BFLOAT16, DTYPE_BFLOAT16, DTYPE_BFLOAT16, 0, 2},
+     3e-2},
+    {"bfloat16, fp8 cache",
+     {create_named, "cuda", DTYPE_BFLOAT16, DTYPE_BFLOAT16, DTYPE_FLOAT8_E4M3, 0, 2},
+     2e-1},
+    {"fp8", {create_named, "cuda", DTYPE_BFLOAT16, DTYPE_FLOAT8_E4M3, DTYPE_BFLOAT16, 0, 2}, 5e-1},
+};
+
+static const struct machine fp8_reference = {
+    create_named, "cpu", DTYPE_FLOAT32, DTYPE_FLOAT8_E4M3, DTYPE_FLOAT32, 0, 2};
+
+static void report(bool right, const char *family, const char *what, const char *more)
+{
+    if (!right) {
+        failures++;
+        print_error("%s: %s: %s\n", family, what, more);
+    }
+}
+
+static double worst_error(const struct golden *golden, const struct logits *is,
+                          const struct logits *should)
+{
+    double worst = 0;
+    for (int i = 0; i < PROMPTS; i++) {
+        for (int j = 0; j < golden->prompt[i].length; j++) {
+            const size_t at = (size_t)j * (size_t)golden->vocabulary;
+            const float *expected =
+                should != NULL ? should->of[i] + at : golden->prompt[i].logits + at;
+            const double error = relative_error(is->of[i] + at, expected, golden->vocabulary);
+            worst = error > worst || isnan(error) ? error : worst;
+        }
+    }
+    return worst;
+}
+
+static const struct course whole = {.set = (1u << PROMPTS) - 1, .chunk = MAX_LENGTH};
+
+static void logits_are_golden(void **state)
+{
+    (void)state;
+    failures = 0;
+    for (size_t f = 0; f < COUNT_OF(families); f++) {
+        struct golden golden;
+        golden_read(families[f], &golden);
+        for (size_t g = 0; g < COUNT_OF(gpus); g++) {
+            struct logits logits = run_layout(families[f], &golden, &gpus[g].machine, 1, 1, whole);
+            const double error = worst_error(&golden, &logits, NULL);
+            print_message("%-10s %-20s from golden %.2e", families[f], gpus[g].name, error);
+            report(error < gpus[g].most, families[f], gpus[g].name, "far from the golden logits");
+            if (gpus[g].machine.stored == DTYPE_FLOAT8_E4M3) {
+                struct logits reference =
+                    run_layout(families[f], &golden, &fp8_reference, 1, 1, whole);
+                const double apart = worst_error(&golden, &logits, &reference);
+                print_message(", from the CPU that rounds alike %.2e, which is %.2e from golden",
+                              apart, worst_error(&golden, &reference, NULL));
+                report(apart < 1e-2, families[f], gpus[g].name,
+                       "far from the CPU that rounds alike");
+                logits_destroy(&reference);
+            }
+            print_message("\n");
+            logits_destroy(&logits);
+        }
+        golden_destroy(&golden);
+    }
+    assert_int_equal(failures, 0);
+}
+
+static void compare_bits(const char *family, const char *type, const char *what,
+                         const struct golden *golden, const struct logits *is,
+                         const struct logits *should, unsigned set)
+{
+    int values = 0, prompts = 0;
+    for (int i = 0; i < PROMPTS; i++) {
+        const size_t count = (size_t)golden->prompt[i].length * (size_t)golden->vocabulary;
+        int here = 0;
+        for (size_t k = 0; (set >> i & 1) && k < count; k++) {
+            here += memcmp(&is->of[i][k], &should->of[i][k], sizeof(float)) != 0;
+        }
+        values += here;
+        prompts += here > 0;
+    }
+    char text[200];
+    snprintf(text, sizeof text, "%s: other bits with %s: %d values in %d prompts", type, what,
+             values, prompts);
+    report(values == 0, family, "bits", text);
+}
+
+static void bits_know_no_batch(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        struct course course;
+    } ways[] = {
+        {"one prompt alone, scattered blocks", {1u << 5, MAX_LENGTH, true}},
+        {"token by token", {(1u << PROMPTS) - 1, 1, true}},
+        {"one prompt token by token", {1u << 4, 1, true}},
+        {"chunks of 5", {(1u << PROMPTS) - 1, 5, true}},
+        {"half of the prompts in chunks of 33", {0x2a, 33, true}},
+    };
+    failures = 0;
+    for (size_t f = 0; f < COUNT_OF(families); f++) {
+        struct golden golden;
+        golden_read(families[f], &golden);
+        for (size_t g = 0; g < COUNT_OF(gpus); g++) {
+            struct logits first = run_layout(families[f], &golden, &gpus[g].machine, 1, 1, whole);
+            for (size_t i = 0; i < COUNT_OF(ways); i++) {
+                struct logits other =
+                    run_layout(families[f], &golden, &gpus[g].machine, 1, 1, ways[i].course);
+                compare_bits(families[f], gpus[g].name, ways[i].what, &golden, &other, &first,
+                             ways[i].course.set);
+                logits_destroy(&other);
+            }
+            logits_destroy(&first);
+        }
+        golden_destroy(&golden);
+    }
+    assert_int_equal(failures, 0);
+}
+
+static void bits_know_no_ranks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        int tp, pp;
+    } layouts[] = {{"tp 2", 2, 1}, {"pp 2", 1, 2}, {"tp 2, pp 2", 2, 2}};
+    failures = 0;
+    for (size_t f = 0; f < COUNT_OF(families); f++) {
+        struct golden golden;
+        golden_read(families[f], &golden);
+        for (size_t g = 0; g < COUNT_OF(gpus); g++) {
+            struct logits one = run_layout(families[f], &golden, &gpus[g].machine, 1, 1, whole);
+            for (size_t i = 0; i < COUNT_OF(layouts); i++) {
+                struct logits other = run_layout(families[f], &golden, &gpus[g].machine,
+                                                 layouts[i].tp, layouts[i].pp, whole);
+                compare_bits(families[f], gpus[g].name, layouts[i].what, &golden, &other, &one,
+                             whole.set);
+                logits_destroy(&other);
+            }
+            logits_destroy(&one);
+        }
+        golden_destroy(&golden);
+    }
+    assert_int_equal(failures, 0);
+}
+
+int main(void)
+{
+    gpu_require();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(logits_are_golden),
+        cmocka_unit_test(bits_know_no_batch),
+        cmocka_unit_test(bits_know_no_ranks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
