@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 install_packages "${packages[@]}" "${test_packages[@]}"
 
 echo "== format"
-mapfile -t sources < <(git ls-files '*.c' '*.h' '*.cu')
+mapfile -t sources < <(git ls-files '*.c' '*.h' '*.cu' '*.cuh')
 clang-format-14 --dry-run --Werror "${sources[@]}"
 
 echo "== build and test"

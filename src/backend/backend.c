@@ -5,7 +5,7 @@
 
 #include "backend/cpu/cpu.h"
 #ifdef SLUICE_CUDA
-/* src/backend/cuda/cuda.h needs the toolkit's headers; these two lines are all that is seen of it. */
+/* All that is seen of src/backend/cuda/cuda.h, which needs the toolkit's headers. */
 int cuda_device_count(void);
 status cuda_backend_create(const struct backend_options *options, struct backend **out);
 #endif
