@@ -56,6 +56,8 @@ struct batch {
 /* How to sample one output row; history as of this step. */
 struct sample_request {
     const struct generate_params *params;
+    bool is_scored; /* nothing is drawn: the result's token is `scored`, with its log-probability */
+    int32_t scored;
     int64_t row; /* data set row, sample and position key the random numbers */
     int32_t sample;
     int32_t position; /* number of tokens generated before this one */
@@ -69,7 +71,7 @@ struct sample_result {
     int32_t token;
     float logprob; /* of the token under the model's distribution (log-softmax of the raw logits,
                       before penalties and temperature, as OpenAI and vLLM report it); NaN where not
-                      asked for */
+                      asked for. A scored token always has it */
     int32_t top_count; /* of the two below */
     int32_t top_ids[GENERATE_MAX_LOGPROBS];
     float top_logprobs[GENERATE_MAX_LOGPROBS];
@@ -85,6 +87,8 @@ struct norm_facts {
     float epsilon;
     float weight_offset; /* added to the weight: 1 for Gemma, else 0 */
     bool layer_norm;     /* subtract the mean and add a bias (BERT); false: RMS norm */
+    bool in_place; /* norm and add_norm: the residual takes the norm's value as well (models whose
+                      norms come after each half: BERT) */
 };
 
 /* Rotary embedding of the first `dimensions` values of a head, halves rotated against each other
@@ -105,9 +109,11 @@ struct head_layout {
 };
 
 struct attention_facts {
-    float scale;    /* on q·k */
-    float soft_cap; /* cap · tanh(x / cap); 0 is off */
-    int window;     /* a token sees the `window` latest positions, itself included; 0 is all */
+    float scale;        /* on q·k */
+    float soft_cap;     /* cap · tanh(x / cap); 0 is off */
+    int window;         /* a token sees the `window` latest positions, itself included; 0 is all */
+    bool bidirectional; /* a token sees the whole context, also what follows it: the step has all of
+                           each sequence, and window is 0 */
 };
 
 enum { MAX_SLICES = 8 };
@@ -182,6 +188,10 @@ struct backend_operations {
     status (*embed)(struct backend *backend, const struct matrix *table, int first_row, float scale,
                     struct device_buffer *residual);
 
+    /* residual[T, H] += table[position + first_row]; every such row is there. */
+    status (*embed_positions)(struct backend *backend, const struct matrix *table, int first_row,
+                              struct device_buffer *residual);
+
     /* `reader`, here and below: the matrix of the product that reads the result, so that the
      * backend can leave it as that product wants it (rounded to fp8 with a scale a row, say); NULL
      * where several read it or none. Only that product may then read it. */
@@ -230,7 +240,8 @@ struct backend_operations {
                           const struct vector *q_norm, const struct vector *k_norm,
                           struct device_buffer *qkv, struct kv_cache *cache, int layer);
 
-    /* out[T, query_heads · head_dim]: causal attention of the step's queries over the cache. */
+    /* out[T, query_heads · head_dim]: attention of the step's queries over the cache, causal unless
+     * the facts say otherwise. STATUS_UNSUPPORTED where a backend cannot do what they say. */
     status (*attention)(struct backend *backend, const struct head_layout *heads,
                         const struct attention_facts *facts, struct device_buffer *qkv,
                         struct kv_cache *cache, int layer, const struct matrix *reader,

@@ -71,6 +71,9 @@ enum chat_mode { CHAT_AUTO, CHAT_ALWAYS, CHAT_NEVER };
 struct row_format {
     const char *prompt_field; /* NULL: "prompt", then "text", "messages", "prompt_token_ids" */
     const char *id_field; /* NULL: "id", then "custom_id"; a row without one gets its index as id */
+    const char *completion_field; /* NULL: "completion", where a row has it; looked for where rows
+                                     are scored */
+    bool is_embedded; /* prompts may be called "input", and the envelope's url is of embeddings */
     enum chat_mode chat;
 };
 
@@ -86,6 +89,11 @@ struct row {
     const struct json *tools, *documents, *template_variables; /* or NULL */
     const int32_t *tokens;                                     /* PROMPT_TOKENS */
     size_t token_count;
+    /* What is scored after the prompt: a text or token ids; neither: the prompt itself. */
+    const char *completion;
+    size_t completion_length;
+    const int32_t *completion_tokens;
+    size_t completion_token_count;
     struct generate_params params; /* the job's, with the row's own fields applied */
     const struct json
         *passthrough; /* object of all other fields, as they were; NULL where there are none */
@@ -139,7 +147,11 @@ struct result {
     int32_t top_logprobs;     /* k of the two below, 0 for none */
     const int32_t *top_ids;   /* [completion_tokens, k] */
     const float *top_values;  /* [completion_tokens, k] */
-    double seconds;           /* from admission to the last token */
+    int32_t embedding_width;  /* of the next, 0 for none */
+    const float *embedding;   /* [embedding_width] */
+    bool has_scores;          /* of the next: read from an output file of scored texts */
+    double logprob_sum, logprob_mean;
+    double seconds; /* from admission to the last token */
 };
 
 /* Appends the wire form, which says its own length: a row's results one after the other are its
@@ -196,7 +208,9 @@ struct output_attribute {
 /* Which optional columns exist. */
 struct output_columns {
     bool prompt, token_ids, logprobs;
-    int32_t top_logprobs; /* the largest k of the job; 0 for none */
+    bool scores;             /* sum and mean of each result's log-probabilities */
+    int32_t top_logprobs;    /* the largest k of the job; 0 for none */
+    int32_t embedding_width; /* 0: none */
 };
 
 /* One row of /metrics/ranks. */

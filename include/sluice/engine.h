@@ -29,6 +29,10 @@ struct engine_options {
         *tokenizer; /* borrowed; NULL: text stays empty and rows with stop strings are refused */
     const int32_t *ends; /* end tokens, borrowed */
     int end_count;
+    int embedding_width; /* 0: rows are generated from or scored. Else the model is an encoder: a
+                            row runs whole in one step, so max_batch_tokens is at least
+                            max_model_len and prefix_cache is off, and is answered with so many
+                            values */
 };
 
 /* STATUS_INVALID where options contradict each other or the cache cannot hold one sequence of
@@ -43,6 +47,14 @@ void engine_destroy(struct engine *engine);
 status engine_add(struct engine *engine, int64_t row, const int32_t *prompt, size_t prompt_count,
                   const struct generate_params *params, int vocabulary, void *tag) MUST_CHECK;
 
+/* Queues a row whose tokens from `first_scored` on (at least 1, less than `count`) get their
+ * log-probabilities, each after all before it; params.mode is MODE_SCORE. Its finished sample has
+ * these tokens as its token_ids. STATUS_INVALID as engine_add says, but all of max_model_len may be
+ * used, and for more than one sample. */
+status engine_add_scored(struct engine *engine, int64_t row, const int32_t *tokens, size_t count,
+                         size_t first_scored, const struct generate_params *params, int vocabulary,
+                         void *tag) MUST_CHECK;
+
 /* Rows queued or running. */
 int engine_unfinished(const struct engine *engine);
 /* Prompts not yet started: what the caller watches to fetch more rows in time. */
@@ -53,6 +65,8 @@ struct step_plan {
     struct batch batch;
     struct sample_request *requests; /* [batch.outputs]; history and params point into the engine */
     int prefill_tokens;              /* of batch.tokens */
+    float *embeddings; /* [batch.sequences, embedding_width], for the caller to fill in before
+                          engine_complete_step; NULL without embeddings */
 };
 
 /* Plans the next step; *out is NULL when nothing can run now (no rows, or all of them are in steps
@@ -82,7 +96,8 @@ struct finished_sample {
     int top_count;            /* k of the two below */
     const int32_t *top_ids;   /* [completion_tokens, k] or NULL */
     const float *top_logprobs;
-    double seconds; /* from its first step to its last */
+    const float *embedding; /* [embedding_width] or NULL */
+    double seconds;         /* from its first step to its last */
 };
 /* The next finished sample in order of finishing, or NULL. */
 struct finished_sample *engine_next_finished(struct engine *engine);

@@ -17,14 +17,18 @@ enum {
     GENERATE_MAX_SAMPLES = 1024,
 };
 
+/* What is done with a row: tokens are generated after its prompt, or given ones are scored. */
+enum generate_mode { MODE_GENERATE, MODE_SCORE };
+
 /* Plain data: copied by assignment. Strings point into memory that outlives the struct (a job or a
  * row's arena). */
 struct generate_params {
-    int max_new_tokens; /* at least 1 */
-    double temperature; /* 0 is greedy */
-    int top_k;          /* 0 is off */
-    double top_p;       /* (0, 1]; 1 is off */
-    double min_p;       /* [0, 1]; 0 is off */
+    enum generate_mode mode; /* of the whole job: a row cannot set it */
+    int max_new_tokens;      /* at least 1 */
+    double temperature;      /* 0 is greedy */
+    int top_k;               /* 0 is off */
+    double top_p;            /* (0, 1]; 1 is off */
+    double min_p;            /* [0, 1]; 0 is off */
     double
         repetition_penalty;  /* > 0; 1 is off; over prompt and output, as CTRL (arXiv 1909.05858) */
     double presence_penalty; /* [-2, 2]; 0 is off; over the output, as OpenAI defines it */
@@ -43,7 +47,7 @@ struct generate_params {
 /* Why a sample ended. Stored as an HDF5 enum with these values and the names of finish_reason_name.
  */
 enum finish_reason {
-    FINISH_STOP,   /* an end token, a stop token id or a stop string */
+    FINISH_STOP,   /* an end token, a stop token id or a stop string; the end of a given text */
     FINISH_LENGTH, /* max_new_tokens, or the context is full */
     FINISH_ERROR,  /* the row could not be run; the error column says why */
 };

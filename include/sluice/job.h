@@ -6,11 +6,13 @@
 #include "sluice/data.h"
 #include "sluice/model.h"
 
+enum task { TASK_AUTO, TASK_GENERATE, TASK_EMBED };
 enum device_choice { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
 
 /* -1 stands for "auto" in integers. Strings live in the job's arena. */
 struct job {
     struct arena arena;
+    enum task task;
     struct {
         const char *path;
         int dtype;             /* enum dtype, -1: as the checkpoint and the device suggest */
@@ -19,7 +21,7 @@ struct job {
     } model;
     struct {
         const char *input;
-        const char *prompt_field, *id_field; /* NULL: the usual names */
+        const char *prompt_field, *completion_field, *id_field; /* NULL: the usual names */
         enum chat_mode chat;
         int64_t limit;      /* -1: all */
         bool skip_bad_rows; /* false: the first bad row ends the job */

@@ -45,11 +45,18 @@ struct model_config {
     int layers, hidden, heads, kv_heads, head_dim, intermediate, vocabulary;
     int max_positions;
     enum dtype dtype; /* of the checkpoint's weights as stored or declared */
+    bool encoder;     /* attention in both directions, a norm after each half of a layer and no
+                         vocabulary     projection: what comes out is a vector a token, pooled into one
+                         (BERT) */
+
+    /* Learned positions (encoders); 0 rows: none. Position p is row p + position_offset. */
+    int position_rows, position_offset;
+    int token_types; /* rows of the table of token types, of which the first is added everywhere; 0:
+                        none */
 
     struct norm_facts norm;
     enum activation activation;
     bool gated;     /* gate and up projections; false: one up projection */
-    bool pre_norm;  /* norm before attention and MLP (all but OLMo 2 and BERT) */
     bool post_norm; /* norm of attention's and MLP's output before the residual add */
     bool qk_norm;   /* norm of each head's q and k */
     bool qkv_bias, attention_output_bias, mlp_bias;
@@ -104,6 +111,32 @@ status model_render_chat(const struct model *model, const struct json *messages,
                          const struct json *extra, bool add_generation_prompt, int64_t now,
                          struct buffer *out) MUST_CHECK;
 
+/* ---- Embeddings: src/model/embedding.c
+ * ----------------------------------------------------------------- */
+
+enum pooling {
+    POOLING_MEAN,
+    POOLING_CLS, /* the first token's vector */
+    POOLING_MAX,
+    POOLING_MEAN_SQRT, /* the sum over the square root of the number of tokens */
+    POOLING_LAST,      /* the last token's vector */
+};
+const char *pooling_name(enum pooling pooling); /* "mean" */
+
+/* How an encoder's vectors become a row's embedding, as sentence-transformers' files beside the
+ * model say (modules.json, sentence_bert_config.json); without them the mean, not normalised. */
+struct embedding_facts {
+    enum pooling pooling;
+    bool normalize;     /* to length 1 */
+    bool lower_case;    /* texts are turned to lower case before they are tokenized */
+    const char *prompt; /* goes before every text (default_prompt_name), NULL: nothing */
+};
+/* NULL for a decoder. How many tokens are taken stands in model_config()->max_positions. */
+const struct embedding_facts *model_embedding(const struct model *model);
+/* hidden [tokens, width] to out [width], tokens at least 1. */
+void embedding_pool(const struct embedding_facts *facts, const float *hidden, int tokens, int width,
+                    float *out);
+
 /* ---- This rank's part: src/model/partition.c
  * --------------------------------------------------------------- */
 
@@ -156,11 +189,12 @@ struct layer_weights {
 };
 
 struct model_weights {
-    struct matrix *embedding;     /* [vocabulary rows of this rank, H]; NULL on other stages */
+    struct matrix *embedding; /* [vocabulary rows of this rank, H]; NULL on other stages */
+    struct matrix *positions; /* [position_rows, H], the token type added; NULL on other stages */
     struct layer_weights *layers; /* [layer_count] */
     struct vector *final_norm, *final_norm_bias;
     struct matrix *head; /* [vocabulary rows of this rank, H]; the same pointer as embedding where
-                            tied and both are here */
+                            tied and both are here; NULL for an encoder */
 };
 
 /* Reads this rank's slices straight from the files into the backend: staging memory stays under 256
@@ -213,6 +247,9 @@ void forward_destroy(struct forward *forward);
  * forward and valid until the next call; on other ranks it is NULL. */
 status forward_step(struct forward *forward, const struct batch *batch,
                     struct device_buffer **logits) MUST_CHECK;
+/* On ranks of the last stage: what the latest step's layers left, float32 [T, H]. Of an encoder
+ * these are its tokens' vectors. Owned by forward and valid until the next step. */
+struct device_buffer *forward_hidden(const struct forward *forward);
 /* Seconds spent waiting for or moving data to other ranks, in total. */
 double forward_communication_seconds(const struct forward *forward);
 

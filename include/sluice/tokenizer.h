@@ -79,6 +79,9 @@ status token_stream_finish(struct token_stream *stream, const struct tokenizer *
                            struct buffer *out) MUST_CHECK;
 void token_stream_destroy(struct token_stream *stream);
 
+/* Appends a text (valid UTF-8) in lower case, by Unicode's full mapping without context. */
+status text_lower_case(const char *text, size_t length, struct buffer *out) MUST_CHECK;
+
 /* Number of ids, added tokens included: every id is in [0, size). */
 size_t tokenizer_vocabulary_size(const struct tokenizer *tokenizer);
 /* Id of an exact token string ("<|im_end|>", "▁the"), or -1. */

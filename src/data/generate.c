@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum field_kind {
+    FIELD_MODE,
     FIELD_INTEGER,
     FIELD_NUMBER,
     FIELD_SEED,
@@ -23,13 +24,21 @@ struct generate_field {
     enum field_kind kind;
     size_t offset;    /* of an int, double or bool in generate_params */
     const char *type; /* for documentation; what stands behind " in " is also what is checked */
-    const char *default_text; /* JSON */
+    const char *default_text; /* JSON; a word without quotes */
     const char *meaning;
 };
 
 #define AT(member) offsetof(struct generate_params, member)
 
 static const struct generate_field generate_field_table[] = {
+    {{"mode"},
+     FIELD_MODE,
+     AT(mode),
+     "generate or score",
+     "generate",
+     "score: nothing is generated; the row's `completion`, or its whole text where it has none, "
+     "gets "
+     "the log-probability of each of its tokens"},
     {{"max_new_tokens", "max_tokens", "max_completion_tokens"},
      FIELD_INTEGER,
      AT(max_new_tokens),
@@ -133,7 +142,8 @@ static const struct generate_field *field_find(const char *name)
 
 bool generate_name_known(const char *name)
 {
-    return field_find(name) != NULL;
+    const struct generate_field *field = field_find(name);
+    return field != NULL && field->kind != FIELD_MODE; /* a row's own "mode" travels on */
 }
 
 /* The interval of a field as text, "(0, 1]". */
@@ -290,6 +300,21 @@ static status read_stop_ids(const char *name, const struct json *value,
     return STATUS_OK;
 }
 
+static status read_mode(const char *name, const struct json *value, enum generate_mode *out)
+{
+    static const char *const names[] = {[MODE_GENERATE] = "generate", [MODE_SCORE] = "score"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (json_is_string(value, names[i])) {
+            *out = (enum generate_mode)i;
+            return STATUS_OK;
+        }
+    }
+    return value->type == JSON_STRING
+               ? status_fail(STATUS_INVALID, "%s: expected generate or score, not %.40s", name,
+                             value->text)
+               : expected(name, "generate or score", value);
+}
+
 static status field_set(const struct generate_field *field, const char *name,
                         const struct json *value, struct arena *arena,
                         struct generate_params *params)
@@ -297,6 +322,8 @@ static status field_set(const struct generate_field *field, const char *name,
     void *target = (char *)params + field->offset;
     int integer;
     switch (field->kind) {
+    case FIELD_MODE:
+        return read_mode(name, value, target);
     case FIELD_INTEGER:
         TRY(read_integer(field, name, value, &integer));
         if (target == &params->top_k && integer == -1) {
@@ -353,10 +380,11 @@ void generate_params_defaults(struct generate_params *params)
     for (size_t i = 0; i < COUNT_OF(generate_field_table); i++) {
         const struct generate_field *field = &generate_field_table[i];
         const char *text = field->default_text;
-        struct json value = {.type = text[0] == '['   ? JSON_ARRAY
-                                     : text[0] == 'f' ? JSON_BOOLEAN
-                                                      : JSON_NUMBER};
-        if (value.type == JSON_NUMBER) {
+        struct json value = {.type = text[0] == '['                  ? JSON_ARRAY
+                                     : strcmp(text, "false") == 0    ? JSON_BOOLEAN
+                                     : strchr("0123456789", text[0]) ? JSON_NUMBER
+                                                                     : JSON_STRING};
+        if (value.type == JSON_NUMBER || value.type == JSON_STRING) {
             value.text = text;
             value.length = strlen(text);
         }

@@ -4,7 +4,7 @@
 
 #include "sluice/data.h"
 
-/* Whether `name` is a parameter under one of its names. */
+/* Whether `name` is a parameter that a row may have, under one of its names. */
 bool generate_name_known(const char *name);
 
 #endif

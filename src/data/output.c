@@ -28,7 +28,7 @@ struct output_writer {
     struct output_columns columns;
     struct number_column numbers[NUMBER_COUNT];
     struct text_column texts[TEXT_COUNT];
-    struct number_column offsets, tokens, logprobs, top_ids, top_values;
+    struct number_column offsets, tokens, logprobs, top_ids, top_values, embedding;
     size_t batch_rows;
     int64_t token_total;
 };
@@ -42,6 +42,9 @@ static status create_columns(struct output_writer *writer)
     for (int i = 0; i < NUMBER_COUNT; i++) {
         hid_t memory = output_number_type((enum output_number)i);
         hid_t stored = i == NUMBER_FINISH_REASON ? writer->finish_type : memory;
+        if (!columns->scores && (i == NUMBER_LOGPROB_SUM || i == NUMBER_LOGPROB_MEAN)) {
+            continue;
+        }
         TRY(output_number_create(writer->file, output_number_paths[i], stored, memory,
                                  OUTPUT_BATCH_ROWS, 0, &writer->numbers[i]));
     }
@@ -74,6 +77,12 @@ static status create_columns(struct output_writer *writer)
                                  H5T_NATIVE_INT32, chunk, top, &writer->top_ids));
         TRY(output_number_create(writer->file, OUTPUT_TOP_VALUES_PATH, H5T_NATIVE_FLOAT,
                                  H5T_NATIVE_FLOAT, chunk, top, &writer->top_values));
+    }
+    int width = columns->embedding_width;
+    if (width > 0) {
+        hsize_t chunk = width < CHUNK_TOKENS ? (hsize_t)(CHUNK_TOKENS / width) : 1;
+        TRY(output_number_create(writer->file, OUTPUT_EMBEDDING_PATH, H5T_NATIVE_FLOAT,
+                                 H5T_NATIVE_FLOAT, chunk, width, &writer->embedding));
     }
     return STATUS_OK;
 }
@@ -210,8 +219,8 @@ status output_create(const char *path, bool overwrite, const struct output_colum
 
 static status flush_batch(struct output_writer *writer)
 {
-    struct number_column *flat[] = {&writer->offsets, &writer->tokens, &writer->logprobs,
-                                    &writer->top_ids, &writer->top_values};
+    struct number_column *flat[] = {&writer->offsets, &writer->tokens,     &writer->logprobs,
+                                    &writer->top_ids, &writer->top_values, &writer->embedding};
     for (int i = 0; i < NUMBER_COUNT; i++) {
         TRY(output_number_flush(&writer->numbers[i]));
     }
@@ -228,7 +237,8 @@ static status flush_batch(struct output_writer *writer)
 static size_t batch_bytes(const struct output_writer *writer)
 {
     size_t bytes = writer->tokens.batch.length + writer->logprobs.batch.length +
-                   writer->top_ids.batch.length + writer->top_values.batch.length;
+                   writer->top_ids.batch.length + writer->top_values.batch.length +
+                   writer->embedding.batch.length;
     for (int i = 0; i < TEXT_COUNT; i++) {
         bytes += writer->texts[i].batch.length;
     }
@@ -289,6 +299,43 @@ static status append_flat(struct output_writer *writer, const struct result *res
     return writer->columns.top_logprobs > 0 ? append_top(writer, result) : STATUS_OK;
 }
 
+/* Natural logarithms of the probability of all tokens together and of a token on average; NaN where
+ * there are none. Added in float64 in the tokens' order. */
+static status append_scores(struct output_writer *writer, const struct result *result)
+{
+    if (!writer->columns.scores) {
+        return STATUS_OK;
+    }
+    bool scored = result->logprobs != NULL && result->completion_tokens > 0;
+    double sum = scored ? 0 : NAN;
+    for (int32_t i = 0; scored && i < result->completion_tokens; i++) {
+        sum += (double)result->logprobs[i];
+    }
+    const double mean = scored ? sum / result->completion_tokens : NAN;
+    TRY(put_number(writer, NUMBER_LOGPROB_SUM, &sum));
+    return put_number(writer, NUMBER_LOGPROB_MEAN, &mean);
+}
+
+/* A row without one, such as an error row, is NaN throughout. */
+static status append_embedding(struct output_writer *writer, const struct result *result)
+{
+    const float no_value = NAN;
+    int width = writer->columns.embedding_width;
+    bool here = result->embedding != NULL && result->embedding_width == width;
+    if (result->embedding != NULL && !here) {
+        return status_fail(STATUS_INTERNAL, "an embedding of %d values where there are %d",
+                           result->embedding_width, width);
+    }
+    if (here) {
+        return buffer_append(&writer->embedding.batch, result->embedding,
+                             (size_t)width * sizeof *result->embedding);
+    }
+    for (int i = 0; i < width; i++) {
+        TRY(buffer_append(&writer->embedding.batch, &no_value, sizeof no_value));
+    }
+    return STATUS_OK;
+}
+
 static status append_result(struct output_writer *writer, const struct result *result)
 {
     int8_t finish = (int8_t)result->finish_reason;
@@ -304,7 +351,9 @@ static status append_result(struct output_writer *writer, const struct result *r
     TRY(put_text(writer, TEXT_TEXT, result->text, result->text_length));
     TRY(put_text(writer, TEXT_ERROR, result->error, result->error_length));
     TRY(put_text(writer, TEXT_PASSTHROUGH, result->passthrough, result->passthrough_length));
+    TRY(append_scores(writer, result));
     TRY(append_flat(writer, result));
+    TRY(append_embedding(writer, result));
     writer->batch_rows++;
     return writer->batch_rows == OUTPUT_BATCH_ROWS || batch_bytes(writer) >= BATCH_BYTES
                ? flush_batch(writer)
@@ -427,8 +476,8 @@ static herr_t close_file(struct output_writer *writer)
 
 static void writer_destroy(struct output_writer *writer)
 {
-    struct number_column *flat[] = {&writer->offsets, &writer->tokens, &writer->logprobs,
-                                    &writer->top_ids, &writer->top_values};
+    struct number_column *flat[] = {&writer->offsets, &writer->tokens,     &writer->logprobs,
+                                    &writer->top_ids, &writer->top_values, &writer->embedding};
     for (int i = 0; i < NUMBER_COUNT; i++) {
         buffer_destroy(&writer->numbers[i].batch);
     }

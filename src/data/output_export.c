@@ -101,6 +101,9 @@ static const char *const own_names[] = {"id",
                                         "logprobs",
                                         "top_logprob_ids",
                                         "top_logprob_values",
+                                        "embedding",
+                                        "logprob_sum",
+                                        "logprob_mean",
                                         "finish_reason",
                                         "prompt_tokens",
                                         "completion_tokens"};
@@ -184,6 +187,14 @@ static status write_passthrough(struct exporter *exporter, const struct result *
 static status write_token_fields(struct buffer *line, const struct result *result)
 {
     size_t tokens = (size_t)result->completion_tokens;
+    if (result->embedding != NULL) {
+        TRY(begin_field(line, "embedding"));
+        TRY(write_floats(line, result->embedding, (size_t)result->embedding_width));
+    }
+    if (result->has_scores) {
+        TRY(buffer_format(line, ",\"logprob_sum\":%.17g,\"logprob_mean\":%.17g",
+                          result->logprob_sum, result->logprob_mean));
+    }
     if (result->token_ids != NULL) {
         TRY(begin_field(line, "token_ids"));
         TRY(write_ids(line, result->token_ids, tokens));
@@ -358,6 +369,11 @@ static status begin_row(struct exporter *exporter, const struct result *result)
 static status export_choice(void *context, const struct result *result)
 {
     struct exporter *exporter = context;
+    if (result->embedding != NULL) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "%s: holds embeddings, which are exported as jsonl alone",
+                           exporter->path);
+    }
     if (exporter->open && exporter->row != result->row) {
         TRY(end_row(exporter));
     }

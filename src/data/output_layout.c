@@ -9,6 +9,8 @@ const char *const output_number_paths[NUMBER_COUNT] = {
     [NUMBER_COMPLETION_TOKENS] = "/results/completion_tokens",
     [NUMBER_SECONDS] = "/results/seconds",
     [NUMBER_RANK] = "/results/rank",
+    [NUMBER_LOGPROB_SUM] = "/results/logprob_sum",
+    [NUMBER_LOGPROB_MEAN] = "/results/logprob_mean",
 };
 
 const char *const output_text_paths[TEXT_COUNT] = {
@@ -25,6 +27,8 @@ hid_t output_number_type(enum output_number column)
     case NUMBER_ROW:
         return H5T_NATIVE_INT64;
     case NUMBER_SECONDS:
+    case NUMBER_LOGPROB_SUM:
+    case NUMBER_LOGPROB_MEAN:
         return H5T_NATIVE_DOUBLE;
     case NUMBER_FINISH_REASON:
         return H5T_NATIVE_INT8;

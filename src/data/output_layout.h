@@ -17,6 +17,8 @@ enum output_number {
     NUMBER_COMPLETION_TOKENS,
     NUMBER_SECONDS,
     NUMBER_RANK,
+    NUMBER_LOGPROB_SUM, /* the last two only where texts were scored */
+    NUMBER_LOGPROB_MEAN,
     NUMBER_COUNT,
 };
 
@@ -32,6 +34,8 @@ extern const char *const output_text_paths[TEXT_COUNT];
 #define OUTPUT_LOGPROBS_PATH   "/results/logprobs"
 #define OUTPUT_TOP_IDS_PATH    "/results/top_logprob_ids"
 #define OUTPUT_TOP_VALUES_PATH "/results/top_logprob_values"
+
+#define OUTPUT_EMBEDDING_PATH "/results/embedding"
 
 #define OUTPUT_RANKS_PATH    "/metrics/ranks"
 #define OUTPUT_TIMELINE_PATH "/metrics/timeline"

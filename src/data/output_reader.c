@@ -24,8 +24,8 @@ struct output_reader {
     int64_t rows;
     struct hdf5_column numbers[NUMBER_COUNT];
     struct hdf5_column texts[TEXT_COUNT];
-    struct hdf5_column offsets, tokens, logprobs, top_ids, top_values;
-    int32_t top_logprobs;
+    struct hdf5_column offsets, tokens, logprobs, top_ids, top_values, embedding;
+    int32_t top_logprobs, embedding_width;
 };
 
 static bool column_is_there(const struct hdf5_column *column)
@@ -100,6 +100,24 @@ static status open_top(struct output_reader *reader, int64_t *tokens)
     return STATUS_OK;
 }
 
+static status open_embedding(struct output_reader *reader)
+{
+    struct hdf5_column *column = &reader->embedding;
+    if (!hdf5_path_exists(reader->file, OUTPUT_EMBEDDING_PATH)) {
+        return STATUS_OK;
+    }
+    TRY(hdf5_column_open(reader->file, OUTPUT_EMBEDDING_PATH, H5T_FLOAT, 2, column));
+    hsize_t sizes[2] = {0, 0};
+    H5Sget_simple_extent_dims(column->space, sizes, NULL);
+    if (column->length != reader->rows || sizes[1] < 1 || sizes[1] > TOKEN_BUDGET) {
+        return status_fail(STATUS_INVALID, "%s: %lld rows of %lld where there are %lld rows",
+                           OUTPUT_EMBEDDING_PATH, (long long)column->length, (long long)sizes[1],
+                           (long long)reader->rows);
+    }
+    reader->embedding_width = (int32_t)sizes[1];
+    return STATUS_OK;
+}
+
 static status open_columns(struct output_reader *reader)
 {
     TRY(check_version(reader));
@@ -107,9 +125,15 @@ static status open_columns(struct output_reader *reader)
                          &reader->numbers[NUMBER_ROW]));
     reader->rows = reader->numbers[NUMBER_ROW].length;
     for (int i = NUMBER_ROW + 1; i < NUMBER_COUNT; i++) {
+        bool is_score = i == NUMBER_LOGPROB_SUM || i == NUMBER_LOGPROB_MEAN;
+        if (is_score && !hdf5_path_exists(reader->file, output_number_paths[i])) {
+            continue;
+        }
         TRY(open_column(reader, output_number_paths[i],
-                        i == NUMBER_SECONDS ? H5T_FLOAT : H5T_INTEGER, &reader->numbers[i]));
+                        is_score || i == NUMBER_SECONDS ? H5T_FLOAT : H5T_INTEGER,
+                        &reader->numbers[i]));
     }
+    TRY(open_embedding(reader));
     for (int i = 0; i < TEXT_COUNT; i++) {
         if (i != TEXT_PROMPT || hdf5_path_exists(reader->file, output_text_paths[i])) {
             TRY(open_column(reader, output_text_paths[i], H5T_STRING, &reader->texts[i]));
@@ -157,8 +181,8 @@ void output_reader_close(struct output_reader *reader)
     if (reader == NULL) {
         return;
     }
-    struct hdf5_column *flat[] = {&reader->offsets, &reader->tokens, &reader->logprobs,
-                                  &reader->top_ids, &reader->top_values};
+    struct hdf5_column *flat[] = {&reader->offsets, &reader->tokens,     &reader->logprobs,
+                                  &reader->top_ids, &reader->top_values, &reader->embedding};
     for (int i = 0; i < NUMBER_COUNT; i++) {
         hdf5_column_close(&reader->numbers[i]);
     }
@@ -310,6 +334,7 @@ struct batch {
     int64_t *offsets; /* [count + 1], NULL without flat columns */
     int32_t *tokens, *top_ids;
     float *logprobs, *top_values;
+    float *embedding; /* [count, width] */
 };
 
 static status read_flat(const struct hdf5_column *column, hid_t type, int64_t first, int64_t count,
@@ -394,6 +419,9 @@ static status read_numbers(const struct output_reader *reader, struct batch *bat
 {
     for (int i = 0; i < NUMBER_COUNT; i++) {
         hid_t type = output_number_type((enum output_number)i);
+        if (!column_is_there(&reader->numbers[i])) {
+            continue;
+        }
         batch->numbers[i] =
             arena_allocate_array(batch->arena, (size_t)batch->count, H5Tget_size(type));
         if (batch->numbers[i] == NULL) {
@@ -409,12 +437,16 @@ static status read_numbers(const struct output_reader *reader, struct batch *bat
 static status read_batch(const struct output_reader *reader, int64_t first, int64_t count,
                          struct batch *batch)
 {
-    *batch = (struct batch){.arena = batch->arena, .first = first, .count = count};
+    int64_t most = reader->embedding_width > 0 ? TOKEN_BUDGET / reader->embedding_width : count;
+    *batch =
+        (struct batch){.arena = batch->arena, .first = first, .count = count < most ? count : most};
     if (column_is_there(&reader->offsets)) {
         TRY(read_offsets(reader, batch));
         TRY(read_tokens(reader, batch));
     }
     TRY(read_numbers(reader, batch));
+    TRY(read_flat(&reader->embedding, H5T_NATIVE_FLOAT, first, batch->count,
+                  reader->embedding_width, batch->arena, &batch->embedding));
     return read_texts(reader, batch);
 }
 
@@ -446,6 +478,16 @@ static status batch_result(const struct output_reader *reader, const struct batc
     if (finish < FINISH_STOP || finish > FINISH_ERROR || out->completion_tokens < 0) {
         return status_fail(STATUS_INVALID, "result %lld: values out of range",
                            (long long)(batch->first + i));
+    }
+    if (batch->numbers[NUMBER_LOGPROB_SUM] != NULL && batch->numbers[NUMBER_LOGPROB_MEAN] != NULL) {
+        out->logprob_sum = ((double *)batch->numbers[NUMBER_LOGPROB_SUM])[i];
+        out->logprob_mean = ((double *)batch->numbers[NUMBER_LOGPROB_MEAN])[i];
+        out->has_scores = isfinite(out->logprob_sum) && isfinite(out->logprob_mean);
+    }
+    if (batch->embedding != NULL) {
+        const float *embedding = batch->embedding + i * reader->embedding_width;
+        out->embedding_width = isnan(embedding[0]) ? 0 : reader->embedding_width;
+        out->embedding = isnan(embedding[0]) ? NULL : embedding;
     }
     if (batch->offsets == NULL) {
         return STATUS_OK;

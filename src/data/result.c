@@ -23,7 +23,16 @@ enum {
 
 enum { WIRE_VERSION = 1, TEXT_COUNT = 5, PROMPT_TEXT_INDEX = 1 };
 
-enum { HAS_PROMPT = 1, HAS_TOKEN_IDS = 2, HAS_LOGPROBS = 4, HAS_TOP = 8, HAS_ALL = 15 };
+enum {
+    HAS_PROMPT = 1,
+    HAS_TOKEN_IDS = 2,
+    HAS_LOGPROBS = 4,
+    HAS_TOP = 8,
+    HAS_EMBEDDING = 16,
+    HAS_ALL = 31
+};
+
+enum { MAX_EMBEDDING_WIDTH = 1 << 20 };
 
 struct text_part {
     const char *text;
@@ -37,7 +46,8 @@ static int result_parts(const struct result *result)
            (result->logprobs != NULL ? HAS_LOGPROBS : 0) |
            (result->top_logprobs > 0 && result->top_ids != NULL && result->top_values != NULL
                 ? HAS_TOP
-                : 0);
+                : 0) |
+           (result->embedding != NULL ? HAS_EMBEDDING : 0);
 }
 
 /* Bytes of the arrays; both factors are checked to be small enough. */
@@ -90,7 +100,14 @@ status result_encode(const struct result *result, struct buffer *out)
     int parts = result_parts(result);
     int32_t top = (parts & HAS_TOP) != 0 ? result->top_logprobs : 0;
     size_t tokens = (size_t)result->completion_tokens;
-    uint64_t size = HEAD_BYTES + array_bytes(parts, result->completion_tokens, top);
+    bool embedded = (parts & HAS_EMBEDDING) != 0;
+    if (embedded &&
+        (result->embedding_width < 1 || result->embedding_width > MAX_EMBEDDING_WIDTH)) {
+        return status_fail(STATUS_INTERNAL, "an embedding of %d values", result->embedding_width);
+    }
+    size_t width = embedded ? (size_t)result->embedding_width : 0;
+    uint64_t size = HEAD_BYTES + array_bytes(parts, result->completion_tokens, top) +
+                    (embedded ? 4 + 4 * (uint64_t)width : 0);
     for (size_t i = 0; i < TEXT_COUNT; i++) {
         if (texts[i].length > UINT32_MAX) {
             size = UINT64_MAX / 2;
@@ -128,6 +145,10 @@ status result_encode(const struct result *result, struct buffer *out)
     if ((parts & HAS_TOP) != 0) {
         next = put_int32s(next, result->top_ids, tokens * (size_t)top);
         next = put_floats(next, result->top_values, tokens * (size_t)top);
+    }
+    if (embedded) {
+        wire_put(next, width, 4);
+        next = put_floats(next + 4, result->embedding, width);
     }
     for (size_t i = 0; i < TEXT_COUNT; i++) {
         wire_put(head + AT_LENGTHS + 4 * i, texts[i].length, 4);
@@ -184,6 +205,32 @@ static status take_arrays(struct arena *arena, int parts, const char **next, str
         TRY(take_words(arena, next, tokens * (size_t)out->top_logprobs, &words));
         out->top_values = words;
     }
+    if ((parts & HAS_EMBEDDING) != 0) {
+        *next += 4;
+        TRY(take_words(arena, next, (size_t)out->embedding_width, &words));
+        out->embedding = words;
+    }
+    return STATUS_OK;
+}
+
+/* Reads the width of an embedding, which stands behind the other arrays; adds what it takes to
+ * *expected. */
+static status take_width(const char *head, size_t size, int parts, uint64_t *expected,
+                         struct result *out)
+{
+    if ((parts & HAS_EMBEDDING) == 0) {
+        return STATUS_OK;
+    }
+    uint64_t at = *expected - TEXT_COUNT;
+    if (at + 4 > size) {
+        return status_fail(STATUS_INVALID, "a result whose lengths do not add up");
+    }
+    out->embedding_width = wire_get_int32(head + at);
+    if (out->embedding_width < 1 || out->embedding_width > MAX_EMBEDDING_WIDTH) {
+        return status_fail(STATUS_INVALID, "a result with an embedding of %d values",
+                           out->embedding_width);
+    }
+    *expected += 4 + 4 * (uint64_t)out->embedding_width;
     return STATUS_OK;
 }
 
@@ -219,6 +266,7 @@ status result_decode(const void *bytes, size_t length, struct arena *arena, stru
     }
     uint64_t expected =
         HEAD_BYTES + array_bytes(parts, out->completion_tokens, out->top_logprobs) + TEXT_COUNT;
+    TRY(take_width(head, size, parts, &expected, out));
     size_t lengths[TEXT_COUNT];
     for (size_t i = 0; i < TEXT_COUNT; i++) {
         lengths[i] = (size_t)wire_get(head + AT_LENGTHS + 4 * i, 4);

@@ -13,6 +13,7 @@ struct request {
     const struct json *fields; /* the object with prompt and parameters */
     const char *prefix;        /* of field names in messages: "body." or "" */
     const struct json_member *prompt, *id;
+    const struct json_member *completion; /* where rows are scored */
     bool envelope;
     bool templated; /* the prompt goes through the chat template */
 };
@@ -83,9 +84,11 @@ static bool is_one_of(const struct json_member *member, const char *const *names
 }
 
 static void find_request(const struct json *line, const struct row_format *format,
-                         struct request *request)
+                         enum generate_mode mode, struct request *request)
 {
-    static const char *const prompt_names[] = {"prompt", "text", "messages", "prompt_token_ids"};
+    static const char *const prompt_names[] = {"prompt", "text", "messages", "prompt_token_ids",
+                                               "input"};
+    const size_t prompt_name_count = COUNT_OF(prompt_names) - !format->is_embedded;
     static const char *const id_names[] = {"id", "custom_id"};
     static const char *const envelope_names[] = {"custom_id", "method", "url"};
     *request = (struct request){.line = line, .fields = line, .prefix = ""};
@@ -106,7 +109,12 @@ static void find_request(const struct json *line, const struct row_format *forma
     }
     request->prompt = format->prompt_field != NULL
                           ? find_member(request->fields, format->prompt_field)
-                          : find_first(request->fields, prompt_names, COUNT_OF(prompt_names));
+                          : find_first(request->fields, prompt_names, prompt_name_count);
+    if (mode == MODE_SCORE) {
+        request->completion =
+            find_member(request->fields,
+                        format->completion_field != NULL ? format->completion_field : "completion");
+    }
 }
 
 /* Whether a list is one of messages: what stands first decides. */
@@ -118,7 +126,7 @@ static bool is_message_list(const struct json *value)
 /* Whether a member of the request is understood, and so does not travel on. */
 static bool is_consumed(const struct request *request, const struct json_member *member)
 {
-    if (member == request->prompt) {
+    if (member == request->prompt || member == request->completion) {
         return true;
     }
     if (request->templated && is_one_of(member, template_names, COUNT_OF(template_names))) {
@@ -196,7 +204,7 @@ static status read_id(const struct json_member *member, struct row *row)
     return STATUS_OK;
 }
 
-static status check_envelope(const struct request *request)
+static status check_envelope(const struct request *request, bool is_embedded)
 {
     const struct json_member *method = find_member(request->line, "method");
     if (method != NULL && !json_is_string(method->value, "POST")) {
@@ -206,16 +214,16 @@ static status check_envelope(const struct request *request)
     if (url == NULL) {
         return STATUS_OK;
     }
-    static const char end[] = "/completions";
+    const char *end = is_embedded ? "/embeddings" : "/completions";
     const char *text = json_string(url->value);
     size_t length = url->value->length;
     if (text == NULL) {
         return expected("", url, "a string");
     }
     if (length < strlen(end) || strcmp(text + length - strlen(end), end) != 0) {
-        return status_fail(
-            STATUS_INVALID,
-            "url: %.60s is not supported; only /v1/chat/completions and /v1/completions are", text);
+        return status_fail(STATUS_INVALID, "url: %.60s is not supported; only %s", text,
+                           is_embedded ? "/v1/embeddings is"
+                                       : "/v1/chat/completions and /v1/completions are");
     }
     return STATUS_OK;
 }
@@ -298,7 +306,7 @@ static status check_messages(const char *prefix, const struct json_member *membe
 }
 
 static status read_token_list(const char *prefix, const struct json_member *member,
-                              struct arena *arena, struct row *row)
+                              struct arena *arena, const int32_t **out, size_t *count)
 {
     const struct json *list = member->value;
     int32_t *tokens = arena_allocate_array(arena, list->length, sizeof *tokens);
@@ -319,9 +327,8 @@ static status read_token_list(const char *prefix, const struct json_member *memb
         }
         tokens[i] = (int32_t)id;
     }
-    row->kind = PROMPT_TOKENS;
-    row->tokens = tokens;
-    row->token_count = list->length;
+    *out = tokens;
+    *count = list->length;
     return STATUS_OK;
 }
 
@@ -390,7 +397,8 @@ static status read_prompt(const struct request *request, const struct row_format
         return status_fail(STATUS_INVALID, "%s%.60s: an empty list", request->prefix, member->key);
     }
     if (!is_message_list(value) && !key_is(member, "messages")) {
-        return read_token_list(request->prefix, member, arena, row);
+        row->kind = PROMPT_TOKENS;
+        return read_token_list(request->prefix, member, arena, &row->tokens, &row->token_count);
     }
     if (format->chat == CHAT_NEVER) {
         return status_fail(STATUS_INVALID, "%s%.60s: messages, though data.chat is never",
@@ -399,6 +407,33 @@ static status read_prompt(const struct request *request, const struct row_format
     row->kind = PROMPT_MESSAGES;
     row->messages = value;
     return check_messages(request->prefix, member);
+}
+
+/* What follows the prompt and is scored. */
+static status read_completion(const struct request *request, const struct row_format *format,
+                              struct arena *arena, struct row *row)
+{
+    const struct json_member *member = request->completion;
+    if (member == NULL) {
+        return format->completion_field == NULL || row->params.mode != MODE_SCORE
+                   ? STATUS_OK
+                   : status_fail(STATUS_INVALID, "no field %s%.60s", request->prefix,
+                                 format->completion_field);
+    }
+    if (member->value->type != JSON_STRING && member->value->type != JSON_ARRAY) {
+        return expected(request->prefix, member, "a string or token ids");
+    }
+    if (member->value->length == 0) {
+        return status_fail(STATUS_INVALID, "%s%.60s: empty: nothing to score", request->prefix,
+                           member->key);
+    }
+    if (member->value->type == JSON_ARRAY) {
+        return read_token_list(request->prefix, member, arena, &row->completion_tokens,
+                               &row->completion_token_count);
+    }
+    row->completion = member->value->text;
+    row->completion_length = member->value->length;
+    return STATUS_OK;
 }
 
 /* What the template sees besides the messages. */
@@ -433,8 +468,8 @@ static status read_parameters(const struct request *request, struct arena *arena
     const struct json *fields = request->fields;
     for (size_t i = 0; i < fields->length; i++) {
         const struct json_member *member = &fields->members[i];
-        if (member == request->prompt || member == request->id ||
-            strlen(member->key) != member->key_length) {
+        if (member == request->prompt || member == request->id || member == request->completion ||
+            strlen(member->key) != member->key_length || !generate_name_known(member->key)) {
             continue;
         }
         bool known;
@@ -470,7 +505,7 @@ static status parse_json_row(const struct record *record, const struct row_forma
                            json_type_name(line->type));
     }
     struct request request;
-    find_request(line, format, &request);
+    find_request(line, format, row->params.mode, &request);
     request.templated =
         request.prompt != NULL &&
         (is_message_list(request.prompt->value) ||
@@ -478,9 +513,10 @@ static status parse_json_row(const struct record *record, const struct row_forma
     TRY(collect_rest(&request, arena, &row->passthrough));
     TRY(read_id(request.id, row));
     if (request.envelope) {
-        TRY(check_envelope(&request));
+        TRY(check_envelope(&request, format->is_embedded));
     }
     TRY(read_prompt(&request, format, arena, row));
+    TRY(read_completion(&request, format, arena, row));
     TRY(read_template_fields(&request, row));
     TRY(check_refused(&request));
     TRY(check_logprobs(&request));

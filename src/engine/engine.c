@@ -16,13 +16,20 @@ static status check_options(const struct engine_options *options)
 {
     if (options->max_sequences < 1 || options->kv_blocks < 1 || options->kv_block_tokens < 1 ||
         options->max_model_len < 2 || options->steps_in_flight < 1 ||
-        options->long_rope_threshold < 0 || options->end_count < 0) {
+        options->long_rope_threshold < 0 || options->end_count < 0 ||
+        options->embedding_width < 0) {
         return status_fail(STATUS_INVALID, "engine: options out of range");
     }
     if (options->max_batch_tokens < options->max_sequences) {
         return status_fail(STATUS_INVALID,
                            "max_batch_tokens %d: at least max_sequences (%d), a token for each",
                            options->max_batch_tokens, options->max_sequences);
+    }
+    if (options->embedding_width > 0 &&
+        (options->prefix_cache || options->max_batch_tokens < options->max_model_len)) {
+        return status_fail(STATUS_INVALID,
+                           "max_batch_tokens %d: an encoder takes whole rows, of up to %d tokens",
+                           options->max_batch_tokens, options->max_model_len);
     }
     int64_t positions = (int64_t)options->kv_blocks * options->kv_block_tokens;
     if (positions < options->max_model_len) {
@@ -72,15 +79,29 @@ void engine_destroy(struct engine *engine)
     free(engine);
 }
 
-status engine_add(struct engine *engine, int64_t row, const int32_t *prompt, size_t prompt_count,
-                  const struct generate_params *params, int vocabulary, void *tag)
+static status add_row(struct engine *engine, int64_t row, const int32_t *tokens, size_t count,
+                      size_t first_scored, const struct generate_params *params, int vocabulary,
+                      void *tag)
 {
     struct engine_row *created;
-    TRY(engine_row_create(&engine->scheduler.options, row, prompt, prompt_count, params, vocabulary,
-                          tag, &created));
+    TRY(engine_row_create(&engine->scheduler.options, row, tokens, count, first_scored, params,
+                          vocabulary, tag, &created));
     scheduler_add_row(&engine->scheduler, created);
     engine->unfinished_rows++;
     return STATUS_OK;
+}
+
+status engine_add(struct engine *engine, int64_t row, const int32_t *prompt, size_t prompt_count,
+                  const struct generate_params *params, int vocabulary, void *tag)
+{
+    return add_row(engine, row, prompt, prompt_count, 0, params, vocabulary, tag);
+}
+
+status engine_add_scored(struct engine *engine, int64_t row, const int32_t *tokens, size_t count,
+                         size_t first_scored, const struct generate_params *params, int vocabulary,
+                         void *tag)
+{
+    return add_row(engine, row, tokens, count, first_scored, params, vocabulary, tag);
 }
 
 int engine_unfinished(const struct engine *engine)
@@ -107,25 +128,50 @@ static void finish_sequence(struct engine *self, struct sequence *sequence)
     self->unfinished_rows -= ++row->samples_finished == row->params.samples;
 }
 
+/* Hands a sequence what its step brought: `count` results, or an embedding. */
+static status accept(struct engine *self, struct sequence *sequence,
+                     const struct sample_result *results, int count, const float *embedding,
+                     bool *ended)
+{
+    const struct engine_options *options = &self->scheduler.options;
+    int64_t *output_tokens = &self->scheduler.counters.output_tokens;
+    *ended = false;
+    if (embedding != NULL) {
+        *ended = true;
+        return sequence_accept_embedding(sequence, embedding, options->embedding_width);
+    }
+    if (count == 0) {
+        return STATUS_OK; /* in the middle of its prompt */
+    }
+    if (sequence->row->first_scored > 0) {
+        *output_tokens += count;
+        return sequence_accept_scores(sequence, results, count, ended);
+    }
+    int before = sequence->count;
+    TRY(sequence_accept(sequence, options, results, ended));
+    *output_tokens += sequence->count - before;
+    if (!*ended) {
+        scheduler_continue(&self->scheduler, sequence);
+    }
+    return STATUS_OK;
+}
+
 status engine_complete_step(struct engine *engine, struct step_plan *plan,
                             const struct sample_result *results)
 {
     struct plan_slot *slot = (struct plan_slot *)plan;
     scheduler_close(&engine->scheduler, slot);
+    const size_t width = (size_t)engine->scheduler.options.embedding_width;
     int output = 0;
     for (int i = 0; i < slot->count; i++) {
-        struct sequence *sequence = slot->sequences[i];
-        if (sequence->computed < sequence->count) {
-            continue;
-        }
-        int before = sequence->count;
+        const float *embedding =
+            plan->embeddings != NULL ? plan->embeddings + (size_t)i * width : NULL;
         bool ended;
-        TRY(sequence_accept(sequence, &engine->scheduler.options, &results[output++], &ended));
-        engine->scheduler.counters.output_tokens += sequence->count - before;
+        TRY(accept(engine, slot->sequences[i], &results[output], slot->outputs[i], embedding,
+                   &ended));
+        output += slot->outputs[i];
         if (ended) {
-            finish_sequence(engine, sequence);
-        } else {
-            scheduler_continue(&engine->scheduler, sequence);
+            finish_sequence(engine, slot->sequences[i]);
         }
     }
     assert(output == plan->batch.outputs);

@@ -57,6 +57,7 @@ static status slot_create(struct plan_slot *slot, const struct engine_options *o
     size_t tokens = (size_t)options->max_batch_tokens;
     slot->sequences = calloc(sequences, sizeof(struct sequence *));
     slot->chunks = calloc(sequences, sizeof *slot->chunks);
+    slot->outputs = calloc(sequences, sizeof *slot->outputs);
     slot->token_ids = calloc(tokens, sizeof *slot->token_ids);
     slot->positions = calloc(tokens, sizeof *slot->positions);
     slot->query_start = calloc(sequences + 1, sizeof *slot->query_start);
@@ -64,7 +65,10 @@ static status slot_create(struct plan_slot *slot, const struct engine_options *o
     slot->output_rows = calloc(sequences, sizeof *slot->output_rows);
     slot->long_rope = calloc(sequences, sizeof *slot->long_rope);
     slot->step.requests = calloc(sequences, sizeof *slot->step.requests);
-    bool created = slot->sequences != NULL && slot->chunks != NULL && slot->token_ids != NULL &&
+    size_t width = (size_t)options->embedding_width;
+    slot->step.embeddings = width > 0 ? calloc(sequences * width, sizeof(float)) : NULL;
+    bool created = slot->sequences != NULL && slot->chunks != NULL && slot->outputs != NULL &&
+                   (width == 0 || slot->step.embeddings != NULL) && slot->token_ids != NULL &&
                    slot->positions != NULL && slot->query_start != NULL &&
                    slot->context_length != NULL && slot->output_rows != NULL &&
                    slot->long_rope != NULL && slot->step.requests != NULL;
@@ -76,6 +80,8 @@ static void slot_destroy(struct plan_slot *slot)
 {
     free(slot->sequences);
     free(slot->chunks);
+    free(slot->outputs);
+    free(slot->step.embeddings);
     free(slot->token_ids);
     free(slot->positions);
     free(slot->query_start);
@@ -156,16 +162,17 @@ static const int32_t *block_tokens_at(const struct scheduler *self, const struct
     return sequence->tokens + (size_t)block * (size_t)self->options.kv_block_tokens;
 }
 
-/* Holds the leading blocks that the prefix cache has. Never the one with the last token, which must
- * be computed for its logits. */
+/* Holds the leading blocks that the prefix cache has. Never one with a token that must be computed
+ * for its logits. */
 static void attach_prefix(struct scheduler *self, struct sequence *sequence)
 {
     assert(sequence->block_count == 0 && sequence->computed == 0);
     sequence->long_rope = sequence_wants_long_rope(sequence, &self->options);
     sequence->prefix = sequence->long_rope ? KV_PREFIX_EMPTY_LONG_ROPE : KV_PREFIX_EMPTY;
     sequence->published = 0;
-    int limit =
-        self->options.prefix_cache ? (sequence->count - 1) / self->options.kv_block_tokens : 0;
+    int limit = self->options.prefix_cache
+                    ? sequence_first_output(sequence) / self->options.kv_block_tokens
+                    : 0;
     while (sequence->published < limit) {
         int32_t block = kv_blocks_find(self->blocks, sequence->prefix,
                                        block_tokens_at(self, sequence, sequence->published));
@@ -325,10 +332,15 @@ static void slot_add(struct plan_slot *slot, struct sequence *sequence, int chun
 {
     assert(!sequence->in_flight && chunk > 0 && sequence->computed + chunk <= sequence->count);
     sequence->in_flight = true;
+    int end = sequence->computed + chunk, first = sequence_first_output(sequence);
+    assert(sequence->computed <= first);
+    int outputs = end > first ? end - first : 0;
     slot->sequences[slot->count] = sequence;
     slot->chunks[slot->count] = chunk;
+    slot->outputs[slot->count] = outputs;
     slot->count++;
     slot->step.batch.tokens += chunk;
+    slot->step.batch.outputs += outputs;
 }
 
 /* Sequences with one token to compute, oldest first. A block that one of them lacks comes from the
@@ -345,20 +357,34 @@ static void plan_decodes(struct scheduler *self, struct plan_slot *slot, int sha
     }
 }
 
-/* The next piece of a sequence's uncomputed tokens, as far as the step has room. */
+/* The next piece of a sequence's uncomputed tokens, as far as the step has room for them and for
+ * their outputs. */
 static void plan_chunk(const struct scheduler *self, struct plan_slot *slot,
                        struct sequence *sequence)
 {
     int room = self->options.max_batch_tokens - slot->step.batch.tokens;
     int rest = sequence->count - sequence->computed;
     int chunk = rest < room ? rest : room;
+    /* Of a scored text nearly every token has one; of all else a sequence's last. */
+    int free_outputs = self->options.max_sequences - slot->step.batch.outputs;
+    int most = sequence_first_output(sequence) - sequence->computed + free_outputs;
+    chunk = chunk < most ? chunk : most;
     slot_add(slot, sequence, chunk);
     slot->step.prefill_tokens += chunk;
 }
 
 static bool has_room(const struct scheduler *self, const struct plan_slot *slot, int share)
 {
-    return slot->count < share && slot->step.batch.tokens < self->options.max_batch_tokens;
+    return slot->count < share && slot->step.batch.tokens < self->options.max_batch_tokens &&
+           slot->step.batch.outputs < self->options.max_sequences;
+}
+
+/* Whether a sequence that is not to be cut fits into the rest of the step. */
+static bool fits_whole(const struct scheduler *self, const struct plan_slot *slot,
+                       const struct sequence *sequence)
+{
+    return self->options.embedding_width == 0 ||
+           sequence->count <= self->options.max_batch_tokens - slot->step.batch.tokens;
 }
 
 static void plan_prefills(struct scheduler *self, struct plan_slot *slot, int share)
@@ -379,7 +405,7 @@ static status plan_admissions(struct scheduler *self, struct plan_slot *slot)
     while (has_room(self, slot, share) && self->running.count < self->options.max_sequences) {
         struct sequence *sequence;
         TRY(next_pending(self, &sequence));
-        if (sequence == NULL || !admit(self, sequence)) {
+        if (sequence == NULL || !fits_whole(self, slot, sequence) || !admit(self, sequence)) {
             break;
         }
         plan_chunk(self, slot, sequence);
@@ -413,9 +439,20 @@ static status fill_block_table(struct scheduler *self, struct plan_slot *slot)
     return STATUS_OK;
 }
 
-static void fill_request(const struct sequence *sequence, struct sample_request *request)
+/* Of output `index` of the sequence in this step. */
+static void fill_request(const struct sequence *sequence, int index, struct sample_request *request)
 {
     const struct engine_row *row = sequence->row;
+    if (row->first_scored > 0) {
+        int scored = sequence->scored + index;
+        *request = (struct sample_request){.params = &row->params,
+                                           .is_scored = true,
+                                           .scored = row->prompt[row->first_scored + scored],
+                                           .row = row->row,
+                                           .sample = sequence->sample,
+                                           .position = scored};
+        return;
+    }
     *request = (struct sample_request){
         .params = &row->params,
         .row = row->row,
@@ -430,7 +467,7 @@ static void fill_request(const struct sequence *sequence, struct sample_request 
 static status slot_fill(struct scheduler *self, struct plan_slot *slot)
 {
     struct batch *batch = &slot->step.batch;
-    int token = 0;
+    int token = 0, output = 0;
     for (int i = 0; i < slot->count; i++) {
         const struct sequence *sequence = slot->sequences[i];
         slot->query_start[i] = token;
@@ -440,13 +477,14 @@ static status slot_fill(struct scheduler *self, struct plan_slot *slot)
         }
         slot->context_length[i] = sequence->computed + slot->chunks[i];
         slot->long_rope[i] = sequence->long_rope;
-        if (slot->context_length[i] == sequence->count) {
-            fill_request(sequence, &slot->step.requests[batch->outputs]);
-            slot->output_rows[batch->outputs++] = token - 1;
+        for (int j = 0; j < slot->outputs[i]; j++, output++) {
+            fill_request(sequence, j, &slot->step.requests[output]);
+            slot->output_rows[output] = token - slot->outputs[i] + j;
         }
     }
     slot->query_start[slot->count] = token;
     assert(token == batch->tokens && token <= self->options.max_batch_tokens);
+    assert(output == batch->outputs && output <= self->options.max_sequences);
     batch->sequences = slot->count;
     batch->token_ids = slot->token_ids;
     batch->positions = slot->positions;

@@ -21,6 +21,7 @@ struct plan_slot {
     int count;
     struct sequence **sequences;    /* [max_sequences] */
     int32_t *chunks;                /* [max_sequences] tokens of each in this step */
+    int32_t *outputs;               /* [max_sequences] of these: whose logits are wanted */
     int32_t *token_ids, *positions; /* [max_batch_tokens] */
     int32_t *query_start, *context_length, *output_rows; /* [max_sequences + 1] */
     uint8_t *long_rope;                                  /* [max_sequences] */

@@ -2,6 +2,7 @@
 #include "engine/sequence.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,10 @@ static status check_params(const struct engine_options *options,
         params->stop_id_count > GENERATE_MAX_STOP_IDS) {
         return status_fail(STATUS_INVALID, "generation parameters out of range");
     }
+    if (params->samples > 1 && (params->mode == MODE_SCORE || options->embedding_width > 0)) {
+        return status_fail(STATUS_INVALID, "n: %d; a text is %s once", params->samples,
+                           params->mode == MODE_SCORE ? "scored" : "embedded");
+    }
     if (params->stop_count > 0 && options->tokenizer == NULL) {
         return status_fail(STATUS_INVALID,
                            "stop strings need a tokenizer, and the model has none; use "
@@ -33,12 +38,12 @@ static status check_params(const struct engine_options *options,
 }
 
 static status check_prompt(const struct engine_options *options, const int32_t *prompt,
-                           size_t prompt_count, int vocabulary)
+                           size_t prompt_count, bool is_answered, int vocabulary)
 {
     if (prompt_count == 0) {
         return status_fail(STATUS_INVALID, "an empty prompt");
     }
-    if (prompt_count >= (size_t)options->max_model_len) {
+    if (prompt_count + is_answered > (size_t)options->max_model_len) {
         return status_fail(STATUS_INVALID, "prompt of %zu tokens; the context holds %d",
                            prompt_count, options->max_model_len);
     }
@@ -52,11 +57,17 @@ static status check_prompt(const struct engine_options *options, const int32_t *
 }
 
 status engine_row_create(const struct engine_options *options, int64_t row, const int32_t *prompt,
-                         size_t prompt_count, const struct generate_params *params, int vocabulary,
-                         void *tag, struct engine_row **out)
+                         size_t prompt_count, size_t first_scored,
+                         const struct generate_params *params, int vocabulary, void *tag,
+                         struct engine_row **out)
 {
+    bool is_scored = params->mode == MODE_SCORE, is_embedded = options->embedding_width > 0;
     TRY(check_params(options, params));
-    TRY(check_prompt(options, prompt, prompt_count, vocabulary));
+    TRY(check_prompt(options, prompt, prompt_count, !is_scored && !is_embedded, vocabulary));
+    if (is_scored != (first_scored > 0) || first_scored >= prompt_count) {
+        return status_fail(STATUS_INVALID, "no token to score: the text has %zu, from %zu on",
+                           prompt_count, first_scored);
+    }
     size_t prompt_bytes = prompt_count * sizeof *prompt;
     size_t bytes = sizeof(struct engine_row) + prompt_bytes;
     for (int i = 0; i < params->stop_count; i++) {
@@ -73,9 +84,14 @@ status engine_row_create(const struct engine_options *options, int64_t row, cons
         .params = *params,
         .prompt_count = (int)prompt_count,
         .prompt = memcpy(behind, prompt, prompt_bytes),
+        .first_scored = (int)first_scored,
+        .is_embedded = is_embedded,
         .needs_history = params->repetition_penalty != 1 || params->presence_penalty != 0 ||
                          params->frequency_penalty != 0,
     };
+    if (is_scored && self->params.logprobs < 0) {
+        self->params.logprobs = 0;
+    }
     behind += prompt_bytes;
     for (int i = 0; i < params->stop_count; i++) {
         size_t length = strlen(params->stop[i]) + 1;
@@ -96,6 +112,9 @@ void engine_row_destroy(struct engine_row *row)
 /* Prompt and output together at most. */
 static int longest(const struct engine_options *options, const struct engine_row *row)
 {
+    if (row->first_scored > 0 || row->is_embedded) {
+        return row->prompt_count;
+    }
     int room = options->max_model_len - row->prompt_count;
     int output = row->params.max_new_tokens < room ? row->params.max_new_tokens : room;
     return row->prompt_count + output;
@@ -118,7 +137,7 @@ status sequence_create(const struct engine_options *options, struct engine_row *
         return status_fail(STATUS_NO_MEMORY, "out of memory for a sequence");
     }
     memcpy(self->tokens, row->prompt, (size_t)row->prompt_count * sizeof *self->tokens);
-    self->count = row->prompt_count;
+    self->count = row->prompt_count - (row->first_scored > 0);
     self->row = row;
     self->sample = sample;
     self->order = order;
@@ -137,23 +156,29 @@ void sequence_destroy(struct sequence *self)
         free(self->logprobs);
         free(self->top_ids);
         free(self->top_logprobs);
+        free(self->embedding);
         free(self);
     }
 }
 
 bool sequence_wants_long_rope(const struct sequence *self, const struct engine_options *options)
 {
-    return options->long_rope_threshold > 0 && self->count > options->long_rope_threshold;
+    int count = self->row->first_scored > 0 ? self->row->prompt_count : self->count;
+    return options->long_rope_threshold > 0 && count > options->long_rope_threshold;
 }
 
-static status append_token(struct sequence *self, const struct sample_result *result)
+int sequence_first_output(const struct sequence *self)
 {
-    void *tokens = self->tokens;
-    status s =
-        array_grow(&tokens, &self->token_capacity, (size_t)self->count + 1, sizeof *self->tokens);
-    self->tokens = tokens;
-    TRY(s);
-    int output = self->count - self->row->prompt_count;
+    const struct engine_row *row = self->row;
+    return row->is_embedded        ? self->count
+           : row->first_scored > 0 ? row->first_scored + self->scored - 1
+                                   : self->count - 1;
+}
+
+/* Log-probabilities of token `output` of the answer, as far as the row asks for them. */
+static status append_logprobs(struct sequence *self, int output, const struct sample_result *result)
+{
+    status s;
     int top = self->row->params.logprobs;
     if (top >= 0) {
         void *logprobs = self->logprobs;
@@ -177,6 +202,17 @@ static status append_token(struct sequence *self, const struct sample_result *re
         memcpy(self->top_logprobs + start, result->top_logprobs,
                (size_t)top * sizeof *self->top_logprobs);
     }
+    return STATUS_OK;
+}
+
+static status append_token(struct sequence *self, const struct sample_result *result)
+{
+    void *tokens = self->tokens;
+    status s =
+        array_grow(&tokens, &self->token_capacity, (size_t)self->count + 1, sizeof *self->tokens);
+    self->tokens = tokens;
+    TRY(s);
+    TRY(append_logprobs(self, self->count - self->row->prompt_count, result));
     self->tokens[self->count++] = result->token;
     return STATUS_OK;
 }
@@ -230,6 +266,9 @@ static status finish_text(struct sequence *self, const struct engine_options *op
 static void fill_finished(struct sequence *self, enum finish_reason reason)
 {
     const struct engine_row *row = self->row;
+    /* A scored text's tokens have been there from the start. */
+    int prompt = row->first_scored > 0 ? row->first_scored : row->prompt_count;
+    int end = row->first_scored > 0 ? row->first_scored + self->scored : self->count;
     self->finished = (struct finished_sample){
         .row = row->row,
         .sample = self->sample,
@@ -238,13 +277,14 @@ static void fill_finished(struct sequence *self, enum finish_reason reason)
         .error = reason == FINISH_ERROR ? self->error.data : NULL,
         .text = self->text.data != NULL ? self->text.data : "",
         .text_length = self->text.length,
-        .prompt_tokens = row->prompt_count,
-        .completion_tokens = self->count - row->prompt_count,
-        .token_ids = self->tokens + row->prompt_count,
+        .prompt_tokens = prompt,
+        .completion_tokens = end - prompt,
+        .token_ids = self->tokens + prompt,
         .logprobs = self->logprobs,
         .top_count = self->top_ids != NULL ? row->params.logprobs : 0,
         .top_ids = self->top_ids,
         .top_logprobs = self->top_logprobs,
+        .embedding = self->embedding,
         .seconds = clock_seconds() - self->first_step,
     };
 }
@@ -285,5 +325,58 @@ status sequence_accept(struct sequence *self, const struct engine_options *optio
         }
         fill_finished(self, reason);
     }
+    return STATUS_OK;
+}
+
+status sequence_accept_scores(struct sequence *self, const struct sample_result *results, int count,
+                              bool *ended)
+{
+    const struct engine_row *row = self->row;
+    enum finish_reason reason = FINISH_STOP;
+    *ended = self->computed == self->count;
+    for (int i = 0; i < count && reason != FINISH_ERROR; i++) {
+        int at = row->first_scored + self->scored;
+        assert(at < row->prompt_count);
+        if (results[i].not_finite) {
+            reason = FINISH_ERROR;
+            *ended = true;
+            TRY(buffer_format(&self->error,
+                              "row %lld: a NaN or an infinity among the logits before token %d",
+                              (long long)row->row, at));
+            break;
+        }
+        if (results[i].token != self->tokens[at]) {
+            return status_fail(STATUS_INTERNAL, "row %lld: token %d was scored in place of %d",
+                               (long long)row->row, (int)results[i].token, (int)self->tokens[at]);
+        }
+        TRY(append_logprobs(self, self->scored, &results[i]));
+        self->scored++;
+    }
+    if (*ended) {
+        fill_finished(self, reason);
+    }
+    return STATUS_OK;
+}
+
+status sequence_accept_embedding(struct sequence *self, const float *embedding, int width)
+{
+    self->embedding = malloc((size_t)width * sizeof *self->embedding);
+    if (self->embedding == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for an embedding");
+    }
+    memcpy(self->embedding, embedding, (size_t)width * sizeof *self->embedding);
+    enum finish_reason reason = FINISH_STOP;
+    for (int i = 0; i < width; i++) {
+        if (!isfinite(embedding[i])) {
+            reason = FINISH_ERROR;
+        }
+    }
+    if (reason == FINISH_ERROR) {
+        free(self->embedding);
+        self->embedding = NULL;
+        TRY(buffer_format(&self->error, "row %lld: a NaN or an infinity in the embedding",
+                          (long long)self->row->row));
+    }
+    fill_finished(self, reason);
     return STATUS_OK;
 }

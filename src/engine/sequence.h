@@ -15,21 +15,25 @@ struct engine_row {
     struct generate_params params;
     int prompt_count;
     const int32_t *prompt; /* [prompt_count] */
-    bool needs_history;    /* a penalty is on */
-    bool started;          /* a sample of it has been admitted */
-    bool held_back;        /* further samples wait until the first one's prompt is in the cache */
+    int first_scored;      /* of the prompt's tokens; 0: the row is not scored */
+    bool is_embedded;
+    bool needs_history; /* a penalty is on */
+    bool started;       /* a sample of it has been admitted */
+    bool held_back;     /* further samples wait until the first one's prompt is in the cache */
     int samples_begun, samples_finished, samples_released;
 };
 
 /* STATUS_INVALID as engine_add says. */
 status engine_row_create(const struct engine_options *options, int64_t row, const int32_t *prompt,
-                         size_t prompt_count, const struct generate_params *params, int vocabulary,
-                         void *tag, struct engine_row **out) MUST_CHECK;
+                         size_t prompt_count, size_t first_scored,
+                         const struct generate_params *params, int vocabulary, void *tag,
+                         struct engine_row **out) MUST_CHECK;
 void engine_row_destroy(struct engine_row *row);
 
 /* One sample. `count` tokens are known (prompt and output); the first `computed` of them have keys
  * and values in the blocks. While it runs, computed < count: the last token is always still to be
- * computed, since its logits choose the next one. */
+ * computed, since its logits choose the next one. A scored row's last token is none of them:
+ * nothing is asked of what follows it. */
 struct sequence {
     struct finished_sample finished; /* first: engine_release finds the sequence by it */
     struct sequence *previous, *next;
@@ -41,6 +45,7 @@ struct sequence {
     int32_t *tokens; /* [count] */
     size_t token_capacity;
     int count, computed;
+    int scored;      /* tokens whose log-probabilities are there already */
     int32_t *blocks; /* [block_count], room for the longest that it may become */
     int block_count;
     int published;   /* leading blocks that are in the prefix cache */
@@ -53,6 +58,7 @@ struct sequence {
     size_t top_id_capacity;
     float *top_logprobs;
     size_t top_logprob_capacity;
+    float *embedding;
     double first_step; /* clock; 0: none yet */
 };
 
@@ -64,6 +70,18 @@ void sequence_destroy(struct sequence *self);
  * over and self->finished is filled. */
 status sequence_accept(struct sequence *self, const struct engine_options *options,
                        const struct sample_result *result, bool *ended) MUST_CHECK;
+
+/* Takes `count` results of its next scored tokens; *ended as above. */
+status sequence_accept_scores(struct sequence *self, const struct sample_result *results, int count,
+                              bool *ended) MUST_CHECK;
+
+/* Takes its embedding [width], which ends it. */
+status sequence_accept_embedding(struct sequence *self, const float *embedding,
+                                 int width) MUST_CHECK;
+
+/* The first position whose logits are still wanted: its last, for a scored row the one before the
+ * next token to score; past the end where none are. */
+int sequence_first_output(const struct sequence *self);
 
 /* Whether its keys are to be computed with long rope frequencies. */
 bool sequence_wants_long_rope(const struct sequence *self, const struct engine_options *options);

@@ -22,6 +22,12 @@ static const struct field_choice chat_choices[] = {
     {"never", CHAT_NEVER},
     {NULL, 0},
 };
+static const struct field_choice task_choices[] = {
+    {"auto", TASK_AUTO},
+    {"generate", TASK_GENERATE},
+    {"embed", TASK_EMBED},
+    {NULL, 0},
+};
 static const struct field_choice device_choices[] = {
     {"auto", DEVICE_AUTO},
     {"cpu", DEVICE_CPU},
@@ -35,6 +41,11 @@ static const struct field_choice slice_choices[] = {
 #define AT(member) offsetof(struct job, member)
 
 static const struct job_field job_field_table[] = {
+    {"task", "", FIELD_CHOICE, AT(task), "auto",
+     "embed: a vector for each row, from an encoder (BERT, RoBERTa); generate: tokens, generated "
+     "or "
+     "scored; auto: what the model is made for",
+     NULL, 0, 0, task_choices},
     {"model", "path", FIELD_STRING, AT(model.path), NULL,
      "the model: a directory with `config.json` and `*.safetensors`, or a `.gguf` file", NULL, 0, 0,
      NULL},
@@ -54,6 +65,10 @@ static const struct job_field job_field_table[] = {
     {"data", "prompt_field", FIELD_STRING, AT(data.prompt_field), "null",
      "field with the prompt; null: `prompt`, `text`, `messages` or `prompt_token_ids`, the first "
      "that a row has",
+     NULL, 0, 0, NULL},
+    {"data", "completion_field", FIELD_STRING, AT(data.completion_field), "null",
+     "where texts are scored (`generate.mode: score`): field with what comes after the prompt and "
+     "alone is scored; null: `completion`, where a row has it",
      NULL, 0, 0, NULL},
     {"data", "id_field", FIELD_STRING, AT(data.id_field), "null",
      "field with the row's id; null: `id` or `custom_id`, else the row's index", NULL, 0, 0, NULL},
@@ -196,8 +211,9 @@ static status expected(const struct job_field *field, const struct json *value)
     if (s == STATUS_OK) {
         bool article = field->type != FIELD_BOOLEAN && field->type != FIELD_CHOICE;
         bool vowel = type.data[0] == 'i';
-        s = status_fail(STATUS_INVALID, "%s.%s: expected %s%s, not %.80s", field->section,
-                        field->key, article ? vowel ? "an " : "a " : "", type.data, found.data);
+        s = status_fail(STATUS_INVALID, "%s%s%s: expected %s%s, not %.80s", field->section,
+                        field->key[0] != '\0' ? "." : "", field->key,
+                        article ? vowel ? "an " : "a " : "", type.data, found.data);
     }
     buffer_destroy(&type);
     buffer_destroy(&found);

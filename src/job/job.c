@@ -45,7 +45,7 @@ static const char *generate_name_at(size_t index)
 /* Section `index` in the order of the file; NULL past the end. */
 static const char *section_at(size_t index)
 {
-    static const char *const sections[] = {"model",  "data",   "generate",
+    static const char *const sections[] = {"task",   "model",  "data",  "generate",
                                            "layout", "engine", "output"};
     return index < COUNT_OF(sections) ? sections[index] : NULL;
 }
@@ -68,8 +68,8 @@ static status check_section(const char *section)
                ? status_fail(STATUS_INVALID, "%.60s: unknown section; did you mean %s?", section,
                              suggestion.best)
                : status_fail(STATUS_INVALID,
-                             "%.60s: unknown section; there are model, data, generate, layout, "
-                             "engine and output",
+                             "%.60s: unknown section; there are task, model, data, generate, "
+                             "layout, engine and output",
                              section);
 }
 
@@ -161,7 +161,7 @@ static status set_key(struct job *job, const char *section, const char *key,
                       const struct json *value)
 {
     TRY(check_section(section));
-    if (is_generate(section)) {
+    if (is_generate(section) && key[0] != '\0') {
         return set_generate(job, key, value);
     }
     const struct job_field *field;
@@ -169,6 +169,10 @@ static status set_key(struct job *job, const char *section, const char *key,
         if (strcmp(field->section, section) == 0 && strcmp(field->key, key) == 0) {
             return job_field_set(field, job, value);
         }
+    }
+    if (key[0] == '\0') {
+        return status_fail(STATUS_INVALID, "%.60s: expected keys below it, not a single value",
+                           section);
     }
     return unknown_key(section, key);
 }
@@ -224,15 +228,31 @@ static status read_file(struct job *job, const char *path)
     return s;
 }
 
+/* Whether a section is a value itself. */
+static bool is_single_value(const char *section, size_t length)
+{
+    const struct job_field *field;
+    for (size_t i = 0; (field = job_field_at(i)) != NULL; i++) {
+        if (field->key[0] == '\0' && strlen(field->section) == length &&
+            memcmp(field->section, section, length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static status apply_override(struct job *job, const char *text)
 {
     const char *equals = strchr(text, '=');
     const char *dot = strchr(text, '.');
-    if (equals == NULL || dot == NULL || dot > equals || dot == text || dot + 1 == equals) {
+    bool is_single = equals != NULL && is_single_value(text, (size_t)(equals - text));
+    if (!is_single &&
+        (equals == NULL || dot == NULL || dot > equals || dot == text || dot + 1 == equals)) {
         return status_fail(STATUS_INVALID, "expected section.key=value");
     }
-    const char *section = arena_copy(&job->arena, text, (size_t)(dot - text));
-    const char *key = arena_copy(&job->arena, dot + 1, (size_t)(equals - dot - 1));
+    const char *end = is_single ? equals : dot, *start = is_single ? equals : dot + 1;
+    const char *section = arena_copy(&job->arena, text, (size_t)(end - text));
+    const char *key = arena_copy(&job->arena, start, (size_t)(equals - start));
     if (section == NULL || key == NULL) {
         return no_memory();
     }
@@ -310,7 +330,8 @@ status job_write(const struct job *job, struct buffer *out)
 {
     const char *section;
     for (size_t i = 0; (section = section_at(i)) != NULL; i++) {
-        TRY(buffer_format(out, "%s:\n", section));
+        bool is_single = is_single_value(section, strlen(section));
+        TRY(buffer_format(out, "%s:%s", section, is_single ? "" : "\n"));
         if (is_generate(section)) {
             TRY(write_generate(job, out));
             continue;
@@ -318,7 +339,8 @@ status job_write(const struct job *job, struct buffer *out)
         const struct job_field *field;
         for (size_t j = 0; (field = job_field_at(j)) != NULL; j++) {
             if (strcmp(field->section, section) == 0) {
-                TRY(buffer_format(out, "  %s: ", field->key));
+                TRY(is_single ? buffer_append_byte(out, ' ')
+                              : buffer_format(out, "  %s: ", field->key));
                 TRY(job_field_write(field, job, out));
                 TRY(buffer_append_byte(out, '\n'));
             }
@@ -354,7 +376,8 @@ status job_describe_keys(struct buffer *out)
             if (strcmp(field->section, section) != 0) {
                 continue;
             }
-            TRY(buffer_format(out, "| `%s.%s` | ", section, field->key));
+            TRY(buffer_format(out, "| `%s%s%s` | ", section, field->key[0] != '\0' ? "." : "",
+                              field->key));
             TRY(job_field_write_type(field, out));
             bool required = field->default_text == NULL;
             TRY(buffer_format(out, " | %s%s%s | %s |\n", required ? "" : "`",

@@ -75,7 +75,31 @@ static int64_t choose(int64_t asked, int64_t otherwise)
     return asked == -1 ? otherwise : asked;
 }
 
-static status choose_sizes(const struct job *job, struct plan *plan)
+/* Whether the job asks for what this model is. */
+static status check_task(const struct job *job, const struct model_config *config)
+{
+    if (config->encoder && job->task == TASK_GENERATE) {
+        return status_fail(
+            STATUS_UNSUPPORTED,
+            "task: %s is an encoder: it embeds and does not generate; use task: embed",
+            config->architecture);
+    }
+    if (!config->encoder && job->task == TASK_EMBED) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "task: %s generates; embed is for encoders (BERT, RoBERTa)",
+                           config->architecture);
+    }
+    if (config->encoder && job->generate.mode == MODE_SCORE) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "generate.mode: score: %s is an encoder, which gives tokens no "
+                           "probabilities",
+                           config->architecture);
+    }
+    return STATUS_OK;
+}
+
+static status choose_sizes(const struct job *job, const struct model_config *config,
+                           struct plan *plan)
 {
     bool cpu = strcmp(plan->device, "cpu") == 0;
     int64_t tokens = job->engine.max_batch_tokens, sequences = job->engine.max_sequences;
@@ -86,6 +110,17 @@ static status choose_sizes(const struct job *job, struct plan *plan)
                            "engine.max_batch_tokens: %lld is less than engine.max_sequences, %lld: "
                            "every running sequence takes a token of a step",
                            (long long)tokens, (long long)sequences);
+    }
+    int64_t longest = choose(job->model.max_model_len, config->max_positions);
+    if (config->encoder && tokens < longest) {
+        if (job->engine.max_batch_tokens != -1) {
+            return status_fail(
+                STATUS_INVALID,
+                "engine.max_batch_tokens: %lld; an encoder takes whole rows, of up to "
+                "%lld tokens (model.max_model_len)",
+                (long long)tokens, (long long)longest);
+        }
+        tokens = longest;
     }
     plan->max_batch_tokens = (int)tokens;
     plan->max_sequences = (int)sequences;
@@ -116,7 +151,7 @@ static int64_t activation_bytes(const struct plan *plan, const struct model_conf
     int64_t float_values = 3 * (int64_t)config->hidden;
     int64_t values = config->hidden + (2 * heads + 2 * kv_heads) * config->head_dim + 3 * columns;
     int64_t bytes = tokens * (4 * float_values + width * values);
-    if (partition->has_head) {
+    if (partition->has_head && !config->encoder) {
         int64_t copies = plan->tp > 1 ? 2 : 1;
         bytes += copies * outputs * 4 * (int64_t)config->vocabulary;
     }
@@ -313,7 +348,8 @@ static status plan_with_backend(const struct job *job, const struct model *model
                            (long long)asked, config->max_positions);
     }
     TRY(choose_types(job, config, plan));
-    TRY(choose_sizes(job, plan));
+    TRY(check_task(job, config));
+    TRY(choose_sizes(job, config, plan));
     TRY(choose_memory(backend, ranks_per_host, host_memory, plan));
     struct needs needs;
     TRY(choose_layout(job, model, backend, plan, &needs));

@@ -268,6 +268,13 @@ static status read_section(struct reader *reader, struct entry_list *list)
     if (empty) {
         return STATUS_OK;
     }
+    if (reader->event.type == YAML_SCALAR_EVENT) {
+        struct json *value;
+        TRY(read_value(reader, 0, &value));
+        entry.key = "";
+        entry.value = value;
+        return add_entry(list, &entry);
+    }
     if (reader->event.type != YAML_MAPPING_START_EVENT) {
         return status_fail(STATUS_INVALID, "line %d: %.60s: expected keys below it, not %s",
                            entry.line, entry.section, event_word(&reader->event));

@@ -6,11 +6,13 @@
 
 #include "sluice/json.h"
 
-/* One "key: value" of a section. A section without keys gives one entry with a NULL key. */
+/* One "key: value" of a section. A section itself gives an entry with a NULL key before those of
+ * its keys; one that is a single value ("task: embed") then gives that under the key "". */
 struct yaml_entry {
     const char *section, *key;
-    const struct json *value; /* null, boolean, number, string or an array of such */
-    int line;                 /* of the key, from 1 */
+    const struct json
+        *value; /* NULL for a section; null, boolean, number, string or an array of such */
+    int line;   /* of the key, from 1 */
 };
 
 /* Reads a document of two levels into arena memory. STATUS_INVALID with "line N: why". */

@@ -134,10 +134,11 @@ const struct json *config_text_object(const struct json *root, const struct fami
 void config_set_family(const struct family *family, struct model_config *out)
 {
     out->family = family->name;
+    out->encoder = family->encoder;
     out->norm.weight_offset = family->norm_weight_offset;
+    out->norm.layer_norm = out->norm.in_place = family->encoder;
     out->activation = family->activation;
-    out->gated = true;
-    out->pre_norm = true;
+    out->gated = !family->encoder;
     out->post_norm = family->post_norm;
     out->qk_norm = family->qk_norm;
     out->qkv_bias = family->qkv_bias == BIAS_ALWAYS;
@@ -226,7 +227,8 @@ static status read_scales(const struct json *object, const struct family *family
                           struct model_config *out)
 {
     double number;
-    TRY(config_read_positive(object, "rms_norm_eps", 1, family->defaults.epsilon, &number));
+    TRY(config_read_positive(object, family->encoder ? "layer_norm_eps" : "rms_norm_eps", 1,
+                             family->defaults.epsilon, &number));
     out->norm.epsilon = (float)number;
     if (family->scaled_embedding) {
         out->embedding_scale = (float)sqrt(out->hidden);
@@ -424,6 +426,43 @@ static status read_dtype(const struct json *root, const struct json *object,
     return STATUS_OK;
 }
 
+/* ---- Encoders ---- */
+
+/* Positions and token types; and what an encoder of another kind would say. */
+static status read_encoder(const struct json *object, const struct family *family,
+                           struct model_config *out)
+{
+    static const char key[] = "position_embedding_type";
+    const struct json *kind = json_get(object, key);
+    if (config_has(object, key) && !json_is_string(kind, "absolute")) {
+        return json_string(kind) == NULL
+                   ? config_expected(key, "a word", kind)
+                   : status_fail(STATUS_UNSUPPORTED,
+                                 "%s: \"%.40s\" is not supported; only absolute is", key,
+                                 json_string(kind));
+    }
+    bool is_decoder;
+    TRY(config_read_bool(object, "is_decoder", false, &is_decoder));
+    if (is_decoder) {
+        return status_fail(STATUS_UNSUPPORTED, "is_decoder: an encoder is expected of this family");
+    }
+    TRY(config_read_integer(object, "type_vocab_size", 0, CONFIG_MAX_POSITIONS, 2,
+                            &out->token_types));
+    out->position_rows = out->max_positions;
+    if (family->positions_after_padding) {
+        TRY(config_read_integer(object, "pad_token_id", 0, CONFIG_MAX_POSITIONS, 1,
+                                &out->position_offset));
+        out->position_offset++;
+    }
+    if (out->position_offset >= out->position_rows) {
+        return status_fail(STATUS_INVALID,
+                           "max_position_embeddings: %d, of which the first %d are not used",
+                           out->position_rows, out->position_offset);
+    }
+    out->max_positions -= out->position_offset;
+    return config_finish(out);
+}
+
 /* ---- Tokens ---- */
 
 status config_add_end(struct model_config *config, int64_t id)
@@ -575,6 +614,11 @@ status config_from_json(const struct json *root, const struct json *generation, 
                            "use_bidirectional_attention: only causal attention is supported");
     }
     TRY(read_scales(object, family, out));
+    if (family->encoder) {
+        TRY(read_dtype(root, object, out));
+        TRY(read_encoder(object, family, out));
+        return read_tokens(generation, root, object, family, out);
+    }
     TRY(read_window(object, family, arena, out));
     TRY(read_experts(object, family, arena, out));
     TRY(read_dtype(root, object, out));

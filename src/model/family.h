@@ -11,9 +11,13 @@
 
 enum tensor_role {
     ROLE_EMBEDDING,
+    ROLE_POSITIONS,
+    ROLE_TOKEN_TYPES,
     ROLE_FINAL_NORM,
+    ROLE_FINAL_NORM_BIAS,
     ROLE_HEAD,
     ROLE_ATTENTION_NORM,
+    ROLE_ATTENTION_NORM_BIAS,
     ROLE_Q,
     ROLE_K,
     ROLE_V,
@@ -26,6 +30,7 @@ enum tensor_role {
     ROLE_ATTENTION_OUTPUT_BIAS,
     ROLE_ATTENTION_POST_NORM,
     ROLE_MLP_NORM,
+    ROLE_MLP_NORM_BIAS,
     ROLE_GATE,
     ROLE_UP,
     ROLE_DOWN,
@@ -49,9 +54,11 @@ enum tensor_part {
     PART_UP_OF_PAIR,
 };
 
-/* One place where a tensor may be. A pattern holds {layer} and {expert} for numbers; a leading
- * "model." stands for the prefix that the files use. A role may have several: the first that is
- * there counts. Expert roles without {expert} are stacks [experts, rows, columns]. */
+/* One place where a tensor may be. A pattern holds {layer}, {before} (the layer before: there is
+ * none of layer 0), {last} (the model's last layer) and {expert} for numbers, and {first} for
+ * nothing, but in layer 0 alone; a leading "model." stands for the prefix that the files use. A
+ * role may have several: the first that is there counts. Expert roles without {expert} are stacks
+ * [experts, rows, columns]. */
 struct tensor_name {
     enum tensor_role role;
     const char *pattern;
@@ -75,7 +82,7 @@ enum window_rule {
     WINDOW_PATTERN,      /* every pattern-th layer is global, or by layer_types */
 };
 
-enum { FAMILY_MAX_NAMES = 3 };
+enum { FAMILY_MAX_NAMES = 6 };
 
 struct family {
     const char *name;
@@ -86,6 +93,8 @@ struct family {
     const struct tensor_name *names;      /* own names, before the common ones; or NULL */
     const struct tensor_name *gguf_names; /* likewise in GGUF files */
 
+    bool encoder;                 /* learned positions, layer norms, biases everywhere */
+    bool positions_after_padding; /* rows of positions start behind the padding token's id */
     float norm_weight_offset;
     bool post_norm, qk_norm;
     enum bias_rule qkv_bias, attention_output_bias, mlp_bias; /* keys: attention_bias, mlp_bias */

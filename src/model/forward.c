@@ -1,8 +1,9 @@
 /* The forward pass of every family, written once over the backend's operations.
  *
- * Pre-norm transformer (Vaswani et al., arXiv 1706.03762; Xiong et al., arXiv 2002.04745), cut over
- * ranks as in Megatron-LM (arXiv 1909.08053): the products into heads and intermediate columns by
- * output, the products out of them by input, one sum over ranks after each of these. Which of a
+ * Pre-norm transformer (Vaswani et al., arXiv 1706.03762; Xiong et al., arXiv 2002.04745), or
+ * post-norm (Devlin et al., arXiv 1810.04805), in which the residual takes each norm's value; cut
+ * over ranks as in Megatron-LM (arXiv 1909.08053): the products into heads and intermediate columns
+ * by output, the products out of them by input, one sum over ranks after each of these. Which of a
  * family's parts exist is said by which weights exist. */
 #include <stdlib.h>
 
@@ -92,6 +93,9 @@ static status create_buffers(struct forward *forward)
                        act));
     TRY(create_scratch(forward, &forward->active, tokens, columns, act));
     TRY(create_branches(forward));
+    if (config->encoder) {
+        return STATUS_OK; /* no logits */
+    }
     if (part->has_head && part->tp_rank == 0) {
         TRY(create_scratch(forward, &forward->logits, outputs, config->vocabulary, sizeof(float)));
     }
@@ -188,6 +192,11 @@ double forward_communication_seconds(const struct forward *forward)
     return (tensor != NULL ? tensor->seconds : 0.0) + (pipeline != NULL ? pipeline->seconds : 0.0);
 }
 
+struct device_buffer *forward_hidden(const struct forward *forward)
+{
+    return forward->residual;
+}
+
 /* ---- A step ------------------------------------------------------------------------------------
  */
 
@@ -243,7 +252,8 @@ static status attention_branch(struct forward *forward, const struct batch *batc
                                           : (forward->has_rope ? &forward->rope : NULL);
     const struct attention_facts facts = {.scale = config->attention_scale,
                                           .soft_cap = config->attention_soft_cap,
-                                          .window = local ? config->window : 0};
+                                          .window = local ? config->window : 0,
+                                          .bidirectional = config->encoder};
 
     TRY(op->product(backend, w->qkv, w->qkv_bias, forward->normed, forward->qkv));
     TRY(op->rope_append(backend, &forward->heads, rope, &config->norm, w->q_norm, w->k_norm,
@@ -290,6 +300,10 @@ static status begin_layers(struct forward *forward, const struct batch *batch)
         TRY(op->embed(backend, weights->embedding, part->first_vocabulary_row,
                       config->embedding_scale, forward->residual));
         TRY(sum_over_ranks(forward, batch, forward->residual));
+        if (weights->positions != NULL) {
+            TRY(op->embed_positions(backend, weights->positions, config->position_offset,
+                                    forward->residual));
+        }
     } else {
         struct communicator *pipeline = forward->options.pipeline;
         const size_t values = (size_t)batch->tokens * (size_t)config->hidden;

@@ -44,9 +44,54 @@ static bool is_interleaved(const struct loader *loader, const struct weight_part
     return part->is_head_rows && loader->model->is_gguf && loader->model->family->permuted_in_gguf;
 }
 
+/* Rows of positions with the first token type added, in float32. */
+static status sum_positions(struct loader *loader, const struct weight_part *part, float *sums,
+                            float *type)
+{
+    const struct model *model = loader->model;
+    const struct weight_part types = {
+        .role = ROLE_TOKEN_TYPES, .rows = part->token_types, .columns = part->columns};
+    struct tensor_place positions, first_type;
+    TRY(tensor_place_find(model, part, false, 0, 0, 1, &positions));
+    TRY(tensor_place_find(model, &types, false, 0, 0, 1, &first_type));
+    TRY(tensor_read_values(&model->tensors, first_type.tensor, 0, part->columns, &loader->scratch,
+                           type));
+    for (int row = 0; row < part->row_count; row++) {
+        float *sum = sums + (size_t)row * (size_t)part->columns;
+        TRY(tensor_read_values(&model->tensors, positions.tensor,
+                               (int64_t)(part->first_row + row) * part->columns, part->columns,
+                               &loader->scratch, sum));
+        for (int i = 0; i < part->columns; i++) {
+            sum[i] += type[i];
+        }
+    }
+    return STATUS_OK;
+}
+
+/* The table of positions is small enough for one piece. */
+static status load_positions(struct loader *loader, const struct weight_part *part,
+                             struct matrix *matrix)
+{
+    size_t width = (size_t)part->columns, count = (size_t)part->row_count;
+    float *sums = calloc((count + 1) * width, sizeof *sums);
+    if (sums == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "weights: out of memory");
+    }
+    status s = sum_positions(loader, part, sums, sums + count * width);
+    if (s == STATUS_OK) {
+        s = operations(loader)->matrix_write(loader->backend, matrix, 0, part->at_row,
+                                             part->row_count, sums, DTYPE_FLOAT32, width);
+    }
+    free(sums);
+    return s;
+}
+
 static status load_part(struct loader *loader, const struct weight_item *item,
                         const struct weight_part *part, int index, struct matrix *matrix)
 {
+    if (part->token_types > 0) {
+        return load_positions(loader, part, matrix);
+    }
     const struct model *model = loader->model;
     struct tensor_place place;
     TRY(tensor_place_find(model, part, false, item->layer, index, item->count, &place));
@@ -84,7 +129,9 @@ static status find_source_type(const struct model *model, const struct weight_it
             struct tensor_place place;
             TRY(tensor_place_find(model, &item->parts[i], false, item->layer, index, item->count,
                                   &place));
-            enum dtype here = tensor_format_facts(place.tensor->format)->dtype;
+            enum dtype here = item->parts[i].token_types > 0
+                                  ? DTYPE_FLOAT32 /* a sum */
+                                  : tensor_format_facts(place.tensor->format)->dtype;
             if (here != *out && (index > 0 || i > 0)) {
                 *out = DTYPE_FLOAT32;
                 return STATUS_OK;
@@ -223,6 +270,7 @@ void model_weights_destroy(struct model_weights *weights, const struct partition
     struct layer_weights outside = {
         .qkv = weights->embedding,
         .router = weights->head == weights->embedding ? NULL : weights->head,
+        .gate_up = weights->positions,
         .attention_norm = weights->final_norm,
         .attention_norm_bias = weights->final_norm_bias,
     };

@@ -8,27 +8,23 @@ enum { NAME_BYTES = 256 };
 
 static const char standard_prefix[] = "model.";
 
-const char *tensor_prefix_detect(const struct tensor_table *table)
-{
-    /* Of a text model alone; of a text model inside a larger one, by transformers 4 and 5; of a
-     * base model without its head. */
-    static const char *const prefixes[] = {"model.", "language_model.model.",
-                                           "model.language_model.", ""};
-    for (size_t i = 0; i < COUNT_OF(prefixes); i++) {
-        char name[NAME_BYTES];
-        snprintf(name, sizeof name, "%sembed_tokens.weight", prefixes[i]);
-        if (tensor_table_find(table, name) != NULL) {
-            return prefixes[i];
-        }
-    }
-    return standard_prefix;
-}
+/* What the marks of a pattern stand for. */
+struct pattern_numbers {
+    int layer, last, expert;
+};
 
-/* The pattern with its prefix and numbers filled in. */
-static void fill_pattern(const char *pattern, const char *prefix, int layer, int expert,
-                         char name[NAME_BYTES])
+/* The pattern with its prefix and numbers filled in; false where one of them is no layer. */
+static bool fill_pattern(const char *pattern, const char *prefix,
+                         const struct pattern_numbers *numbers, char name[NAME_BYTES])
 {
-    static const char layer_mark[] = "{layer}", expert_mark[] = "{expert}";
+    static const char first_mark[] = "{first}";
+    const struct {
+        const char *mark;
+        int number;
+    } marks[] = {{"{layer}", numbers->layer},
+                 {"{before}", numbers->layer - 1},
+                 {"{last}", numbers->last},
+                 {"{expert}", numbers->expert}};
     size_t used = 0;
     name[0] = '\0';
     if (strncmp(pattern, standard_prefix, strlen(standard_prefix)) == 0) {
@@ -36,17 +32,29 @@ static void fill_pattern(const char *pattern, const char *prefix, int layer, int
         used = (size_t)snprintf(name, NAME_BYTES, "%s", prefix);
     }
     while (*pattern != '\0' && used < NAME_BYTES - 1) {
-        if (strncmp(pattern, layer_mark, strlen(layer_mark)) == 0) {
-            used += (size_t)snprintf(name + used, NAME_BYTES - used, "%d", layer);
-            pattern += strlen(layer_mark);
-        } else if (strncmp(pattern, expert_mark, strlen(expert_mark)) == 0) {
-            used += (size_t)snprintf(name + used, NAME_BYTES - used, "%d", expert);
-            pattern += strlen(expert_mark);
-        } else {
+        if (strncmp(pattern, first_mark, strlen(first_mark)) == 0) {
+            if (numbers->layer != 0) {
+                return false;
+            }
+            pattern += strlen(first_mark);
+            continue;
+        }
+        size_t i = 0;
+        while (i < COUNT_OF(marks) && strncmp(pattern, marks[i].mark, strlen(marks[i].mark)) != 0) {
+            i++;
+        }
+        if (i == COUNT_OF(marks)) {
             name[used++] = *pattern++;
             name[used] = '\0';
+            continue;
         }
+        if (marks[i].number < 0) {
+            return false;
+        }
+        used += (size_t)snprintf(name + used, NAME_BYTES - used, "%d", marks[i].number);
+        pattern += strlen(marks[i].mark);
     }
+    return true;
 }
 
 static bool has_role(const struct tensor_name *names, enum tensor_role role)
@@ -57,6 +65,24 @@ static bool has_role(const struct tensor_name *names, enum tensor_role role)
         }
     }
     return false;
+}
+
+const char *tensor_prefix_detect(const struct tensor_table *table, const struct family *family)
+{
+    /* Of a text model alone; of a text model inside a larger one, by transformers 4 and 5; of a
+     * base model without its head. */
+    static const char *const prefixes[] = {
+        "model.", "language_model.model.", "model.language_model.", "", "bert.", "roberta."};
+    const char *embedding = has_role(family->names, ROLE_EMBEDDING) ? family->names[0].pattern
+                                                                    : "model.embed_tokens.weight";
+    for (size_t i = 0; i < COUNT_OF(prefixes); i++) {
+        char name[NAME_BYTES];
+        fill_pattern(embedding, prefixes[i], &(struct pattern_numbers){0}, name);
+        if (tensor_table_find(table, name) != NULL) {
+            return prefixes[i];
+        }
+    }
+    return standard_prefix;
 }
 
 /* The list that has the role: the family's own before the common one. */
@@ -153,7 +179,10 @@ status tensor_place_find(const struct model *model, const struct weight_part *pa
         if (at->role != part->role) {
             continue;
         }
-        fill_pattern(at->pattern, model->tensor_prefix, layer, expert, name);
+        const struct pattern_numbers numbers = {layer, model->config.layers - 1, expert};
+        if (!fill_pattern(at->pattern, model->tensor_prefix, &numbers, name)) {
+            continue;
+        }
         const struct tensor *tensor = tensor_table_find(&model->tensors, name);
         if (tensor != NULL) {
             return place(model, part, is_vector, at, expert, expert_count, tensor, out);

@@ -17,6 +17,6 @@ status tensor_place_find(const struct model *model, const struct weight_part *pa
                          struct tensor_place *out) MUST_CHECK;
 
 /* The prefix that this file's names have where the patterns say "model.". */
-const char *tensor_prefix_detect(const struct tensor_table *table);
+const char *tensor_prefix_detect(const struct tensor_table *table, const struct family *family);
 
 #endif

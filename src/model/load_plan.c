@@ -57,6 +57,17 @@ static status visit_norm(const struct plan *plan, enum tensor_role role, int len
     return visit_vector(plan, role, length, true, slot);
 }
 
+/* A norm of the hidden size with, in layer norms, a bias. */
+static status visit_hidden_norm(const struct plan *plan, enum tensor_role role,
+                                enum tensor_role bias_role, struct vector **slot,
+                                struct vector **bias_slot)
+{
+    TRY(visit_norm(plan, role, plan->config->hidden, slot));
+    return plan->config->norm.layer_norm
+               ? visit_vector(plan, bias_role, plan->config->hidden, false, bias_slot)
+               : STATUS_OK;
+}
+
 /* `parts` as rows of a matrix, one below the other. */
 static status visit_rows(const struct plan *plan, int count, const struct weight_part *parts,
                          int part_count, struct matrix **slot)
@@ -146,7 +157,8 @@ static status visit_attention(const struct plan *plan, struct layer_weights *lay
          .row_count = own_kv},
     };
     static const enum tensor_role biases[] = {ROLE_Q_BIAS, ROLE_K_BIAS, ROLE_V_BIAS};
-    TRY(visit_norm(plan, ROLE_ATTENTION_NORM, config->hidden, &layer->attention_norm));
+    TRY(visit_hidden_norm(plan, ROLE_ATTENTION_NORM, ROLE_ATTENTION_NORM_BIAS,
+                          &layer->attention_norm, &layer->attention_norm_bias));
     TRY(visit_rows(plan, 1, qkv, 3, &layer->qkv));
     if (config->qkv_bias) {
         TRY(visit_bias(plan, qkv, 3, biases, &layer->qkv_bias));
@@ -166,7 +178,8 @@ static status visit_attention(const struct plan *plan, struct layer_weights *lay
         TRY(visit_norm(plan, ROLE_ATTENTION_POST_NORM, config->hidden,
                        &layer->attention_post_norm));
     }
-    return visit_norm(plan, ROLE_MLP_NORM, config->hidden, &layer->mlp_norm);
+    return visit_hidden_norm(plan, ROLE_MLP_NORM, ROLE_MLP_NORM_BIAS, &layer->mlp_norm,
+                             &layer->mlp_norm_bias);
 }
 
 /* Gate rows, then up rows; experts: a stack of them. */
@@ -226,6 +239,17 @@ static status visit_vocabulary(const struct plan *plan, enum tensor_role role, s
     return visit_rows(plan, 1, &rows, 1, slot);
 }
 
+/* The whole table on every rank: it is added after the sum over ranks. */
+static status visit_positions(const struct plan *plan, struct matrix **slot)
+{
+    struct weight_part rows = {.role = ROLE_POSITIONS,
+                               .rows = plan->config->position_rows,
+                               .columns = plan->config->hidden,
+                               .row_count = plan->config->position_rows,
+                               .token_types = plan->config->token_types};
+    return rows.rows > 0 ? visit_rows(plan, 1, &rows, 1, slot) : STATUS_OK;
+}
+
 status weight_plan_visit(const struct model_config *config, const struct partition *partition,
                          struct model_weights *weights, weight_visitor *visit, void *context)
 {
@@ -233,6 +257,7 @@ status weight_plan_visit(const struct model_config *config, const struct partiti
         .config = config, .partition = partition, .visit = visit, .context = context, .layer = -1};
     if (partition->has_embedding) {
         TRY(visit_vocabulary(&plan, ROLE_EMBEDDING, &weights->embedding));
+        TRY(visit_positions(&plan, &weights->positions));
     }
     for (int i = 0; i < partition->layer_count; i++) {
         plan.layer = partition->first_layer + i;
@@ -243,7 +268,11 @@ status weight_plan_visit(const struct model_config *config, const struct partiti
     if (!partition->has_head) {
         return STATUS_OK;
     }
-    TRY(visit_norm(&plan, ROLE_FINAL_NORM, config->hidden, &weights->final_norm));
+    TRY(visit_hidden_norm(&plan, ROLE_FINAL_NORM, ROLE_FINAL_NORM_BIAS, &weights->final_norm,
+                          &weights->final_norm_bias));
+    if (config->encoder) {
+        return STATUS_OK;
+    }
     if (config->tied_embeddings && partition->has_embedding) {
         weights->head = weights->embedding;
         return STATUS_OK;

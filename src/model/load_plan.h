@@ -13,6 +13,8 @@ struct weight_part {
     int first_column, column_count;
     int at_row;        /* in the matrix; of a vector: at which value */
     bool is_head_rows; /* rows are whole heads of q or k: rope's order matters */
+    int token_types;   /* not 0: rows of the table of token types, the first of which is added to
+                          every row */
 };
 
 enum { WEIGHT_MAX_PARTS = 3 };

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "model/config.h"
+#include "model/embedding.h"
 #include "model/load_names.h"
 #include "model/model_text.h"
 #include "model/safetensors.h"
@@ -12,9 +13,7 @@ enum { CONFIG_LIMIT = 64 << 20 };
 
 /* ---- config.json ---- */
 
-/* Parses a file of the directory into `arena`; *out is NULL where it is not there. `sha256` may be
- * NULL. */
-static status parse_file(const char *path, struct arena *arena, char sha256[65], struct json **out)
+status model_read_json(const char *path, struct arena *arena, char sha256[65], struct json **out)
 {
     struct buffer text = {0};
     *out = NULL;
@@ -41,11 +40,11 @@ static status open_config(struct model *model, const char *path, const char *dir
     struct arena arena = {0};
     struct buffer generation_path = {0};
     struct json *root = NULL, *generation = NULL;
-    status s = parse_file(path, &arena, model->config_sha256, &root);
+    status s = model_read_json(path, &arena, model->config_sha256, &root);
     if (s == STATUS_OK && root != NULL && directory != NULL) {
         s = path_join(directory, "generation_config.json", &generation_path);
         if (s == STATUS_OK) {
-            s = parse_file(generation_path.data, &arena, NULL, &generation);
+            s = model_read_json(generation_path.data, &arena, NULL, &generation);
         }
     }
     if (s == STATUS_OK && root != NULL) {
@@ -88,6 +87,9 @@ static status open_directory(struct model *model)
         TRY(tensor_table_finish(&model->tensors));
     }
     TRY(model_text_open_directory(model));
+    if (model->has_config && model->config.encoder) {
+        TRY(embedding_open(model));
+    }
     if (!model->has_config && model->tokenizer == NULL) {
         return status_fail(STATUS_NOT_FOUND, "%s: neither config.json nor tokenizer.json is there",
                            model->path);
@@ -138,7 +140,7 @@ status model_open(const char *path, struct model **out)
     status s = open_path(model);
     if (s == STATUS_OK && model->has_config) {
         model->family = family_by_name(model->config.family);
-        model->tensor_prefix = tensor_prefix_detect(&model->tensors);
+        model->tensor_prefix = tensor_prefix_detect(&model->tensors, model->family);
         set_stored_dtype(model);
     }
     if (s != STATUS_OK) {

@@ -11,7 +11,8 @@ struct model {
     struct arena arena; /* arrays of the configuration, token strings */
     bool has_config;
     struct model_config config;
-    const struct family *family; /* NULL without a configuration */
+    struct embedding_facts embedding; /* of an encoder */
+    const struct family *family;      /* NULL without a configuration */
     bool is_gguf;
     struct gguf gguf;
     struct tensor_table tensors;
@@ -24,5 +25,9 @@ struct model {
     status template_status;
     const char *bos_text, *eos_text, *pad_text, *unk_text;
 };
+
+/* Parses a file into `arena`; *out is NULL where it is not there. `sha256` may be NULL. */
+status model_read_json(const char *path, struct arena *arena, char sha256[65],
+                       struct json **out) MUST_CHECK;
 
 #endif

@@ -48,6 +48,11 @@ static bool has_config(const struct check *check)
     return check->model != NULL && model_config(check->model) != NULL;
 }
 
+static bool is_embedded(const struct check *check)
+{
+    return check->model != NULL && model_embedding(check->model) != NULL;
+}
+
 /* What the engine would refuse. */
 static status check_prompt(const struct check *check, const struct row *row, const int32_t *ids,
                            size_t count)
@@ -55,7 +60,12 @@ static status check_prompt(const struct check *check, const struct row *row, con
     if (count == 0) {
         return status_fail(STATUS_INVALID, "the prompt is empty");
     }
-    if (check->max_model_len > 0 && count >= (size_t)check->max_model_len) {
+    bool is_answered = !is_embedded(check) && row->params.mode == MODE_GENERATE;
+    if (!is_answered && row->params.samples > 1) {
+        return status_fail(STATUS_INVALID, "n: %d; a text is scored or embedded once",
+                           row->params.samples);
+    }
+    if (check->max_model_len > 0 && count + is_answered > (size_t)check->max_model_len) {
         return status_fail(STATUS_INVALID, "prompt of %zu tokens; the context holds %d", count,
                            check->max_model_len);
     }
@@ -78,9 +88,16 @@ static int64_t row_bytes(const struct check *check, const struct row *row, int64
                          int64_t new_tokens)
 {
     enum { FIXED = 150, TEXT_BYTES_A_TOKEN = 5 };
-    int64_t a_token = TEXT_BYTES_A_TOKEN + (check->job->output.include_token_ids ? 4 : 0);
+    bool is_scored = row->params.mode == MODE_SCORE;
+    int64_t a_token =
+        TEXT_BYTES_A_TOKEN + (check->job->output.include_token_ids || is_scored ? 4 : 0);
     if (row->params.logprobs >= 0) {
         a_token += 4 + 8 * (int64_t)row->params.logprobs;
+    } else if (is_scored) {
+        a_token += 4;
+    }
+    if (is_embedded(check)) {
+        return 2 * (FIXED + row_size + 4 * (int64_t)model_config(check->model)->hidden);
     }
     return 2 * row->params.samples * (FIXED + row_size + a_token * new_tokens);
 }
@@ -92,9 +109,7 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
         return status_fail(STATUS_INVALID, "%.*s", (int)record->bytes.length, record->bytes.data);
     }
     struct check_report *report = check->report;
-    struct row_format format = {.prompt_field = check->job->data.prompt_field,
-                                .id_field = check->job->data.id_field,
-                                .chat = check->job->data.chat};
+    struct row_format format = prompt_row_format(check->job, check->model);
     struct row row;
     TRY(row_parse(record, &format, &check->job->generate, arena, &row));
     int64_t prompt = 0;
@@ -105,6 +120,12 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
     }
     int64_t room = check->max_model_len > 0 ? check->max_model_len - prompt : INT32_MAX;
     int64_t new_tokens = row.params.max_new_tokens < room ? row.params.max_new_tokens : room;
+    if (is_embedded(check)) {
+        new_tokens = 0;
+    } else if (row.params.mode == MODE_SCORE) {
+        new_tokens = prompt - (int64_t)encoder->first_scored;
+        prompt = (int64_t)encoder->first_scored;
+    }
     report->samples += row.params.samples;
     report->prompt_tokens += prompt;
     report->longest_prompt = prompt > report->longest_prompt ? prompt : report->longest_prompt;
@@ -162,7 +183,7 @@ static status check_data(struct check *check)
     struct record record = {0};
     struct arena arena = {0};
     status s = has_config(check) ? prompt_encoder_start(&encoder, check->model, job->data.chat,
-                                                        (int64_t)time(NULL))
+                                                        check->max_model_len, (int64_t)time(NULL))
                                  : STATUS_OK;
     if (s == STATUS_OK) {
         s = check_rows(check, reader, &encoder, &record, &arena);

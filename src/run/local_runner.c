@@ -16,6 +16,12 @@ struct local_runner {
 static status runner_start(struct local_runner *self, bool random_weights)
 {
     TRY(model_open(self->job->model.path, &self->model));
+    const struct model_config *config = model_config(self->model);
+    if (config != NULL && config->encoder) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "%s: %s is an encoder: it has no logits; `sluice run` embeds with it",
+                           self->job->model.path, config->architecture);
+    }
     TRY(plan_create(self->job, self->model, 1, 1, 0, NULL, &self->plan));
     self->plan.random_weights = random_weights;
     return stage_create(&self->plan, self->model, MPI_COMM_NULL, 0, &self->stage);

@@ -1,12 +1,13 @@
-/* Rows to prompts: chat template, tokenizer. */
+/* Rows to token ids: chat template, tokenizer, what is scored, what an encoder can take. */
 #include "run/prompt.h"
 
 #include <string.h>
 
 status prompt_encoder_start(struct prompt_encoder *encoder, const struct model *model,
-                            enum chat_mode chat, int64_t now)
+                            enum chat_mode chat, int max_tokens, int64_t now)
 {
-    *encoder = (struct prompt_encoder){.model = model, .chat = chat, .now = now};
+    *encoder =
+        (struct prompt_encoder){.model = model, .chat = chat, .max_tokens = max_tokens, .now = now};
     const struct tokenizer *tokenizer = model_tokenizer(model);
     if (tokenizer != NULL) {
         encoder->scratch = tokenizer_scratch_create(tokenizer);
@@ -21,7 +22,9 @@ void prompt_encoder_end(struct prompt_encoder *encoder)
 {
     tokenizer_scratch_destroy(encoder->scratch);
     buffer_destroy(&encoder->text);
+    buffer_destroy(&encoder->whole);
     token_list_destroy(&encoder->tokens);
+    token_list_destroy(&encoder->content);
     *encoder = (struct prompt_encoder){0};
 }
 
@@ -35,38 +38,160 @@ static status render(struct prompt_encoder *encoder, const struct row *row)
     struct json *items[] = {&message};
     struct json wrapped = {.type = JSON_ARRAY, .length = 1, .items = items};
     const struct json *messages = row->kind == PROMPT_TEXT ? &wrapped : row->messages;
+    /* A conversation that is scored whole has its last answer already. */
+    bool is_whole =
+        row->params.mode == MODE_SCORE && row->completion == NULL && row->completion_tokens == NULL;
     return model_render_chat(encoder->model, messages, row->tools, row->documents,
-                             row->template_variables, true, encoder->now, &encoder->text);
+                             row->template_variables, !is_whole, encoder->now, &encoder->text);
 }
 
-static status copy_tokens(struct prompt_encoder *encoder, const struct row *row)
+static status append_tokens(struct prompt_encoder *encoder, const int32_t *ids, size_t count)
 {
-    void *ids = encoder->tokens.ids;
-    status s = array_grow(&ids, &encoder->tokens.capacity, row->token_count, sizeof(int32_t));
-    encoder->tokens.ids = ids;
+    struct token_list *tokens = &encoder->tokens;
+    void *grown = tokens->ids;
+    status s = array_grow(&grown, &tokens->capacity, tokens->count + count, sizeof(int32_t));
+    tokens->ids = grown;
     TRY(s);
-    if (row->token_count > 0) {
-        memcpy(encoder->tokens.ids, row->tokens, row->token_count * sizeof(int32_t));
+    if (count > 0) {
+        memcpy(tokens->ids + tokens->count, ids, count * sizeof(int32_t));
     }
-    encoder->tokens.count = row->token_count;
+    tokens->count += count;
     return STATUS_OK;
+}
+
+struct row_format prompt_row_format(const struct job *job, const struct model *model)
+{
+    return (struct row_format){.prompt_field = job->data.prompt_field,
+                               .completion_field = job->data.completion_field,
+                               .id_field = job->data.id_field,
+                               .is_embedded = model != NULL && model_embedding(model) != NULL,
+                               .chat = job->data.chat};
+}
+
+static status encode_text(struct prompt_encoder *encoder, const char *text, size_t length,
+                          bool add_special, struct token_list *out)
+{
+    return tokenizer_encode(model_tokenizer(encoder->model), encoder->scratch, text, length,
+                            add_special, out);
+}
+
+static status check_tokenizer(const struct prompt_encoder *encoder, const char *what)
+{
+    return model_tokenizer(encoder->model) != NULL
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID,
+                             "the model has no tokenizer: only %s of token ids can run", what);
+}
+
+/* Chat template, then tokenizer. */
+static status encode_prompt(struct prompt_encoder *encoder, const struct row *row, bool chat)
+{
+    if (row->kind == PROMPT_TOKENS) {
+        return append_tokens(encoder, row->tokens, row->token_count);
+    }
+    TRY(check_tokenizer(encoder, "rows"));
+    TRY(chat ? render(encoder, row) : buffer_append(&encoder->text, row->text, row->text_length));
+    /* A chat template writes the special tokens itself. */
+    return encode_text(encoder, encoder->text.data, encoder->text.length, !chat, &encoder->tokens);
+}
+
+/* ---- Scored rows ---- */
+
+/* Prompt and completion as one text; the prompt's own tokens tell where the completion's begin. */
+static status append_text(struct prompt_encoder *encoder, const struct row *row, bool chat)
+{
+    struct token_list *tokens = &encoder->tokens, *whole = &encoder->content;
+    buffer_clear(&encoder->whole);
+    whole->count = 0;
+    TRY(buffer_append(&encoder->whole, encoder->text.data, encoder->text.length));
+    TRY(buffer_append(&encoder->whole, row->completion, row->completion_length));
+    TRY(encode_text(encoder, encoder->whole.data, encoder->whole.length, !chat, whole));
+    size_t common = 0;
+    while (common < tokens->count && common < whole->count &&
+           tokens->ids[common] == whole->ids[common]) {
+        common++;
+    }
+    tokens->count = common;
+    encoder->first_scored = common;
+    return append_tokens(encoder, whole->ids + common, whole->count - common);
+}
+
+static status append_completion(struct prompt_encoder *encoder, const struct row *row, bool chat)
+{
+    encoder->first_scored = encoder->tokens.count;
+    if (row->completion_tokens != NULL) {
+        TRY(append_tokens(encoder, row->completion_tokens, row->completion_token_count));
+    } else if (row->completion != NULL) {
+        TRY(check_tokenizer(encoder, "completions"));
+        TRY(row->kind == PROMPT_TOKENS
+                ? encode_text(encoder, row->completion, row->completion_length, false,
+                              &encoder->tokens)
+                : append_text(encoder, row, chat));
+    } else {
+        encoder->first_scored = 1;
+    }
+    if (encoder->first_scored == 0) {
+        encoder->first_scored = 1; /* nothing precedes the first token */
+    }
+    return encoder->first_scored < encoder->tokens.count
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID,
+                             "nothing to score: %zu tokens, and none before the first",
+                             encoder->tokens.count);
+}
+
+/* ---- Embedded rows ---- */
+
+/* What the post-processor puts around a text stays, the text loses its end. */
+static status cut_content(struct prompt_encoder *encoder)
+{
+    struct token_list *tokens = &encoder->tokens, *content = &encoder->content;
+    content->count = 0;
+    TRY(encode_text(encoder, encoder->text.data, encoder->text.length, false, content));
+    size_t most = (size_t)encoder->max_tokens;
+    size_t around = tokens->count - content->count, before = 0;
+    while (before < around && (content->count == 0 || tokens->ids[before] != content->ids[0])) {
+        before++;
+    }
+    size_t kept = most > around ? most - around : 0;
+    size_t behind = around - before;
+    memmove(tokens->ids + before + kept, tokens->ids + tokens->count - behind,
+            behind * sizeof *tokens->ids);
+    tokens->count = before + kept + behind;
+    return STATUS_OK;
+}
+
+static status encode_content(struct prompt_encoder *encoder, const struct row *row,
+                             const struct embedding_facts *facts)
+{
+    if (row->kind == PROMPT_MESSAGES) {
+        return status_fail(STATUS_INVALID, "messages: an encoder embeds plain texts");
+    }
+    if (row->kind == PROMPT_TOKENS) {
+        return append_tokens(encoder, row->tokens, row->token_count);
+    }
+    TRY(check_tokenizer(encoder, "rows"));
+    if (facts->prompt != NULL) {
+        TRY(buffer_append_text(&encoder->text, facts->prompt));
+    }
+    TRY(facts->lower_case ? text_lower_case(row->text, row->text_length, &encoder->text)
+                          : buffer_append(&encoder->text, row->text, row->text_length));
+    TRY(encode_text(encoder, encoder->text.data, encoder->text.length, true, &encoder->tokens));
+    bool is_long = encoder->max_tokens > 0 && encoder->tokens.count > (size_t)encoder->max_tokens;
+    return is_long ? cut_content(encoder) : STATUS_OK;
 }
 
 status prompt_encode(struct prompt_encoder *encoder, const struct row *row)
 {
+    const struct embedding_facts *facts = model_embedding(encoder->model);
+    bool chat =
+        row->kind == PROMPT_MESSAGES || (row->kind == PROMPT_TEXT && encoder->chat == CHAT_ALWAYS);
     buffer_clear(&encoder->text);
     encoder->tokens.count = 0;
-    if (row->kind == PROMPT_TOKENS) {
-        return copy_tokens(encoder, row);
+    encoder->first_scored = 0;
+    if (facts != NULL) {
+        return encode_content(encoder, row, facts);
     }
-    const struct tokenizer *tokenizer = model_tokenizer(encoder->model);
-    if (tokenizer == NULL) {
-        return status_fail(STATUS_INVALID,
-                           "the model has no tokenizer: only rows of prompt_token_ids can run");
-    }
-    bool chat = row->kind == PROMPT_MESSAGES || encoder->chat == CHAT_ALWAYS;
-    TRY(chat ? render(encoder, row) : buffer_append(&encoder->text, row->text, row->text_length));
-    /* A chat template writes the special tokens itself. */
-    return tokenizer_encode(tokenizer, encoder->scratch, encoder->text.data, encoder->text.length,
-                            !chat, &encoder->tokens);
+    TRY(encode_prompt(encoder, row, chat));
+    return row->params.mode == MODE_SCORE ? append_completion(encoder, row, chat) : STATUS_OK;
 }

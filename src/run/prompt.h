@@ -2,25 +2,38 @@
 #ifndef SLUICE_RUN_PROMPT_H
 #define SLUICE_RUN_PROMPT_H
 
-#include "sluice/data.h"
-#include "sluice/model.h"
+#include "sluice/job.h"
 
 /* Zero-initialise, then prompt_encoder_start. One thread. */
 struct prompt_encoder {
     const struct model *model; /* borrowed */
     enum chat_mode chat;
-    int64_t now;                       /* for strftime_now in templates, Unix seconds */
+    int max_tokens; /* an encoder's texts are cut to so many; 0: not known, nothing is cut */
+    int64_t now;    /* for strftime_now in templates, Unix seconds */
     struct tokenizer_scratch *scratch; /* NULL where the model has no tokenizer */
     struct buffer text;                /* of the latest prompt as the tokenizer got it; empty for
                                           PROMPT_TOKENS */
-    struct token_list tokens;          /* of the latest prompt */
+    struct token_list tokens;          /* of the latest prompt, and of what is scored after it */
+    size_t first_scored;               /* of these; 0 where nothing is scored */
+    struct buffer whole;               /* scratch */
+    struct token_list content;         /* scratch */
 };
 status prompt_encoder_start(struct prompt_encoder *encoder, const struct model *model,
-                            enum chat_mode chat, int64_t now) MUST_CHECK;
+                            enum chat_mode chat, int max_tokens, int64_t now) MUST_CHECK;
 void prompt_encoder_end(struct prompt_encoder *encoder);
 
+/* How a job's rows are read for this model (NULL: not known). */
+struct row_format prompt_row_format(const struct job *job, const struct model *model);
+
 /* Renders what goes through the chat template and tokenizes: encoder->text and encoder->tokens.
- * STATUS_INVALID speaks of the row. */
+ *
+ * Where rows are scored, a completion's text is tokenized together with the prompt's, and scored
+ * from the first token on that differs from those of the prompt alone: a token that begins in the
+ * prompt and ends in the completion is the completion's. Without a completion all tokens but the
+ * first, which nothing precedes.
+ *
+ * For an encoder texts that are too long are cut at their end; the tokens that the post-processor
+ * puts around them stay. STATUS_INVALID speaks of the row. */
 status prompt_encode(struct prompt_encoder *encoder, const struct row *row) MUST_CHECK;
 
 #endif

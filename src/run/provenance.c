@@ -45,6 +45,14 @@ static status hash_file(const char *path, int64_t *bytes, char hex[65])
 
 status provenance_create(const struct job *job, struct model *model, struct provenance *out)
 {
+    const struct embedding_facts *facts = model_embedding(model);
+    if (facts != NULL) {
+        uint64_t prompt =
+            facts->prompt != NULL ? hash_bytes(facts->prompt, strlen(facts->prompt), 0) : 0;
+        snprintf(out->embedding, sizeof out->embedding, "embedding: %s%s%s, prompt %016llx\n",
+                 pooling_name(facts->pooling), facts->normalize ? ", normalized" : "",
+                 facts->lower_case ? ", lower case" : "", (unsigned long long)prompt);
+    }
     TRY(hash_file(job->data.input, &out->data_bytes, out->data_sha256));
     return model_digest(model, out->config_sha256, out->weights_sha256);
 }
@@ -111,6 +119,7 @@ status provenance_identity(const struct provenance *provenance, const struct job
                       "max_model_len: %d\ntp_slices: %d\n",
                       plan->device, dtype_name(plan->compute), dtype_name(plan->stored),
                       dtype_name(plan->kv_dtype), plan->max_model_len, plan->slices));
+    TRY(buffer_append_text(out, provenance->embedding));
     return append_job_keys(job, out);
 }
 

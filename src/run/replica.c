@@ -115,6 +115,7 @@ struct leader {
     bool requested, end_of_data, stopping;
     double last_sent;
     struct sample_result *results;
+    float *hidden; /* of an encoder's step, [max_batch_tokens, hidden] */
     double timeline_interval, timeline_next;
 };
 
@@ -202,6 +203,24 @@ static status plan_steps(struct leader *self)
     return STATUS_OK;
 }
 
+/* Every sequence's vectors become its embedding. */
+static status pool_step(struct leader *self, struct step_plan *step)
+{
+    struct stage *stage = self->worker.options->stage;
+    const struct batch *batch = &step->batch;
+    int width = model_config(stage->model)->hidden;
+    TRY(stage->backend->operations->download(
+        stage->backend, forward_hidden(stage->forward), 0, self->hidden,
+        (size_t)batch->tokens * (size_t)width * sizeof *self->hidden));
+    for (int s = 0; s < batch->sequences; s++) {
+        int first = batch->query_start[s];
+        embedding_pool(model_embedding(stage->model), self->hidden + (size_t)first * (size_t)width,
+                       batch->query_start[s + 1] - first, width,
+                       step->embeddings + (size_t)s * (size_t)width);
+    }
+    return STATUS_OK;
+}
+
 static status run_oldest_step(struct leader *self)
 {
     struct stage *stage = self->worker.options->stage;
@@ -209,6 +228,9 @@ static status run_oldest_step(struct leader *self)
     struct device_buffer *logits;
     TRY(worker_step(&self->worker, &step->batch, step->prefill_tokens, &logits));
     double start = clock_seconds();
+    if (step->embeddings != NULL) {
+        TRY(pool_step(self, step));
+    }
     if (step->batch.outputs > 0) {
         TRY(stage->backend->operations->sample(stage->backend, logits, step->batch.outputs,
                                                model_config(stage->model)->vocabulary,
@@ -293,25 +315,32 @@ static status leader_create_engine(struct leader *self)
         .kv_block_tokens = plan->kv_block_tokens,
         .max_model_len = plan->max_model_len,
         .steps_in_flight = plan->pp,
-        .prefix_cache = options->job->engine.prefix_cache,
+        .prefix_cache = options->job->engine.prefix_cache && !config->encoder,
         .long_rope_threshold =
             config->rope.kind == ROPE_LONGROPE ? config->rope.original_max_positions : 0,
         .tokenizer = model_tokenizer(model),
         .ends = config->ends,
         .end_count = config->end_count,
+        .embedding_width = config->encoder ? config->hidden : 0,
     };
     self->max_steps = plan->pp < MAX_STEPS_IN_FLIGHT ? plan->pp : MAX_STEPS_IN_FLIGHT;
     TRY(engine_create(&engine, &self->engine));
     struct row_queue_options rows = {.job = options->job,
                                      .model = model,
                                      .engine = self->engine,
+                                     .max_model_len = plan->max_model_len,
                                      .rank = self->worker.report->metrics.rank,
                                      .now = options->now};
     TRY(row_queue_create(&rows, &self->rows));
     self->results = calloc((size_t)plan->max_sequences, sizeof *self->results);
+    if (config->encoder) {
+        self->hidden =
+            calloc((size_t)plan->max_batch_tokens * (size_t)config->hidden, sizeof *self->hidden);
+    }
     self->worker.report->timeline = calloc(TIMELINE_MAX_POINTS, sizeof(struct timeline_point));
     self->timeline_interval = 0.5;
-    return self->results != NULL && self->worker.report->timeline != NULL
+    return self->results != NULL && self->worker.report->timeline != NULL &&
+                   (self->hidden != NULL || !config->encoder)
                ? STATUS_OK
                : status_fail(STATUS_NO_MEMORY, "out of memory for a replica's leader");
 }
@@ -366,6 +395,7 @@ status replica_run(const struct replica_options *options, struct replica_report 
         buffer_destroy(&leader.step_message);
         buffer_destroy(&leader.record.bytes);
         free(leader.results);
+        free(leader.hidden);
     }
     /* Rank 0 stays until every leader has handed in its rows. */
     while (s == STATUS_OK && options->coordinator != NULL &&

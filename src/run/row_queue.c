@@ -15,6 +15,8 @@ struct pending_row {
     struct row row;
     const char *prompt; /* the text given to the tokenizer, for output.include_prompt */
     size_t prompt_length;
+    const char *scored; /* the text that is scored, NULL where it is no text */
+    size_t scored_length;
     char *passthrough;
     size_t passthrough_length;
     struct result *results; /* [params.samples] */
@@ -37,11 +39,9 @@ status row_queue_create(const struct row_queue_options *options, struct row_queu
         return status_fail(STATUS_NO_MEMORY, "out of memory for the queue of rows");
     }
     self->options = *options;
-    self->format = (struct row_format){.prompt_field = options->job->data.prompt_field,
-                                       .id_field = options->job->data.id_field,
-                                       .chat = options->job->data.chat};
-    status s =
-        prompt_encoder_start(&self->prompts, options->model, options->job->data.chat, options->now);
+    self->format = prompt_row_format(options->job, options->model);
+    status s = prompt_encoder_start(&self->prompts, options->model, options->job->data.chat,
+                                    options->max_model_len, options->now);
     if (s != STATUS_OK) {
         row_queue_destroy(self);
         return s;
@@ -106,6 +106,24 @@ static status keep_prompt(struct row_queue *self, struct pending_row *pending)
                                    : status_fail(STATUS_NO_MEMORY, "out of memory for a prompt");
 }
 
+/* A scored row's text is what is scored. */
+static status keep_scored(struct row_queue *self, struct pending_row *pending)
+{
+    const struct row *row = &pending->row;
+    if (row->completion != NULL || row->completion_tokens != NULL) {
+        pending->scored = row->completion;
+        pending->scored_length = row->completion_length;
+        return STATUS_OK;
+    }
+    if (row->kind == PROMPT_TOKENS) {
+        return STATUS_OK;
+    }
+    pending->scored_length = self->prompts.text.length;
+    pending->scored = arena_copy(&pending->arena, self->prompts.text.data, pending->scored_length);
+    return pending->scored != NULL ? STATUS_OK
+                                   : status_fail(STATUS_NO_MEMORY, "out of memory for a text");
+}
+
 static status keep_passthrough(struct row_queue *self, struct pending_row *pending)
 {
     if (pending->row.passthrough == NULL) {
@@ -141,9 +159,15 @@ static status admit(struct row_queue *self, const struct record *record,
     if (pending->results == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
     }
-    return engine_add(self->options.engine, pending->row.index, self->prompts.tokens.ids,
-                      self->prompts.tokens.count, &pending->row.params,
-                      model_config(self->options.model)->vocabulary, pending);
+    const struct token_list *tokens = &self->prompts.tokens;
+    int vocabulary = model_config(self->options.model)->vocabulary;
+    if (self->prompts.first_scored == 0) {
+        return engine_add(self->options.engine, pending->row.index, tokens->ids, tokens->count,
+                          &pending->row.params, vocabulary, pending);
+    }
+    TRY(keep_scored(self, pending));
+    return engine_add_scored(self->options.engine, pending->row.index, tokens->ids, tokens->count,
+                             self->prompts.first_scored, &pending->row.params, vocabulary, pending);
 }
 
 static void describe_row(const struct row_queue *self, const struct pending_row *pending,
@@ -228,23 +252,35 @@ static status keep_sample(struct row_queue *self, struct pending_row *pending,
     bool with_top = sample->top_ids != NULL && sample->top_count > 0;
     size_t top = with_top ? (size_t)sample->top_count : 0;
     const char *error = sample->error != NULL ? sample->error : "";
-    result->text = arena_copy(arena, sample->text, sample->text_length);
-    result->text_length = sample->text_length;
+    bool is_scored = pending->row.params.mode == MODE_SCORE;
+    if (is_scored) {
+        result->text = pending->scored != NULL ? pending->scored : "";
+        result->text_length = pending->scored_length;
+    } else {
+        result->text = arena_copy(arena, sample->text, sample->text_length);
+        result->text_length = sample->text_length;
+    }
     result->error = arena_copy(arena, error, strlen(error));
     result->error_length = strlen(error);
     result->top_logprobs = (int32_t)top;
+    size_t width = 0;
+    if (sample->embedding != NULL) {
+        result->embedding_width = model_config(self->options.model)->hidden;
+        width = (size_t)result->embedding_width;
+    }
     struct {
         const void *from;
         size_t bytes;
         const void **to;
     } copies[] = {
-        {self->options.job->output.include_token_ids ? sample->token_ids : NULL,
+        {self->options.job->output.include_token_ids || is_scored ? sample->token_ids : NULL,
          count * sizeof(int32_t), (const void **)&result->token_ids},
         {sample->logprobs, count * sizeof(float), (const void **)&result->logprobs},
         {with_top ? sample->top_ids : NULL, count * top * sizeof(int32_t),
          (const void **)&result->top_ids},
         {with_top ? sample->top_logprobs : NULL, count * top * sizeof(float),
          (const void **)&result->top_values},
+        {sample->embedding, width * sizeof(float), (const void **)&result->embedding},
     };
     bool copied = result->text != NULL && result->error != NULL;
     for (size_t i = 0; i < COUNT_OF(copies); i++) {

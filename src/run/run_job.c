@@ -173,11 +173,18 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
                            "%s: changed while the job ran; start again with --fresh",
                            job->data.input);
     }
+    const struct model_config *config = model_config(run->model);
+    bool scores = job->generate.mode == MODE_SCORE;
     struct output_columns columns = {.prompt = job->output.include_prompt,
-                                     .token_ids = job->output.include_token_ids,
-                                     .logprobs = job->generate.logprobs >= 0,
+                                     .token_ids = job->output.include_token_ids || scores,
+                                     .logprobs = job->generate.logprobs >= 0 || scores,
+                                     .scores = scores,
                                      .top_logprobs =
                                          job->generate.logprobs > 0 ? job->generate.logprobs : 0};
+    if (config->encoder) {
+        columns = (struct output_columns){.prompt = job->output.include_prompt,
+                                          .embedding_width = config->hidden};
+    }
     struct output_writer *writer;
     TRY(output_create(job->output.path, job->output.overwrite, &columns, &writer));
     struct totals totals = {summary, writer, -1};

@@ -54,18 +54,6 @@ static status normalize_strip(const struct normalizer *normalizer, const char *t
     return buffer_append(out, text + start, end - start);
 }
 
-static status normalize_lowercase(const char *text, size_t length, struct buffer *out)
-{
-    for (size_t at = 0; at < length;) {
-        int32_t lower[2];
-        size_t count = unicode_lower(unicode_next(text, &at), lower);
-        for (size_t i = 0; i < count; i++) {
-            TRY(unicode_append(out, lower[i]));
-        }
-    }
-    return STATUS_OK;
-}
-
 /* Copies what is not in a set of ranges. */
 static status drop_ranges(const uint32_t *ranges, size_t count, const char *text, size_t length,
                           struct buffer *out, bool *at_origin)
@@ -183,7 +171,7 @@ static status normalize_bert(const struct normalizer *normalizer, struct steps *
     }
     if (normalizer->lowercase) {
         struct buffer *out = begin_step(steps);
-        TRY(end_step(steps, normalize_lowercase(steps->text, steps->length, out)));
+        TRY(end_step(steps, text_lower_case(steps->text, steps->length, out)));
     }
     return STATUS_OK;
 }
@@ -214,7 +202,7 @@ static status normalize_step(const struct normalizer *normalizer,
         s = normalize_strip(normalizer, text, length, out, at_origin);
         break;
     case NORMALIZER_LOWERCASE:
-        s = normalize_lowercase(text, length, out);
+        s = text_lower_case(text, length, out);
         break;
     case NORMALIZER_STRIP_ACCENTS:
         s = drop_ranges(unicode_combining_mark, unicode_combining_mark_count, text, length, out,

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "sluice/tokenizer.h"
+
 status unicode_append(struct buffer *out, int32_t code_point)
 {
     char bytes[4];
@@ -217,4 +219,16 @@ status unicode_normalize(struct unicode_normalizer *normalizer, const char *text
         normalizer->count += (size_t)count;
     }
     return flush_points(normalizer, compose, out);
+}
+
+status text_lower_case(const char *text, size_t length, struct buffer *out)
+{
+    for (size_t at = 0; at < length;) {
+        int32_t lower[2];
+        size_t count = unicode_lower(unicode_next(text, &at), lower);
+        for (size_t i = 0; i < count; i++) {
+            TRY(unicode_append(out, lower[i]));
+        }
+    }
+    return STATUS_OK;
 }

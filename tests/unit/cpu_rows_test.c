@@ -37,12 +37,12 @@ static const struct {
     bool bias, post, weight, norm_bias, normed;
     float multiplier;
 } additions[] = {
-    {576, 1, {1e-5f, 0, false}, false, false, true, false, true, 1.0f},
-    {64, 2, {1e-6f, 1, false}, true, true, true, false, true, 1.0f},
-    {33, 4, {1e-5f, 0, true}, true, false, true, true, true, 0.5f},
-    {1000, 8, {1e-5f, 0, false}, false, false, false, false, true, 1.0f},
-    {17, 3, {1e-5f, 1, false}, true, true, true, true, false, 2.0f},
-    {5, 1, {1e-5f, 0, false}, true, false, false, false, false, 1.0f},
+    {576, 1, {1e-5f, 0, false, false}, false, false, true, false, true, 1.0f},
+    {64, 2, {1e-6f, 1, false, false}, true, true, true, false, true, 1.0f},
+    {33, 4, {1e-5f, 0, true, false}, true, false, true, true, true, 0.5f},
+    {1000, 8, {1e-5f, 0, false, false}, false, false, false, false, true, 1.0f},
+    {17, 3, {1e-5f, 1, false, false}, true, true, true, true, false, 2.0f},
+    {5, 1, {1e-5f, 0, false, false}, true, false, false, false, false, 1.0f},
 };
 
 static void reference_addition(size_t i, int token, const float *partials, const float *vectors,

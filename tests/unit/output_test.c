@@ -20,7 +20,8 @@
 #include "scratch_folder.h"
 #include "sluice/data.h"
 
-static const struct output_columns all_columns = {true, true, true, 2};
+static const struct output_columns all_columns = {
+    .prompt = true, .token_ids = true, .logprobs = true, .top_logprobs = 2};
 
 static const int32_t ids[] = {11, 12, 13};
 static const float logprobs[] = {-0.1f, -0.25f, -3.0f};

@@ -156,6 +156,7 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
                 .scale = facts->scale,
                 .soft_cap = facts->soft_cap,
                 .window = facts->window,
+                .context = facts->bidirectional ? batch->context_length[s] : 0,
                 .scratch = scratch + (size_t)thread * scratch_floats,
             };
             cpu->kernels->attention(&work);

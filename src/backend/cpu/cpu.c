@@ -240,6 +240,7 @@ static const struct backend_operations operations = {
     .kv_block_bytes = cpu_kv_block_bytes,
     .step_begin = step_begin,
     .embed = cpu_embed,
+    .embed_positions = cpu_embed_positions,
     .norm = cpu_norm,
     .add_norm = cpu_add_norm,
     .product = cpu_product,

@@ -63,6 +63,7 @@ struct attention_tile {
     bool bfloat16;
     float scale, soft_cap;
     int window;
+    int context;    /* bidirectional: positions that every token sees, from 0; 0: causal */
     float *scratch; /* attention_scratch_floats(padded_dim) */
 };
 

@@ -234,7 +234,7 @@ status cpu_logits(struct backend *backend, const struct matrix *matrix, float sc
 
 /* The table is packed like any matrix, since with tied embeddings it is the vocabulary projection
  * too: a token's row is every 32nd value of its panel. */
-static void embed_row(const struct matrix *table, int row, float scale, float *out)
+static void embed_row(const struct matrix *table, int row, float scale, bool is_added, float *out)
 {
     const char *panel =
         (const char *)table->region.data + (size_t)(row / PANEL) * table->panel_bytes;
@@ -247,7 +247,8 @@ static void embed_row(const struct matrix *table, int row, float scale, float *o
         } else {
             value = ((const float *)panel)[k * PANEL + place];
         }
-        out[k] = value * scale + 0.0f; /* -0 becomes 0, as it does in a sum over ranks */
+        /* -0 becomes 0, as it does in a sum over ranks */
+        out[k] = value * scale + (is_added ? out[k] : 0.0f);
     }
 }
 
@@ -267,10 +268,35 @@ status cpu_embed(struct backend *backend, const struct matrix *table, int first_
         const int64_t row = (int64_t)batch->token_ids[token] - first_row;
         float *to = out + (size_t)token * columns;
         if (row >= 0 && row < table->rows) {
-            embed_row(table, (int)row, scale, to);
+            embed_row(table, (int)row, scale, false, to);
         } else {
             memset(to, 0, columns * sizeof *to);
         }
+    }
+    return STATUS_OK;
+}
+
+status cpu_embed_positions(struct backend *backend, const struct matrix *table, int first_row,
+                           struct device_buffer *residual)
+{
+    struct cpu_backend *cpu = cpu_of(backend);
+    const struct batch *batch = cpu->batch;
+    float *out = cpu_floats(residual, batch->tokens, table->columns);
+    if (out == NULL) {
+        return STATUS_INTERNAL;
+    }
+    for (int token = 0; token < batch->tokens; token++) {
+        const int64_t row = (int64_t)batch->positions[token] + first_row;
+        if (row >= table->rows) {
+            return status_fail(STATUS_INTERNAL, "position %d: the table has %d, from %d on",
+                               batch->positions[token], table->rows, first_row);
+        }
+    }
+    const int threads = cpu_threads_for(cpu, 32.0 * batch->tokens * table->columns);
+#pragma omp parallel for num_threads(threads)
+    for (int token = 0; token < batch->tokens; token++) {
+        embed_row(table, batch->positions[token] + first_row, 1.0f, true,
+                  out + (size_t)token * (size_t)table->columns);
     }
     return STATUS_OK;
 }

@@ -35,6 +35,7 @@ status cpu_norm(struct backend *backend, const struct norm_facts *facts,
     const int tokens = cpu->batch->tokens;
     const float *in = cpu_floats(residual, tokens, hidden);
     float *out = cpu_floats(normed, tokens, hidden);
+    float *replaced = facts->in_place ? cpu_floats(residual, tokens, hidden) : NULL;
     if (in == NULL || out == NULL) {
         return STATUS_INTERNAL;
     }
@@ -46,6 +47,9 @@ status cpu_norm(struct backend *backend, const struct norm_facts *facts,
     for (int token = 0; token < tokens; token++) {
         const size_t at = (size_t)token * (size_t)hidden;
         norm_row(cpu, facts, weight, bias, in + at, hidden, out + at);
+        if (replaced != NULL) {
+            memcpy(replaced + at, out + at, (size_t)hidden * sizeof *out);
+        }
     }
     return STATUS_OK;
 }
@@ -86,6 +90,9 @@ status cpu_add_norm(struct backend *backend, const struct norm_facts *facts,
         kernels->add_scaled(sum + at, branch, multiplier, hidden);
         if (out != NULL) {
             norm_row(cpu, facts, weight, norm_bias, sum + at, hidden, out + at);
+            if (facts->in_place) {
+                memcpy(sum + at, out + at, (size_t)hidden * sizeof *out);
+            }
         }
     }
     return STATUS_OK;

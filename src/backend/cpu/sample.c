@@ -344,14 +344,15 @@ static bool sample_row(float *logits, int vocabulary, const struct sample_reques
         result->not_finite = true;
         return true;
     }
-    bool penalties = has_penalty(params) && request->history != NULL;
-    bool drawing = params->temperature >= GREEDY_BELOW;
+    bool penalties = !request->is_scored && has_penalty(params) && request->history != NULL;
+    bool drawing = !request->is_scored && params->temperature >= GREEDY_BELOW;
+    bool logprobs = request->is_scored || params->logprobs >= 0;
     if (!prepare_scratch(scratch, vocabulary, penalties, drawing)) {
         return false;
     }
     float raw_highest = highest;
     double log_sum = 0;
-    if (params->logprobs >= 0) {
+    if (logprobs) {
         log_sum = log_sum_weights(logits, vocabulary, highest);
         int wanted =
             params->logprobs < GENERATE_MAX_LOGPROBS ? params->logprobs : GENERATE_MAX_LOGPROBS;
@@ -363,10 +364,13 @@ static bool sample_row(float *logits, int vocabulary, const struct sample_reques
         apply_penalties(logits, vocabulary, request, scratch->marks);
         find_highest(logits, vocabulary, &highest, &result->token);
     }
-    if (drawing) {
+    if (request->is_scored) {
+        assert(request->scored >= 0 && request->scored < vocabulary);
+        result->token = request->scored;
+    } else if (drawing) {
         result->token = draw(logits, vocabulary, highest, request, scratch);
     }
-    if (params->logprobs >= 0) {
+    if (logprobs) {
         bool changed = penalties && scratch->marks[result->token].state != 0;
         float raw = changed ? scratch->marks[result->token].raw : logits[result->token];
         result->logprob = (float)((double)raw - raw_highest - log_sum);

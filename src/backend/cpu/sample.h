@@ -4,6 +4,7 @@
  *   1. Log-probabilities, where asked for: log-softmax of the raw logits; the top k by logit
  *      descending, id ascending. -inf logits have no place among the top; top_ids and top_logprobs
  *      beyond top_count are -1 and NaN.
+ *      A scored row ends here: its token is the given one.
  *   2. Penalties on the logits: repetition over prompt and output (negative logits are multiplied,
  *      others divided), then frequency · count and presence over the output are subtracted.
  *   3. Temperature below 1e-5: the highest logit, of equal ones the lowest id. Else weights

@@ -403,6 +403,7 @@ static const struct backend_operations operations = {
     .kv_block_bytes = cuda_kv_block_bytes,
     .step_begin = step_begin,
     .embed = cuda_embed,
+    .embed_positions = cuda_embed_positions,
     .norm = cuda_norm,
     .add_norm = cuda_add_norm,
     .product = cuda_product,

@@ -214,6 +214,8 @@ status cuda_logits(struct backend *backend, const struct matrix *matrix, float s
 /* rows.c */
 status cuda_embed(struct backend *backend, const struct matrix *table, int first_row, float scale,
                   struct device_buffer *residual);
+status cuda_embed_positions(struct backend *backend, const struct matrix *table, int first_row,
+                            struct device_buffer *residual);
 status cuda_norm(struct backend *backend, const struct norm_facts *facts,
                  const struct vector *weight, const struct vector *bias,
                  struct device_buffer *residual, int hidden, const struct matrix *reader,

@@ -118,7 +118,28 @@ status cuda_embed(struct backend *backend, const struct matrix *table, int first
                                     .hidden = table->columns,
                                     .tokens = cuda->step.tokens,
                                     .scale = scale,
-                                    .token_ids = cuda->step.token_ids,
+                                    .row_ids = cuda->step.token_ids,
+                                    .residual = residual->data};
+    return cuda_check(rows_embed_launch(cuda->stream, &call), "embedding");
+}
+
+status cuda_embed_positions(struct backend *backend, const struct matrix *table, int first_row,
+                            struct device_buffer *residual)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    TRY(cuda_buffer_check(residual, cuda->step.tokens, table->columns, sizeof(float)));
+    if (table->dtype == DTYPE_FLOAT8_E4M3 || table->slices > 0) {
+        return status_fail(STATUS_INTERNAL, "embedding: the table is in fp8 or sliced");
+    }
+    const struct rows_embed call = {.table = table->data,
+                                    .dtype = (int)table->dtype,
+                                    .first_row = -first_row,
+                                    .rows = table->rows,
+                                    .hidden = table->columns,
+                                    .tokens = cuda->step.tokens,
+                                    .scale = 1.0f,
+                                    .is_added = 1,
+                                    .row_ids = cuda->step.positions,
                                     .residual = residual->data};
     return cuda_check(rows_embed_launch(cuda->stream, &call), "embedding");
 }
@@ -136,6 +157,7 @@ static status run_norm(struct cuda_backend *cuda, const struct norm_facts *facts
     call->epsilon = facts->epsilon;
     call->weight_offset = facts->weight_offset;
     call->layer_norm = facts->layer_norm;
+    call->in_place = facts->in_place;
     call->residual = residual->data;
     call->weight = values_or_null(weight);
     call->norm_bias = values_or_null(bias);

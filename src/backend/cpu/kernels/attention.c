@@ -1,6 +1,7 @@
-/* Causal attention of a tile of queries over the paged key/value cache: soft-max on line (Milakov
- * and Gimelshein, arXiv 1805.02867) over chunks of 128 positions that lie at fixed positions, so
- * that a query's bits follow from its own context, however many queries share the tile.
+/* Attention of a tile of queries, causal or over the whole context, over the paged key/value cache:
+ * soft-max on line (Milakov and Gimelshein, arXiv 1805.02867) over chunks of 128 positions that lie
+ * at fixed positions, so that a query's bits follow from its own context, however many queries
+ * share the tile.
  *
  * Keys stand transposed in groups of 16 positions, so that 16 scores form in one vector. Memory
  * beyond a row's own positions is read with its group but never enters its result. */
@@ -212,6 +213,11 @@ static value_function *const value_for_rows[BLOCK_ROWS + 1] = {
 ALWAYS_INLINE void visible(const struct attention_tile *tile, int row, int base, int *first,
                            int *last)
 {
+    if (tile->context > 0) {
+        *first = 0;
+        *last = tile->context < base + ATTENTION_CHUNK ? tile->context - base : ATTENTION_CHUNK;
+        return;
+    }
     const int position = tile->first_position + row / tile->heads;
     const int oldest =
         tile->window > 0 && position >= tile->window ? position - tile->window + 1 : 0;
@@ -369,7 +375,7 @@ void CPU_KERNEL(cpu_kernel_attention)(const struct attention_tile *tile)
     const int oldest = tile->window > 0 && tile->first_position >= tile->window
                            ? tile->first_position - tile->window + 1
                            : 0;
-    const int end = tile->first_position + tile->tokens;
+    const int end = tile->context > 0 ? tile->context : tile->first_position + tile->tokens;
     for (int base = oldest / ATTENTION_CHUNK * ATTENTION_CHUNK; base < end;
          base += ATTENTION_CHUNK) {
         const int first = oldest > base ? oldest - base : 0;

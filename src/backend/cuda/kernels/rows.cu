@@ -69,13 +69,14 @@ __device__ __forceinline__ void write_packed(const rows_target &target, int row,
 __global__ void embed_kernel(rows_embed call)
 {
     const int token = (int)blockIdx.x;
-    const int64_t row = (int64_t)call.token_ids[token] - call.first_row;
+    const int64_t row = (int64_t)call.row_ids[token] - call.first_row;
     const bool here = row >= 0 && row < call.rows;
     float *to = call.residual + (size_t)token * (size_t)call.hidden;
     for (int i = (int)threadIdx.x; i < call.hidden; i += THREADS) {
         const size_t at = (size_t)(here ? row : 0) * (size_t)call.hidden + (size_t)i;
         /* -0 becomes 0, as it does in a sum over ranks */
-        to[i] = here ? read_plain(call.table, call.dtype, at) * call.scale + 0.0f : 0.0f;
+        const float before = call.is_added ? to[i] : 0.0f;
+        to[i] = here ? read_plain(call.table, call.dtype, at) * call.scale + before : before;
     }
 }
 
@@ -183,6 +184,9 @@ __global__ void norm_kernel(rows_norm call)
         for (int i = (int)threadIdx.x; i < n; i += THREADS) {
             row[i] = (row[i] - mean) * factor * (call.weight[i] + call.weight_offset) +
                      (call.norm_bias != nullptr ? call.norm_bias[i] : 0.0f);
+            if (call.in_place) {
+                residual[i] = row[i];
+            }
         }
     }
     if (call.target.packed != nullptr) {

@@ -30,12 +30,14 @@ struct rows_pending {
     const float *row_scale, *column_scale, *bias;
 };
 
-/* residual[T][hidden] = scale · table[token id - first_row], 0 where the table has no such row. */
+/* residual[T][hidden] = scale · table[row id - first_row], 0 where the table has no such row; added
+ * to what is there instead where `is_added`. */
 struct rows_embed {
     const void *table; /* [rows][hidden] of dtype */
     int dtype, first_row, rows, hidden, tokens;
     float scale;
-    const int32_t *token_ids;
+    int is_added;
+    const int32_t *row_ids; /* [T] token ids, or positions */
     float *residual;
 };
 cudaError_t rows_embed_launch(cudaStream_t stream, const struct rows_embed *call);
@@ -44,8 +46,8 @@ cudaError_t rows_embed_launch(cudaStream_t stream, const struct rows_embed *call
 struct rows_norm {
     int tokens, hidden;
     float epsilon, weight_offset;
-    int layer_norm;
-    float *residual; /* [T][hidden] */
+    int layer_norm, in_place; /* in_place: the residual becomes the norm, too */
+    float *residual;          /* [T][hidden] */
 
     /* What is added before; parts 0: nothing. Part p of rank r is at partials + r · rank_bytes,
      * [slices][T][hidden] of partial_dtype; `scaled`: behind them row scales [slices][T] and
