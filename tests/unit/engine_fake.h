@@ -148,6 +148,31 @@ static inline struct sample_result fake_read(const struct fake_device *device,
     return fake_next(chain, request->row, request->sample, request->position, request->params);
 }
 
+/* What the model says of a given token after a history whose hash is `chain`. */
+static inline struct sample_result fake_score(uint64_t chain, int32_t token)
+{
+    struct sample_result result = {.token = token,
+                                   .logprob = -(float)(fake_mix(chain, (uint64_t)token) >> 44)};
+    return result;
+}
+
+/* Reads the cache back as far as the output's position and scores the token that follows. */
+static inline struct sample_result fake_read_scored(const struct fake_device *device,
+                                                    const struct batch *batch, int sequence,
+                                                    int row, const struct sample_request *request)
+{
+    uint64_t chain = 0;
+    bool long_rope = batch->long_rope != NULL && batch->long_rope[sequence];
+    for (int position = 0; position <= batch->positions[row]; position++) {
+        const struct fake_slot *slot = fake_slot_of(device, batch, sequence, position);
+        assert_int_equal(slot->position, position);
+        assert_int_equal(slot->long_rope, long_rope);
+        chain = fake_chain(chain, slot->token, position, long_rope);
+        assert_true(chain == slot->chain);
+    }
+    return fake_score(chain, request->scored);
+}
+
 /* Runs a plan: fills results[batch.outputs]. */
 static inline void fake_run(struct fake_device *device, const struct step_plan *plan,
                             struct sample_result *results)
@@ -156,8 +181,16 @@ static inline void fake_run(struct fake_device *device, const struct step_plan *
     fake_write(device, batch);
     int output = 0;
     for (int s = 0; s < batch->sequences; s++) {
+        while (output < batch->outputs && plan->requests[output].is_scored &&
+               batch->output_rows[output] < batch->query_start[s + 1]) {
+            int row = batch->output_rows[output];
+            assert_true(row >= batch->query_start[s]);
+            results[output] = fake_read_scored(device, batch, s, row, &plan->requests[output]);
+            output++;
+        }
         if (output < batch->outputs &&
-            batch->output_rows[output] == batch->query_start[s + 1] - 1) {
+            batch->output_rows[output] == batch->query_start[s + 1] - 1 &&
+            !plan->requests[output].is_scored) {
             results[output] = fake_read(device, batch, s, &plan->requests[output]);
             output++;
         }
