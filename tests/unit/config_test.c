@@ -256,6 +256,49 @@ static void end_tokens_come_from_the_first_that_says(void **state)
     assert_int_equal(config.ends[0], 7);
 }
 
+static void encoders_are_read(void **state)
+{
+    (void)state;
+    struct model_config config = facts("BertModel", "\"max_position_embeddings\":40");
+    assert_string_equal(config.family, "bert");
+    assert_true(config.encoder && config.norm.layer_norm && config.norm.in_place);
+    assert_true(config.qkv_bias && config.attention_output_bias && config.mlp_bias);
+    assert_true(!config.gated && config.activation == ACTIVATION_GELU);
+    assert_true(config.norm.epsilon == 1e-12f && config.rope.kind == ROPE_NONE);
+    assert_int_equal(config.max_positions, 40);
+    assert_int_equal(config.position_rows, 40);
+    assert_int_equal(config.position_offset, 0);
+    assert_int_equal(config.token_types, 2);
+    config = facts("XLMRobertaModel", "\"max_position_embeddings\":514,\"pad_token_id\":1,"
+                                      "\"layer_norm_eps\":1e-5,\"type_vocab_size\":1");
+    assert_string_equal(config.family, "roberta");
+    assert_int_equal(config.max_positions, 512);
+    assert_int_equal(config.position_rows, 514);
+    assert_int_equal(config.position_offset, 2);
+    assert_int_equal(config.token_types, 1);
+    assert_true(config.norm.epsilon == 1e-5f);
+    assert_false(facts("LlamaForCausalLM", "").encoder);
+
+    static const struct {
+        const char *members, *message;
+    } refused[] = {
+        {"\"position_embedding_type\":\"relative_key\"",
+         "position_embedding_type: \"relative_key\" is not supported; only absolute is"},
+        {"\"is_decoder\":true", "is_decoder: an encoder is expected of this family"},
+        {"\"pad_token_id\":600",
+         "max_position_embeddings: 512, of which the first 601 are not used"},
+    };
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
+        char text[512];
+        snprintf(text, sizeof text,
+                 "{\"architectures\":[\"RobertaModel\"],\"num_hidden_layers\":2,\"hidden_size\":64,"
+                 "\"intermediate_size\":96,\"num_attention_heads\":8,\"vocab_size\":100,%s}",
+                 refused[i].members);
+        assert_true(parse(text, NULL, &config) != STATUS_OK);
+        assert_string_equal(status_message(), refused[i].message);
+    }
+}
+
 static void refusals_name_the_key(void **state)
 {
     (void)state;
@@ -330,6 +373,7 @@ int main(void)
         cmocka_unit_test_teardown(scaled_ropes_are_read, reset),
         cmocka_unit_test_teardown(mixtures_and_multipliers, reset),
         cmocka_unit_test_teardown(end_tokens_come_from_the_first_that_says, reset),
+        cmocka_unit_test_teardown(encoders_are_read, reset),
         cmocka_unit_test_teardown(refusals_name_the_key, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

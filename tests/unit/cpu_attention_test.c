@@ -19,16 +19,29 @@ struct shape {
     float soft_cap;
     bool norm;
     enum dtype kv;
+    bool bidirectional; /* runs whole sequences in a step */
 };
 
 static const struct shape shapes[] = {
-    {"grouped", 9, 3, 64, 64, {0, 0, 0, 1, 1, 1, 2, 2, 2}, 0, 0, false, DTYPE_FLOAT32},
-    {"one head each, window", 2, 2, 8, 8, {0, 1}, 16, 0, false, DTYPE_FLOAT32},
-    {"any map, soft cap", 5, 3, 24, 12, {2, 0, 2, 1, 0}, 0, 1.5f, true, DTYPE_FLOAT32},
-    {"one for all, wide window", 12, 1, 80, 80, {0}, 129, 0, false, DTYPE_FLOAT32},
-    {"large heads", 4, 2, 256, 256, {0, 0, 1, 1}, 0, 30, true, DTYPE_FLOAT32},
-    {"odd size, bfloat16", 4, 2, 6, 4, {0, 0, 1, 1}, 40, 0, false, DTYPE_BFLOAT16},
-    {"bfloat16", 6, 2, 32, 32, {0, 0, 0, 1, 1, 1}, 0, 0, true, DTYPE_BFLOAT16},
+    {"grouped", 9, 3, 64, 64, {0, 0, 0, 1, 1, 1, 2, 2, 2}, 0, 0, false, DTYPE_FLOAT32, false},
+    {"one head each, window", 2, 2, 8, 8, {0, 1}, 16, 0, false, DTYPE_FLOAT32, false},
+    {"any map, soft cap", 5, 3, 24, 12, {2, 0, 2, 1, 0}, 0, 1.5f, true, DTYPE_FLOAT32, false},
+    {"one for all, wide window", 12, 1, 80, 80, {0}, 129, 0, false, DTYPE_FLOAT32, false},
+    {"large heads", 4, 2, 256, 256, {0, 0, 1, 1}, 0, 30, true, DTYPE_FLOAT32, false},
+    {"odd size, bfloat16", 4, 2, 6, 4, {0, 0, 1, 1}, 40, 0, false, DTYPE_BFLOAT16, false},
+    {"bfloat16", 6, 2, 32, 32, {0, 0, 0, 1, 1, 1}, 0, 0, true, DTYPE_BFLOAT16, false},
+    {"both directions",
+     12,
+     12,
+     32,
+     32,
+     {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11},
+     0,
+     0,
+     false,
+     DTYPE_FLOAT32,
+     true},
+    {"both directions, bfloat16", 4, 2, 24, 8, {0, 0, 1, 1}, 0, 0, true, DTYPE_BFLOAT16, true},
 };
 
 static const int lengths[SEQUENCES] = {MAX_CONTEXT, 37, 150};
@@ -138,8 +151,10 @@ static bool trial_step(struct trial *trial, struct backend *backend, struct kv_c
                                       .head_dim = shape->head_dim,
                                       .kv_head = shape->kv_head};
     const struct rope_facts rope = rope_of(trial);
-    const struct attention_facts facts = {
-        .scale = 0.3f, .soft_cap = shape->soft_cap, .window = shape->window};
+    const struct attention_facts facts = {.scale = 0.3f,
+                                          .soft_cap = shape->soft_cap,
+                                          .window = shape->window,
+                                          .bidirectional = shape->bidirectional};
     struct vector *q_norm =
         shape->norm ? fixture_vector(backend, trial->q_norm, shape->head_dim) : NULL;
     struct vector *k_norm =
@@ -170,6 +185,9 @@ static void trial_run(struct trial *trial, struct variant variant, unsigned set,
                                          SEQUENCES * STRIDE, shape->kv, &cache));
     memset(cache->keys.data, 0xff, cache->keys.bytes);
     memset(cache->values.data, 0xff, cache->values.bytes);
+    if (shape->bidirectional) {
+        chunk = MAX_CONTEXT;
+    }
     for (int done = 0; trial_step(trial, backend, cache, set, done, chunk, shuffle);
          done += chunk) {
     }
@@ -213,9 +231,10 @@ static void reference_attention(const struct trial *trial, int sequence, int pos
     double query[256], key[256], weight[MAX_CONTEXT], total = 0, largest = -INFINITY;
     const int oldest =
         shape->window > 0 && position >= shape->window ? position - shape->window + 1 : 0;
+    const int last = shape->bidirectional ? lengths[sequence] - 1 : position;
     reference_head(trial, sequence, position, rows + position * width + head * dim,
                    shape->norm ? trial->q_norm : NULL, query);
-    for (int j = oldest; j <= position; j++) {
+    for (int j = oldest; j <= last; j++) {
         reference_head(trial, sequence, j, rows + j * width + (shape->query_heads + kv) * dim,
                        shape->norm ? trial->k_norm : NULL, key);
         double score = 0;
@@ -227,7 +246,7 @@ static void reference_attention(const struct trial *trial, int sequence, int pos
         largest = weight[j] > largest ? weight[j] : largest;
     }
     memset(out, 0, (size_t)dim * sizeof *out);
-    for (int j = oldest; j <= position; j++) {
+    for (int j = oldest; j <= last; j++) {
         weight[j] = exp(weight[j] - largest);
         total += weight[j];
         const float *value = rows + j * width + (shape->query_heads + shape->kv_heads + kv) * dim;

@@ -43,6 +43,8 @@ static const struct {
     {1000, 8, {1e-5f, 0, false, false}, false, false, false, false, true, 1.0f},
     {17, 3, {1e-5f, 1, false, false}, true, true, true, true, false, 2.0f},
     {5, 1, {1e-5f, 0, false, false}, true, false, false, false, false, 1.0f},
+    {384, 8, {1e-12f, 0, true, true}, true, false, true, true, true, 1.0f},
+    {40, 1, {1e-5f, 0, true, true}, false, false, true, true, false, 1.0f},
 };
 
 static void reference_addition(size_t i, int token, const float *partials, const float *vectors,
@@ -68,6 +70,9 @@ static void reference_addition(size_t i, int token, const float *partials, const
                        additions[i].norm_bias ? vectors + 3 * MOST : NULL, n, normed);
     } else {
         memcpy(normed, residual, (size_t)n * sizeof *normed);
+    }
+    if (additions[i].facts.in_place) {
+        memcpy(residual, normed, (size_t)n * sizeof *normed);
     }
 }
 

@@ -267,6 +267,67 @@ static status compare_example(void *context, const struct result *result)
     return STATUS_OK;
 }
 
+/* ---- Scores and embeddings ---- */
+
+static const float embedding[] = {0.5f, -1e-30f, 3.25f};
+
+static status compare_scored(void *context, const struct result *result)
+{
+    int *row = context;
+    assert_int_equal(result->has_scores, *row == 0);
+    if (*row == 0) {
+        double sum = (double)logprobs[0] + logprobs[1] + logprobs[2];
+        assert_true(result->logprob_sum == sum && result->logprob_mean == sum / 3);
+    }
+    assert_int_equal(result->embedding_width, *row == 1 ? 3 : 0);
+    assert_int_equal(result->embedding != NULL, *row == 1);
+    if (*row == 1) {
+        assert_memory_equal(result->embedding, embedding, sizeof embedding);
+    }
+    ++*row;
+    return STATUS_OK;
+}
+
+static status append_line(void *context, const char *line, size_t length)
+{
+    return buffer_append(context, line, length);
+}
+
+static void scores_and_embeddings(void **state)
+{
+    const struct output_columns columns = {
+        .token_ids = true, .logprobs = true, .scores = true, .embedding_width = 3};
+    const char *path = scratch_path(state, "given.h5");
+    struct output_writer *writer = create(path, true, &columns);
+    const struct result rows[] = {
+        {.row = 0, TEXT(id, "a"), .completion_tokens = 3, .token_ids = ids, .logprobs = logprobs},
+        {.row = 1, TEXT(id, "b"), .embedding_width = 3, .embedding = embedding},
+        {.row = 2, TEXT(id, "c"), .finish_reason = FINISH_ERROR, TEXT(error, "why")},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        assert_int_equal(output_append(writer, &rows[i]), STATUS_OK);
+    }
+    assert_int_equal(output_finish(writer), STATUS_OK);
+    struct output_reader *reader = open_reader(path);
+    int row = 0;
+    assert_int_equal(output_visit(reader, compare_scored, &row), STATUS_OK);
+    assert_int_equal(row, 3);
+    struct buffer lines = {0};
+    assert_int_equal(output_export(reader, EXPORT_JSONL, append_line, &lines), STATUS_OK);
+    assert_non_null(strstr(lines.data, "\"embedding\":[0.5,-1e-30,3.25]"));
+    assert_non_null(strstr(lines.data, "\"logprob_mean\":"));
+    assert_int_equal(output_export(reader, EXPORT_OPENAI, append_line, &lines), STATUS_UNSUPPORTED);
+    buffer_destroy(&lines);
+    output_reader_close(reader);
+
+    /* A result whose embedding has another width belongs to another job. */
+    writer = create(path, true, &columns);
+    struct result wide = rows[1];
+    wide.embedding_width = 2;
+    assert_int_equal(output_append(writer, &wide), STATUS_INTERNAL);
+    output_abandon(writer);
+}
+
 static status stop_at_once(void *context, const struct result *result)
 {
     (void)context;
@@ -664,6 +725,7 @@ int main(void)
         cmocka_unit_test(the_layout_is_as_documented),
         cmocka_unit_test(only_the_columns_asked_for),
         cmocka_unit_test(everything_comes_back),
+        cmocka_unit_test(scores_and_embeddings),
         cmocka_unit_test(many_rows),
         cmocka_unit_test(export_as_json_lines),
         cmocka_unit_test(export_as_openai_batch),

@@ -39,6 +39,8 @@ static struct result full_result(void)
         .top_logprobs = 2,
         .top_ids = top_ids,
         .top_values = top_values,
+        .embedding_width = 3,
+        .embedding = values,
         .seconds = 0.1,
     };
 }
@@ -73,6 +75,8 @@ static void everything_comes_back(void **state)
     assert_int_equal(out.top_logprobs, 2);
     assert_memory_equal(out.top_ids, top_ids, sizeof top_ids);
     assert_memory_equal(out.top_values, top_values, sizeof top_values);
+    assert_int_equal(out.embedding_width, 3);
+    assert_memory_equal(out.embedding, values, sizeof values);
     assert_true(out.seconds == 0.1);
 
     assert_int_equal(result_decode(bytes.data + first, bytes.length - first, &arena, &out, &used),

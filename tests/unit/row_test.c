@@ -17,6 +17,8 @@ struct parsed {
     status status;
 };
 
+static enum generate_mode mode; /* of the job that the rows belong to */
+
 static void parse_as(struct parsed *parsed, enum record_kind kind, const void *bytes, size_t length,
                      const struct row_format *format)
 {
@@ -24,6 +26,7 @@ static void parse_as(struct parsed *parsed, enum record_kind kind, const void *b
     struct generate_params defaults;
     struct record record = {.row = 41, .position = 42, .kind = kind};
     generate_params_defaults(&defaults);
+    defaults.mode = mode;
     *parsed = (struct parsed){.status = STATUS_OK};
     assert_int_equal(buffer_append(&record.bytes, bytes, length), STATUS_OK);
     parsed->status = row_parse(&record, format != NULL ? format : &usual, &defaults, &parsed->arena,
@@ -240,6 +243,83 @@ static void bad_rows_keep_id_and_passthrough(void **state)
     release(&p);
 }
 
+/* Where rows are scored, what comes after the prompt has a field; elsewhere that travels on. */
+static void completions_are_read_where_rows_are_scored(void **state)
+{
+    (void)state;
+    static const struct row_format named = {.completion_field = "answer"};
+    static const struct {
+        const char *line;
+        const struct row_format *format;
+        const char *text;
+        int count; /* of token ids */
+        const char *passthrough;
+    } cases[] = {
+        {"{\"prompt\": \"a\", \"completion\": \" b\", \"mode\": \"x\"}", NULL, " b", 0,
+         "{\"mode\":\"x\"}"},
+        {"{\"prompt\": [1], \"completion\": [2, 3]}", NULL, NULL, 2, ""},
+        {"{\"text\": \"a\", \"completion\": null}", NULL, NULL, 0, "{\"completion\":null}"},
+        {"{\"text\": \"a\", \"answer\": \"b\", \"completion\": \"c\"}", &named, "b", 0,
+         "{\"completion\":\"c\"}"},
+    };
+    struct parsed p;
+    mode = MODE_SCORE;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        parse_as(&p, RECORD_JSON, cases[i].line, strlen(cases[i].line), cases[i].format);
+        assert_int_equal(p.status, STATUS_OK);
+        assert_int_equal(p.row.params.mode, MODE_SCORE);
+        assert_int_equal(p.row.completion != NULL, cases[i].text != NULL);
+        if (cases[i].text != NULL) {
+            assert_string_equal(p.row.completion, cases[i].text);
+        }
+        assert_int_equal(p.row.completion_token_count, cases[i].count);
+        assert_string_equal(p.passthrough.data, cases[i].passthrough);
+        release(&p);
+    }
+    static const struct {
+        const char *line;
+        const struct row_format *format;
+        const char *message;
+    } bad[] = {
+        {"{\"prompt\": \"a\", \"completion\": 5}", NULL,
+         "completion: expected a string or token ids, not a number"},
+        {"{\"prompt\": \"a\", \"completion\": \"\"}", NULL, "completion: empty: nothing to score"},
+        {"{\"prompt\": \"a\", \"completion\": [1, \"x\"]}", NULL,
+         "completion: a list of prompts; write one row for each"},
+        {"{\"prompt\": \"a\", \"completion\": \"b\"}", &named, "no field answer"},
+    };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        parse_as(&p, RECORD_JSON, bad[i].line, strlen(bad[i].line), bad[i].format);
+        assert_int_equal(p.status, STATUS_INVALID);
+        assert_string_equal(status_message(), bad[i].message);
+        release(&p);
+    }
+    mode = MODE_GENERATE;
+    parse(&p, "{\"prompt\": \"a\", \"completion\": \"b\", \"mode\": \"score\"}");
+    assert_int_equal(p.status, STATUS_OK);
+    assert_int_equal(p.row.params.mode, MODE_GENERATE);
+    assert_null(p.row.completion);
+    assert_string_equal(p.passthrough.data, "{\"completion\":\"b\",\"mode\":\"score\"}");
+    release(&p);
+}
+
+static void rows_of_embeddings_have_inputs(void **state)
+{
+    (void)state;
+    static const struct row_format format = {.is_embedded = true};
+    static const char line[] = "{\"custom_id\": \"x\", \"url\": \"/v1/embeddings\", \"body\": "
+                               "{\"input\": \"Hi\", \"model\": \"m\"}}";
+    struct parsed p;
+    parse_as(&p, RECORD_JSON, line, strlen(line), &format);
+    assert_int_equal(p.status, STATUS_OK);
+    assert_string_equal(p.row.text, "Hi");
+    assert_string_equal(p.passthrough.data, "{\"body\":{\"model\":\"m\"}}");
+    release(&p);
+    parse(&p, line);
+    assert_int_equal(p.status, STATUS_INVALID);
+    release(&p);
+}
+
 static void bad_rows_say_what_is_wrong(void **state)
 {
     (void)state;
@@ -325,6 +405,8 @@ int main(void)
         cmocka_unit_test(chat_modes),
         cmocka_unit_test(other_kinds_of_records),
         cmocka_unit_test(bad_rows_keep_id_and_passthrough),
+        cmocka_unit_test(completions_are_read_where_rows_are_scored),
+        cmocka_unit_test(rows_of_embeddings_have_inputs),
         cmocka_unit_test(bad_rows_say_what_is_wrong),
         cmocka_unit_test(harmless_values_of_refused_fields),
     };

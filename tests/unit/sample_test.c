@@ -117,6 +117,39 @@ static void logprobs_are_log_softmax(void **state)
     }
 }
 
+/* The same number as a drawn token's, whatever the parameters of drawing are. */
+static void scored_tokens_have_their_logprob(void **state)
+{
+    (void)state;
+    enum { VOCABULARY = 1500 };
+    random_state = 5;
+    float *logits = random_logits(VOCABULARY, 12);
+    double sum = 0;
+    for (int i = 0; i < VOCABULARY; i++) {
+        sum += exp((double)logits[i]);
+    }
+    struct generate_params params = plain;
+    params.temperature = 1.5;
+    params.repetition_penalty = 2;
+    params.top_k = 1;
+    for (int32_t token = 0; token < VOCABULARY; token += 7) {
+        params.logprobs = token % 2 == 0 ? -1 : 3;
+        struct sample_request request = {.params = &params,
+                                         .is_scored = true,
+                                         .scored = token,
+                                         .history = (int32_t[]){token},
+                                         .history_count = 1};
+        struct sample_result result = sample_one(logits, VOCABULARY, &request);
+        assert_int_equal(result.token, token);
+        assert_near(result.logprob, logits[token] - log(sum), 4e-6);
+        assert_int_equal(result.top_count, token % 2 == 0 ? 0 : 3);
+    }
+    logits[3] = NAN;
+    struct sample_request request = {.params = &params, .is_scored = true, .scored = 8};
+    assert_true(sample_one(logits, VOCABULARY, &request).not_finite);
+    free(logits);
+}
+
 static void top_logprobs_of_equals_and_of_few(void **state)
 {
     (void)state;
@@ -428,6 +461,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_takes_the_lowest_of_equals),
         cmocka_unit_test(logprobs_are_log_softmax),
+        cmocka_unit_test(scored_tokens_have_their_logprob),
         cmocka_unit_test(top_logprobs_of_equals_and_of_few),
         cmocka_unit_test(not_finite_is_told),
         cmocka_unit_test(penalties_by_hand),
