@@ -162,7 +162,7 @@ static void wrong_keys_and_values_say_where(void **state)
         {"generate: {tempersture: 1}", "line 4: generate.tempersture: unknown key; did you mean "
                                        "temperature?"},
         {"genrate: {temperature: 1}", "line 4: genrate: unknown section; did you mean generate?"},
-        {"zzz: {}", "unknown section; there are model"},
+        {"zzz: {}", "unknown section; there are task, model"},
         {"engine: {zzz: 1}", "engine.zzz: unknown key; `sluice help job` lists"},
         {"engine: {tp: 1}", "engine.tp: unknown key; did you mean layout.tp?"},
         {"layout: {temperature: 1}", "did you mean generate.temperature?"},
