@@ -546,7 +546,8 @@ static status check_quantization(const struct json *root)
         is_read = true;
     } else if (strcmp(name, "compressed-tensors") == 0) {
         detail = format == NULL ? "" : format;
-        is_read = strcmp(detail, "float-quantized") == 0;
+        /* "naive" is what older files say of FP8 and of integers; the tensors tell which */
+        is_read = strcmp(detail, "float-quantized") == 0 || strcmp(detail, "naive-quantized") == 0;
     } else if (strcmp(name, "modelopt") == 0 || algorithm != NULL) {
         detail = algorithm == NULL ? "" : algorithm;
         is_read = strcmp(detail, "FP8") == 0;
