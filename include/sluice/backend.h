@@ -269,7 +269,8 @@ struct backend {
 };
 
 struct backend_options {
-    enum dtype compute; /* float32 on the CPU; bfloat16, float16, float8 on a GPU */
+    enum dtype compute; /* activations: float32, bfloat16 or float16; the CPU computes in float32 in
+                           any case and only rounds what a GPU would keep in 16 bits */
     int max_tokens;     /* T at most */
     int max_sequences;  /* S and O at most */
     int device;         /* GPU index on this host */

@@ -65,6 +65,10 @@ static status load_part(struct loader *loader, const struct weight_item *item,
         TRY(tensor_read_rows(&model->tensors, place.tensor, place.first_row + part->first_row + row,
                              count, part->first_column, part->column_count, &loader->scratch,
                              &rows));
+        if (rows.scales != NULL) {
+            TRY(operations(loader)->matrix_scale(loader->backend, matrix, index, part->at_row + row,
+                                                 count, rows.scales));
+        }
         status s = by_heads ? write_heads(loader, matrix, index, part->at_row + row, count, &rows)
                             : operations(loader)->matrix_write(loader->backend, matrix, index,
                                                                part->at_row + row, count, rows.data,
@@ -95,17 +99,39 @@ static status find_source_type(const struct model *model, const struct weight_it
     return STATUS_OK;
 }
 
+/* The static scale of a product's input, as FP8 checkpoints may have it. The rows of several
+ * tensors share one input: the largest of their scales holds all of its values. */
+static status load_input_scale(struct loader *loader, const struct weight_item *item, int index)
+{
+    float most = 0;
+    for (int i = 0; loader->scratch.keep_float8 && i < item->part_count; i++) {
+        struct tensor_place place;
+        float scale;
+        TRY(tensor_place_find(loader->model, &item->parts[i], false, item->layer, index,
+                              item->count, &place));
+        TRY(tensor_input_scale(&loader->model->tensors, place.tensor, &scale));
+        most = scale > most ? scale : most;
+    }
+    return most > 0
+               ? operations(loader)->matrix_input_scale(loader->backend, *item->matrix, index, most)
+               : STATUS_OK;
+}
+
 static status load_matrix(struct loader *loader, const struct weight_item *item)
 {
     enum dtype source;
     TRY(find_source_type(loader->model, item, &source));
-    TRY(operations(loader)->matrix_create(
-        loader->backend, item->count, item->rows, item->columns, item->slice_start, item->slices,
-        weight_kept_type(loader->backend, loader->stored, source), item->matrix));
+    const enum dtype kept = weight_kept_type(loader->backend, item, loader->stored, source);
+    loader->scratch.keep_float8 = kept == DTYPE_FLOAT8_E4M3 &&
+                                  operations(loader)->matrix_scale != NULL &&
+                                  operations(loader)->matrix_input_scale != NULL;
+    TRY(operations(loader)->matrix_create(loader->backend, item->count, item->rows, item->columns,
+                                          item->slice_start, item->slices, kept, item->matrix));
     for (int index = 0; index < item->count; index++) {
         for (int i = 0; i < item->part_count; i++) {
             TRY(load_part(loader, item, &item->parts[i], index, *item->matrix));
         }
+        TRY(load_input_scale(loader, item, index));
     }
     return operations(loader)->matrix_finish(loader->backend, *item->matrix);
 }
@@ -253,7 +279,7 @@ static status count_item(void *context, const struct weight_item *item)
     }
     counter->bytes += counter->backend->operations->matrix_bytes(
         counter->backend, item->count, item->rows, item->columns, item->slices,
-        weight_kept_type(counter->backend, counter->stored, source));
+        weight_kept_type(counter->backend, item, counter->stored, source));
     return STATUS_OK;
 }
 
