@@ -6,6 +6,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include "backend/cuda/kernels/attention.h"
+#include "backend/cuda/kernels/kv_cache.h"
 #include "backend/cuda/kernels/rows.h"
 
 #endif
