@@ -7,5 +7,6 @@
 #include <cuda_runtime_api.h>
 
 #include "backend/cuda/kernels/rows.h"
+#include "backend/cuda/kernels/sample.h"
 
 #endif
