@@ -9,5 +9,6 @@
 #include "backend/cuda/kernels/attention.h"
 #include "backend/cuda/kernels/kv_cache.h"
 #include "backend/cuda/kernels/rows.h"
+#include "backend/cuda/kernels/sample.h"
 
 #endif
