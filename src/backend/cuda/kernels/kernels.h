@@ -6,6 +6,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include "backend/cuda/kernels/experts.h"
 #include "backend/cuda/kernels/rows.h"
 
 #endif

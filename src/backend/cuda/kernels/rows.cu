@@ -4,6 +4,7 @@
  * residual in and out in float32, partials in, target out). A row is one block, or one block a
  * slice; its reductions run in an order that depends on the row's width alone, so that its bits
  * depend on nothing beside it. */
+#include "backend/cuda/kernels/activation.cuh"
 #include "backend/cuda/kernels/numbers.cuh"
 #include "backend/cuda/kernels/rows.h"
 
@@ -43,7 +44,8 @@ __device__ __forceinline__ void write_packed(const rows_target &target, int row,
                                              int slice, float *shared, Value value)
 {
     const int first = target.slice_start[slice], last = target.slice_start[slice + 1];
-    float scale = target.static_scale;
+    float scale =
+        target.row_static_scale != nullptr ? target.row_static_scale[row] : target.static_scale;
     if (scale == 0.0f) {
         float most = 0.0f;
         for (int i = first + (int)threadIdx.x; i < last; i += (int)blockDim.x) {
@@ -215,24 +217,6 @@ cudaError_t rows_norm_launch(cudaStream_t stream, const rows_norm *call)
 
 /* ---- Activation --------------------------------------------------------------------------------
  */
-
-enum { SILU, GELU_TANH, GELU, RELU }; /* enum activation */
-
-__device__ __forceinline__ float activation_of(int activation, float x)
-{
-    switch (activation) {
-    case SILU:
-        return x / (1.0f + expf(-x));
-    case GELU_TANH: {
-        const float inner = 0.7978845608028654f * (x + 0.044715f * x * x * x);
-        return 0.5f * x * (1.0f + tanhf(inner));
-    }
-    case GELU:
-        return 0.5f * x * (1.0f + erff(x * 0.7071067811865476f));
-    default:
-        return fmaxf(x, 0.0f);
-    }
-}
 
 __device__ __forceinline__ float pending_value(const rows_pending &pending, float row_scale,
                                                float raw, int column)
