@@ -16,15 +16,12 @@
 
 #include "backend/cuda/kernels/activation.cuh"
 #include "backend/cuda/kernels/experts.h"
+#include "backend/cuda/kernels/tile_product.cuh"
 #include "backend/cuda/kernels/vectors.cuh"
 
 enum {
-    STAGE_BYTES = 128,                  /* of k, of each row */
-    PIECE_BYTES = 16,                   /* what one copy moves */
-    PIECES = STAGE_BYTES / PIECE_BYTES, /* of a row in a stage */
-    STEPS = STAGE_BYTES / 32,           /* tensor core steps in a stage */
-    GROUP = 8,                          /* tiles of rows that go through the weights together */
-    TILE_PADDING = 4,                   /* floats, keeps columns of the result off one bank */
+    GROUP = 8,        /* tiles of rows that go through the weights together */
+    TILE_PADDING = 4, /* floats, keeps columns of the result off one bank */
 };
 
 /* A tile and how the warps of its block share it. */
@@ -35,27 +32,28 @@ struct tile_shape {
     static constexpr int STAGES = STAGES_;
     static constexpr int BLOCKS = BLOCKS_; /* on a multiprocessor together, for registers */
     static constexpr int THREADS = 32 * ROW_WARPS_ * TOKEN_WARPS_;
-    static constexpr int WARP_ROWS = ROWS / ROW_WARPS_, WARP_TOKENS = TOKENS / TOKEN_WARPS_;
-    static constexpr int M = WARP_ROWS / 16, N = WARP_TOKENS / 8; /* tensor core tiles */
-    static constexpr int PITCH = ROWS + TILE_PADDING;             /* of the result */
+    static constexpr int PITCH = ROWS + TILE_PADDING; /* of the result */
     static constexpr int RING_BYTES = STAGES * (ROWS + TOKENS) * STAGE_BYTES;
     static constexpr int RESULT_BYTES = TOKENS * PITCH * (int)sizeof(float);
     static constexpr int SHARED_BYTES = RING_BYTES > RESULT_BYTES ? RING_BYTES : RESULT_BYTES;
-    static_assert(N % 2 == 0, "rows are read from shared memory in pairs of tiles");
 };
 using small_tile = tile_shape<64, 16, 4, 1, 5, 4>;
 using medium_tile = tile_shape<128, 64, 4, 2, 3, 2>;
 using large_tile = tile_shape<128, 128, 2, 4, 3, 2>;
 
-/* ---- Shared memory -----------------------------------------------------------------------------
- */
+/* Whether T is multiplied by warpgroups, and how the warps of a block share a tile. */
+template <class Shape, typename T> struct tile_share {
+    static constexpr bool WARPGROUPS = HAS_WARPGROUPS && !std::is_same<T, float>::value;
+    static constexpr int TOKEN_WARPS = WARPGROUPS ? 1 : Shape::TOKEN_WARPS;
+    static constexpr int WARP_ROWS = Shape::ROWS * TOKEN_WARPS / (Shape::THREADS / 32);
+    static constexpr int WARP_TOKENS = Shape::TOKENS / TOKEN_WARPS;
+    static constexpr int M = WARP_ROWS / 16, N = WARP_TOKENS / 8; /* tensor core tiles */
+    static_assert(N % 2 == 0, "rows are read from shared memory in pairs of tiles");
+    static_assert(!WARPGROUPS || M == 1, "a warp has sixteen of its warpgroup's rows");
+};
 
-/* Offset of a piece of a row; eight neighbouring rows have a piece in eight different places, so
- * that neither copies nor reads meet on a bank. */
-__device__ __forceinline__ int piece_at(int row, int piece)
-{
-    return row * STAGE_BYTES + (piece ^ (row & 7)) * PIECE_BYTES;
-}
+/* ---- Copies ------------------------------------------------------------------------------------
+ */
 
 /* Copies `bytes` (at most 16) to one piece and zeros behind them; where there are none, nothing is
  * read. */
@@ -89,113 +87,6 @@ __device__ __forceinline__ void end_copies()
 template <int LEFT> __device__ __forceinline__ void wait_for_copies()
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
-}
-
-/* ---- Arithmetic --------------------------------------------------------------------------------
- */
-
-__device__ __forceinline__ void read_matrices(uint32_t (&to)[4], const char *from)
-{
-    const unsigned address = (unsigned)__cvta_generic_to_shared(from);
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(address)
-                 : "memory");
-}
-
-/* sum[16 × 8] += weights[16 × 32 bytes] · rows[8 × 32 bytes]ᵀ */
-template <typename T>
-__device__ __forceinline__ void multiply(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0,
-                                         uint32_t b1)
-{
-    if constexpr (std::is_same<T, __nv_bfloat16>::value) {
-        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
-            "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-            : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-    } else if constexpr (std::is_same<T, __half>::value) {
-        asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
-            "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-            : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-    } else {
-#if __CUDA_ARCH__ >= 890
-        asm("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0, %1, %2, %3}, "
-            "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-            : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-#else
-        __trap(); /* no fp8 weights are made for such a device */
-#endif
-    }
-}
-
-/* Adds one stage to the warp's sums. sum[m][n] lies as tensor cores leave it: lane l has weight
- * rows l / 4 (values 0, 1) and l / 4 + 8 (2, 3) by rows 2 (l % 4) (0, 2) and 2 (l % 4) + 1 (1, 3).
- */
-template <typename T, int M, int N>
-__device__ __forceinline__ void multiply_stage(const char *weights, const char *rows,
-                                               float (&sum)[M][N][4])
-{
-    const int lane = (int)threadIdx.x % 32;
-#pragma unroll
-    for (int step = 0; step < STEPS; step++) {
-        uint32_t b[N / 2][4];
-#pragma unroll
-        for (int n = 0; n < N / 2; n++) {
-            read_matrices(
-                b[n], rows + piece_at(n * 16 + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2));
-        }
-#pragma unroll
-        for (int m = 0; m < M; m++) {
-            uint32_t a[4];
-            read_matrices(a, weights + piece_at(m * 16 + lane % 16, 2 * step + lane / 16));
-#pragma unroll
-            for (int n = 0; n < N; n++) {
-                multiply<T>(sum[m][n], a, b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
-            }
-        }
-    }
-}
-
-__device__ __forceinline__ void multiply_four(float &sum, const float4 &a, const float4 &b)
-{
-    sum = fmaf(a.x, b.x, sum);
-    sum = fmaf(a.y, b.y, sum);
-    sum = fmaf(a.z, b.z, sum);
-    sum = fmaf(a.w, b.w, sum);
-}
-
-template <int M, int N>
-__device__ __forceinline__ void multiply_stage_float(const char *weights, const char *rows,
-                                                     float (&sum)[M][N][4])
-{
-    const int lane = (int)threadIdx.x % 32;
-#pragma unroll 1
-    for (int piece = 0; piece < PIECES; piece++) {
-        float4 b[N][2];
-#pragma unroll
-        for (int n = 0; n < N; n++) {
-#pragma unroll
-            for (int i = 0; i < 2; i++) {
-                b[n][i] = *reinterpret_cast<const float4 *>(
-                    rows + piece_at(n * 8 + lane % 4 * 2 + i, piece));
-            }
-        }
-#pragma unroll
-        for (int m = 0; m < M; m++) {
-#pragma unroll
-            for (int i = 0; i < 2; i++) {
-                const float4 a = *reinterpret_cast<const float4 *>(
-                    weights + piece_at(m * 16 + lane / 4 + 8 * i, piece));
-#pragma unroll
-                for (int n = 0; n < N; n++) {
-                    multiply_four(sum[m][n][2 * i], a, b[n][0]);
-                    multiply_four(sum[m][n][2 * i + 1], a, b[n][1]);
-                }
-            }
-        }
-    }
 }
 
 /* ---- Tiles -------------------------------------------------------------------------------------
@@ -274,17 +165,9 @@ template <typename T, class Shape> struct tile_copies {
         }
     }
 
-    __device__ __forceinline__ void copy(char *to, const char *from, int bytes) const
-    {
-        if (aligned) {
-            copy_piece(to, from, bytes);
-        } else {
-            copy_values<T>(to, from, bytes);
-        }
-    }
-
-    /* Stage number `stage` of the product into its place in the ring. */
-    __device__ __forceinline__ void start(char *ring, int stage) const
+    /* copy(to, from, bytes) for each piece of a stage. */
+    template <typename Copy>
+    __device__ __forceinline__ void for_pieces(char *ring, int stage, Copy copy) const
     {
         const int offset = stage * STAGE_BYTES;
         const int bytes = max(0, min(PIECE_BYTES, k_bytes - offset - piece * PIECE_BYTES));
@@ -300,98 +183,125 @@ template <typename T, class Shape> struct tile_copies {
                  (rows_there >> i & 1) != 0 ? bytes : 0);
         }
     }
+
+    /* Stage number `stage` of the product into its place in the ring. */
+    __device__ __forceinline__ void start(char *ring, int stage) const
+    {
+        if (aligned) {
+            for_pieces(ring, stage, copy_piece);
+        } else {
+            for_pieces(ring, stage, copy_values<T>);
+        }
+    }
 };
 
 /* ---- Results -----------------------------------------------------------------------------------
  */
 
-/* The warp's sums, scaled and activated, into the block's result [TOKENS][PITCH]. */
-template <class Shape>
-__device__ __forceinline__ void
-finish_sums(const experts_product &call, const tile_place &place, int warp_row, int warp_token,
-            const float (&sum)[Shape::M][Shape::N][4], float *result)
+/* The warp's sums, scaled, into the block's result [TOKENS][PITCH]. Gated: gates, then what they
+ * gate. */
+template <class Shape, int M, int N>
+__device__ __forceinline__ void write_sums(const experts_product &call, const tile_place &place,
+                                           int warp_row, int warp_token,
+                                           const float (&sum)[M][N][4], float *result)
 {
     const int lane = (int)threadIdx.x % 32;
     const bool gated = call.gate_distance > 0, scaled = call.weight_scale != nullptr;
-    const float *scales =
-        scaled ? call.weight_scale +
-                     ((size_t)place.expert * (size_t)call.slices + (size_t)place.slice) *
-                         (size_t)call.matrix_rows +
-                     call.first_row
-               : nullptr;
-    float factor[Shape::N][2], input_scale[Shape::N][2];
+    float scale[M][2];
 #pragma unroll
-    for (int n = 0; n < Shape::N; n++) {
+    for (int m = 0; m < M; m++) {
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            const int token = warp_token + n * 8 + lane % 4 * 2 + i;
-            const bool there = token < place.rows;
-            const int row = place.first_row + token;
-            factor[n][i] = there && call.row_weight != nullptr ? call.row_weight[row] : 1.0f;
-            input_scale[n][i] =
-                there && scaled
-                    ? call.in_scale[(size_t)place.slice * (size_t)call.in_scale_stride +
-                                    (size_t)(call.source != nullptr ? call.source[row] : row)]
-                    : 1.0f;
+            const int local =
+                (gated ? (warp_row / 16 + m) * 8 : warp_row + m * 16 + i * 8) + lane / 4;
+            const int column = place.column + local;
+            const size_t at =
+                ((size_t)place.expert * (size_t)call.slices + (size_t)place.slice) *
+                    (size_t)call.matrix_rows +
+                (size_t)(call.first_row + column + (gated ? i * call.gate_distance : 0));
+            scale[m][i] = scaled && column < call.columns ? call.weight_scale[at] : 1.0f;
         }
     }
 #pragma unroll
-    for (int m = 0; m < Shape::M; m++) {
-        const int local = gated ? (warp_row / 16 + m) * 8 + lane / 4 : warp_row + m * 16 + lane / 4;
-        const int column = place.column + local;
-        const int other = gated ? column + call.gate_distance : column + 8;
-        float scale = 1.0f, other_scale = 1.0f;
-        if (scaled) {
-            scale = column < call.columns ? scales[column] : 0.0f;
-            other_scale = (gated ? column : other) < call.columns ? scales[other] : 0.0f;
-        }
+    for (int n = 0; n < N; n++) {
 #pragma unroll
-        for (int n = 0; n < Shape::N; n++) {
+        for (int j = 0; j < 2; j++) {
+            const int token = warp_token + n * 8 + lane % 4 * 2 + j;
+            float row_scale = 1.0f;
+            if (scaled && token < place.rows) {
+                const int row = place.first_row + token;
+                row_scale =
+                    call.in_scale[(size_t)place.slice * (size_t)call.in_scale_stride +
+                                  (size_t)(call.source != nullptr ? call.source[row] : row)];
+            }
+            float *to = result + token * Shape::PITCH + lane / 4;
 #pragma unroll
-            for (int i = 0; i < 2; i++) {
-                float *to = result + (warp_token + n * 8 + lane % 4 * 2 + i) * Shape::PITCH + local;
-                float first = sum[m][n][i], second = sum[m][n][2 + i];
-                if (scaled) {
-                    first *= input_scale[n][i] * scale;
-                    second *= input_scale[n][i] * other_scale;
-                }
-                if (call.activation >= 0) {
-                    first = activation_of(call.activation, first);
-                    second = gated ? second : activation_of(call.activation, second);
-                }
-                if (gated) {
-                    *to = first * second * factor[n][i];
-                } else {
-                    to[0] = first * factor[n][i];
-                    to[8] = second * factor[n][i];
+            for (int m = 0; m < M; m++) {
+#pragma unroll
+                for (int i = 0; i < 2; i++) {
+                    const int local = gated ? (warp_row / 16 + m) * 8 + i * Shape::ROWS / 2
+                                            : warp_row + m * 16 + i * 8;
+                    const float raw = sum[m][n][2 * i + j];
+                    to[local] = scaled ? raw * (row_scale * scale[m][i]) : raw;
                 }
             }
         }
     }
 }
 
-/* The block's result to its place, eight columns of a row a thread. */
-template <class Shape, typename Out>
-__device__ __forceinline__ void write_result(const experts_product &call, const tile_place &place,
-                                             int tile_columns, const float *result)
+__device__ __forceinline__ void read_result(const float *from, float (&to)[8])
+{
+    const float4 a = reinterpret_cast<const float4 *>(from)[0];
+    const float4 b = reinterpret_cast<const float4 *>(from)[1];
+    to[0] = a.x, to[1] = a.y, to[2] = a.z, to[3] = a.w;
+    to[4] = b.x, to[5] = b.y, to[6] = b.z, to[7] = b.w;
+}
+
+/* The block's result, activated and weighted, to its place: eight columns of a row a thread. */
+template <class Shape>
+__device__ __forceinline__ void finish_result(const experts_product &call, const tile_place &place,
+                                              int tile_columns, const float *result)
 {
     const int vectors = tile_columns / 8;
-    const bool wide = call.columns % 8 == 0;
-    Out *out = static_cast<Out *>(call.out) +
-               ((size_t)place.slice * (size_t)call.plan.rows + (size_t)place.first_row) *
-                   (size_t)call.columns;
+    const bool wide = call.columns % 8 == 0, gated = call.gate_distance > 0;
     for (int i = (int)threadIdx.x; i < place.rows * vectors; i += Shape::THREADS) {
         const int token = i / vectors, local = i % vectors * 8;
-        const int left = call.columns - place.column - local;
+        const int left = call.columns - place.column - local, row = place.first_row + token;
         if (left <= 0) {
             continue;
         }
-        const float4 *from =
-            reinterpret_cast<const float4 *>(result + token * Shape::PITCH + local);
-        const float4 a = from[0], b = from[1];
-        const float values[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
-        store_eight(out + (size_t)token * (size_t)call.columns + (size_t)(place.column + local),
-                    wide, left, values);
+        float values[8], gates[8];
+        read_result(result + token * Shape::PITCH + local, values);
+        if (call.activation >= 0) {
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                values[j] = activation_of(call.activation, values[j]);
+            }
+        }
+        if (gated) {
+            read_result(result + token * Shape::PITCH + Shape::ROWS / 2 + local, gates);
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                values[j] *= gates[j];
+            }
+        }
+        if (call.row_weight != nullptr) {
+            const float weight = call.row_weight[row];
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                values[j] *= weight;
+            }
+        }
+        const size_t at =
+            ((size_t)place.slice * (size_t)call.plan.rows + (size_t)row) * (size_t)call.columns +
+            (size_t)(place.column + local);
+        if (call.out_dtype == TYPE_FLOAT32) {
+            store_eight(static_cast<float *>(call.out) + at, wide, left, values);
+        } else if (call.out_dtype == TYPE_BFLOAT16) {
+            store_eight(static_cast<__nv_bfloat16 *>(call.out) + at, wide, left, values);
+        } else {
+            store_eight(static_cast<__half *>(call.out) + at, wide, left, values);
+        }
     }
 }
 
@@ -402,7 +312,7 @@ template <class Shape, typename T>
 __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
     product_kernel(const __grid_constant__ experts_product call)
 {
-    extern __shared__ __align__(128) char shared[];
+    extern __shared__ __align__(1024) char shared[]; /* as wgmma's swizzle wants it */
     const int tile_columns = call.gate_distance > 0 ? Shape::ROWS / 2 : Shape::ROWS;
     const int column_tiles = (call.columns + tile_columns - 1) / tile_columns;
     const int tiles_each = call.slices * column_tiles;
@@ -421,41 +331,47 @@ __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)
         }
         end_copies();
     }
+    using share = tile_share<Shape, T>;
     const int warp = (int)threadIdx.x / 32;
-    const int warp_row = warp / Shape::TOKEN_WARPS * Shape::WARP_ROWS;
-    const int warp_token = warp % Shape::TOKEN_WARPS * Shape::WARP_TOKENS;
-    float sum[Shape::M][Shape::N][4] = {};
+    const int warp_row = warp / share::TOKEN_WARPS * share::WARP_ROWS;
+    const int warp_token = warp % share::TOKEN_WARPS * share::WARP_TOKENS;
+    float sum[share::M][share::N][4] = {};
     int now = 0, next = Shape::STAGES - 1; /* places in the ring */
     for (int stage = 0; stage < stages; stage++) {
         wait_for_copies<Shape::STAGES - 2>();
+        if constexpr (share::WARPGROUPS) {
+            show_copies();
+            wait_for_products(); /* which read the place that is filled next */
+        }
         __syncthreads();
+        const char *weights = shared + now * RING_STAGE;
+        const char *rows = weights + (Shape::ROWS + warp_token) * STAGE_BYTES;
+        if constexpr (share::WARPGROUPS) {
+            start_stage<T>(weights + warp_row / 64 * 64 * STAGE_BYTES, rows, sum);
+        }
         if (stage + Shape::STAGES - 1 < stages) {
             copies.start(shared + next * RING_STAGE, stage + Shape::STAGES - 1);
         }
         end_copies();
-        const char *weights = shared + now * RING_STAGE + warp_row * STAGE_BYTES;
-        const char *rows = shared + now * RING_STAGE + (Shape::ROWS + warp_token) * STAGE_BYTES;
         if constexpr (std::is_same<T, float>::value) {
-            multiply_stage_float(weights, rows, sum);
-        } else {
-            multiply_stage<T>(weights, rows, sum);
+            multiply_stage_float(weights + warp_row * STAGE_BYTES, rows, sum);
+        } else if constexpr (!share::WARPGROUPS) {
+            multiply_stage<T>(weights + warp_row * STAGE_BYTES, rows, sum);
         }
         now = now + 1 == Shape::STAGES ? 0 : now + 1;
         next = next + 1 == Shape::STAGES ? 0 : next + 1;
     }
     wait_for_copies<0>();
+    if constexpr (share::WARPGROUPS) {
+        wait_for_products();
+        pin_sums(sum);
+    }
     __syncthreads(); /* the ring is free for the result */
 
     float *result = reinterpret_cast<float *>(shared);
-    finish_sums<Shape>(call, place, warp_row, warp_token, sum, result);
+    write_sums<Shape>(call, place, warp_row, warp_token, sum, result);
     __syncthreads();
-    if (call.out_dtype == TYPE_FLOAT32) {
-        write_result<Shape, float>(call, place, tile_columns, result);
-    } else if (call.out_dtype == TYPE_BFLOAT16) {
-        write_result<Shape, __nv_bfloat16>(call, place, tile_columns, result);
-    } else {
-        write_result<Shape, __half>(call, place, tile_columns, result);
-    }
+    finish_result<Shape>(call, place, tile_columns, result);
 }
 
 template <class Shape, typename T>
