@@ -143,15 +143,11 @@ static void layers_round_as_the_cpu_does(void **state)
             if (gpus[g].reference == NULL) {
                 continue;
             }
-            struct tape on_gpu = {{NULL}}, on_cpu = {{NULL}};
-            struct course course = whole;
-            course.tape = &on_gpu;
+            struct tape on_gpu = {.bytes = 0}, on_cpu = {.bytes = 0};
             struct logits logits =
-                run_layout(families[f], &golden, &gpus[g].machine, 1, layers, course);
-            course.tape = &on_cpu;
-            course.given = &on_gpu;
-            struct logits reference =
-                run_layout(families[f], &golden, gpus[g].reference, 1, layers, course);
+                run_taped(families[f], &golden, &gpus[g].machine, 1, layers, whole, &on_gpu, NULL);
+            struct logits reference = run_taped(families[f], &golden, gpus[g].reference, 1, layers,
+                                                whole, &on_cpu, &on_gpu);
             struct logits alone = run_layout(families[f], &golden, gpus[g].reference, 1, 1, whole);
             double worst = errors_of(&golden, &logits, &reference).all;
             for (int i = 0; i + 1 < layers; i++) {

@@ -400,9 +400,7 @@ static void rank_destroy(struct rank *rank)
 struct course {
     unsigned set;
     int chunk;
-    bool scattered;    /* blocks in another order than they are used */
-    struct tape *tape; /* of the pipeline, where tp is 1: see struct group */
-    const struct tape *given;
+    bool scattered; /* blocks in another order than they are used */
 };
 
 struct logits {
@@ -522,8 +520,10 @@ static void logits_destroy(struct logits *logits)
     }
 }
 
-static struct logits run_layout(const char *family, const struct golden *golden,
-                                const struct machine *machine, int tp, int pp, struct course course)
+/* `tape` and `given`: of each pipeline, as struct group says. */
+static struct logits run_taped(const char *family, const struct golden *golden,
+                               const struct machine *machine, int tp, int pp, struct course course,
+                               struct tape *tape, const struct tape *given)
 {
     struct logits logits = logits_create(golden, course.set);
     struct group tensor[MAX_RANKS], pipeline[MAX_RANKS];
@@ -533,8 +533,8 @@ static struct logits run_layout(const char *family, const struct golden *golden,
     }
     for (int i = 0; i < tp; i++) {
         group_create(&pipeline[i], pp);
-        pipeline[i].tape = course.tape;
-        pipeline[i].given = course.given;
+        pipeline[i].tape = tape;
+        pipeline[i].given = given;
     }
     for (int i = 0; i < tp * pp; i++) {
         ranks[i] = (struct rank_thread){.family = family,
@@ -558,6 +558,12 @@ static struct logits run_layout(const char *family, const struct golden *golden,
         group_destroy(&pipeline[i]);
     }
     return logits;
+}
+
+static struct logits run_layout(const char *family, const struct golden *golden,
+                                const struct machine *machine, int tp, int pp, struct course course)
+{
+    return run_taped(family, golden, machine, tp, pp, course, NULL, NULL);
 }
 
 /* ---- Comparing ---------------------------------------------------------------------------------
