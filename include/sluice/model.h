@@ -213,7 +213,10 @@ void forward_destroy(struct forward *forward);
  * forward and valid until the next call; on other ranks it is NULL. */
 status forward_step(struct forward *forward, const struct batch *batch,
                     struct device_buffer **logits) MUST_CHECK;
-/* Seconds spent waiting for or moving data to other ranks, in total. */
+/* Once the device has been waited for, before the step's results count: fails where communication
+ * has failed meanwhile, as check in sluice/comm.h. */
+status forward_check(struct forward *forward) MUST_CHECK;
+/* Seconds spent waiting for or moving data to other ranks, in total, as of the latest check. */
 double forward_communication_seconds(const struct forward *forward);
 
 #endif

@@ -1,6 +1,5 @@
 /* A job from start to finished file: what every rank does, in order. */
 #include <errno.h>
-#include <math.h>
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 
 #include "comm/comm_mpi.h"
 #include "run/coordinator.h"
+#include "run/devices.h"
 #include "run/provenance.h"
 #include "run/replica.h"
 #include "run/stage.h"
@@ -35,24 +35,21 @@ struct run {
 
 /* ---- Setting up ---- */
 
-/* Rank 0 plans for all, so that no two ranks can come to different plans. */
+/* Rank 0 plans for all, so that no two ranks can come to different plans. What names things on its
+ * own host is each rank's own. */
 static status make_plan(struct run *run)
 {
+    struct plan_device device;
+    TRY(devices_choose(run->job, &device));
     status s = STATUS_OK;
     if (run->world->rank == 0) {
-        s = plan_create(run->job, run->model, run->world->size, run->world->host_size, 0, NULL,
-                        &run->plan);
+        s = plan_create_on(run->job, run->model, run->world->size, &device, NULL, &run->plan);
     }
     TRY(run_agree(s));
-    struct plan plan = run->plan;
-    char device[16] = "";
-    if (run->world->rank == 0) {
-        snprintf(device, sizeof device, "%s", plan.device);
-    }
-    TRY(mpi_check(MPI_Bcast(&plan, sizeof plan, MPI_BYTE, 0, run->control), "send the plan"));
-    TRY(mpi_check(MPI_Bcast(device, sizeof device, MPI_CHAR, 0, run->control), "send the plan"));
-    plan.device = strcmp(device, "cuda") == 0 ? "cuda" : "cpu";
-    run->plan = plan;
+    TRY(mpi_check(MPI_Bcast(&run->plan, sizeof run->plan, MPI_BYTE, 0, run->control),
+                  "send the plan"));
+    run->plan.device = device.name;
+    run->plan.device_index = device.index;
     return STATUS_OK;
 }
 
@@ -131,7 +128,8 @@ static void begin_metrics(struct run *run)
     metrics->dp = run->world->rank / ranks;
     metrics->pp = in_replica / run->plan.tp;
     metrics->tp = in_replica % run->plan.tp;
-    metrics->energy_joules = NAN;
+    /* Where it stands now; replica.c takes the difference at the end. */
+    metrics->energy_joules = backend_device_energy(run->plan.device, run->plan.device_index);
     metrics->kv_bytes = run->plan.kv_bytes;
     snprintf(metrics->host, sizeof metrics->host, "%s", run->world->host);
     struct backend *backend = run->stage.backend;
