@@ -44,7 +44,8 @@ struct model_config {
     const char *architecture; /* "LlamaForCausalLM" as written, or GGUF's "llama" */
     int layers, hidden, heads, kv_heads, head_dim, intermediate, vocabulary;
     int max_positions;
-    enum dtype dtype; /* of the checkpoint's weights as stored or declared */
+    enum dtype dtype;        /* of the checkpoint's weights as stored or declared */
+    bool has_float8_weights; /* a quantised checkpoint; dtype is that of the rest */
 
     struct norm_facts norm;
     enum activation activation;

@@ -83,6 +83,9 @@ static status choose_types(const struct job *job, const struct model_config *con
                            dtype == DTYPE_FLOAT8_E4M3 ? "dtype" : "kv_dtype", device->description);
     }
     enum dtype suggested = config->dtype == DTYPE_FLOAT16 ? DTYPE_FLOAT16 : DTYPE_BFLOAT16;
+    if (config->has_float8_weights && device->has_float8) {
+        suggested = DTYPE_FLOAT8_E4M3;
+    }
     plan->stored = dtype == -1 ? suggested : (enum dtype)dtype;
     plan->compute = plan->stored == DTYPE_FLOAT8_E4M3 ? DTYPE_BFLOAT16 : plan->stored;
     plan->kv_dtype = kv == -1 ? plan->compute : (enum dtype)kv;
@@ -123,13 +126,6 @@ static status choose_sizes(const struct job *job, struct plan *plan)
 
 /* ---- Memory ---- */
 
-/* The widest row that this rank's layers hold between the two products of an MLP. */
-static int64_t mlp_columns(const struct model_config *config, const struct partition *partition)
-{
-    return maximum(partition->column_count,
-                   (int64_t)partition->expert_column_count * maximum(config->experts_used, 1));
-}
-
 /* Logits once for the rank's rows and once gathered. */
 static int64_t logit_bytes(const struct plan *plan, const struct model_config *config,
                            const struct partition *partition)
@@ -145,9 +141,10 @@ static int64_t cpu_activation_bytes(const struct plan *plan, const struct model_
 {
     int64_t width = (int64_t)dtype_bytes(plan->compute);
     int64_t heads = partition->head_count, kv_heads = partition->kv_head_count;
+    int64_t columns = maximum(partition->column_count, (int64_t)partition->expert_column_count *
+                                                           maximum(config->experts_used, 1));
     int64_t float_values = 3 * (int64_t)config->hidden;
-    int64_t values = config->hidden + (2 * heads + 2 * kv_heads) * config->head_dim +
-                     3 * mlp_columns(config, partition);
+    int64_t values = config->hidden + (2 * heads + 2 * kv_heads) * config->head_dim + 3 * columns;
     int64_t bytes = plan->max_batch_tokens * (4 * float_values + width * values) +
                     logit_bytes(plan, config, partition);
     return bytes + bytes / 8;
@@ -159,13 +156,28 @@ static int64_t trial_bytes(const struct plan *plan, const struct model_config *c
                            const struct partition *partition)
 {
     int64_t width = (int64_t)dtype_bytes(plan->compute);
-    int64_t hidden = config->hidden, columns = mlp_columns(config, partition);
+    int64_t hidden = config->hidden, columns = partition->column_count;
     int64_t widest = maximum(width * (hidden + (config->gated ? 2 : 1) * columns),
                              width * (columns + plan->slices / plan->tp * hidden));
     if (partition->has_head) {
         widest = maximum(widest, width * hidden + 4 * (int64_t)partition->vocabulary_row_count);
     }
     return plan->max_batch_tokens * widest;
+}
+
+/* What experts work in (src/backend/cuda/experts.c): activations and partial sums of the tokens and
+ * columns that are worked on at once, both bounded. */
+static int64_t experts_bytes(const struct plan *plan, const struct model_config *config,
+                             const struct partition *partition)
+{
+    enum { ACTIVE_BYTES = 512 << 20, PARTIAL_BYTES = 256 << 20 };
+    int64_t rows = (int64_t)plan->max_batch_tokens * config->experts_used;
+    int64_t row_bytes = (int64_t)dtype_bytes(plan->compute);
+    int64_t active = 2 * rows * row_bytes * partition->expert_column_count;
+    int64_t partials = plan->slices / plan->tp * rows * row_bytes * config->hidden;
+    return config->experts > 0
+               ? minimum(active, ACTIVE_BYTES) + minimum(partials, PARTIAL_BYTES) + rows * 32
+               : 0;
 }
 
 /* What the communicators take: NCCL's own, room to add up, copies of what is being sent. */
@@ -180,12 +192,13 @@ static int64_t communication_bytes(const struct plan *plan, const struct model_c
 }
 
 /* The same on a GPU, with what the CUDA backend keeps beside those buffers: partial sums a slice of
- * this rank and of all ranks, inputs rounded to fp8, room to sample in. */
+ * this rank and of all ranks, inputs rounded to fp8. What grows with contexts, room for attention's
+ * parts and for sampling with penalties, is in GPU_RESERVE_BYTES. */
 static int64_t gpu_activation_bytes(const struct plan *plan, const struct model_config *config,
                                     const struct partition *partition)
 {
     int64_t width = (int64_t)dtype_bytes(plan->compute);
-    int64_t hidden = config->hidden, columns = mlp_columns(config, partition);
+    int64_t hidden = config->hidden, columns = partition->column_count;
     int64_t heads = (int64_t)partition->head_count * config->head_dim;
     int64_t kv_heads = (int64_t)partition->kv_head_count * config->head_dim;
     int64_t slices = plan->slices / plan->tp + (plan->tp > 1 ? plan->slices : 0);
@@ -194,11 +207,8 @@ static int64_t gpu_activation_bytes(const struct plan *plan, const struct model_
     int64_t packed = plan->stored == DTYPE_FLOAT8_E4M3 ? hidden + heads + columns : 0;
     int64_t bytes = plan->max_batch_tokens * (4 * hidden + width * values + packed) +
                     logit_bytes(plan, config, partition);
-    if (partition->has_head) {
-        bytes += 4 * (int64_t)plan->max_sequences * config->vocabulary;
-    }
     return bytes + bytes / 16 + trial_bytes(plan, config, partition) +
-           communication_bytes(plan, config);
+           experts_bytes(plan, config, partition) + communication_bytes(plan, config);
 }
 
 static int64_t activation_bytes(const struct plan *plan, const struct model_config *config,

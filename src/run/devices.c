@@ -75,3 +75,16 @@ status devices_choose(const struct job *job, struct plan_device *out)
     out->memory_bytes = common.memory_bytes;
     return STATUS_OK;
 }
+
+status devices_plan(const struct job *job, const struct model *model, struct plan *out)
+{
+    const struct world *world = world_get();
+    struct plan_device device;
+    TRY(devices_choose(job, &device));
+    TRY(run_agree(world->rank == 0 ? plan_create_on(job, model, world->size, &device, NULL, out)
+                                   : STATUS_OK));
+    TRY(mpi_check(MPI_Bcast(out, sizeof *out, MPI_BYTE, 0, MPI_COMM_WORLD), "send the plan"));
+    out->device = device.name;
+    out->device_index = device.index;
+    return STATUS_OK;
+}

@@ -35,24 +35,6 @@ struct run {
 
 /* ---- Setting up ---- */
 
-/* Rank 0 plans for all, so that no two ranks can come to different plans. What names things on its
- * own host is each rank's own. */
-static status make_plan(struct run *run)
-{
-    struct plan_device device;
-    TRY(devices_choose(run->job, &device));
-    status s = STATUS_OK;
-    if (run->world->rank == 0) {
-        s = plan_create_on(run->job, run->model, run->world->size, &device, NULL, &run->plan);
-    }
-    TRY(run_agree(s));
-    TRY(mpi_check(MPI_Bcast(&run->plan, sizeof run->plan, MPI_BYTE, 0, run->control),
-                  "send the plan"));
-    run->plan.device = device.name;
-    run->plan.device_index = device.index;
-    return STATUS_OK;
-}
-
 static status journal_directory(const struct run *run, struct buffer *path)
 {
     TRY(buffer_append_text(path, run->job->output.path));
@@ -259,7 +241,7 @@ static status run_steps(struct run *run, struct run_summary *summary)
     }
     TRY(mpi_check(MPI_Comm_dup(MPI_COMM_WORLD, &run->control), "duplicate the world"));
     MPI_Comm_set_errhandler(run->control, MPI_ERRORS_RETURN);
-    TRY(make_plan(run));
+    TRY(devices_plan(run->job, run->model, &run->plan));
     TRY(run_agree(run->world->rank == 0 ? open_job(run) : STATUS_OK));
     TRY(run_agree(create_groups(run)));
     int replica_rank;
