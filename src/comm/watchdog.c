@@ -33,11 +33,44 @@ enum watch_action watch_judge(struct watch *watch, const struct watch_sight *sig
 
 struct watchdog {
     struct watchdog_options options;
-    pthread_t thread;
+    pthread_t looker, stopper;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    bool ending; /* guarded by lock */
+    /* Guarded by lock: */
+    bool closing;  /* no stop is begun any more */
+    bool stopping; /* the stopper was started */
+    bool ending;
+    double waited; /* when it was */
 };
+
+/* A thread with all signals blocked: they are the main thread's. */
+static int start_thread(pthread_t *thread, void *(*function)(void *), void *argument)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int code = pthread_create(thread, NULL, function, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return code;
+}
+
+static void *run_stop(void *argument)
+{
+    struct watchdog *watchdog = argument;
+    watchdog->options.stop(watchdog->options.context, watchdog->waited);
+    return NULL;
+}
+
+/* Where no thread can be started, give_up will have to do. */
+static void begin_stop(struct watchdog *watchdog, double waited)
+{
+    pthread_mutex_lock(&watchdog->lock);
+    if (!watchdog->closing && !watchdog->stopping) {
+        watchdog->waited = waited;
+        watchdog->stopping = start_thread(&watchdog->stopper, run_stop, watchdog) == 0;
+    }
+    pthread_mutex_unlock(&watchdog->lock);
+}
 
 static void look_once(struct watchdog *watchdog, struct watch *watch)
 {
@@ -45,7 +78,7 @@ static void look_once(struct watchdog *watchdog, struct watch *watch)
     const struct watch_sight sight = options->look(options->context);
     switch (watch_judge(watch, &sight, clock_seconds())) {
     case WATCH_STOP:
-        options->stop(options->context, watch->waited);
+        begin_stop(watchdog, watch->waited);
         break;
     case WATCH_GIVE_UP:
         options->give_up(options->context, watch->waited);
@@ -55,7 +88,7 @@ static void look_once(struct watchdog *watchdog, struct watch *watch)
     }
 }
 
-static void *run(void *argument)
+static void *run_looks(void *argument)
 {
     struct watchdog *watchdog = argument;
     struct watch watch = {
@@ -76,17 +109,6 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* With all signals blocked: they are the main thread's. */
-static int start_thread(struct watchdog *watchdog)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int code = pthread_create(&watchdog->thread, NULL, run, watchdog);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return code;
-}
-
 status watchdog_create(const struct watchdog_options *options, struct watchdog **out)
 {
     *out = NULL;
@@ -101,7 +123,7 @@ status watchdog_create(const struct watchdog_options *options, struct watchdog *
     pthread_mutex_init(&watchdog->lock, NULL);
     pthread_cond_init(&watchdog->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    if (start_thread(watchdog) != 0) {
+    if (start_thread(&watchdog->looker, run_looks, watchdog) != 0) {
         pthread_cond_destroy(&watchdog->wake);
         pthread_mutex_destroy(&watchdog->lock);
         free(watchdog);
@@ -117,10 +139,17 @@ void watchdog_destroy(struct watchdog *watchdog)
         return;
     }
     pthread_mutex_lock(&watchdog->lock);
+    watchdog->closing = true;
+    const bool stopping = watchdog->stopping;
+    pthread_mutex_unlock(&watchdog->lock);
+    if (stopping) {
+        pthread_join(watchdog->stopper, NULL);
+    }
+    pthread_mutex_lock(&watchdog->lock);
     watchdog->ending = true;
     pthread_cond_signal(&watchdog->wake);
     pthread_mutex_unlock(&watchdog->lock);
-    pthread_join(watchdog->thread, NULL);
+    pthread_join(watchdog->looker, NULL);
     pthread_cond_destroy(&watchdog->wake);
     pthread_mutex_destroy(&watchdog->lock);
     free(watchdog);

@@ -46,15 +46,17 @@ enum watch_action watch_judge(struct watch *watch, const struct watch_sight *sig
 struct watchdog_options {
     double interval, grace; /* seconds */
     void *context;
-    /* All three on the watchdog's thread; none may wait for long. */
+    /* On the watchdog's thread; neither may wait. */
     struct watch_sight (*look)(void *context);
-    void (*stop)(void *context, double waited);    /* makes waiting for the work end */
     void (*give_up)(void *context, double waited); /* ends the process */
+    /* On a thread of its own, so that it may be given up too: makes waiting for the work end. */
+    void (*stop)(void *context, double waited);
 };
 
 struct watchdog;
 status watchdog_create(const struct watchdog_options *options, struct watchdog **out) MUST_CHECK;
-/* Returns when none of the functions above runs any more. NULL is fine. */
+/* Returns when none of the functions above runs any more; the work is watched until `stop`, where
+ * it was called, has returned. NULL is fine. */
 void watchdog_destroy(struct watchdog *watchdog);
 
 #endif

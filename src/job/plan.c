@@ -13,7 +13,7 @@ static const int64_t CPU_KV_BYTES = (int64_t)4 << 30;
 static const double MEMORY_SHARE = 0.9, GPU_MEMORY_SHARE = 0.96;
 static const int64_t GPU_RESERVE_BYTES = (int64_t)768 << 20;
 /* NCCL's buffers: the group's, or a pipeline's links. */
-static const int64_t NCCL_BYTES = (int64_t)384 << 20;
+static const int64_t NCCL_BYTES = (int64_t)512 << 20;
 /* A layout chosen for memory has room for a sequence of this length at least, where neither the job
  * nor the model asks for less. */
 enum { USEFUL_CONTEXT = 4096 };

@@ -98,7 +98,7 @@ static void broken_work_is_stopped_at_once(void **state)
 /* Work that begins, and ends only when it is stopped; or not even then. */
 struct work {
     atomic_int stops, give_ups;
-    atomic_bool under_way, obeys;
+    atomic_bool under_way, obeys, hangs; /* hangs: stopping it does not return by itself */
 };
 
 static struct watch_sight look(void *context)
@@ -108,24 +108,27 @@ static struct watch_sight look(void *context)
     return (struct watch_sight){.state = ended ? WATCH_IDLE : WATCH_BUSY, .patience = 0.05};
 }
 
-static void stop(void *context, double waited)
-{
-    struct work *work = context;
-    work->stops += waited >= 0.05 ? 1 : 100;
-}
-
-static void give_up(void *context, double waited)
-{
-    struct work *work = context;
-    work->give_ups += waited >= 0.1 ? 1 : 100; /* stop's patience and the grace */
-}
-
 static void wait_for(atomic_int *count)
 {
     const double until = clock_seconds() + 10;
     while (*count == 0 && clock_seconds() < until) {
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
+}
+
+static void stop(void *context, double waited)
+{
+    struct work *work = context;
+    work->stops += waited >= 0.05 ? 1 : 100;
+    if (work->hangs) {
+        wait_for(&work->give_ups);
+    }
+}
+
+static void give_up(void *context, double waited)
+{
+    struct work *work = context;
+    work->give_ups += waited >= 0.1 ? 1 : 100; /* stop's patience and the grace */
 }
 
 static void run_thread(struct work *work, struct watchdog **out)
@@ -164,6 +167,18 @@ static void the_thread_is_content_when_work_ends(void **state)
     assert_int_equal(work.give_ups, 0);
 }
 
+static void a_stop_that_hangs_is_given_up(void **state)
+{
+    (void)state;
+    struct work work = {.under_way = true, .hangs = true};
+    struct watchdog *watchdog;
+    run_thread(&work, &watchdog);
+    wait_for(&work.stops);
+    watchdog_destroy(watchdog); /* while `stop` waits: the watchdog goes on looking */
+    assert_int_equal(work.stops, 1);
+    assert_int_equal(work.give_ups, 1);
+}
+
 static void an_idle_thread_ends_at_once(void **state)
 {
     (void)state;
@@ -187,6 +202,7 @@ int main(void)
         cmocka_unit_test(broken_work_is_stopped_at_once),
         cmocka_unit_test(the_thread_stops_and_gives_up),
         cmocka_unit_test(the_thread_is_content_when_work_ends),
+        cmocka_unit_test(a_stop_that_hangs_is_given_up),
         cmocka_unit_test(an_idle_thread_ends_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@
 static const double LOOK_SECONDS = 0.1;
 static const double GRACE_SECONDS = 15;
 static const double LAST_WORK_SECONDS = 2;
+static const double CONNECT_SECONDS = 120; /* patience before there is a communicator */
 
 /* ---- Failure -----------------------------------------------------------------------------------
  */
@@ -167,15 +168,19 @@ static bool is_broken(struct comm_nccl *self)
     return false;
 }
 
+/* The device is a thread's, and so is what it may ask while another thread captures a graph. */
+static void enter_thread(const struct comm_nccl *self)
+{
+    enum cudaStreamCaptureMode relaxed = cudaStreamCaptureModeRelaxed;
+    (void)cudaThreadExchangeStreamCaptureMode(&relaxed);
+    (void)cudaSetDevice(self->cuda->device);
+}
+
 static struct watch_sight look(void *context)
 {
     struct comm_nccl *self = context;
     struct watch_sight sight = {.state = WATCH_HIDDEN};
-    /* The device is a thread's, and so is what may be asked while another thread captures a graph.
-     */
-    enum cudaStreamCaptureMode relaxed = cudaStreamCaptureModeRelaxed;
-    (void)cudaThreadExchangeStreamCaptureMode(&relaxed);
-    (void)cudaSetDevice(self->cuda->device);
+    enter_thread(self);
     if (pthread_mutex_trylock(&self->lock) == 0) {
         harvest(self);
         const bool busy =
@@ -204,6 +209,7 @@ static void abort_members(struct comm_nccl *self)
 static void stop(void *context, double waited)
 {
     struct comm_nccl *self = context;
+    enter_thread(self);
     if (pthread_mutex_trylock(&self->lock) != 0) {
         return; /* a call holds it, and may yet end; if not, the process does */
     }
@@ -240,26 +246,30 @@ static status join(struct comm_nccl *self, enum nccl_member member, const ncclUn
                       "connect");
 }
 
-/* Rank 0's id at every rank; its failure too, so that nobody waits for it. */
-static status share_id(struct comm_nccl *self, MPI_Comm group, ncclUniqueId *id)
+/* An id as ranks send it to each other: with NCCL's code, so that nobody waits for one that has
+ * none. */
+struct shared_id {
+    ncclUniqueId id;
+    ncclResult_t code;
+};
+
+static struct shared_id make_id(void)
 {
-    struct {
-        ncclUniqueId id;
-        ncclResult_t code;
-    } made = {.code = ncclSuccess};
-    if (self->base.rank == 0) {
-        made.code = ncclGetUniqueId(&made.id);
-    }
-    TRY(mpi_check(MPI_Bcast(&made, sizeof made, MPI_BYTE, 0, group), "share NCCL's id"));
-    *id = made.id;
-    return nccl_check(self, NCCL_GROUP, made.code, "connect");
+    struct shared_id made;
+    memset(&made, 0, sizeof made);
+    made.code = ncclGetUniqueId(&made.id);
+    return made;
 }
 
 static status connect_group(struct comm_nccl *self, MPI_Comm group)
 {
-    ncclUniqueId id;
-    TRY(share_id(self, group, &id));
-    return join(self, NCCL_GROUP, &id, self->base.size, self->base.rank);
+    struct shared_id shared = {.code = ncclSuccess};
+    if (self->base.rank == 0) {
+        shared = make_id();
+    }
+    TRY(mpi_check(MPI_Bcast(&shared, sizeof shared, MPI_BYTE, 0, group), "share NCCL's id"));
+    TRY(nccl_check(self, NCCL_GROUP, shared.code, "connect"));
+    return join(self, NCCL_GROUP, &shared.id, self->base.size, self->base.rank);
 }
 
 /* Every stage's id goes to the next one; then links are made from the first to the last, each rank
@@ -270,18 +280,20 @@ static status connect_links(struct comm_nccl *self, MPI_Comm group)
     const int rank = self->base.rank, size = self->base.size;
     const int before = rank > 0 ? rank - 1 : MPI_PROC_NULL;
     const int next = rank + 1 < size ? rank + 1 : MPI_PROC_NULL;
-    ncclUniqueId own, from_before;
-    memset(&own, 0, sizeof own);
-    const ncclResult_t code = ncclGetUniqueId(&own);
+    struct shared_id own = {.code = ncclSuccess}, from_before = {.code = ncclSuccess};
+    if (next != MPI_PROC_NULL) {
+        own = make_id();
+    }
     TRY(mpi_check(MPI_Sendrecv(&own, sizeof own, MPI_BYTE, next, TAG_ID, &from_before,
                                sizeof from_before, MPI_BYTE, before, TAG_ID, group,
                                MPI_STATUS_IGNORE),
                   "share NCCL's id"));
-    TRY(nccl_check(self, NCCL_NEXT, code, "connect"));
+    TRY(nccl_check(self, NCCL_NEXT, own.code, "connect"));
+    TRY(nccl_check(self, NCCL_BEFORE, from_before.code, "connect"));
     if (before != MPI_PROC_NULL) {
-        TRY(join(self, NCCL_BEFORE, &from_before, 2, 1));
+        TRY(join(self, NCCL_BEFORE, &from_before.id, 2, 1));
     }
-    return next != MPI_PROC_NULL ? join(self, NCCL_NEXT, &own, 2, 0) : STATUS_OK;
+    return next != MPI_PROC_NULL ? join(self, NCCL_NEXT, &own.id, 2, 0) : STATUS_OK;
 }
 
 /* NCCL connects at the first call of a kind, which waits for the other side: so there is one now,
@@ -463,7 +475,8 @@ status comm_nccl_create(MPI_Comm group, struct backend *backend, const struct co
     self->what = options->use == COMM_TENSOR ? "tensor-parallel group" : "pipeline";
     self->cuda = cuda_of(backend);
     self->largest_bytes = options->largest_bytes;
-    self->patience = self->last_patience = options->patience;
+    self->patience = options->patience;
+    self->last_patience = CONNECT_SECONDS;
     /* A pipeline has a call a step; a tensor-parallel group hundreds, of kinds that alternate. */
     self->sample_every = options->use == COMM_TENSOR ? 5 : 1;
     pthread_mutex_init(&self->lock, NULL);
