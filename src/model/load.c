@@ -1,20 +1,27 @@
-/* Weights of a rank: from the files into the backend, and their bytes for plans. */
+/* Weights of a rank: from the files into the backend, and their bytes for plans.
+ *
+ * The model is walked twice: first for the list of what has to be read for the matrices, then to
+ * hand it to the backend in the same order, while threads read ahead. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/load_names.h"
 #include "model/load_plan.h"
 #include "model/model_internal.h"
+#include "model/read_ahead.h"
 
-/* Staging of one read: raw bytes and, for what is expanded, values. Well below the 256 MiB
- * promised. */
-static const size_t staging_bytes = 16u << 20;
+/* Staging of one read: raw bytes and, for what is expanded, values. With as many of them as are
+ * kept ahead well below the 256 MiB promised. */
+static const size_t staging_bytes = 8u << 20;
 
 struct loader {
     struct model *model;
     struct backend *backend;
     enum dtype stored;
-    struct tensor_scratch scratch;
+    struct tensor_scratch scratch; /* of vectors */
+    struct tensor_read *reads;     /* of matrices, in the order of the walk */
+    size_t read_count, read_capacity;
+    struct read_ahead *ahead; /* NULL on the first walk */
 };
 
 static const struct backend_operations *operations(const struct loader *loader)
@@ -44,6 +51,28 @@ static bool is_interleaved(const struct loader *loader, const struct weight_part
     return part->is_head_rows && loader->model->is_gguf && loader->model->family->permuted_in_gguf;
 }
 
+/* On the first walk: notes the read. On the second: its rows go to the backend. */
+static status load_rows(struct loader *loader, const struct tensor_read *read, bool by_heads,
+                        int index, int at_row, struct matrix *matrix)
+{
+    if (loader->ahead == NULL) {
+        void *grown = loader->reads;
+        status s = array_grow(&grown, &loader->read_capacity, loader->read_count + 1,
+                              sizeof *loader->reads);
+        loader->reads = grown;
+        TRY(s);
+        loader->reads[loader->read_count++] = *read;
+        return STATUS_OK;
+    }
+    struct tensor_rows rows;
+    TRY(read_ahead_next(loader->ahead, &rows));
+    status s = by_heads ? write_heads(loader, matrix, index, at_row, read->row_count, &rows)
+                        : operations(loader)->matrix_write(loader->backend, matrix, index, at_row,
+                                                           read->row_count, rows.data, rows.dtype,
+                                                           rows.stride);
+    return status_context(s, "tensor %s", read->tensor->name);
+}
+
 static status load_part(struct loader *loader, const struct weight_item *item,
                         const struct weight_part *part, int index, struct matrix *matrix)
 {
@@ -61,15 +90,12 @@ static status load_part(struct loader *loader, const struct weight_item *item,
     }
     for (int row = 0; row < part->row_count; row += chunk) {
         int count = part->row_count - row < chunk ? part->row_count - row : chunk;
-        struct tensor_rows rows;
-        TRY(tensor_read_rows(&model->tensors, place.tensor, place.first_row + part->first_row + row,
-                             count, part->first_column, part->column_count, &loader->scratch,
-                             &rows));
-        status s = by_heads ? write_heads(loader, matrix, index, part->at_row + row, count, &rows)
-                            : operations(loader)->matrix_write(loader->backend, matrix, index,
-                                                               part->at_row + row, count, rows.data,
-                                                               rows.dtype, rows.stride);
-        TRY(status_context(s, "tensor %s", place.tensor->name));
+        const struct tensor_read read = {.tensor = place.tensor,
+                                         .first_row = place.first_row + part->first_row + row,
+                                         .row_count = count,
+                                         .first_column = part->first_column,
+                                         .column_count = part->column_count};
+        TRY(load_rows(loader, &read, by_heads, index, part->at_row + row, matrix));
     }
     return STATUS_OK;
 }
@@ -95,6 +121,17 @@ static status find_source_type(const struct model *model, const struct weight_it
     return STATUS_OK;
 }
 
+static status load_parts(struct loader *loader, const struct weight_item *item,
+                         struct matrix *matrix)
+{
+    for (int index = 0; index < item->count; index++) {
+        for (int i = 0; i < item->part_count; i++) {
+            TRY(load_part(loader, item, &item->parts[i], index, matrix));
+        }
+    }
+    return STATUS_OK;
+}
+
 static status load_matrix(struct loader *loader, const struct weight_item *item)
 {
     enum dtype source;
@@ -102,11 +139,7 @@ static status load_matrix(struct loader *loader, const struct weight_item *item)
     TRY(operations(loader)->matrix_create(
         loader->backend, item->count, item->rows, item->columns, item->slice_start, item->slices,
         weight_kept_type(loader->backend, loader->stored, source), item->matrix));
-    for (int index = 0; index < item->count; index++) {
-        for (int i = 0; i < item->part_count; i++) {
-            TRY(load_part(loader, item, &item->parts[i], index, *item->matrix));
-        }
-    }
+    TRY(load_parts(loader, item, *item->matrix));
     return operations(loader)->matrix_finish(loader->backend, *item->matrix);
 }
 
@@ -155,10 +188,24 @@ static status load_vector(struct loader *loader, const struct weight_item *item)
     return s;
 }
 
+static status plan_item(void *context, const struct weight_item *item)
+{
+    return item->is_vector ? STATUS_OK : load_parts(context, item, NULL);
+}
+
 static status load_item(void *context, const struct weight_item *item)
 {
     struct loader *loader = context;
     return item->is_vector ? load_vector(loader, item) : load_matrix(loader, item);
+}
+
+static status load_all(struct loader *loader, const struct partition *partition,
+                       struct model_weights *weights)
+{
+    const struct model *model = loader->model;
+    TRY(weight_plan_visit(&model->config, partition, weights, plan_item, loader));
+    TRY(read_ahead_create(&model->tensors, loader->reads, loader->read_count, &loader->ahead));
+    return weight_plan_visit(&model->config, partition, weights, load_item, loader);
 }
 
 status model_load(struct model *model, const struct partition *partition, struct backend *backend,
@@ -171,7 +218,9 @@ status model_load(struct model *model, const struct partition *partition, struct
     struct loader loader = {.model = model, .backend = backend, .stored = stored};
     struct model_weights *weights;
     TRY(model_weights_create(partition, &weights));
-    status s = weight_plan_visit(&model->config, partition, weights, load_item, &loader);
+    status s = load_all(&loader, partition, weights);
+    read_ahead_destroy(loader.ahead);
+    free(loader.reads);
     tensor_scratch_destroy(&loader.scratch);
     if (s != STATUS_OK) {
         model_weights_destroy(weights, partition, backend);
