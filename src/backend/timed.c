@@ -172,6 +172,13 @@ static int64_t timed_kv_block_bytes(struct backend *backend, int layers, int kv_
                                                   block_tokens, dtype);
 }
 
+static status timed_kv_scale(struct backend *backend, struct kv_cache *cache, int layer,
+                             float key_scale, float value_scale)
+{
+    return operations_of(backend)->kv_scale(inner_of(backend), cache, layer, key_scale,
+                                            value_scale);
+}
+
 static status timed_step_begin(struct backend *backend, const struct batch *batch)
 {
     double start = clock_seconds();
@@ -321,6 +328,7 @@ static const struct backend_operations operations = {
     .kv_create = timed_kv_create,
     .kv_destroy = timed_kv_destroy,
     .kv_block_bytes = timed_kv_block_bytes,
+    .kv_scale = timed_kv_scale,
     .step_begin = timed_step_begin,
     .embed = timed_embed,
     .norm = timed_norm,
@@ -351,6 +359,9 @@ status timed_backend_create(struct backend *inner, struct backend **out)
     }
     if (inner->operations->matrix_input_scale == NULL) {
         timed->operations.matrix_input_scale = NULL;
+    }
+    if (inner->operations->kv_scale == NULL) {
+        timed->operations.kv_scale = NULL;
     }
     timed->base.operations = &timed->operations;
     *out = &timed->base;

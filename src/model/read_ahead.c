@@ -47,6 +47,7 @@ static bool may_start(const struct read_ahead *self)
 static void run_read(const struct read_ahead *self, const struct tensor_read *read,
                      struct slot *slot)
 {
+    slot->scratch.keep_float8 = read->keep_float8;
     slot->outcome =
         tensor_read_rows(self->table, read->tensor, read->first_row, read->row_count,
                          read->first_column, read->column_count, &slot->scratch, &slot->rows);

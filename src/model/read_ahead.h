@@ -10,6 +10,7 @@ struct tensor_read {
     const struct tensor *tensor;
     int64_t first_row;
     int row_count, first_column, column_count;
+    bool keep_float8; /* as in tensor_scratch */
 };
 
 struct read_ahead;
