@@ -146,6 +146,9 @@ static status lead(struct leader *self, const struct bench_load *load)
     TRY(queue_prompts(self, load));
     self->last_end = clock_seconds();
     while (engine_unfinished(self->engine) > 0) {
+        if (world_stop_requested()) {
+            return status_fail(STATUS_STOPPED, "stopped");
+        }
         TRY(plan_steps(self));
         TRY(run_oldest_step(self));
     }
