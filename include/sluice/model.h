@@ -44,10 +44,11 @@ struct model_config {
     const char *architecture; /* "LlamaForCausalLM" as written, or GGUF's "llama" */
     int layers, hidden, heads, kv_heads, head_dim, intermediate, vocabulary;
     int max_positions;
-    enum dtype dtype; /* of the checkpoint's weights as stored or declared */
-    bool encoder;     /* attention in both directions, a norm after each half of a layer and no
-                         vocabulary     projection: what comes out is a vector a token, pooled into one
-                         (BERT) */
+    enum dtype dtype;        /* of the checkpoint's weights as stored or declared */
+    bool has_float8_weights; /* a quantised checkpoint; dtype is that of the rest */
+    bool encoder; /* attention in both directions, a norm after each half of a layer and no
+                     vocabulary projection: what comes out is a vector a token, pooled into one
+                     (BERT) */
 
     /* Learned positions (encoders); 0 rows: none. Position p is row p + position_offset. */
     int position_rows, position_offset;
@@ -185,7 +186,9 @@ struct layer_weights {
     struct matrix *down; /* sliced [H, columns]; experts: a stack */
     struct vector *down_bias;
     struct vector *mlp_post_norm;
-    struct matrix *router; /* [experts, H], NULL in a dense layer */
+    struct matrix *router;        /* [experts, H], NULL in a dense layer */
+    float key_scale, value_scale; /* static scales of fp8 keys and values, 1 where the checkpoint
+                                     has none */
 };
 
 struct model_weights {
@@ -250,7 +253,10 @@ status forward_step(struct forward *forward, const struct batch *batch,
 /* On ranks of the last stage: what the latest step's layers left, float32 [T, H]. Of an encoder
  * these are its tokens' vectors. Owned by forward and valid until the next step. */
 struct device_buffer *forward_hidden(const struct forward *forward);
-/* Seconds spent waiting for or moving data to other ranks, in total. */
+/* Once the device has been waited for, before the step's results count: fails where communication
+ * has failed meanwhile, as check in sluice/comm.h. */
+status forward_check(struct forward *forward) MUST_CHECK;
+/* Seconds spent waiting for or moving data to other ranks, in total, as of the latest check. */
 double forward_communication_seconds(const struct forward *forward);
 
 #endif

@@ -57,6 +57,15 @@ static bool fill_pattern(const char *pattern, const char *prefix,
     return true;
 }
 
+const struct tensor *tensor_find_in_layer(const struct model *model, const char *pattern, int layer)
+{
+    char name[NAME_BYTES];
+    const struct pattern_numbers numbers = {.layer = layer, .last = model->config.layers - 1};
+    return fill_pattern(pattern, model->tensor_prefix, &numbers, name)
+               ? tensor_table_find(&model->tensors, name)
+               : NULL;
+}
+
 static bool has_role(const struct tensor_name *names, enum tensor_role role)
 {
     for (; names != NULL && names->pattern != NULL; names++) {
@@ -77,8 +86,8 @@ const char *tensor_prefix_detect(const struct tensor_table *table, const struct 
                                                                     : "model.embed_tokens.weight";
     for (size_t i = 0; i < COUNT_OF(prefixes); i++) {
         char name[NAME_BYTES];
-        fill_pattern(embedding, prefixes[i], &(struct pattern_numbers){0}, name);
-        if (tensor_table_find(table, name) != NULL) {
+        if (fill_pattern(embedding, prefixes[i], &(struct pattern_numbers){0}, name) &&
+            tensor_table_find(table, name) != NULL) {
             return prefixes[i];
         }
     }
