@@ -332,6 +332,12 @@ struct rank {
     struct fake_communicator tensor, pipeline;
 };
 
+static status fake_check(struct communicator *base)
+{
+    (void)base;
+    return STATUS_OK;
+}
+
 static struct communicator *communicator_of(struct fake_communicator *self, struct group *group,
                                             int rank, struct backend *backend)
 {
@@ -341,7 +347,8 @@ static struct communicator *communicator_of(struct fake_communicator *self, stru
                                                 .gather = fake_gather_all,
                                                 .gather_columns = fake_gather,
                                                 .send = fake_send,
-                                                .receive = fake_receive},
+                                                .receive = fake_receive,
+                                                .check = fake_check},
                                        .group = group,
                                        .backend = backend};
     return &self->base;
