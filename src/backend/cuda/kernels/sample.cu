@@ -1,10 +1,12 @@
 /* Sampling from rows of logits [rows][vocabulary] float32: what cpu/sample.h says, to the last bit.
  *
- * A row is one block. Floor: the logits once, 4 · rows · vocabulary bytes, for greedy rows without
- * log-probabilities; twice for the others, as weights need the highest logit first. That is all the
- * usual row takes:
+ * A row is one block. Floor: the logits once, 4 · rows · vocabulary bytes, for greedy rows and
+ * those of a small top_k, without log-probabilities; twice for the others, as weights need the
+ * highest logit first. That is all the usual row takes:
  *   1. scan_row: the highest logit, and the highest that each thread met. The k-th highest of the
- *      latter is a bound that at least k logits of the row reach, and few more.
+ *      latter is a bound that at least k logits of the row reach, and few more. For a small top_k
+ *      a bound from the row's start is there before, and what reaches it is listed (2.) in the same
+ *      pass.
  *   2. gather: logits from the bound up go to a list in shared memory; weights are summed, those
  *      that may be drawn by stretches of consecutive ids too.
  *   3. The cuts of top_k and top_p and the draw then need the list alone, or without cuts one
@@ -31,7 +33,8 @@ enum {
      * -512 · ln(1 - rank / 512) logits. */
     MOST_EXACT_RANK = 384, /* top_k up to it is read off the list */
     DEEP_RANK = 448,
-    ID_BITS = 22, /* of SAMPLE_MAX_VOCABULARY */
+    START = 16 * THREADS, /* logits that give a bound before the whole row is read */
+    ID_BITS = 22,         /* of SAMPLE_MAX_VOCABULARY */
 };
 static constexpr unsigned ALL_LANES = 0xffffffffu;
 static constexpr uint64_t NO_LIMIT = ~0ull;
@@ -188,8 +191,8 @@ __device__ found_bin histogram_find(uint64_t target)
  */
 
 /* Calls visit(id, logit) for the row, a warp's lanes together; -inf and ids out of range fill up.
- * A thread meets ids in ascending order. After a warp's TILE consecutive logits it calls
- * finish(tile). */
+ * A thread meets ids in ascending order. After the TILE consecutive logits of a warp it calls
+ * finish(tile, id of values[0][0], values): values[u][i] is 128 · u + i further. */
 template <typename Visit, typename Finish>
 __device__ __forceinline__ void for_each_logit(const float *row, int vocabulary, Visit visit,
                                                Finish finish)
@@ -227,9 +230,15 @@ __device__ __forceinline__ void for_each_logit(const float *row, int vocabulary,
                 visit(first + 128 * u + i - shift, values[u][i]);
             }
         }
-        finish(tile);
+        finish(tile, first - shift, values);
     }
 }
+
+struct no_finish {
+    __device__ __forceinline__ void operator()(int, int32_t, const float (&)[UNROLL][4]) const
+    {
+    }
+};
 
 __device__ __forceinline__ int tiles_per_bin(const float *row, int vocabulary)
 {
@@ -264,6 +273,31 @@ __device__ __forceinline__ void list_append(bool hit, int32_t id, float logit)
     }
 }
 
+/* Appends the logits from `bound` up; a warp's lanes together, as for_each_logit finishes a tile.
+ */
+__device__ __forceinline__ void list_append_tile(float bound, int32_t first,
+                                                 const float (&values)[UNROLL][4])
+{
+    float most = -INFINITY;
+#pragma unroll
+    for (int u = 0; u < UNROLL; u++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            most = fmaxf(most, values[u][i]);
+        }
+    }
+    if (!__any_sync(ALL_LANES, most >= bound)) {
+        return;
+    }
+#pragma unroll
+    for (int u = 0; u < UNROLL; u++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            list_append(values[u][i] >= bound, first + 128 * u + i, values[u][i]);
+        }
+    }
+}
+
 __device__ __forceinline__ void list_clear()
 {
     __syncthreads();
@@ -295,8 +329,13 @@ struct filter {
     /* The fixed-point weight, at least 1, or 0 for what goes. */
     __device__ __forceinline__ uint64_t weigh(int32_t id, float logit) const
     {
+        return ordinal_of(id, logit) <= limit ? weigh_unlimited(logit) : 0;
+    }
+
+    __device__ __forceinline__ uint64_t weigh_unlimited(float logit) const
+    {
         const float weight = sample_weight(logit, highest, inverse);
-        return weight >= cut && ordinal_of(id, logit) <= limit ? sample_fixed_point(weight) : 0;
+        return weight >= cut ? sample_fixed_point(weight) : 0;
     }
 };
 
@@ -308,53 +347,6 @@ __device__ __forceinline__ filter filter_of_finite(float highest)
 
 /* ---- Passes over the row -----------------------------------------------------------------------
  */
-
-struct scan {
-    float highest;
-    int32_t token; /* the lowest id that has it */
-    float thread_highest;
-};
-
-/* False where no distribution is there: a NaN or +inf, or nothing but -inf. */
-__device__ __noinline__ bool scan_row(const float *row, int vocabulary, scan *out)
-{
-    float highest = -INFINITY;
-    int32_t token = INT32_MAX;
-    bool invalid = false;
-    for_each_logit(
-        row, vocabulary,
-        [&](int32_t id, float logit) {
-            const bool higher = logit > highest;
-            highest = higher ? logit : highest;
-            token = higher ? id : token;
-            invalid = invalid || !(logit <= FLT_MAX);
-        },
-        [](int) {});
-    out->thread_highest = highest;
-    auto take = [&](float other, int32_t other_token) {
-        if (other > highest || (other == highest && other_token < token)) {
-            highest = other;
-            token = other_token;
-        }
-    };
-    for (int distance = 16; distance > 0; distance >>= 1) {
-        const float other = __shfl_xor_sync(ALL_LANES, highest, distance);
-        const int32_t other_token = __shfl_xor_sync(ALL_LANES, token, distance);
-        take(other, other_token);
-    }
-    __syncthreads();
-    if (lane_of_thread() == 0) {
-        shared.warp_logit[warp_of_thread()] = highest;
-        shared.warp_id[warp_of_thread()] = token;
-    }
-    invalid = __syncthreads_or(invalid) != 0;
-    for (int i = 0; i < WARPS; i++) {
-        take(shared.warp_logit[i], shared.warp_id[i]);
-    }
-    out->highest = highest;
-    out->token = token;
-    return !invalid && highest >= -FLT_MAX;
-}
 
 /* A finite value that at least `rank` of the threads' highest logits reach, or all finite logits;
  * the leading 20 bits of its key are those of the rank-th. */
@@ -381,22 +373,90 @@ __device__ float bound_of_cut(const sample_row &asked, float highest)
     return value_of_key(max(sample_key(value) - 2, sample_key(-FLT_MAX)));
 }
 
+/* The bound that the first logits of the row give. */
+__device__ __noinline__ float bound_of_start(const float *row, int vocabulary, int rank)
+{
+    float highest = -INFINITY;
+    for_each_logit(
+        row, min(vocabulary, (int)START),
+        [&](int32_t, float logit) { highest = fmaxf(highest, logit); }, no_finish());
+    return bound_of_rank(highest, rank);
+}
+
+struct scan {
+    float highest;
+    int32_t token; /* the lowest id that has it */
+    float thread_highest;
+    float bound; /* the list has the logits from it up, if they fit */
+};
+
+/* LISTS: lists the logits from out->bound up, which the caller has set. False where no distribution
+ * is there: a NaN or +inf, or nothing but -inf. */
+template <bool LISTS>
+__device__ __noinline__ bool scan_row(const float *row, int vocabulary, scan *out)
+{
+    const float bound = out->bound;
+    float highest = -INFINITY;
+    int32_t token = INT32_MAX;
+    bool invalid = false;
+    for_each_logit(
+        row, vocabulary,
+        [&](int32_t id, float logit) {
+            const bool higher = logit > highest;
+            highest = higher ? logit : highest;
+            token = higher ? id : token;
+            invalid = invalid || !(logit <= FLT_MAX);
+        },
+        [&](int, int32_t first, const float(&values)[UNROLL][4]) {
+            if (LISTS) {
+                list_append_tile(bound, first, values);
+            }
+        });
+    out->thread_highest = highest;
+    auto take = [&](float other, int32_t other_token) {
+        if (other > highest || (other == highest && other_token < token)) {
+            highest = other;
+            token = other_token;
+        }
+    };
+    for (int distance = 16; distance > 0; distance >>= 1) {
+        const float other = __shfl_xor_sync(ALL_LANES, highest, distance);
+        const int32_t other_token = __shfl_xor_sync(ALL_LANES, token, distance);
+        take(other, other_token);
+    }
+    __syncthreads();
+    if (lane_of_thread() == 0) {
+        shared.warp_logit[warp_of_thread()] = highest;
+        shared.warp_id[warp_of_thread()] = token;
+    }
+    invalid = __syncthreads_or(invalid) != 0;
+    for (int i = 0; i < WARPS; i++) {
+        take(shared.warp_logit[i], shared.warp_id[i]);
+    }
+    out->highest = highest;
+    out->token = token;
+    return !invalid && highest >= -FLT_MAX;
+}
+
 struct sums {
-    uint64_t log_total; /* weights of all raw logits at temperature 1 */
+    uint64_t log_total; /* weights of all logits at temperature 1 */
     uint64_t total;     /* of what the filter leaves */
     uint64_t count;
     float lowest; /* logit that the filter leaves */
 };
 
-/* One pass. LOG: log_total. WEIGH: the other sums, and the histogram gets the weights by stretches
- * of tiles_per_bin tiles. Logits from `bound` up are added to the list. */
-template <bool LOG, bool WEIGH>
+enum weighing { WEIGH_NONE, WEIGH_UNLIMITED, WEIGH_LIMITED };
+
+/* One pass. LOG: log_total. WEIGH, with or without the filter's limit: the other sums, and the
+ * histogram gets the weights by stretches of tiles_per_bin tiles. Logits from `bound` up are added
+ * to the list. */
+template <bool LOG, weighing WEIGH>
 __device__ __noinline__ void gather_row(const float *row, int vocabulary, const filter &what,
-                                        float raw_highest, float bound, sums *out)
+                                        float bound, sums *out)
 {
     const filter left = what;
     const int bin_tiles = tiles_per_bin(row, vocabulary);
-    if (WEIGH) {
+    if (WEIGH != WEIGH_NONE) {
         histogram_clear();
     }
     uint64_t log_total = 0, total = 0, tile_total = 0;
@@ -406,18 +466,19 @@ __device__ __noinline__ void gather_row(const float *row, int vocabulary, const 
         row, vocabulary,
         [&](int32_t id, float logit) {
             if (LOG) {
-                log_total += sample_fixed_point(sample_weight(logit, raw_highest, 1.0f));
+                log_total += sample_fixed_point(sample_weight(logit, left.highest, 1.0f));
             }
-            if (WEIGH) {
-                const uint64_t weight = left.weigh(id, logit);
+            if (WEIGH != WEIGH_NONE) {
+                const uint64_t weight =
+                    WEIGH == WEIGH_LIMITED ? left.weigh(id, logit) : left.weigh_unlimited(logit);
                 tile_total += weight;
                 count += weight > 0 ? 1 : 0;
                 lowest = weight > 0 ? fminf(lowest, logit) : lowest;
             }
-            list_append(logit >= bound, id, logit);
         },
-        [&](int tile) {
-            if (WEIGH) {
+        [&](int tile, int32_t first, const float(&values)[UNROLL][4]) {
+            list_append_tile(bound, first, values);
+            if (WEIGH != WEIGH_NONE) {
                 total += tile_total;
                 const uint64_t sum = warp_sum(tile_total);
                 if (lane_of_thread() == 0 && sum > 0) {
@@ -429,7 +490,7 @@ __device__ __noinline__ void gather_row(const float *row, int vocabulary, const 
     if (LOG) {
         out->log_total = block_sum(log_total);
     }
-    if (WEIGH) {
+    if (WEIGH != WEIGH_NONE) {
         out->total = block_sum(total);
         out->count = block_sum((uint64_t)count);
         out->lowest = block_min(lowest);
@@ -438,16 +499,16 @@ __device__ __noinline__ void gather_row(const float *row, int vocabulary, const 
 }
 
 __device__ void gather(const float *row, int vocabulary, const filter &left, bool log, bool weigh,
-                       float raw_highest, float bound, sums *out)
+                       float bound, sums *out)
 {
     if (log && weigh) {
-        gather_row<true, true>(row, vocabulary, left, raw_highest, bound, out);
+        gather_row<true, WEIGH_UNLIMITED>(row, vocabulary, left, bound, out);
     } else if (log) {
-        gather_row<true, false>(row, vocabulary, left, raw_highest, bound, out);
+        gather_row<true, WEIGH_NONE>(row, vocabulary, left, bound, out);
     } else if (weigh) {
-        gather_row<false, true>(row, vocabulary, left, raw_highest, bound, out);
+        gather_row<false, WEIGH_UNLIMITED>(row, vocabulary, left, bound, out);
     } else {
-        gather_row<false, false>(row, vocabulary, left, raw_highest, bound, out);
+        gather_row<false, WEIGH_NONE>(row, vocabulary, left, bound, out);
     }
 }
 
@@ -489,7 +550,7 @@ __device__ __noinline__ uint64_t find_head(const float *row, int vocabulary, con
         if (LISTED) {
             for_each_listed(visit);
         } else {
-            for_each_logit(row, vocabulary, visit, [](int) {});
+            for_each_logit(row, vocabulary, visit, no_finish());
         }
     };
     auto measure_of = [&](uint64_t weight) {
@@ -534,13 +595,13 @@ __device__ __noinline__ uint64_t find_head(const float *row, int vocabulary, con
         const found_bin found = histogram_find(target - before);
         before += found.before;
         prefix = prefix << bits | (uint64_t)found.bin;
-        if (level == 2) { /* the logit is known: do all that equal it stay? */
+        if (level == 2) { /* the logit is known: do all stay that equal it and passed the filter? */
             const float logit = value_of_key(~(uint32_t)prefix);
             const uint64_t each =
                 measure_of(sample_fixed_point(sample_weight(logit, left.highest, left.inverse)));
             const uint64_t needed = (target - before + each - 1) / each;
             if (needed * each >= found.content) {
-                return prefix << ID_BITS | ((1u << ID_BITS) - 1);
+                return min(left.limit, prefix << ID_BITS | ((1u << ID_BITS) - 1));
             }
         }
     }
@@ -617,7 +678,7 @@ __device__ __noinline__ int32_t draw(const float *row, int vocabulary, const sam
     if (listed) {
         all = list;
     } else if (!start.weighed) {
-        gather(row, vocabulary, left, false, true, highest, NOWHERE, &all);
+        gather(row, vocabulary, left, false, true, NOWHERE, &all);
     }
     auto cut = [&](measure by, uint64_t target) {
         if (listed) {
@@ -625,7 +686,7 @@ __device__ __noinline__ int32_t draw(const float *row, int vocabulary, const sam
             sum_list(left, &all);
         } else {
             left.limit = find_head<false>(row, vocabulary, left, highest - all.lowest, by, target);
-            gather(row, vocabulary, left, false, true, highest, NOWHERE, &all);
+            gather_row<false, WEIGH_LIMITED>(row, vocabulary, left, NOWHERE, &all);
         }
     };
     if (asked.top_k > 0 && all.count > (uint64_t)asked.top_k) {
@@ -657,7 +718,7 @@ __device__ __noinline__ int write_tops(const float *row, int vocabulary, float h
         for_each_logit(
             row, vocabulary,
             [&](int32_t id, float logit) { list_append(left.weigh(id, logit) > 0, id, logit); },
-            [](int) {});
+            no_finish());
         __syncthreads();
     }
     sums all;
@@ -787,17 +848,41 @@ __device__ gather_plan plan_gather(const sample_row &asked, const scan &found, b
     return plan;
 }
 
+/* Whether the row can be drawn from what is listed while it is scanned: top_k is small enough for
+ * the bound of the row's start to let few logits pass. */
+__device__ bool lists_in_scan(const sample_row &asked, int vocabulary)
+{
+    return asked.drawing != 0 && asked.top_k > 0 && asked.top_k <= MOST_EXACT_RANK &&
+           (int64_t)asked.top_k * vocabulary <= (int64_t)START * LIST / 2;
+}
+
+__device__ bool scan_for(const sample_row &asked, const float *row, int vocabulary, bool lists,
+                         scan *found)
+{
+    found->bound = NOWHERE;
+    if (!lists || !lists_in_scan(asked, vocabulary)) {
+        return scan_row<false>(row, vocabulary, found);
+    }
+    list_clear();
+    found->bound = bound_of_start(row, vocabulary, asked.top_k);
+    return scan_row<true>(row, vocabulary, found);
+}
+
 /* Gathers once and takes from it what is asked for: tops and the sum of log-probabilities from
  * logits that are raw still, the draw, or both. */
 __device__ int32_t take(const sample_call &call, const sample_row &asked, const float *row,
                         const scan &found, bool log, bool drawing, sample_outcome *outcome)
 {
+    if (!log && found.bound < NOWHERE && shared.list_count <= LIST) {
+        const gathered start = {false, found.bound <= bound_of_cut(asked, found.highest), {}};
+        return draw(row, call.vocabulary, asked, found.highest, start);
+    }
     const int wanted = log ? asked.tops : 0;
     const gather_plan plan = plan_gather(asked, found, drawing, wanted);
     const filter left = {found.highest, asked.inverse, asked.cut, NO_LIMIT};
     gathered start = {plan.weigh, plan.complete, {}};
     list_clear();
-    gather(row, call.vocabulary, left, log, plan.weigh, found.highest, plan.bound, &start.row);
+    gather(row, call.vocabulary, left, log, plan.weigh, plan.bound, &start.row);
     const int32_t token =
         drawing ? draw(row, call.vocabulary, asked, found.highest, start) : found.token;
     if (log) {
@@ -818,7 +903,7 @@ __global__ void __launch_bounds__(THREADS, 2) sample_kernel(sample_call call)
     const bool log = asked.tops >= 0, drawing = asked.drawing != 0;
     sample_outcome outcome = {};
     scan found;
-    if (!scan_row(row, call.vocabulary, &found)) {
+    if (!scan_for(asked, row, call.vocabulary, !log && asked.history_count == 0, &found)) {
         outcome.not_finite = 1;
         if (threadIdx.x == 0) {
             call.outcomes[blockIdx.x] = outcome;
@@ -831,7 +916,7 @@ __global__ void __launch_bounds__(THREADS, 2) sample_kernel(sample_call call)
             (void)take(call, asked, row, found, true, false, &outcome);
         }
         apply_penalties(call, asked, row);
-        (void)scan_row(row, call.vocabulary, &found);
+        (void)scan_for(asked, row, call.vocabulary, true, &found);
         outcome.token =
             drawing ? take(call, asked, row, found, false, true, &outcome) : found.token;
     } else if (log || drawing) {
