@@ -1,4 +1,5 @@
 /* Weights of a rank: from the files into the backend, and their bytes for plans. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -187,6 +188,56 @@ static status load_item(void *context, const struct weight_item *item)
     return item->is_vector ? load_vector(loader, item) : load_matrix(loader, item);
 }
 
+/* ---- Scales of the KV cache ---- */
+
+/* Where FP8 checkpoints keep a layer's: compressed-tensors, ModelOpt, older exports with one for
+ * both. */
+static const char *const key_scale_names[] = {
+    "model.layers.{layer}.self_attn.k_scale",
+    "model.layers.{layer}.self_attn.attn.k_scale",
+    "model.layers.{layer}.self_attn.k_proj.k_scale",
+    "model.layers.{layer}.self_attn.k_proj.output_scale",
+    "model.layers.{layer}.self_attn.kv_scale",
+};
+static const char *const value_scale_names[] = {
+    "model.layers.{layer}.self_attn.v_scale",
+    "model.layers.{layer}.self_attn.attn.v_scale",
+    "model.layers.{layer}.self_attn.v_proj.v_scale",
+    "model.layers.{layer}.self_attn.v_proj.output_scale",
+    "model.layers.{layer}.self_attn.kv_scale",
+};
+
+static status load_kv_scale(struct loader *loader, const char *const *names, size_t count,
+                            int layer, float *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct tensor *tensor = tensor_find_in_layer(loader->model, names[i], layer);
+        if (tensor != NULL) {
+            const struct tensor_table *table = &loader->model->tensors;
+            TRY(tensor_read_values(table, tensor, 0, 1, &loader->scratch, out));
+            return *out > 0 && isfinite(*out)
+                       ? STATUS_OK
+                       : status_fail(STATUS_INVALID, "%s: tensor %s: %g is no scale",
+                                     tensor_path(table, tensor), tensor->name, (double)*out);
+        }
+    }
+    return STATUS_OK;
+}
+
+static status load_kv_scales(struct loader *loader, const struct partition *partition,
+                             struct model_weights *weights)
+{
+    for (int i = 0; i < partition->layer_count; i++) {
+        struct layer_weights *layer = &weights->layers[i];
+        const int number = partition->first_layer + i;
+        TRY(load_kv_scale(loader, key_scale_names, COUNT_OF(key_scale_names), number,
+                          &layer->key_scale));
+        TRY(load_kv_scale(loader, value_scale_names, COUNT_OF(value_scale_names), number,
+                          &layer->value_scale));
+    }
+    return STATUS_OK;
+}
+
 status model_load(struct model *model, const struct partition *partition, struct backend *backend,
                   enum dtype stored, struct model_weights **out)
 {
@@ -198,6 +249,9 @@ status model_load(struct model *model, const struct partition *partition, struct
     struct model_weights *weights;
     TRY(model_weights_create(partition, &weights));
     status s = weight_plan_visit(&model->config, partition, weights, load_item, &loader);
+    if (s == STATUS_OK) {
+        s = load_kv_scales(&loader, partition, weights);
+    }
     tensor_scratch_destroy(&loader.scratch);
     if (s != STATUS_OK) {
         model_weights_destroy(weights, partition, backend);

@@ -21,6 +21,9 @@ status model_weights_create(const struct partition *partition, struct model_weig
         free(weights);
         return status_fail(STATUS_NO_MEMORY, "weights: out of memory");
     }
+    for (int layer = 0; layer < partition->layer_count; layer++) {
+        weights->layers[layer].key_scale = weights->layers[layer].value_scale = 1;
+    }
     *out = weights;
     return STATUS_OK;
 }

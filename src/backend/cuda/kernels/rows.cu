@@ -3,6 +3,7 @@
  * All are bound by memory; the floor of each is the bytes that it reads and writes once. A row is
  * one block, or one block a slice; its reductions run in an order that depends on the row's width
  * alone, so that its bits depend on nothing beside it. */
+#include "backend/cuda/kernels/activation.cuh"
 #include "backend/cuda/kernels/rows.cuh"
 
 /* ---- Embedding ---------------------------------------------------------------------------------
@@ -40,24 +41,6 @@ cudaError_t rows_embed_launch(cudaStream_t stream, const rows_embed *call)
 
 /* ---- Activation --------------------------------------------------------------------------------
  */
-
-enum { SILU, GELU_TANH, GELU, RELU }; /* enum activation */
-
-__device__ __forceinline__ float activation_of(int activation, float x)
-{
-    switch (activation) {
-    case SILU:
-        return x / (1.0f + expf(-x));
-    case GELU_TANH: {
-        const float inner = 0.7978845608028654f * (x + 0.044715f * x * x * x);
-        return 0.5f * x * (1.0f + tanhf(inner));
-    }
-    case GELU:
-        return 0.5f * x * (1.0f + erff(x * 0.7071067811865476f));
-    default:
-        return fmaxf(x, 0.0f);
-    }
-}
 
 /* N finished values of a raw product's row from column i on. */
 template <int N>
@@ -125,7 +108,7 @@ __device__ __forceinline__ void write_row(const rows_target &target, int row, in
         }
         write_values<N>(slice, TYPE_FLOAT32, (size_t)(i - first), several);
     }
-    const float scale = packed_scale(target, most, shared);
+    const float scale = packed_scale(target, row, most, shared);
     __syncthreads();
     write_packed(target, row, rows, part, scale, [&](int i) { return slice[i]; });
 }

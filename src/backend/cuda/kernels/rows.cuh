@@ -105,12 +105,15 @@ __host__ __device__ __forceinline__ bool is_wide(int width)
 /* ---- Targets -----------------------------------------------------------------------------------
  */
 
-/* The scale of one slice of a row: the target's own, or from the largest magnitude that this thread
- * has seen of it. The same on every thread. */
-__device__ __forceinline__ float packed_scale(const rows_target &target, float most, float *shared)
+/* The scale of one slice of a row: the target's or the row's own, or from the largest magnitude
+ * that this thread has seen of it. The same on every thread. */
+__device__ __forceinline__ float packed_scale(const rows_target &target, int row, float most,
+                                              float *shared)
 {
-    if (target.static_scale != 0.0f) {
-        return target.static_scale;
+    const float given =
+        target.row_static_scale != nullptr ? target.row_static_scale[row] : target.static_scale;
+    if (given != 0.0f) {
+        return given;
     }
     most = block_max(most, shared);
     return most > 0.0f ? most / FP8_MAX : 1.0f;
@@ -153,7 +156,7 @@ __device__ __forceinline__ void pack_row(const rows_target &target, int row, int
     for (int i = first + (int)threadIdx.x; i < last; i += (int)blockDim.x) {
         most = fmaxf(most, fabsf(values[i]));
     }
-    const float scale = packed_scale(target, most, shared);
+    const float scale = packed_scale(target, row, most, shared);
     write_packed(target, row, rows, slice, scale, [&](int i) { return values[first + i]; });
 }
 
