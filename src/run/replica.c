@@ -42,8 +42,26 @@ static void worker_end_step(struct worker *self, const struct step_start *start,
     metrics->seconds_prefill += seconds * prefill;
     metrics->seconds_decode += seconds * (1.0 - prefill);
     metrics->seconds_communication += waited;
-    metrics->steps++;
+    stage_note_steps(self->options->stage, ++metrics->steps);
     self->idle_rounds = 0;
+}
+
+/* Memory: a GPU's in use now, which is the most that was since nothing is given back on the way;
+ * of the process elsewhere. Energy: since begin_metrics of run_job.c. */
+static void note_device(struct stage *stage, struct rank_metrics *metrics)
+{
+    const struct plan *plan = stage->plan;
+    struct rusage usage;
+    int64_t total, available;
+    if (strcmp(plan->device, "cuda") == 0) {
+        if (stage->backend->operations->memory(stage->backend, &total, &available) == STATUS_OK) {
+            metrics->peak_memory_bytes = total - available;
+        }
+    } else if (getrusage(RUSAGE_SELF, &usage) == 0) {
+        metrics->peak_memory_bytes = (int64_t)usage.ru_maxrss * 1024;
+    }
+    metrics->energy_joules =
+        backend_device_energy(plan->device, plan->device_index) - metrics->energy_joules;
 }
 
 static void worker_finish(struct worker *self)
@@ -52,10 +70,7 @@ static void worker_finish(struct worker *self)
     metrics->seconds_total = clock_seconds() - self->began;
     metrics->seconds_idle = metrics->seconds_total - metrics->seconds_prefill -
                             metrics->seconds_decode - metrics->seconds_communication;
-    struct rusage usage;
-    if (getrusage(RUSAGE_SELF, &usage) == 0) {
-        metrics->peak_memory_bytes = (int64_t)usage.ru_maxrss * 1024;
-    }
+    note_device(self->options->stage, metrics);
 }
 
 static status serve_coordinator(struct worker *self, bool *idle)
@@ -83,6 +98,7 @@ static status follow_step(struct worker *self, const struct batch *batch, int pr
     struct device_buffer *logits;
     TRY(forward_step(stage->forward, batch, &logits));
     TRY(stage->backend->operations->synchronize(stage->backend));
+    TRY(forward_check(stage->forward));
     worker_end_step(self, &start, batch->tokens, prefill_tokens);
     return STATUS_OK;
 }
@@ -234,6 +250,7 @@ static status run_oldest_step(struct leader *self)
     } else {
         TRY(operations->synchronize(stage->backend));
     }
+    TRY(forward_check(stage->forward));
     worker_end_step(&self->worker, &start, step->batch.tokens, step->prefill_tokens);
     double sampled = clock_seconds();
     TRY(engine_complete_step(self->engine, step, self->results));
