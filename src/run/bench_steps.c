@@ -86,7 +86,8 @@ static status plan_steps(struct leader *self)
         }
         self->steps[self->step_count++] = step;
         if (self->stage->plan->tp * self->stage->plan->pp > 1) {
-            TRY(step_pack(&step->batch, step->prefill_tokens, &self->message));
+            TRY(step_pack(&step->batch, self->stage->plan->kv_block_tokens, step->prefill_tokens,
+                          &self->message));
             TRY(send_step(self, self->message.data, self->message.length));
         }
     }

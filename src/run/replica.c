@@ -31,19 +31,22 @@ static struct step_start worker_begin_step(const struct worker *self)
                                forward_communication_seconds(self->options->stage->forward)};
 }
 
-/* Books the time of a step that the device has done. */
-static void worker_end_step(struct worker *self, const struct step_start *start, int tokens,
-                            int prefill_tokens)
+/* Books the time of a step that the device has done, unless a peer was lost in it. */
+static status worker_end_step(struct worker *self, const struct step_start *start, int tokens,
+                              int prefill_tokens)
 {
+    struct stage *stage = self->options->stage;
     struct rank_metrics *metrics = &self->report->metrics;
-    double waited = forward_communication_seconds(self->options->stage->forward) - start->waited;
+    TRY(forward_check(stage->forward));
+    double waited = forward_communication_seconds(stage->forward) - start->waited;
     double seconds = clock_seconds() - start->clock - waited;
     double prefill = (double)prefill_tokens / (double)tokens;
     metrics->seconds_prefill += seconds * prefill;
     metrics->seconds_decode += seconds * (1.0 - prefill);
     metrics->seconds_communication += waited;
-    stage_note_steps(self->options->stage, ++metrics->steps);
+    stage_note_steps(stage, ++metrics->steps);
     self->idle_rounds = 0;
+    return STATUS_OK;
 }
 
 /* Memory: a GPU's in use now, which is the most that was since nothing is given back on the way;
@@ -98,9 +101,7 @@ static status follow_step(struct worker *self, const struct batch *batch, int pr
     struct device_buffer *logits;
     TRY(forward_step(stage->forward, batch, &logits));
     TRY(stage->backend->operations->synchronize(stage->backend));
-    TRY(forward_check(stage->forward));
-    worker_end_step(self, &start, batch->tokens, prefill_tokens);
-    return STATUS_OK;
+    return worker_end_step(self, &start, batch->tokens, prefill_tokens);
 }
 
 static status follow(struct worker *self, int leader)
@@ -228,7 +229,8 @@ static status plan_steps(struct leader *self)
             break;
         }
         self->steps[self->step_count++] = step;
-        TRY(step_pack(&step->batch, step->prefill_tokens, &self->step_message));
+        TRY(step_pack(&step->batch, self->worker.options->stage->plan->kv_block_tokens,
+                      step->prefill_tokens, &self->step_message));
         TRY(send_step(self, self->step_message.data, self->step_message.length));
     }
     return STATUS_OK;
@@ -250,8 +252,7 @@ static status run_oldest_step(struct leader *self)
     } else {
         TRY(operations->synchronize(stage->backend));
     }
-    TRY(forward_check(stage->forward));
-    worker_end_step(&self->worker, &start, step->batch.tokens, step->prefill_tokens);
+    TRY(worker_end_step(&self->worker, &start, step->batch.tokens, step->prefill_tokens));
     double sampled = clock_seconds();
     TRY(engine_complete_step(self->engine, step, self->results));
     self->step_count--;
