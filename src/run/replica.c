@@ -229,7 +229,8 @@ static status plan_steps(struct leader *self)
             break;
         }
         self->steps[self->step_count++] = step;
-        TRY(step_pack(&step->batch, step->prefill_tokens, &self->step_message));
+        TRY(step_pack(&step->batch, self->worker.options->stage->plan->kv_block_tokens,
+                      step->prefill_tokens, &self->step_message));
         TRY(send_step(self, self->step_message.data, self->step_message.length));
     }
     return STATUS_OK;
