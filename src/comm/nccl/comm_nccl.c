@@ -460,6 +460,7 @@ status comm_nccl_create(MPI_Comm group, struct backend *backend, const struct co
         return status_fail(STATUS_NO_MEMORY, "out of memory for a communicator");
     }
     self->base = (struct communicator){
+        .name = "NCCL",
         .sum = nccl_sum,
         .gather = nccl_gather,
         .gather_columns = nccl_gather_columns,
