@@ -130,6 +130,9 @@ struct backend_operations {
                      const void *from, size_t bytes);
     status (*download)(struct backend *backend, const struct device_buffer *from, size_t offset,
                        void *to, size_t bytes);
+    /* The first `bytes` bytes of one buffer to the start of another. */
+    status (*copy)(struct backend *backend, const struct device_buffer *from,
+                   struct device_buffer *to, size_t bytes);
     /* The host address of a buffer on a CPU backend; NULL where device memory is not the host's. */
     void *(*host_address)(struct backend *backend, struct device_buffer *buffer);
     status (*synchronize)(struct backend *backend);
