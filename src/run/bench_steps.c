@@ -127,6 +127,7 @@ static status run_oldest_step(struct leader *self)
     } else {
         TRY(backend->operations->synchronize(backend));
     }
+    TRY(forward_check(self->stage->forward));
     double sampled = clock_seconds();
     TRY(engine_complete_step(self->engine, step, self->results));
     self->step_count--;
@@ -218,6 +219,9 @@ static status follow(struct stage *stage, MPI_Comm replica)
             }
             if (s == STATUS_OK) { /* the message is the batch's memory */
                 s = backend->operations->synchronize(backend);
+            }
+            if (s == STATUS_OK) {
+                s = forward_check(stage->forward);
             }
         }
     }
