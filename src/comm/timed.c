@@ -82,7 +82,8 @@ status comm_timed_create(struct communicator *inner, struct backend *backend,
     if (timed == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a communicator");
     }
-    *timed = (struct comm_timed){.base = {.rank = inner->rank,
+    *timed = (struct comm_timed){.base = {.name = inner->name,
+                                          .rank = inner->rank,
                                           .size = inner->size,
                                           .sum = timed_sum,
                                           .gather = timed_gather,

@@ -255,6 +255,7 @@ static status measure(struct measurement *self, bool *failed_alone)
     TRY(run_agree(create_report(self)));
     TRY(run_agree(self->world->rank == 0 ? measure_bound(self) : STATUS_OK));
     status s = bench_warm_up(&self->stage, &self->load);
+    stage_note_steps(&self->stage, INT64_MAX); /* all that comes once has come */
     if (s == STATUS_OK) {
         s = run_all(self);
     }

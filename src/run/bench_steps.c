@@ -122,6 +122,9 @@ static status run_oldest_step(struct leader *self)
     struct device_buffer *logits;
     TRY(forward_step(self->stage->forward, &step->batch, &logits));
     double launched = clock_seconds();
+    while (self->outbox.count > 0 && !backend->operations->is_idle(backend)) {
+        TRY(outbox_poll(&self->outbox)); /* a large message is pushed on by its sender */
+    }
     if (step->batch.outputs > 0) {
         TRY(backend->operations->sample(backend, logits, step->batch.outputs,
                                         model_config(self->stage->model)->vocabulary,
