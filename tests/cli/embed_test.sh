@@ -50,6 +50,8 @@ expect_error 1 "engine.max_batch_tokens: 8; an encoder takes whole rows, of up t
 expect_error 2 'task: expected auto, generate or embed, not "embedding"' run --quiet job.yaml --set task=embedding
 expect_error 1 "BertModel is an encoder: it has no logits" logits --model "$encoders/bert" --ids 2,3 -o logits.h5
 
+expect_error 1 "BertModel is an encoder: it generates nothing" bench --model "$encoders/bert" --prompt-tokens 8 --new-tokens 4
+
 # What lies beside the model is checked.
 cp -r "$encoders/bert" odd
 echo '[{"path": "", "type": "sentence_transformers.models.Transformer"}, {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]' \
