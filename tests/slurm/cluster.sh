@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # A Slurm cluster of two nodes on this machine, for a test: munged, slurmctld and a slurmd for each node, with a key, a configuration,
 # ports and state of their own in $cluster. Nothing under /etc is read or written, and a Slurm that may be there is left alone.
 # Source it, then cluster_start; cluster_stop ends whatever was started, also after a failure.
@@ -23,7 +24,8 @@ cluster_ports() {
 cluster_configure() {
     local port host=${HOSTNAME:-$(hostname)}
     port=$(cluster_ports 3)
-    mkdir -p -m 0755 "$cluster"/{state,log,munge,pmix} "$cluster"/spool.sluice{1,2}
+    mkdir -p "$cluster"/{state,log,munge,pmix} "$cluster"/spool.sluice{1,2}
+    chmod 0755 "$cluster" "$cluster/munge"
     dd if=/dev/urandom of="$cluster/munge/key" bs=1024 count=1 status=none
     chmod 0400 "$cluster/munge/key"
     cat >"$cluster/slurm.conf" <<CONF
@@ -59,7 +61,7 @@ PartitionName=all Nodes=sluice[1-2] Default=YES MaxTime=INFINITE
 CONF
     # Later versions want to be told that there are no control groups; this one does not know the word.
     case $(slurmd -V) in
-    "slurm 22."*) : >"$cluster/cgroup.conf" ;;
+    *" 22."*) : >"$cluster/cgroup.conf" ;;
     *) echo "CgroupPlugin=disabled" >"$cluster/cgroup.conf" ;;
     esac
     echo "PMIxCliTmpDirBase=$cluster/pmix" >"$cluster/mpi.conf"
