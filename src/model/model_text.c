@@ -169,7 +169,9 @@ status model_text_open_gguf(struct model *model)
     for (size_t i = 0; vocabulary != NULL && vocabulary->texts != NULL && i < COUNT_OF(tokens);
          i++) {
         int64_t id;
-        if (gguf_integer(gguf, tokens[i].key, &id) && id >= 0 && (uint64_t)id < vocabulary->count) {
+        /* A token may be any bytes; a template's variable is text. */
+        if (gguf_integer(gguf, tokens[i].key, &id) && id >= 0 && (uint64_t)id < vocabulary->count &&
+            utf8_valid(vocabulary->texts[id], strlen(vocabulary->texts[id]), NULL)) {
             *tokens[i].slot = vocabulary->texts[id]; /* the metadata's arena keeps it */
         }
     }

@@ -1,8 +1,10 @@
-/* HDF5 files made as an input says: datasets of any type, shape, storage and kind of link. The container itself is
- * libhdf5's to parse; what our readers make of what they find in it is what these targets try.
+/* HDF5 files made as an input says: datasets of any type, shape, storage and kind of link. The
+ * container itself is libhdf5's to parse; what our readers make of what they find in it is what
+ * these targets try.
  *
- * Beside the file lie others that no reader may look into: external links, external storage and virtual datasets lead
- * there. They hold a word made for this process, and nothing that is read may have it. */
+ * Beside the file lie others that no reader may look into: external links, external storage and
+ * virtual datasets lead there. They hold a word made for this process, and nothing that is read may
+ * have it. */
 #ifndef SLUICE_FUZZ_HDF5_BUILD_H
 #define SLUICE_FUZZ_HDF5_BUILD_H
 
@@ -128,7 +130,8 @@ static inline hid_t choose_type(uint8_t choice)
     }
 }
 
-/* *elements is how many there are to write, 0 where there are too many. The caller closes the space. */
+/* *elements is how many there are to write, 0 where there are too many. The caller closes the
+ * space. */
 static inline hid_t choose_space(uint8_t choice, uint8_t length, hsize_t *elements)
 {
     hsize_t sizes[3] = {length % (MOST_ELEMENTS + 1), (hsize_t)choice / 8 % 6, 2};

@@ -1,5 +1,5 @@
-/* An output file in which the input replaces datasets and values: read, exported and its ranks listed, or refused; and
- * nothing comes out of other files. */
+/* An output file in which the input replaces datasets and values: read, exported and its ranks
+ * listed, or refused; and nothing comes out of other files. */
 #include "data/output_layout.h"
 #include "hdf5_build.h"
 #include "sluice/json.h"
@@ -64,8 +64,7 @@ static void replace_attribute(hid_t file, struct fuzz_input *input)
     hsize_t elements;
     hid_t space = choose_space(take_byte(input), take_byte(input), &elements);
     H5Adelete(file, "format_version");
-    hid_t attribute =
-        H5Acreate2(file, "format_version", type, space, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t attribute = H5Acreate2(file, "format_version", type, space, H5P_DEFAULT, H5P_DEFAULT);
     if (attribute >= 0) {
         if (H5Sget_simple_extent_type(space) == H5S_SCALAR && H5Tget_size(type) <= 64 &&
             H5Tget_class(type) == H5T_INTEGER) {
@@ -91,8 +90,7 @@ static void overwrite(hid_t file, const char *name, struct fuzz_input *input)
     hssize_t elements = H5Sget_simple_extent_npoints(space);
     size_t size = H5Tget_size(type);
     char values[4096];
-    if (H5Tis_variable_str(type) == 0 && elements > 0 &&
-        (size_t)elements * size <= sizeof values &&
+    if (H5Tis_variable_str(type) == 0 && elements > 0 && (size_t)elements * size <= sizeof values &&
         H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0) {
         size_t at = (size_t)take_byte(input) * size % ((size_t)elements * size);
         struct fuzz_input data = take_bytes(input, size < 8 ? size : 8);

@@ -1,5 +1,5 @@
-/* Any text as a job file, and what follows a NUL as --set arguments, one a NUL. A job that loads is written
- * as YAML that loads as the same job. */
+/* Any text as a job file, and what follows a NUL as --set arguments, one a NUL. A job that loads is
+ * written as YAML that loads as the same job. */
 #include "fuzz.h"
 #include "sluice/job.h"
 

@@ -1,17 +1,15 @@
-/* A model's small files, each ended by a NUL: config.json, generation_config.json, tokenizer_config.json,
- * special_tokens_map.json, tokenizer.json, chat_template.jinja. What opens can render a conversation or says why not. */
+/* A model's small files, each ended by a NUL: config.json, generation_config.json,
+ * tokenizer_config.json, special_tokens_map.json, tokenizer.json, chat_template.jinja. What opens
+ * can render a conversation or says why not. */
 #include <sys/stat.h>
 
 #include "fuzz.h"
 #include "sluice/chat_template.h"
 #include "sluice/model.h"
 
-static const char *const names[] = {"config.json",
-                                    "generation_config.json",
-                                    "tokenizer_config.json",
-                                    "special_tokens_map.json",
-                                    "tokenizer.json",
-                                    "chat_template.jinja"};
+static const char *const names[] = {"config.json",           "generation_config.json",
+                                    "tokenizer_config.json", "special_tokens_map.json",
+                                    "tokenizer.json",        "chat_template.jinja"};
 
 static void check(const struct model *model, const struct json *messages)
 {
@@ -21,7 +19,8 @@ static void check(const struct model *model, const struct json *messages)
         REQUIRE(texts[i] == NULL || utf8_valid(texts[i], strlen(texts[i]), NULL));
     }
     const struct model_config *config = model_config(model);
-    REQUIRE(config == NULL || (config->layers >= 1 && config->heads >= 1 && config->end_count <= 16));
+    REQUIRE(config == NULL ||
+            (config->layers >= 1 && config->heads >= 1 && config->end_count <= 16));
     const struct chat_template *template_ = model_chat_template(model);
     if (template_ != NULL) {
         struct buffer out = {0};

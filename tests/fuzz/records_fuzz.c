@@ -1,5 +1,5 @@
-/* Any bytes as a data set, plain or compressed as they tell themselves: read to the end, or a message with
- * the place. The first byte says how many rows are wanted. */
+/* Any bytes as a data set, plain or compressed as they tell themselves: read to the end, or a
+ * message with the place. The first byte says how many rows are wanted. */
 #include "fuzz.h"
 #include "sluice/data.h"
 

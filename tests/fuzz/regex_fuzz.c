@@ -1,5 +1,5 @@
-/* A regular expression, a NUL, and a text to search. Matches lie in the text, one behind the other, and
- * between characters. */
+/* A regular expression, a NUL, and a text to search. Matches lie in the text, one behind the other,
+ * and between characters. */
 #include "fuzz.h"
 #include "text/tokenizer_regex.h"
 

@@ -1,5 +1,5 @@
-/* A folder of safetensors: an index, a NUL, and a file with its length, header and data. No name of the
- * index leads out of the folder, and every tensor lies inside of its file. */
+/* A folder of safetensors: an index, a NUL, and a file with its length, header and data. No name of
+ * the index leads out of the folder, and every tensor lies inside of its file. */
 #include <sys/stat.h>
 
 #include "fuzz.h"
@@ -21,7 +21,8 @@ static void check_table(const struct tensor_table *table)
     for (size_t i = 0; i < table->file_count; i++) {
         const char *name = strrchr(table->files[i].path, '/');
         REQUIRE(name != NULL && strncmp(table->files[i].path, folder, strlen(folder)) == 0 &&
-                (size_t)(name - table->files[i].path) == strlen(folder) && strcmp(name, "/..") != 0);
+                (size_t)(name - table->files[i].path) == strlen(folder) &&
+                strcmp(name, "/..") != 0);
     }
     struct tensor_scratch scratch = {0};
     for (size_t i = 0; i < table->count; i++) {

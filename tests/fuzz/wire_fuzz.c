@@ -1,4 +1,5 @@
-/* Any bytes as a message between ranks: refused, or every part of what it says lies inside of it. */
+/* Any bytes as a message between ranks: refused, or every part of what it says lies inside of it.
+ */
 #include "fuzz.h"
 #include "run/wire.h"
 
