@@ -156,6 +156,13 @@ status forward_create(const struct forward_options *options, struct forward **ou
     if (s == STATUS_OK) {
         s = create_buffers(forward);
     }
+    for (int layer = 0; s == STATUS_OK && layer < part->layer_count; layer++) {
+        const struct layer_weights *w = &options->weights->layers[layer];
+        if (forward->operations->kv_scale != NULL) {
+            s = forward->operations->kv_scale(options->backend, options->cache, layer, w->key_scale,
+                                              w->value_scale);
+        }
+    }
     if (s != STATUS_OK) {
         forward_destroy(forward);
         return s;
@@ -186,6 +193,17 @@ double forward_communication_seconds(const struct forward *forward)
     const struct communicator *tensor = forward->options.tensor;
     const struct communicator *pipeline = forward->options.pipeline;
     return (tensor != NULL ? tensor->seconds : 0.0) + (pipeline != NULL ? pipeline->seconds : 0.0);
+}
+
+status forward_check(struct forward *forward)
+{
+    struct communicator *communicators[] = {forward->options.tensor, forward->options.pipeline};
+    for (size_t i = 0; i < COUNT_OF(communicators); i++) {
+        if (communicators[i] != NULL) {
+            TRY(communicators[i]->check(communicators[i]));
+        }
+    }
+    return STATUS_OK;
 }
 
 /* ---- A step ------------------------------------------------------------------------------------

@@ -52,6 +52,8 @@ static void backend_destroy(struct backend *backend)
         cpu_region_destroy(&cpu->rope[i].region);
     }
     cpu_region_destroy(&cpu->gathered);
+    cpu_region_destroy(&cpu->rounded);
+    cpu_region_destroy(&cpu->partials);
     cpu_region_destroy(&cpu->attention);
     cpu_region_destroy(&cpu->experts);
     free(cpu->token_sequence);
@@ -124,6 +126,22 @@ static status download(struct backend *backend, const struct device_buffer *from
     TRY(check_range(from, offset, bytes));
     if (bytes > 0) {
         memcpy(to, (const char *)from->region.data + offset, bytes);
+    }
+    return STATUS_OK;
+}
+
+static status copy(struct backend *backend, const struct device_buffer *from,
+                   struct device_buffer *to, size_t bytes)
+{
+    TRY(check_range(from, 0, bytes));
+    TRY(check_range(to, 0, bytes));
+    const int threads = cpu_threads_for(cpu_of(backend), (double)bytes);
+#pragma omp parallel for num_threads(threads)
+    for (int i = 0; i < threads; i++) {
+        const size_t first = bytes / (size_t)threads * (size_t)i;
+        const size_t end = i + 1 < threads ? bytes / (size_t)threads * (size_t)(i + 1) : bytes;
+        memcpy((char *)to->region.data + first, (const char *)from->region.data + first,
+               end - first);
     }
     return STATUS_OK;
 }
@@ -225,12 +243,15 @@ static const struct backend_operations operations = {
     .buffer_destroy = buffer_free,
     .upload = upload,
     .download = download,
+    .copy = copy,
     .host_address = host_address,
     .synchronize = synchronize,
     .activation_dtype = activation_dtype,
     .matrix_create = cpu_matrix_create,
     .matrix_write = cpu_matrix_write,
     .matrix_finish = cpu_matrix_finish,
+    .matrix_scale = cpu_matrix_scale,
+    .matrix_input_scale = cpu_matrix_input_scale,
     .matrix_destroy = cpu_matrix_destroy,
     .matrix_bytes = cpu_matrix_bytes,
     .vector_create = cpu_vector_create,
@@ -257,9 +278,9 @@ status cpu_backend_create_with(const struct cpu_kernels *kernels,
                                const struct backend_options *options, struct backend **out)
 {
     *out = NULL;
-    if (options->compute != DTYPE_FLOAT32) {
-        return status_fail(STATUS_UNSUPPORTED, "arithmetic in %s: the CPU computes in float32",
-                           dtype_name(options->compute));
+    if (options->compute == DTYPE_FLOAT8_E4M3) {
+        return status_fail(STATUS_UNSUPPORTED, "activations in fp8: use float32, bfloat16 or "
+                                               "float16 with weights in fp8");
     }
     if (options->max_tokens < 1 || options->max_sequences < 1 || options->threads < 0) {
         return status_fail(STATUS_INVALID, "CPU backend for %d tokens, %d sequences, %d threads",
@@ -274,6 +295,7 @@ status cpu_backend_create_with(const struct cpu_kernels *kernels,
     }
     cpu->backend.operations = &operations;
     cpu->kernels = kernels;
+    cpu->activation = options->compute;
     cpu->threads = options->threads > 0 ? options->threads : cpu_host_threads();
     cpu->max_tokens = options->max_tokens;
     cpu->max_sequences = options->max_sequences;
