@@ -180,8 +180,8 @@ static status choose_string_type(struct hdf5_column *column, hid_t stored)
 static bool lies_elsewhere(hid_t dataset)
 {
     hid_t storage = H5Dget_create_plist(dataset);
-    bool elsewhere = storage < 0 || H5Pget_external_count(storage) != 0 ||
-                     H5Pget_layout(storage) == H5D_VIRTUAL;
+    bool elsewhere =
+        storage < 0 || H5Pget_external_count(storage) != 0 || H5Pget_layout(storage) == H5D_VIRTUAL;
     if (storage >= 0) {
         H5Pclose(storage);
     }
@@ -205,8 +205,8 @@ status hdf5_column_open(hid_t file, const char *path, H5T_class_t type_class, in
         return hdf5_fail(STATUS_INVALID, "%s: not a readable dataset", path);
     }
     if (lies_elsewhere(column->dataset)) {
-        return hdf5_fail(STATUS_INVALID, "%s: its values lie in other files; copy them into this one",
-                         path);
+        return hdf5_fail(STATUS_INVALID,
+                         "%s: its values lie in other files; copy them into this one", path);
     }
     column->space = H5Dget_space(column->dataset);
     hsize_t sizes[2] = {0};

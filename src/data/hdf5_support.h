@@ -39,7 +39,8 @@ struct hdf5_column {
 };
 
 /* Opens a dataset and checks that its values are in this file, that it has `rank` dimensions
- * (length is the first) and a type of this class. H5T_ENUM is taken for H5T_INTEGER. Begin with a zeroed struct; close it in any case. */
+ * (length is the first) and a type of this class. H5T_ENUM is taken for H5T_INTEGER. Begin with a
+ * zeroed struct; close it in any case. */
 status hdf5_column_open(hid_t file, const char *path, H5T_class_t type_class, int rank,
                         struct hdf5_column *column) MUST_CHECK;
 void hdf5_column_close(struct hdf5_column *column);
