@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Nothing of an input can reach a shell where nothing starts one. That formats are literals is the compiler's to check: -Wformat=2, an error in
-# the presets that tests use, and switched off in one place only, for the time formats that a list was made of.
+# the presets that tests use, and switched off in two places only, where a template's conversions are made of letters from a list.
 set -euo pipefail
 cd "${SLUICE_SOURCE_DIR:?the root of the repository}"
 failures=0
@@ -8,9 +8,10 @@ if grep -rnE '\b(system|popen|execl[pe]?|execvp?e?|execve|wordexp|posix_spawnp?)
     echo "FAILED: other programs are started"
     failures=1
 fi
-switched_off=$(grep -rlE 'diagnostic ignored "-Wformat' src include)
-if [ "$switched_off" != src/text/template_functions.c ]; then
-    echo "FAILED: format checks are switched off in: $switched_off"
+switched_off=$(grep -rhoE 'diagnostic ignored "-Wformat.*' src include | wc -l)
+if [ "$switched_off" -ne 2 ]; then
+    echo "FAILED: format checks are switched off in:"
+    grep -rn 'diagnostic ignored "-Wformat' src include
     failures=1
 fi
 grep -q -- '-Wformat=2' CMakeLists.txt || { echo "FAILED: -Wformat=2 is gone"; failures=1; }
