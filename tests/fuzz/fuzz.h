@@ -3,6 +3,7 @@
 #define SLUICE_FUZZ_H
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
-#define REQUIRE(condition) ((condition) ? (void)0 : abort())
+#define REQUIRE(condition) ((condition) ? (void)0 : fail_requirement(#condition))
+
+static inline void fail_requirement(const char *condition)
+{
+    fprintf(stderr, "ERROR: not so: %s (latest message: %s)\n", condition, status_message());
+    abort();
+}
 
 /* A failure says why, in one line. */
 static inline void require_message(status s)
@@ -65,10 +72,22 @@ static inline void remove_fuzz_folder(void)
     (void)!system(command);
 }
 
+/* libFuzzer's clock interrupts system calls, which some kernels do not take up again by themselves.
+ */
+static inline void restart_system_calls(void)
+{
+    struct sigaction action;
+    if (sigaction(SIGALRM, NULL, &action) == 0) {
+        action.sa_flags |= SA_RESTART;
+        sigaction(SIGALRM, &action, NULL);
+    }
+}
+
 /* A folder of this process's own, gone at its end. */
 static inline const char *fuzz_folder(void)
 {
     if (fuzz_folder_path[0] == '\0') {
+        restart_system_calls();
         const char *temporary = getenv("TMPDIR");
         snprintf(fuzz_folder_path, sizeof fuzz_folder_path, "%s/sluice_fuzz.XXXXXX",
                  temporary != NULL ? temporary : "/tmp");

@@ -67,13 +67,13 @@ fuzz_one() {
 
 print_one() {
     local target=$1 log=$work/$1.log executions coverage findings=0
-    executions=$(grep -o 'number_of_executed_units: *[0-9]*' "$log" | grep -o '[0-9]*$' || echo -)
-    coverage=$(grep -o 'cov: [0-9]*' "$log" | tail -n 1 | grep -o '[0-9]*' || echo -)
+    executions=$(grep -a -o "^stat::number_of_executed_units: *[0-9]*" "$log" | tail -n 1 | grep -a -o "[0-9]*$" || echo -)
+    coverage=$(grep -a -o 'cov: [0-9]*' "$log" | tail -n 1 | grep -a -o '[0-9]*' || echo -)
     [ "$(cat "$work/$target.status")" -eq 0 ] || findings=1
     printf '%-26s %12s %9s %9s\n' "$target" "$executions" "$coverage" "$findings"
     if [ "$findings" -ne 0 ]; then
         failed=1
-        grep -E 'ERROR|SUMMARY|runtime error|Test unit written|^ *#[0-9] ' "$log" | head -n 20 | sed 's/^/    /'
+        grep -a -E 'ERROR|SUMMARY|runtime error|Test unit written|^ *#[0-9] ' "$log" | head -n 20 | sed 's/^/    /'
     fi
 }
 
