@@ -149,6 +149,7 @@ static status find_mark(struct journal *journal, int64_t size, int64_t offset, b
     enum { STEP = JOURNAL_WINDOW_BYTES - JOURNAL_ENTRY_BYTES };
     *found = false;
     for (; !*found && offset < size; offset += STEP) {
+        TRY(interrupt_check());
         int64_t left = size - offset;
         size_t length = left < JOURNAL_WINDOW_BYTES ? (size_t)left : JOURNAL_WINDOW_BYTES;
         const char *bytes;
@@ -182,6 +183,7 @@ static status read_entry(struct journal *journal, int64_t size, int64_t offset,
 static status read_entries(struct journal *journal, int64_t size)
 {
     while (journal->end < size) {
+        TRY(interrupt_check());
         struct journal_entry entry;
         const char *bytes;
         bool whole;

@@ -24,7 +24,8 @@ static status hash_file(const char *path, int64_t *bytes, char hex[65])
                    : status_fail(STATUS_NO_MEMORY, "out of memory to hash %s", path);
     *bytes = 0;
     while (s == STATUS_OK) {
-        ssize_t got = read(fd, block, BLOCK);
+        s = interrupt_check();
+        ssize_t got = s == STATUS_OK ? read(fd, block, BLOCK) : 0;
         if (got == 0) {
             break;
         }
@@ -118,13 +119,16 @@ status provenance_write(const struct provenance *provenance, const struct job *j
                         const struct plan *plan, const struct run_summary *summary,
                         struct output_writer *writer)
 {
-    struct buffer yaml = {0}, layout = {0}, slurm = {0};
+    struct buffer yaml = {0}, layout = {0}, slurm = {0}, identity = {0};
     char created[21];
     clock_timestamp(created);
     static const char *const slurm_names[] = {"SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID",
                                               "SLURM_RESTART_COUNT", "SLURM_JOB_NODELIST",
                                               "SLURM_CLUSTER_NAME"};
     status s = job_write(job, &yaml);
+    if (s == STATUS_OK) {
+        s = provenance_identity(provenance, job, plan, &identity);
+    }
     if (s == STATUS_OK) {
         s = buffer_format(&layout, "{\"ranks\":%d,\"dp\":%d,\"tp\":%d,\"pp\":%d,\"tp_slices\":%d}",
                           plan->ranks, plan->dp, plan->tp, plan->pp, plan->slices);
@@ -140,6 +144,7 @@ status provenance_write(const struct provenance *provenance, const struct job *j
             {"sluice_version", SLUICE_VERSION, 0},
             {"created", created, 0},
             {"job", yaml.data, 0},
+            {"identity", identity.data, 0},
             {"model_path", job->model.path, 0},
             {"model_config_sha256", provenance->config_sha256, 0},
             {"model_weights_sha256", provenance->weights_sha256, 0},
@@ -165,5 +170,6 @@ status provenance_write(const struct provenance *provenance, const struct job *j
     buffer_destroy(&yaml);
     buffer_destroy(&layout);
     buffer_destroy(&slurm);
+    buffer_destroy(&identity);
     return s;
 }
