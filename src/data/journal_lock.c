@@ -25,8 +25,8 @@ struct holder {
     long slurm_restart;
 };
 
-/* When a process started, 0 where there is none; tells a process from a later one of the same id.
- */
+/* When a process started, 0 where there is none, or just what is left of one until its parent takes
+ * notice; tells a process from a later one of the same id. */
 static unsigned long long process_start(long pid)
 {
     char path[64];
@@ -42,8 +42,11 @@ static unsigned long long process_start(long pid)
         return 0;
     }
     text[length] = '\0';
-    /* Field 22, proc(5); the second one is in parentheses and may hold anything. */
+    /* Fields 3 and 22, proc(5); the second one is in parentheses and may hold anything. */
     char *next = strrchr(text, ')');
+    if (next != NULL && (strncmp(next, ") Z", 3) == 0 || strncmp(next, ") X", 3) == 0)) {
+        return 0;
+    }
     for (int field = 2; next != NULL && field < 22; field++) {
         next = strchr(next + 1, ' ');
     }
