@@ -18,6 +18,9 @@ find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR} REQUIRED)
 file(GLOB SLUICE_CUDA_SOURCES CONFIGURE_DEPENDS
   src/backend/cuda/*.c src/backend/cuda/kernels/*.cu src/comm/nccl/*.c src/comm/nccl/*.cu)
 target_sources(sluice PRIVATE ${SLUICE_CUDA_SOURCES})
+set_target_properties(sluice PROPERTIES CUDA_ARCHITECTURES "${SLUICE_CUDA_ARCHITECTURES}" CUDA_STANDARD 17)
 target_compile_definitions(sluice_flags INTERFACE SLUICE_CUDA=1)
 target_include_directories(sluice SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${NCCL_INCLUDE})
 target_link_libraries(sluice PRIVATE CUDA::cudart CUDA::cublasLt ${NCCL_LIBRARY})
+# Sampling's floats have the CPU's bits: no multiply-adds that the source does not write (as in cpu_kernels.cmake).
+set_property(SOURCE ${PROJECT_SOURCE_DIR}/src/backend/cuda/kernels/sample.cu APPEND PROPERTY COMPILE_OPTIONS -fmad=false)

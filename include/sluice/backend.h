@@ -173,6 +173,11 @@ struct backend_operations {
     int64_t (*kv_block_bytes)(struct backend *backend, int layers, int kv_heads, int head_dim,
                               int block_tokens, enum dtype dtype);
 
+    /* Static scales of a layer's keys and values: an fp8 cache holds them divided by these (1 until
+     * they are set). NULL where the backend has no fp8 caches. */
+    status (*kv_scale)(struct backend *backend, struct kv_cache *cache, int layer, float key_scale,
+                       float value_scale);
+
     /* -- A step. step_begin takes the batch to the device; the operations until the next step_begin
      * use it. -- */
     status (*step_begin)(struct backend *backend, const struct batch *batch);
@@ -269,7 +274,8 @@ struct backend {
 };
 
 struct backend_options {
-    enum dtype compute; /* float32 on the CPU; bfloat16, float16, float8 on a GPU */
+    enum dtype compute; /* activations: float32, bfloat16 or float16; the CPU computes in float32 in
+                           any case and only rounds what a GPU would keep in 16 bits */
     int max_tokens;     /* T at most */
     int max_sequences;  /* S and O at most */
     int device;         /* GPU index on this host */

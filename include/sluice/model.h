@@ -152,7 +152,9 @@ struct layer_weights {
     struct matrix *down; /* sliced [H, columns]; experts: a stack */
     struct vector *down_bias;
     struct vector *mlp_post_norm;
-    struct matrix *router; /* [experts, H], NULL in a dense layer */
+    struct matrix *router;        /* [experts, H], NULL in a dense layer */
+    float key_scale, value_scale; /* static scales of fp8 keys and values, 1 where the checkpoint
+                                     has none */
 };
 
 struct model_weights {

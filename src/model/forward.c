@@ -156,6 +156,13 @@ status forward_create(const struct forward_options *options, struct forward **ou
     if (s == STATUS_OK) {
         s = create_buffers(forward);
     }
+    for (int layer = 0; s == STATUS_OK && layer < part->layer_count; layer++) {
+        const struct layer_weights *w = &options->weights->layers[layer];
+        if (forward->operations->kv_scale != NULL) {
+            s = forward->operations->kv_scale(options->backend, options->cache, layer, w->key_scale,
+                                              w->value_scale);
+        }
+    }
     if (s != STATUS_OK) {
         forward_destroy(forward);
         return s;

@@ -1,4 +1,5 @@
 /* Weights of a rank: from the files into the backend, and their bytes for plans. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,6 +66,10 @@ static status load_part(struct loader *loader, const struct weight_item *item,
         TRY(tensor_read_rows(&model->tensors, place.tensor, place.first_row + part->first_row + row,
                              count, part->first_column, part->column_count, &loader->scratch,
                              &rows));
+        if (rows.scales != NULL) {
+            TRY(operations(loader)->matrix_scale(loader->backend, matrix, index, part->at_row + row,
+                                                 count, rows.scales));
+        }
         status s = by_heads ? write_heads(loader, matrix, index, part->at_row + row, count, &rows)
                             : operations(loader)->matrix_write(loader->backend, matrix, index,
                                                                part->at_row + row, count, rows.data,
@@ -95,17 +100,39 @@ static status find_source_type(const struct model *model, const struct weight_it
     return STATUS_OK;
 }
 
+/* The static scale of a product's input, as FP8 checkpoints may have it. The rows of several
+ * tensors share one input: the largest of their scales holds all of its values. */
+static status load_input_scale(struct loader *loader, const struct weight_item *item, int index)
+{
+    float most = 0;
+    for (int i = 0; loader->scratch.keep_float8 && i < item->part_count; i++) {
+        struct tensor_place place;
+        float scale;
+        TRY(tensor_place_find(loader->model, &item->parts[i], false, item->layer, index,
+                              item->count, &place));
+        TRY(tensor_input_scale(&loader->model->tensors, place.tensor, &scale));
+        most = scale > most ? scale : most;
+    }
+    return most > 0
+               ? operations(loader)->matrix_input_scale(loader->backend, *item->matrix, index, most)
+               : STATUS_OK;
+}
+
 static status load_matrix(struct loader *loader, const struct weight_item *item)
 {
     enum dtype source;
     TRY(find_source_type(loader->model, item, &source));
-    TRY(operations(loader)->matrix_create(
-        loader->backend, item->count, item->rows, item->columns, item->slice_start, item->slices,
-        weight_kept_type(loader->backend, loader->stored, source), item->matrix));
+    const enum dtype kept = weight_kept_type(loader->backend, item, loader->stored, source);
+    loader->scratch.keep_float8 = kept == DTYPE_FLOAT8_E4M3 &&
+                                  operations(loader)->matrix_scale != NULL &&
+                                  operations(loader)->matrix_input_scale != NULL;
+    TRY(operations(loader)->matrix_create(loader->backend, item->count, item->rows, item->columns,
+                                          item->slice_start, item->slices, kept, item->matrix));
     for (int index = 0; index < item->count; index++) {
         for (int i = 0; i < item->part_count; i++) {
             TRY(load_part(loader, item, &item->parts[i], index, *item->matrix));
         }
+        TRY(load_input_scale(loader, item, index));
     }
     return operations(loader)->matrix_finish(loader->backend, *item->matrix);
 }
@@ -162,6 +189,56 @@ static status load_item(void *context, const struct weight_item *item)
     return item->is_vector ? load_vector(loader, item) : load_matrix(loader, item);
 }
 
+/* ---- Scales of the KV cache ---- */
+
+/* Where FP8 checkpoints keep a layer's: compressed-tensors, ModelOpt, older exports with one for
+ * both. */
+static const char *const key_scale_names[] = {
+    "model.layers.{layer}.self_attn.k_scale",
+    "model.layers.{layer}.self_attn.attn.k_scale",
+    "model.layers.{layer}.self_attn.k_proj.k_scale",
+    "model.layers.{layer}.self_attn.k_proj.output_scale",
+    "model.layers.{layer}.self_attn.kv_scale",
+};
+static const char *const value_scale_names[] = {
+    "model.layers.{layer}.self_attn.v_scale",
+    "model.layers.{layer}.self_attn.attn.v_scale",
+    "model.layers.{layer}.self_attn.v_proj.v_scale",
+    "model.layers.{layer}.self_attn.v_proj.output_scale",
+    "model.layers.{layer}.self_attn.kv_scale",
+};
+
+static status load_kv_scale(struct loader *loader, const char *const *names, size_t count,
+                            int layer, float *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct tensor *tensor = tensor_find_in_layer(loader->model, names[i], layer);
+        if (tensor != NULL) {
+            const struct tensor_table *table = &loader->model->tensors;
+            TRY(tensor_read_values(table, tensor, 0, 1, &loader->scratch, out));
+            return *out > 0 && isfinite(*out)
+                       ? STATUS_OK
+                       : status_fail(STATUS_INVALID, "%s: tensor %s: %g is no scale",
+                                     tensor_path(table, tensor), tensor->name, (double)*out);
+        }
+    }
+    return STATUS_OK;
+}
+
+static status load_kv_scales(struct loader *loader, const struct partition *partition,
+                             struct model_weights *weights)
+{
+    for (int i = 0; i < partition->layer_count; i++) {
+        struct layer_weights *layer = &weights->layers[i];
+        const int number = partition->first_layer + i;
+        TRY(load_kv_scale(loader, key_scale_names, COUNT_OF(key_scale_names), number,
+                          &layer->key_scale));
+        TRY(load_kv_scale(loader, value_scale_names, COUNT_OF(value_scale_names), number,
+                          &layer->value_scale));
+    }
+    return STATUS_OK;
+}
+
 status model_load(struct model *model, const struct partition *partition, struct backend *backend,
                   enum dtype stored, struct model_weights **out)
 {
@@ -173,6 +250,9 @@ status model_load(struct model *model, const struct partition *partition, struct
     struct model_weights *weights;
     TRY(model_weights_create(partition, &weights));
     status s = weight_plan_visit(&model->config, partition, weights, load_item, &loader);
+    if (s == STATUS_OK) {
+        s = load_kv_scales(&loader, partition, weights);
+    }
     tensor_scratch_destroy(&loader.scratch);
     if (s != STATUS_OK) {
         model_weights_destroy(weights, partition, backend);
@@ -254,7 +334,7 @@ static status count_item(void *context, const struct weight_item *item)
     }
     counter->bytes += counter->backend->operations->matrix_bytes(
         counter->backend, item->count, item->rows, item->columns, item->slices,
-        weight_kept_type(counter->backend, counter->stored, source));
+        weight_kept_type(counter->backend, item, counter->stored, source));
     return STATUS_OK;
 }
 

@@ -49,6 +49,13 @@ static void fill_pattern(const char *pattern, const char *prefix, int layer, int
     }
 }
 
+const struct tensor *tensor_find_in_layer(const struct model *model, const char *pattern, int layer)
+{
+    char name[NAME_BYTES];
+    fill_pattern(pattern, model->tensor_prefix, layer, 0, name);
+    return tensor_table_find(&model->tensors, name);
+}
+
 static bool has_role(const struct tensor_name *names, enum tensor_role role)
 {
     for (; names != NULL && names->pattern != NULL; names++) {

@@ -16,6 +16,10 @@ status tensor_place_find(const struct model *model, const struct weight_part *pa
                          int layer, int expert, int expert_count,
                          struct tensor_place *out) MUST_CHECK;
 
+/* The tensor of a name with "model." and "{layer}" in it; NULL where there is none. */
+const struct tensor *tensor_find_in_layer(const struct model *model, const char *pattern,
+                                          int layer);
+
 /* The prefix that this file's names have where the patterns say "model.". */
 const char *tensor_prefix_detect(const struct tensor_table *table);
 

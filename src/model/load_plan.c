@@ -21,14 +21,22 @@ status model_weights_create(const struct partition *partition, struct model_weig
         free(weights);
         return status_fail(STATUS_NO_MEMORY, "weights: out of memory");
     }
+    for (int layer = 0; layer < partition->layer_count; layer++) {
+        weights->layers[layer].key_scale = weights->layers[layer].value_scale = 1;
+    }
     *out = weights;
     return STATUS_OK;
 }
 
-enum dtype weight_kept_type(struct backend *backend, enum dtype stored, enum dtype source)
+enum dtype weight_kept_type(struct backend *backend, const struct weight_item *item,
+                            enum dtype stored, enum dtype source)
 {
-    bool is_free = stored == DTYPE_FLOAT32 && source == DTYPE_BFLOAT16 &&
-                   backend->operations->activation_dtype(backend) == DTYPE_FLOAT32;
+    const enum dtype activation = backend->operations->activation_dtype(backend);
+    if (item->is_exact && stored == DTYPE_FLOAT8_E4M3) {
+        stored = activation;
+    }
+    bool is_free =
+        stored == DTYPE_FLOAT32 && source == DTYPE_BFLOAT16 && activation == DTYPE_FLOAT32;
     return is_free ? DTYPE_BFLOAT16 : stored;
 }
 
@@ -57,11 +65,17 @@ static status visit_norm(const struct plan *plan, enum tensor_role role, int len
     return visit_vector(plan, role, length, true, slot);
 }
 
+static bool is_exact(enum tensor_role role)
+{
+    return role == ROLE_EMBEDDING || role == ROLE_HEAD || role == ROLE_ROUTER;
+}
+
 /* `parts` as rows of a matrix, one below the other. */
 static status visit_rows(const struct plan *plan, int count, const struct weight_part *parts,
                          int part_count, struct matrix **slot)
 {
     struct weight_item item = {.layer = plan->layer, .count = count, .matrix = slot};
+    item.is_exact = is_exact(parts[0].role);
     item.part_count = part_count;
     item.columns = parts[0].columns;
     for (int i = 0; i < part_count; i++) {

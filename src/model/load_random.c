@@ -111,7 +111,8 @@ static status fill_item(void *context, const struct weight_item *item)
     }
     const struct backend_operations *operations = filler->backend->operations;
     /* The values are exact in bfloat16, as a checkpoint's of that type would be. */
-    enum dtype stored = weight_kept_type(filler->backend, filler->stored, filler->config->dtype);
+    enum dtype stored =
+        weight_kept_type(filler->backend, item, filler->stored, filler->config->dtype);
     TRY(operations->matrix_create(filler->backend, item->count, item->rows, item->columns,
                                   item->slice_start, item->slices, stored, item->matrix));
     for (int index = 0; index < item->count; index++) {

@@ -1,4 +1,5 @@
 /* Reading rectangles of tensors: staging, expansion of block formats, scales of FP8 weights. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@ void tensor_scratch_destroy(struct tensor_scratch *scratch)
 {
     free(scratch->raw);
     free(scratch->expanded);
+    free(scratch->scales);
     memset(scratch, 0, sizeof *scratch);
 }
 
@@ -107,6 +109,61 @@ static status scale_grid_read(const struct tensor_table *table, const struct ten
     return s;
 }
 
+/* One scale a row where the tensor's are so, else *out is NULL. */
+static status read_row_scales(const struct tensor_table *table, const struct tensor *tensor,
+                              int64_t first_row, int row_count, struct tensor_scratch *scratch,
+                              const float **out)
+{
+    const struct tensor *scale = find_scale(table, tensor);
+    struct scale_grid grid = {0};
+    *out = NULL;
+    if (tensor->rank != 2) {
+        return STATUS_OK;
+    }
+    if (scale != NULL) {
+        TRY(scale_grid_read(table, tensor, scale, &grid));
+        if (grid.block_columns < tensor->shape[1]) {
+            free(grid.values);
+            return STATUS_OK;
+        }
+    }
+    void *scales = scratch->scales;
+    status s = array_grow(&scales, &scratch->scales_capacity, (size_t)row_count, sizeof(float));
+    scratch->scales = scales;
+    for (int row = 0; s == STATUS_OK && row < row_count; row++) {
+        scratch->scales[row] =
+            scale != NULL ? grid.values[(first_row + row) / grid.block_rows * grid.stride] : 1.0f;
+    }
+    free(grid.values);
+    *out = s == STATUS_OK ? scratch->scales : NULL;
+    return s;
+}
+
+status tensor_input_scale(const struct tensor_table *table, const struct tensor *tensor, float *out)
+{
+    static const char weight[] = "weight";
+    char name[512];
+    const size_t length = strlen(tensor->name), cut = sizeof weight - 1;
+    *out = 0;
+    if (tensor->format != FORMAT_FLOAT8_E4M3 || length < cut || length >= sizeof name - 8 ||
+        strcmp(tensor->name + length - cut, weight) != 0) {
+        return STATUS_OK;
+    }
+    snprintf(name, sizeof name, "%.*sinput_scale", (int)(length - cut), tensor->name);
+    const struct tensor *scale = tensor_table_find(table, name);
+    if (scale == NULL) {
+        return STATUS_OK;
+    }
+    struct tensor_scratch scratch = {0};
+    const status s = tensor_read_values(table, scale, 0, 1, &scratch, out);
+    tensor_scratch_destroy(&scratch);
+    TRY(s);
+    return *out > 0 && isfinite(*out)
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID, "%s: tensor %s: %g is no scale",
+                             tensor_path(table, scale), scale->name, (double)*out);
+}
+
 static status apply_scale(const struct tensor_table *table, const struct tensor *tensor,
                           int64_t first_row, int row_count, int64_t first_column,
                           int64_t column_count, float *values)
@@ -177,6 +234,15 @@ status tensor_read_rows(const struct tensor_table *table, const struct tensor *t
     size_t skipped = (size_t)first_column - first_block * (size_t)facts->elements;
     out->dtype = facts->dtype;
     out->stride = kept;
+    out->scales = NULL;
+    if (tensor->format == FORMAT_FLOAT8_E4M3 && scratch->keep_float8) {
+        TRY(read_row_scales(table, tensor, first_row, row_count, scratch, &out->scales));
+    }
+    if (out->scales != NULL) {
+        out->dtype = DTYPE_FLOAT8_E4M3;
+        out->data = scratch->raw + skipped;
+        return STATUS_OK;
+    }
     if (facts->expand == NULL) {
         out->data = scratch->raw + skipped * (size_t)facts->bytes;
         return STATUS_OK;

@@ -89,6 +89,10 @@ struct tensor_scratch {
     size_t raw_capacity;
     float *expanded;
     size_t expanded_capacity;
+    float *scales;
+    size_t scales_capacity;
+    bool keep_float8; /* set by the caller: FP8 whose scales are one a row, or one for all, is
+                         handed on as it is, with its scales beside it */
 };
 void tensor_scratch_destroy(struct tensor_scratch *scratch);
 
@@ -97,6 +101,7 @@ struct tensor_rows {
     const void *data;
     enum dtype dtype;
     size_t stride;
+    const float *scales; /* FP8: one a row; NULL elsewhere */
 };
 
 /* Reads a rectangle of a tensor, seen as rows of its last dimension. Only what is needed is read:
@@ -106,6 +111,11 @@ struct tensor_rows {
 status tensor_read_rows(const struct tensor_table *table, const struct tensor *tensor,
                         int64_t first_row, int row_count, int first_column, int column_count,
                         struct tensor_scratch *scratch, struct tensor_rows *out) MUST_CHECK;
+
+/* The static scale of what a weight ("X.weight") is multiplied with ("X.input_scale"), as FP8
+ * checkpoints store it; 0 where there is none. */
+status tensor_input_scale(const struct tensor_table *table, const struct tensor *tensor,
+                          float *out) MUST_CHECK;
 
 /* How many rows fit into a read of about `bytes` bytes of staging, at least 1. */
 int tensor_rows_within(const struct tensor *tensor, size_t bytes);

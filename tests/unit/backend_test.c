@@ -16,7 +16,7 @@ static void registry_knows_its_backends(void **state)
     options.device = 1;
     assert_int_equal(backend_create("cpu", &options, &backend), STATUS_NOT_FOUND);
     options.device = 0;
-    options.compute = DTYPE_BFLOAT16;
+    options.compute = DTYPE_FLOAT8_E4M3;
     assert_int_equal(backend_create("cpu", &options, &backend), STATUS_UNSUPPORTED);
     options.compute = DTYPE_FLOAT32;
     options.max_tokens = 0;

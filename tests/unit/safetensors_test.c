@@ -177,8 +177,8 @@ static void fp8_weights_are_scaled(void **state)
 {
     struct scratch_folder *folder = *state;
     static const uint8_t codes[] = {0x38, 0x40, 0xb8, 0x01};
-    uint8_t data[3 * 12 + 4 + 12 + 16];
-    float scales[] = {0.5f, 1, 2, 4, 1, 10, 100, 1000};
+    uint8_t data[3 * 12 + 4 + 12 + 16 + 4];
+    float scales[] = {0.5f, 1, 2, 4, 1, 10, 100, 1000, 0.25f};
     for (size_t i = 0; i < 36; i++) {
         data[i] = codes[i % 4];
     }
@@ -190,8 +190,9 @@ static void fp8_weights_are_scaled(void **state)
         "\"row.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[3,4],\"data_offsets\":[12,24]},"
         "\"row.weight_scale\":{\"dtype\":\"F32\",\"shape\":[3,1],\"data_offsets\":[40,52]},"
         "\"block.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[3,4],\"data_offsets\":[24,36]},"
-        "\"block.weight_scale_inv\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[52,68]}}",
-        data, 68);
+        "\"block.weight_scale_inv\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[52,68]},"
+        "\"row.input_scale\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[68,72]}}",
+        data, sizeof data);
     static const float plain[] = {1, 2, -1, 0x1p-9f};
     struct tensor_table table;
     struct tensor_scratch scratch = {0};
@@ -199,6 +200,15 @@ static void fp8_weights_are_scaled(void **state)
     if (open_folder(folder->path, &table) != STATUS_OK) {
         fail_msg("%s", status_message());
     }
+    float input_scale;
+    assert_int_equal(
+        tensor_input_scale(&table, tensor_table_find(&table, "row.weight"), &input_scale),
+        STATUS_OK);
+    assert_true(input_scale == 0.25f);
+    assert_int_equal(
+        tensor_input_scale(&table, tensor_table_find(&table, "all.weight"), &input_scale),
+        STATUS_OK);
+    assert_true(input_scale == 0);
     static const char *const names[] = {"all.weight", "row.weight", "block.weight"};
     for (int which = 0; which < 3; which++) {
         assert_int_equal(tensor_read_rows(&table, tensor_table_find(&table, names[which]), 1, 2, 1,
@@ -214,6 +224,23 @@ static void fp8_weights_are_scaled(void **state)
                 assert_true(values[(size_t)(row - 1) * rows.stride + (size_t)column - 1] ==
                             plain[column] * scale);
             }
+        }
+    }
+    /* Kept as they are where a scale a row says all. */
+    scratch.keep_float8 = true;
+    for (int which = 0; which < 3; which++) {
+        assert_int_equal(tensor_read_rows(&table, tensor_table_find(&table, names[which]), 1, 2, 1,
+                                          3, &scratch, &rows),
+                         STATUS_OK);
+        if (which == 2) {
+            assert_null(rows.scales);
+            assert_int_equal(rows.dtype, DTYPE_FLOAT32);
+            continue;
+        }
+        assert_int_equal(rows.dtype, DTYPE_FLOAT8_E4M3);
+        for (size_t row = 0; row < 2; row++) {
+            assert_true(rows.scales[row] == (which == 0 ? 0.5f : scales[2 + row]));
+            assert_memory_equal((const uint8_t *)rows.data + row * rows.stride, codes + 1, 3);
         }
     }
     tensor_scratch_destroy(&scratch);

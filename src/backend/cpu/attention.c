@@ -161,5 +161,6 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
             cpu->kernels->attention(&work);
         }
     }
+    cpu_round(cpu, NULL, to, (size_t)batch->tokens * (size_t)out_width);
     return STATUS_OK;
 }

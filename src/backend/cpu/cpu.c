@@ -52,6 +52,8 @@ static void backend_destroy(struct backend *backend)
         cpu_region_destroy(&cpu->rope[i].region);
     }
     cpu_region_destroy(&cpu->gathered);
+    cpu_region_destroy(&cpu->rounded);
+    cpu_region_destroy(&cpu->partials);
     cpu_region_destroy(&cpu->attention);
     cpu_region_destroy(&cpu->experts);
     free(cpu->token_sequence);
@@ -231,6 +233,8 @@ static const struct backend_operations operations = {
     .matrix_create = cpu_matrix_create,
     .matrix_write = cpu_matrix_write,
     .matrix_finish = cpu_matrix_finish,
+    .matrix_scale = cpu_matrix_scale,
+    .matrix_input_scale = cpu_matrix_input_scale,
     .matrix_destroy = cpu_matrix_destroy,
     .matrix_bytes = cpu_matrix_bytes,
     .vector_create = cpu_vector_create,
@@ -257,9 +261,9 @@ status cpu_backend_create_with(const struct cpu_kernels *kernels,
                                const struct backend_options *options, struct backend **out)
 {
     *out = NULL;
-    if (options->compute != DTYPE_FLOAT32) {
-        return status_fail(STATUS_UNSUPPORTED, "arithmetic in %s: the CPU computes in float32",
-                           dtype_name(options->compute));
+    if (options->compute == DTYPE_FLOAT8_E4M3) {
+        return status_fail(STATUS_UNSUPPORTED, "activations in fp8: use float32, bfloat16 or "
+                                               "float16 with weights in fp8");
     }
     if (options->max_tokens < 1 || options->max_sequences < 1 || options->threads < 0) {
         return status_fail(STATUS_INVALID, "CPU backend for %d tokens, %d sequences, %d threads",
@@ -274,6 +278,7 @@ status cpu_backend_create_with(const struct cpu_kernels *kernels,
     }
     cpu->backend.operations = &operations;
     cpu->kernels = kernels;
+    cpu->activation = options->compute;
     cpu->threads = options->threads > 0 ? options->threads : cpu_host_threads();
     cpu->max_tokens = options->max_tokens;
     cpu->max_sequences = options->max_sequences;

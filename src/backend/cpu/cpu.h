@@ -41,14 +41,18 @@ struct vector {
     int length;
 };
 
-/* [count][panels][columns][32], places within 32 as panel_place says; rows padded with 0. */
+/* [count][panels][columns][32], places within 32 as panel_place says; rows padded with 0. fp8: the
+ * rounded numbers in float32, and what they are multiplied by, scale [count][max(slices, 1)][rows].
+ */
 struct matrix {
     struct cpu_region region;
     int count, rows, columns, panels;
-    bool bfloat16;
+    bool bfloat16, fp8;
     size_t panel_bytes; /* columns · 32 values */
     int slices;         /* 0: only whole products */
     int32_t slice_start[MAX_SLICES + 1];
+    float *scale;       /* fp8 */
+    float *input_scale; /* fp8: [count] static scale of the input, 0: taken from each row */
 };
 
 /* keys [layer][block][kv head][group][head_dim][16], values [layer][block][kv head][position]
@@ -72,6 +76,7 @@ enum { ROPE_TABLES = 2 }; /* global and local layers */
 struct cpu_backend {
     struct backend backend; /* first: the interface is cast to this */
     const struct cpu_kernels *kernels;
+    enum dtype activation; /* what activations are rounded to (they are kept in float32) */
     int threads, max_tokens, max_sequences;
     char name[160];
 
@@ -83,6 +88,8 @@ struct cpu_backend {
 
     /* Grown when first needed, reused afterwards. */
     struct cpu_region gathered;  /* rows of a product's input, copied */
+    struct cpu_region rounded;   /* the same, rounded to fp8, behind their scales */
+    struct cpu_region partials;  /* products of slices */
     struct cpu_region attention; /* a tile's scratch for each thread, and work lists */
     struct cpu_region experts;
 };
@@ -122,7 +129,12 @@ int64_t cpu_matrix_bytes(struct backend *backend, int count, int rows, int colum
 status cpu_vector_create(struct backend *backend, int length, const float *values,
                          struct vector **out);
 void cpu_vector_destroy(struct backend *backend, struct vector *vector);
+status cpu_matrix_scale(struct backend *backend, struct matrix *matrix, int index, int first_row,
+                        int row_count, const float *scales);
+status cpu_matrix_input_scale(struct backend *backend, struct matrix *matrix, int index,
+                              float scale);
 uint16_t cpu_bfloat16(float value); /* rounded to nearest even */
+float cpu_element(const void *data, enum dtype type, size_t index);
 
 /* product.c */
 struct product_call {
@@ -133,6 +145,7 @@ struct product_call {
     int rows;
     const struct vector *bias; /* or NULL */
     float *out;                /* [rows][matrix->rows] */
+    const int32_t *range;      /* [2] only these columns; NULL: all, as the matrix's slices say */
 };
 status cpu_product_run(struct cpu_backend *cpu, const struct product_call *call) MUST_CHECK;
 status cpu_embed(struct backend *backend, const struct matrix *table, int first_row, float scale,
@@ -143,6 +156,24 @@ status cpu_product_sliced(struct backend *backend, const struct matrix *matrix,
                           struct device_buffer *in, struct device_buffer *out);
 status cpu_logits(struct backend *backend, const struct matrix *matrix, float scale, float soft_cap,
                   struct device_buffer *in, struct device_buffer *logits);
+
+/* rounding.c: fewer bits than float32, as the CUDA backend has them */
+#define CPU_FP8_MOST 448.0f
+float cpu_fp8(float value); /* nearest E4M3 number, ties to even, at most ±448 */
+/* Rounds activations that `reader` reads (NULL: any) in place; nothing where they stay float32, or
+ * where the reader rounds them itself. */
+void cpu_round(const struct cpu_backend *cpu, const struct matrix *reader, float *values,
+               size_t count);
+/* Whether a product with this matrix differs from cpu_product_run's. */
+static inline bool cpu_is_rounded(const struct cpu_backend *cpu, const struct matrix *matrix)
+{
+    return matrix->fp8 || cpu->activation != DTYPE_FLOAT32;
+}
+/* cpu_product_run with the roundings of a reduced type, slices added up as a tree. */
+status cpu_product_rounded(struct cpu_backend *cpu, const struct product_call *call) MUST_CHECK;
+/* One slice alone: rounded, times its scales. */
+status cpu_product_slice(struct cpu_backend *cpu, const struct product_call *call, int slice,
+                         float *out) MUST_CHECK;
 
 /* experts.c */
 status cpu_experts(struct backend *backend, const struct matrix *router, int used, bool normalize,

@@ -143,7 +143,8 @@ static status run_gates(struct cpu_backend *cpu, const struct mixture *mixture, 
                                           .in_stride = in_stride,
                                           .rows = mixture->expert_start[e + 1] - first,
                                           .out = mixture->gates + (size_t)first * gate_stride};
-        TRY(cpu_product_run(cpu, &call));
+        TRY(cpu_is_rounded(cpu, mixture->gate_up) ? cpu_product_slice(cpu, &call, 0, call.out)
+                                                  : cpu_product_run(cpu, &call));
     }
     const int threads = cpu_threads_for(cpu, 16.0 * pairs * mixture->width);
 #pragma omp parallel for num_threads(threads)
@@ -152,6 +153,9 @@ static status run_gates(struct cpu_backend *cpu, const struct mixture *mixture, 
         cpu->kernels->activate(mixture->activation, gate, mixture->gated ? gate + width : NULL,
                                mixture->width,
                                mixture->active + (size_t)pair * (width + ROW_PADDING));
+    }
+    if (!mixture->down->fp8) {
+        cpu_round(cpu, NULL, mixture->active, (size_t)pairs * (width + ROW_PADDING));
     }
     return STATUS_OK;
 }
@@ -217,6 +221,43 @@ static void run_down(struct cpu_backend *cpu, const struct mixture *mixture, int
     }
 }
 
+/* run_down with the roundings of a reduced type. */
+static status run_down_rounded(struct cpu_backend *cpu, const struct mixture *mixture, int tokens,
+                               float *out)
+{
+    const size_t hidden = (size_t)mixture->hidden, slices = (size_t)mixture->slices;
+    const size_t in_stride = (size_t)mixture->width + ROW_PADDING;
+    const size_t sum_floats = (size_t)tokens * slices * hidden;
+    size_t bytes;
+    TRY(cpu_size(&bytes, "partial sums", 3, (size_t)tokens * (slices + 1), hidden, sizeof(float)));
+    TRY(cpu_region_grow(&cpu->partials, bytes, "partial sums"));
+    float *sums = cpu->partials.data, *product = sums + sum_floats; /* product [tokens][hidden] */
+    memset(sums, 0, sum_floats * sizeof *sums);
+    for (int e = 0; e < mixture->experts; e++) {
+        const int first = mixture->expert_start[e], last = mixture->expert_start[e + 1];
+        const struct product_call call = {.matrix = mixture->down,
+                                          .index = e,
+                                          .in = mixture->active + (size_t)first * in_stride,
+                                          .in_stride = in_stride,
+                                          .rows = last - first};
+        for (size_t slice = 0; slice < slices && first < last; slice++) {
+            TRY(cpu_product_slice(cpu, &call, (int)slice, product));
+            for (int pair = first; pair < last; pair++) {
+                const size_t token = (size_t)mixture->pair_token[pair];
+                cpu->kernels->add_scaled(sums + (token * slices + slice) * hidden,
+                                         product + (size_t)(pair - first) * hidden,
+                                         mixture->pair_weight[pair], mixture->hidden);
+            }
+        }
+    }
+    cpu_round(cpu, NULL, sums, sum_floats);
+    for (size_t t = 0; t < (size_t)tokens; t++) {
+        cpu->kernels->add_parts(sums + t * slices * hidden, mixture->slices, hidden, NULL,
+                                mixture->hidden, out + t * hidden);
+    }
+    return STATUS_OK;
+}
+
 status cpu_experts(struct backend *backend, const struct matrix *router, int used, bool normalize,
                    enum activation activation, const struct matrix *gate_up,
                    const struct matrix *down, struct device_buffer *in, struct device_buffer *out)
@@ -259,7 +300,11 @@ status cpu_experts(struct backend *backend, const struct matrix *router, int use
         const size_t at = (size_t)first * (size_t)mixture.hidden;
         TRY(route(cpu, &mixture, from + at, here));
         TRY(run_gates(cpu, &mixture, here * used));
-        run_down(cpu, &mixture, here, to + at);
+        if (cpu_is_rounded(cpu, down)) {
+            TRY(run_down_rounded(cpu, &mixture, here, to + at));
+        } else {
+            run_down(cpu, &mixture, here, to + at);
+        }
     }
     return STATUS_OK;
 }

@@ -223,6 +223,7 @@ status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
                 cpu->kernels->rotate(head, table->cosine + at, table->sine + at, half);
             }
         }
+        cpu_round(cpu, NULL, row, (size_t)width);
         const int position = batch->positions[token];
         const int block = batch->block_table[(size_t)cpu->token_sequence[token] *
                                                  (size_t)batch->block_table_stride +

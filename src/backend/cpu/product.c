@@ -86,8 +86,10 @@ static void run_item(const struct cpu_kernels *kernels, const struct product_cal
             .panel_bytes = matrix->panel_bytes,
             .panels = at_once,
             .bfloat16 = matrix->bfloat16,
-            .slice_start = matrix->slices > 0 ? matrix->slice_start : whole,
-            .slices = matrix->slices > 0 ? matrix->slices : 1,
+            .slice_start = call->range != NULL  ? call->range
+                           : matrix->slices > 0 ? matrix->slice_start
+                                                : whole,
+            .slices = call->range == NULL && matrix->slices > 0 ? matrix->slices : 1,
             .bias =
                 call->bias != NULL ? (const float *)call->bias->region.data + panel * PANEL : NULL,
             .out_stride = out_stride,
@@ -171,7 +173,8 @@ status cpu_product(struct backend *backend, const struct matrix *matrix, const s
                                       .rows = tokens,
                                       .bias = bias,
                                       .out = to};
-    return cpu_product_run(cpu, &call);
+    return cpu_is_rounded(cpu, matrix) ? cpu_product_rounded(cpu, &call)
+                                       : cpu_product_run(cpu, &call);
 }
 
 status cpu_product_sliced(struct backend *backend, const struct matrix *matrix,
@@ -192,7 +195,8 @@ status cpu_product_sliced(struct backend *backend, const struct matrix *matrix,
                                       .in_stride = (size_t)matrix->columns,
                                       .rows = tokens,
                                       .out = to};
-    return cpu_product_run(cpu, &call);
+    return cpu_is_rounded(cpu, matrix) ? cpu_product_rounded(cpu, &call)
+                                       : cpu_product_run(cpu, &call);
 }
 
 status cpu_logits(struct backend *backend, const struct matrix *matrix, float scale, float soft_cap,

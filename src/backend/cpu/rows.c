@@ -30,7 +30,6 @@ status cpu_norm(struct backend *backend, const struct norm_facts *facts,
                 struct device_buffer *residual, int hidden, const struct matrix *reader,
                 struct device_buffer *normed)
 {
-    (void)reader; /* activations are float32 for all */
     struct cpu_backend *cpu = cpu_of(backend);
     const int tokens = cpu->batch->tokens;
     const float *in = cpu_floats(residual, tokens, hidden);
@@ -47,6 +46,7 @@ status cpu_norm(struct backend *backend, const struct norm_facts *facts,
         const size_t at = (size_t)token * (size_t)hidden;
         norm_row(cpu, facts, weight, bias, in + at, hidden, out + at);
     }
+    cpu_round(cpu, reader, out, (size_t)tokens * (size_t)hidden);
     return STATUS_OK;
 }
 
@@ -57,7 +57,6 @@ status cpu_add_norm(struct backend *backend, const struct norm_facts *facts,
                     const struct vector *norm_bias, const struct matrix *reader,
                     struct device_buffer *normed)
 {
-    (void)reader;
     struct cpu_backend *cpu = cpu_of(backend);
     const struct cpu_kernels *kernels = cpu->kernels;
     const int tokens = cpu->batch->tokens;
@@ -88,6 +87,9 @@ status cpu_add_norm(struct backend *backend, const struct norm_facts *facts,
             norm_row(cpu, facts, weight, norm_bias, sum + at, hidden, out + at);
         }
     }
+    if (out != NULL) {
+        cpu_round(cpu, reader, out, (size_t)tokens * (size_t)hidden);
+    }
     return STATUS_OK;
 }
 
@@ -95,7 +97,6 @@ status cpu_activate(struct backend *backend, enum activation activation, bool ga
                     struct device_buffer *in, const struct matrix *reader,
                     struct device_buffer *out)
 {
-    (void)reader;
     struct cpu_backend *cpu = cpu_of(backend);
     const int tokens = cpu->batch->tokens;
     const int in_width = gated ? 2 * width : width;
@@ -111,5 +112,6 @@ status cpu_activate(struct backend *backend, enum activation activation, bool ga
         cpu->kernels->activate(activation, gate, gated ? gate + width : NULL, width,
                                to + (size_t)token * (size_t)width);
     }
+    cpu_round(cpu, reader, to, (size_t)tokens * (size_t)width);
     return STATUS_OK;
 }

@@ -8,14 +8,12 @@
 #include <string.h>
 
 #include "backend/philox.h"
+#include "backend/sample_arithmetic.h"
 
 enum {
-    CHUNK = 1024, /* logits whose weights are on the stack at once */
-    FRACTION_BITS = 40,
+    CHUNK = 1024,    /* logits whose weights are on the stack at once */
     DIGIT_BITS = 11, /* of a candidate's key, a histogram */
 };
-static const double GREEDY_BELOW = 1e-5;  /* temperature */
-static const float LOWEST_EXPONENT = -87; /* e^-87 is a normal float far below 2^-40 */
 
 /* A token that may still be drawn. */
 struct candidate {
@@ -36,50 +34,20 @@ struct scratch {
     uint64_t histogram[1 << DIGIT_BITS];
 };
 
-/* e^x for x in [-87, 0], to within 2 units in the last place: x = n · ln 2 + r, a polynomial in r
- * (minimax coefficients of Cephes' expf), n into the exponent. Operations are plain products and
- * sums that vectorise and that any processor rounds alike. */
-static inline float exp_of_nonpositive(float x)
-{
-    const float round = 0x1.8p23f; /* adding it leaves the nearest integer in the low bits */
-    float n = (x * 1.44269504f + round) - round;
-    float r = (x - n * 0.693359375f) - n * -2.12194440e-4f; /* ln 2 in two parts */
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
-    int32_t exponent = ((int32_t)n + 127) * (1 << 23);
-    float power;
-    memcpy(&power, &exponent, sizeof power);
-    return p * power;
-}
-
 static void compute_weights(const float *logits, int count, float highest, float inverse,
                             float *weights)
 {
 #pragma omp simd
     for (int i = 0; i < count; i++) {
-        float below = logits[i] - highest;
-        float exponent = (below > -FLT_MAX ? below : -FLT_MAX) * inverse;
-        float weight = exp_of_nonpositive(exponent > LOWEST_EXPONENT ? exponent : LOWEST_EXPONENT);
-        weights[i] = logits[i] < -FLT_MAX ? 0 : weight;
+        weights[i] = sample_weight(logits[i], highest, inverse);
     }
 }
 
-static inline uint64_t fixed_point(float weight)
-{
-    /* By way of int64_t, for which processors have an instruction. */
-    return (uint64_t)(int64_t)(weight * (float)(INT64_C(1) << FRACTION_BITS));
-}
-
-/* The sum of fixed_point over at most CHUNK weights. Vectorises: upper and lower half are 32-bit
- * integers, and so are their sums. */
+/* The sum of sample_fixed_point over at most CHUNK weights. Vectorises: upper and lower half are
+ * 32-bit integers, and so are their sums. */
 static uint64_t sum_fixed_point(const float *weights, int count)
 {
-    const float half = 1 << (FRACTION_BITS / 2);
+    const float half = 1 << (SAMPLE_FRACTION_BITS / 2);
     int32_t upper_sum = 0, lower_sum = 0;
 #pragma omp simd reduction(+ : upper_sum, lower_sum)
     for (int i = 0; i < count; i++) {
@@ -88,7 +56,7 @@ static uint64_t sum_fixed_point(const float *weights, int count)
         upper_sum += upper;
         lower_sum += (int32_t)((scaled - (float)upper) * half);
     }
-    return ((uint64_t)upper_sum << (FRACTION_BITS / 2)) + (uint64_t)lower_sum;
+    return ((uint64_t)upper_sum << (SAMPLE_FRACTION_BITS / 2)) + (uint64_t)lower_sum;
 }
 
 /* The highest logit and the lowest id that has it; false where no distribution is there. */
@@ -133,7 +101,7 @@ static double log_sum_weights(const float *logits, int vocabulary, float highest
         compute_weights(logits + start, count, highest, 1, weights);
         total += sum_fixed_point(weights, count);
     }
-    return log((double)total) - FRACTION_BITS * 0.69314718055994530942;
+    return sample_log_sum(total);
 }
 
 static void fill_top(const float *logits, int vocabulary, int wanted, float highest, double log_sum,
@@ -183,27 +151,9 @@ static void apply_penalties(float *logits, int vocabulary, const struct sample_r
     float presence = (float)params->presence_penalty;
     for (int32_t i = 0; i < request->history_count; i++) {
         int32_t id = request->history[i];
-        int32_t occurrences = marks[id].state >> 1;
-        float x = marks[id].raw;
-        x = x < 0 ? x * repetition : x / repetition;
-        if (occurrences > 0) {
-            x = x - frequency * (float)occurrences - presence;
-        }
-        /* A factor far from 1 may not make an infinity of a logit that was none. */
-        if (marks[id].raw >= -FLT_MAX) {
-            x = x > FLT_MAX ? FLT_MAX : x < -FLT_MAX ? -FLT_MAX : x;
-        }
-        logits[id] = x;
+        logits[id] =
+            sample_penalised(marks[id].raw, marks[id].state >> 1, repetition, frequency, presence);
     }
-}
-
-/* Order of the floats as order of integers; -0 and +0 are one key. */
-static uint32_t key_of(float logit)
-{
-    float value = logit + 0.0f;
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits >> 31 ? ~bits : bits | 0x80000000u;
 }
 
 /* Tokens that temperature and min_p leave, ids ascending. */
@@ -216,9 +166,9 @@ static int gather_candidates(const float *logits, int vocabulary, float highest,
         int count = vocabulary - start < CHUNK ? vocabulary - start : CHUNK;
         compute_weights(logits + start, count, highest, inverse, weights);
         for (int i = 0; i < count; i++) {
-            uint64_t weight = fixed_point(weights[i]);
+            uint64_t weight = sample_fixed_point(weights[i]);
             /* Written always and counted where it stays: no branch to mispredict. */
-            candidates[kept] = (struct candidate){key_of(logits[start + i]), start + i, weight};
+            candidates[kept] = (struct candidate){sample_key(logits[start + i]), start + i, weight};
             kept += weight > 0 && weights[i] >= min_weight;
         }
     }
@@ -345,7 +295,7 @@ static bool sample_row(float *logits, int vocabulary, const struct sample_reques
         return true;
     }
     bool penalties = has_penalty(params) && request->history != NULL;
-    bool drawing = params->temperature >= GREEDY_BELOW;
+    bool drawing = params->temperature >= SAMPLE_GREEDY_BELOW;
     if (!prepare_scratch(scratch, vocabulary, penalties, drawing)) {
         return false;
     }

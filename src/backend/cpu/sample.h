@@ -23,14 +23,12 @@
 
 #include "sluice/backend.h"
 
-enum { SAMPLE_MAX_VOCABULARY = 1 << 22 }; /* sums of weights stay below 2^63 */
-
-/* Samples `count` rows of logits [count, vocabulary]; changes the logits of rows with penalties.
- * history ids must be in [0, vocabulary). A row with a NaN or +inf, or with nothing but -inf, comes
- * back with not_finite set. Rows are shared among the OpenMP threads; may be called from many
- * threads at once. Scratch memory of at most 24 bytes a vocabulary entry and thread lives for the
- * call, and only where a row samples or has penalties. STATUS_INVALID for a vocabulary out of
- * range, STATUS_NO_MEMORY. */
+/* Samples `count` rows of logits [count, vocabulary], 1 to SAMPLE_MAX_VOCABULARY; changes the
+ * logits of rows with penalties. history ids must be in [0, vocabulary). A row with a NaN or +inf,
+ * or with nothing but -inf, comes back with not_finite set. Rows are shared among the OpenMP
+ * threads; may be called from many threads at once. Scratch memory of at most 24 bytes a vocabulary
+ * entry and thread lives for the call, and only where a row samples or has penalties.
+ * STATUS_INVALID for a vocabulary out of range, STATUS_NO_MEMORY. */
 status cpu_sample(float *logits, int count, int vocabulary, const struct sample_request *requests,
                   struct sample_result *results) MUST_CHECK;
 

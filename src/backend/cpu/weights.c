@@ -1,4 +1,5 @@
 /* Weights in the CPU's layout: packed into panels of 32 outputs once, when they are loaded. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,7 +51,7 @@ static float float8_value(uint8_t bits)
     return (bits & 0x7f) == 0x7f ? float_of_bits(0x7fc00000u) : small_float(bits, 4, 3);
 }
 
-static float element(const void *data, enum dtype type, size_t index)
+float cpu_element(const void *data, enum dtype type, size_t index)
 {
     switch (type) {
     case DTYPE_FLOAT32: {
@@ -85,16 +86,46 @@ static status check_slices(const int32_t *slice_start, int slices, int columns)
                               slices, columns);
 }
 
+/* fp8 numbers are computed with in float32, and kept so. */
+static size_t kept_bytes(enum dtype stored)
+{
+    return stored == DTYPE_FLOAT8_E4M3 ? sizeof(float) : dtype_bytes(stored);
+}
+
+static size_t part_count(const struct matrix *matrix)
+{
+    return matrix->slices > 0 ? (size_t)matrix->slices : 1;
+}
+
+static float *scale_of(const struct matrix *matrix, int index, int part, int row)
+{
+    return matrix->scale +
+           ((size_t)index * part_count(matrix) + (size_t)part) * (size_t)matrix->rows + (size_t)row;
+}
+
+static status create_scales(struct matrix *matrix)
+{
+    const size_t values = (size_t)matrix->count * part_count(matrix) * (size_t)matrix->rows;
+    matrix->scale = calloc(values + 1, sizeof(float));
+    matrix->input_scale = calloc((size_t)matrix->count + 1, sizeof(float));
+    if (matrix->scale == NULL || matrix->input_scale == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "scales of weights");
+    }
+    for (size_t i = 0; i < values; i++) {
+        matrix->scale[i] = 1.0f;
+    }
+    return STATUS_OK;
+}
+
 status cpu_matrix_create(struct backend *backend, int count, int rows, int columns,
                          const int32_t *slice_start, int slices, enum dtype stored,
                          struct matrix **out)
 {
     (void)backend;
     *out = NULL;
-    if (stored != DTYPE_FLOAT32 && stored != DTYPE_BFLOAT16) {
+    if (stored == DTYPE_FLOAT16) {
         return status_fail(STATUS_UNSUPPORTED,
-                           "weights in %s: the CPU keeps them in float32 or bfloat16",
-                           dtype_name(stored));
+                           "weights in float16: the CPU keeps them in float32, bfloat16 or fp8");
     }
     if (count < 0 || rows < 0 || columns < 0 || rows > INT32_MAX - PANEL || slices < 0) {
         return status_fail(STATUS_INTERNAL, "matrix of %d × %d × %d", count, rows, columns);
@@ -111,8 +142,9 @@ status cpu_matrix_create(struct backend *backend, int count, int rows, int colum
                               .columns = columns,
                               .panels = (rows + PANEL - 1) / PANEL,
                               .bfloat16 = stored == DTYPE_BFLOAT16,
+                              .fp8 = stored == DTYPE_FLOAT8_E4M3,
                               .slices = slices};
-    matrix->panel_bytes = (size_t)columns * PANEL * dtype_bytes(stored);
+    matrix->panel_bytes = (size_t)columns * PANEL * kept_bytes(stored);
     if (slices > 0) {
         memcpy(matrix->slice_start, slice_start, (size_t)(slices + 1) * sizeof *slice_start);
     }
@@ -122,25 +154,57 @@ status cpu_matrix_create(struct backend *backend, int count, int rows, int colum
     if (s == STATUS_OK) {
         s = cpu_region_create(&matrix->region, bytes, "weights");
     }
+    if (s == STATUS_OK && matrix->fp8) {
+        s = create_scales(matrix);
+    }
     if (s != STATUS_OK) {
-        free(matrix);
+        cpu_matrix_destroy(backend, matrix);
         return s;
     }
     *out = matrix;
     return STATUS_OK;
 }
 
+/* A row of product `index` in fp8, part by part: data that are fp8 keep theirs and the scale that
+ * came for them, others get one from their largest magnitude. `to` takes every PANEL-th value. */
+static void pack_rounded(const struct matrix *matrix, int index, int row, const void *data,
+                         size_t from, enum dtype source, float *to)
+{
+    const int32_t whole[2] = {0, matrix->columns};
+    const int32_t *start = matrix->slices > 0 ? matrix->slice_start : whole;
+    for (size_t part = 0; part < part_count(matrix); part++) {
+        float most = 0.0f, inverse = 1.0f;
+        if (source != DTYPE_FLOAT8_E4M3) {
+            for (int k = start[part]; k < start[part + 1]; k++) {
+                most = fmaxf(most, fabsf(cpu_element(data, source, from + (size_t)k)));
+            }
+            float *scale = scale_of(matrix, index, (int)part, row);
+            *scale = most > 0.0f ? most / CPU_FP8_MOST : 1.0f;
+            inverse = 1.0f / *scale;
+        }
+        for (int k = start[part]; k < start[part + 1]; k++) {
+            const float value = cpu_element(data, source, from + (size_t)k);
+            to[(size_t)k * PANEL] = source == DTYPE_FLOAT8_E4M3 ? value : cpu_fp8(value * inverse);
+        }
+    }
+}
+
 /* Rows [first, last) of one panel; `data` starts at row `data_row`. */
-static void pack_rows(const struct matrix *matrix, char *panel, int panel_row, int first, int last,
-                      const void *data, int data_row, enum dtype source, size_t source_stride)
+static void pack_rows(const struct matrix *matrix, int index, char *panel, int panel_row, int first,
+                      int last, const void *data, int data_row, enum dtype source,
+                      size_t source_stride)
 {
     for (int row = first; row < last; row++) {
         const size_t from = (size_t)(row - data_row) * source_stride;
         const size_t place = (size_t)panel_place(row - panel_row, matrix->bfloat16);
+        if (matrix->fp8) {
+            pack_rounded(matrix, index, row, data, from, source, (float *)panel + place);
+            continue;
+        }
         if (!matrix->bfloat16) {
             float *to = (float *)panel + place;
             for (size_t k = 0; k < (size_t)matrix->columns; k++) {
-                to[k * PANEL] = element(data, source, from + k);
+                to[k * PANEL] = cpu_element(data, source, from + k);
             }
             continue;
         }
@@ -149,20 +213,49 @@ static void pack_rows(const struct matrix *matrix, char *panel, int panel_row, i
             if (source == DTYPE_BFLOAT16) { /* bit for bit, NaNs too */
                 memcpy(to + k * PANEL, (const char *)data + 2 * (from + k), sizeof *to);
             } else {
-                to[k * PANEL] = cpu_bfloat16(element(data, source, from + k));
+                to[k * PANEL] = cpu_bfloat16(cpu_element(data, source, from + k));
             }
         }
     }
 }
 
+static status check_rows(const struct matrix *matrix, int index, int first_row, int row_count)
+{
+    return index < 0 || index >= matrix->count || first_row < 0 || row_count < 0 ||
+                   row_count > matrix->rows - first_row
+               ? status_fail(STATUS_INTERNAL, "matrix %d of %d: rows %d to %d of %d", index,
+                             matrix->count, first_row, first_row + row_count, matrix->rows)
+               : STATUS_OK;
+}
+
+status cpu_matrix_scale(struct backend *backend, struct matrix *matrix, int index, int first_row,
+                        int row_count, const float *scales)
+{
+    (void)backend;
+    TRY(check_rows(matrix, index, first_row, row_count));
+    for (size_t part = 0; matrix->fp8 && part < part_count(matrix) && row_count > 0; part++) {
+        memcpy(scale_of(matrix, index, (int)part, first_row), scales,
+               (size_t)row_count * sizeof *scales);
+    }
+    return matrix->fp8 ? STATUS_OK
+                       : status_fail(STATUS_INTERNAL, "scales for weights that are not fp8");
+}
+
+status cpu_matrix_input_scale(struct backend *backend, struct matrix *matrix, int index,
+                              float scale)
+{
+    (void)backend;
+    TRY(check_rows(matrix, index, 0, 0));
+    if (matrix->fp8) {
+        matrix->input_scale[index] = scale;
+    }
+    return STATUS_OK;
+}
+
 status cpu_matrix_write(struct backend *backend, struct matrix *matrix, int index, int first_row,
                         int row_count, const void *data, enum dtype source, size_t source_stride)
 {
-    if (index < 0 || index >= matrix->count || first_row < 0 || row_count < 0 ||
-        row_count > matrix->rows - first_row) {
-        return status_fail(STATUS_INTERNAL, "matrix %d of %d: rows %d to %d of %d", index,
-                           matrix->count, first_row, first_row + row_count, matrix->rows);
-    }
+    TRY(check_rows(matrix, index, first_row, row_count));
     if (row_count == 0) {
         return STATUS_OK;
     }
@@ -174,8 +267,8 @@ status cpu_matrix_write(struct backend *backend, struct matrix *matrix, int inde
     for (int p = first_row / PANEL; p <= (last_row - 1) / PANEL; p++) {
         const int first = p * PANEL > first_row ? p * PANEL : first_row;
         const int last = (p + 1) * PANEL < last_row ? (p + 1) * PANEL : last_row;
-        pack_rows(matrix, base + (size_t)p * matrix->panel_bytes, p * PANEL, first, last, data,
-                  first_row, source, source_stride);
+        pack_rows(matrix, index, base + (size_t)p * matrix->panel_bytes, p * PANEL, first, last,
+                  data, first_row, source, source_stride);
     }
     return STATUS_OK;
 }
@@ -192,6 +285,8 @@ void cpu_matrix_destroy(struct backend *backend, struct matrix *matrix)
     (void)backend;
     if (matrix != NULL) {
         cpu_region_destroy(&matrix->region);
+        free(matrix->scale);
+        free(matrix->input_scale);
         free(matrix);
     }
 }
@@ -204,7 +299,7 @@ int64_t cpu_matrix_bytes(struct backend *backend, int count, int rows, int colum
     const size_t panels = ((size_t)rows + PANEL - 1) / PANEL;
     size_t bytes;
     return cpu_size(&bytes, "weights", 5, (size_t)count, panels, (size_t)columns, (size_t)PANEL,
-                    dtype_bytes(stored)) == STATUS_OK
+                    kept_bytes(stored)) == STATUS_OK
                ? (int64_t)bytes
                : INT64_MAX;
 }

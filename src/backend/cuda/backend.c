@@ -229,10 +229,11 @@ enum {
     STEP_BLOCK_TABLE,
     STEP_LONG_ROPE,
     STEP_OUTPUT_ROWS,
+    STEP_ATTENTION, /* made by attention.c */
     STEP_ARRAYS
 };
 
-static size_t lay_out_step(const struct batch *batch, struct step_array *arrays)
+static size_t lay_out_step(const struct batch *batch, size_t plan_bytes, struct step_array *arrays)
 {
     const size_t tokens = (size_t)batch->tokens, sequences = (size_t)batch->sequences;
     const struct step_array wanted[STEP_ARRAYS] = {
@@ -246,6 +247,7 @@ static size_t lay_out_step(const struct batch *batch, struct step_array *arrays)
         [STEP_LONG_ROPE] = {.from = batch->long_rope,
                             .bytes = batch->long_rope != NULL ? sequences : 0},
         [STEP_OUTPUT_ROWS] = {.from = batch->output_rows, .bytes = 4 * (size_t)batch->outputs},
+        [STEP_ATTENTION] = {.bytes = plan_bytes},
     };
     size_t total = 0;
     for (int i = 0; i < STEP_ARRAYS; i++) {
@@ -310,9 +312,11 @@ static status step_begin(struct backend *backend, const struct batch *batch)
 {
     struct cuda_backend *cuda = cuda_of(backend);
     cuda->batch = NULL;
+    cuda->checked = NULL;
     TRY(check_batch(cuda, batch));
     struct step_array arrays[STEP_ARRAYS];
-    const size_t bytes = lay_out_step(batch, arrays);
+    struct cuda_attention_plan plan;
+    const size_t bytes = lay_out_step(batch, cuda_attention_plan_size(batch, &plan), arrays);
     TRY(grow_staging(cuda, bytes));
 
     /* The copy that used this half two steps ago must have ended. */
@@ -331,11 +335,14 @@ static status step_begin(struct backend *backend, const struct batch *batch)
             token_sequence[token] = s;
         }
     }
+    cuda_attention_plan_write(batch, &plan, staging + arrays[STEP_ATTENTION].offset,
+                              on_device(cuda, &arrays[STEP_ATTENTION]));
     TRY(cuda_check(cudaMemcpyAsync(cuda->step_space.data, staging, bytes, cudaMemcpyHostToDevice,
                                    cuda->stream),
                    "step"));
     TRY(cuda_check(cudaEventRecord(cuda->staged[half], cuda->stream), "step"));
     describe_step(cuda, batch, arrays);
+    cuda->step.attention = plan;
     for (int i = 0; i < CUDA_ROPE_TABLES; i++) {
         cuda->rope[i].facts = NULL;
     }
@@ -358,7 +365,6 @@ static void backend_destroy(struct backend *backend)
     for (int i = 0; i < CUDA_ROPE_TABLES; i++) {
         (void)cudaFree(cuda->rope[i].cosine);
         (void)cudaFree(cuda->rope[i].sine);
-        (void)cudaFree(cuda->rope[i].frequencies);
     }
     struct cuda_space *spaces[] = {&cuda->step_space, &cuda->scratch, &cuda->attention,
                                    &cuda->experts, &cuda->sampling};

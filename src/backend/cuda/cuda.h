@@ -82,9 +82,19 @@ enum { CUDA_MAX_HEADS = 256, CUDA_ROPE_TABLES = 2 };
 struct cuda_rope_table {
     const struct rope_facts *facts; /* NULL: not filled in this step */
     float *cosine, *sine;
-    float *frequencies; /* device copy: [dimensions / 2] short, then long */
-    const struct rope_facts *frequencies_of;
-    size_t capacity;
+    size_t capacity; /* values of each */
+};
+
+/* How attention cuts the step: lists in device memory, and what the host knows of them. */
+struct cuda_attention_plan {
+    int items, chunks, joins;
+    int longest_short; /* tokens of an item's sequence */
+    int chunk_tokens;  /* of all chunks */
+    int slots;         /* of partial results: a split of a token */
+    bool long_chunks;  /* one has several splits */
+    const struct attention_item *item;
+    const struct attention_chunk *chunk;
+    const struct attention_join *join;
 };
 
 /* The batch of the step in device memory, by value to kernels. */
@@ -98,6 +108,7 @@ struct cuda_step {
     const int32_t *block_table;                            /* [S, block_table_stride] */
     const uint8_t *long_rope;                              /* [S] or NULL */
     const int32_t *output_rows;                            /* [O] */
+    struct cuda_attention_plan attention;
 };
 
 /* A growable piece of device memory, contents lost when it grows. */
@@ -126,9 +137,10 @@ struct cuda_backend {
     int max_tokens, max_sequences;
     char name[256];
 
-    const struct batch *batch; /* of the step, host, borrowed */
-    struct cuda_step step;     /* the same on the device */
-    void *staging[2];          /* pinned host memory of batches, used in turn */
+    const struct batch *batch;      /* of the step, host, borrowed */
+    struct cuda_step step;          /* the same on the device */
+    const struct kv_cache *checked; /* cache that the step's block table was checked against */
+    void *staging[2];               /* pinned host memory of batches, used in turn */
     cudaEvent_t staged[2];
     size_t staging_bytes;
     int next_staging;
@@ -243,7 +255,17 @@ status cuda_rope_append(struct backend *backend, const struct head_layout *heads
                         const struct vector *q_norm, const struct vector *k_norm,
                         struct device_buffer *qkv, struct kv_cache *cache, int layer);
 
-/* attention.c: `reader` may be ignored, the product packs what is plain */
+/* block_tokens is 1 << this. */
+int cuda_block_shift(const struct kv_cache *cache);
+/* A layer's part of cache->keys or cache->values. */
+void *cuda_layer_of(const struct kv_cache *cache, void *memory, int layer);
+
+/* attention.c: work lists of a step. Counts into *plan, returns the bytes of the lists; then the
+ * lists into `staging` (aligned to 16 bytes), which are to be copied to `device`. */
+size_t cuda_attention_plan_size(const struct batch *batch, struct cuda_attention_plan *plan);
+void cuda_attention_plan_write(const struct batch *batch, struct cuda_attention_plan *plan,
+                               void *staging, const void *device);
+/* `reader` may be ignored, the product packs what is plain */
 status cuda_attention(struct backend *backend, const struct head_layout *heads,
                       const struct attention_facts *facts, struct device_buffer *qkv,
                       struct kv_cache *cache, int layer, const struct matrix *reader,

@@ -6,6 +6,10 @@
 
 #include <cuda_runtime_api.h>
 
+#include "backend/cuda/kernels/attention.h"
+#include "backend/cuda/kernels/experts.h"
+#include "backend/cuda/kernels/kv_cache.h"
 #include "backend/cuda/kernels/rows.h"
+#include "backend/cuda/kernels/sample.h"
 
 #endif

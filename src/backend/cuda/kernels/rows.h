@@ -22,7 +22,8 @@ struct rows_target {
     float *scale;
     int slices, padded, scale_stride;
     int32_t slice_start[ROWS_MAX_SLICES + 1];
-    float static_scale; /* 0: from each row's and slice's largest magnitude */
+    float static_scale;            /* 0: from each row's and slice's largest magnitude */
+    const float *row_static_scale; /* [rows], the same of each row; NULL: static_scale */
 };
 
 /* Scales and bias of a raw product; see struct cuda_pending. */

@@ -1,0 +1,7 @@
+/* Attention over a cache in bfloat16: the kernels of attention_tensor.cuh. */
+#include "backend/cuda/kernels/attention_tensor.cuh"
+
+cudaError_t attention_bfloat16_launch(cudaStream_t stream, const attention_call *call)
+{
+    return launch_head_dim<bfloat16_cache>(stream, *call);
+}

@@ -1,0 +1,7 @@
+/* Attention over a cache in float16: the kernels of attention_tensor.cuh. */
+#include "backend/cuda/kernels/attention_tensor.cuh"
+
+cudaError_t attention_float16_launch(cudaStream_t stream, const attention_call *call)
+{
+    return launch_head_dim<float16_cache>(stream, *call);
+}

@@ -1,0 +1,247 @@
+/* Sampling from rows of logits: kernels/sample.cu does a row's work, cpu/sample.h says what it is.
+ *
+ * One copy to the GPU (what each row asks for, and the history of rows with penalties), one launch,
+ * one copy back. Device and pinned memory are laid out alike: requests, history, outcomes, tops;
+ * behind them the device has the hash tables of histories. */
+#include "backend/cuda/cuda.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "backend/philox.h"
+#include "backend/sample_arithmetic.h"
+
+_Static_assert((int)GENERATE_MAX_LOGPROBS == (int)SAMPLE_MAX_TOPS, "kernels report another top");
+
+enum { MAX_HISTORY = 1 << 28 };
+
+/* One call: what there is of each kind and where it stands. */
+struct sampling {
+    int count, vocabulary;
+    int64_t history, slots, tops;
+    size_t history_offset, outcomes_offset, tops_offset, host_bytes, tables_offset, device_bytes;
+};
+
+static bool has_penalty(const struct sample_request *request)
+{
+    const struct generate_params *params = request->params;
+    return request->history != NULL && request->history_count > 0 &&
+           (params->repetition_penalty != 1 || params->presence_penalty != 0 ||
+            params->frequency_penalty != 0);
+}
+
+static int tops_of(const struct sample_request *request)
+{
+    const int wanted = request->params->logprobs;
+    return wanted < GENERATE_MAX_LOGPROBS ? wanted : GENERATE_MAX_LOGPROBS;
+}
+
+/* The hash table of a history is at most half full. */
+static int table_bits(int32_t history_count)
+{
+    int bits = 1;
+    while ((int64_t)1 << bits < 2 * (int64_t)history_count) {
+        bits++;
+    }
+    return bits;
+}
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
+static status lay_out(struct sampling *sampling, int count, int vocabulary,
+                      const struct sample_request *requests)
+{
+    *sampling = (struct sampling){.count = count, .vocabulary = vocabulary};
+    for (int i = 0; i < count; i++) {
+        const struct sample_request *request = &requests[i];
+        if (request->history_count > MAX_HISTORY) {
+            return status_fail(STATUS_INTERNAL, "sampling: a history of %d tokens",
+                               request->history_count);
+        }
+        if (has_penalty(request)) {
+            sampling->history += request->history_count;
+            sampling->slots += (int64_t)1 << table_bits(request->history_count);
+        }
+        sampling->tops += tops_of(request) > 0 ? tops_of(request) : 0;
+    }
+    const size_t rows = (size_t)count;
+    sampling->history_offset = aligned(rows * sizeof(struct sample_row));
+    sampling->outcomes_offset =
+        sampling->history_offset + aligned((size_t)sampling->history * sizeof(int32_t));
+    sampling->tops_offset =
+        sampling->outcomes_offset + aligned(rows * sizeof(struct sample_outcome));
+    sampling->host_bytes =
+        sampling->tops_offset + aligned((size_t)sampling->tops * sizeof(struct sample_top));
+    sampling->tables_offset = sampling->host_bytes;
+    sampling->device_bytes =
+        sampling->tables_offset + (size_t)sampling->slots * sizeof(struct sample_slot);
+    return STATUS_OK;
+}
+
+/* Grows by half more than needed: histories get longer step by step. */
+static status reserve(struct cuda_backend *cuda, const struct sampling *sampling)
+{
+    if (sampling->host_bytes > cuda->sampling_host_bytes) {
+        TRY(cuda_check(cudaStreamSynchronize(cuda->stream), "sampling"));
+        (void)cudaFreeHost(cuda->sampling_host);
+        cuda->sampling_host = NULL;
+        cuda->sampling_host_bytes = 0;
+        const size_t bytes = sampling->host_bytes + sampling->host_bytes / 2;
+        TRY(cuda_check(cudaMallocHost(&cuda->sampling_host, bytes), "sampling"));
+        cuda->sampling_host_bytes = bytes;
+    }
+    if (sampling->device_bytes > cuda->sampling.bytes) {
+        return cuda_space_grow(cuda, &cuda->sampling,
+                               sampling->device_bytes + sampling->device_bytes / 2, "sampling");
+    }
+    return STATUS_OK;
+}
+
+static void describe_draw(const struct sample_request *request, struct sample_row *row)
+{
+    const struct generate_params *params = request->params;
+    row->drawing = params->temperature >= SAMPLE_GREEDY_BELOW;
+    if (!row->drawing) {
+        return;
+    }
+    row->random = philox_token_bits(params->seed, request->row, request->sample, request->position);
+    row->top_p = params->top_p;
+    row->top_k = params->top_k;
+    row->inverse = (float)(1 / params->temperature);
+    row->cut = fmaxf((float)params->min_p, SAMPLE_LEAST_WEIGHT);
+    /* The margin covers the rounding of weights by far. */
+    const double reach = (1e-3 - log((double)row->cut)) * params->temperature;
+    row->reach = reach < FLT_MAX ? (float)reach : INFINITY;
+}
+
+/* Copies the history to `to`; STATUS_INTERNAL for an id that is no token. */
+static status describe_penalties(const struct sample_request *request, int vocabulary,
+                                 struct sample_row *row, int32_t *to)
+{
+    const struct generate_params *params = request->params;
+    row->repetition = fmaxf((float)params->repetition_penalty, FLT_MIN); /* 0 / 0 is no logit */
+    row->frequency = (float)params->frequency_penalty;
+    row->presence = (float)params->presence_penalty;
+    row->history_count = request->history_count;
+    row->prompt_count = request->prompt_count;
+    row->table_bits = table_bits(request->history_count);
+    uint32_t most = 0;
+    for (int32_t i = 0; i < request->history_count; i++) {
+        const int32_t id = request->history[i];
+        most = (uint32_t)id > most ? (uint32_t)id : most;
+        to[i] = id;
+    }
+    return most < (uint32_t)vocabulary
+               ? STATUS_OK
+               : status_fail(STATUS_INTERNAL, "sampling: token %d in a history; vocabulary %d",
+                             (int32_t)most, vocabulary);
+}
+
+static void *at(void *base, size_t offset)
+{
+    return (char *)base + offset;
+}
+
+/* Puts everything on the stream, up to the copy of results to pinned memory. */
+static status enqueue(struct cuda_backend *cuda, const struct sampling *sampling, float *logits,
+                      const struct sample_request *requests)
+{
+    void *host = cuda->sampling_host, *device = cuda->sampling.data;
+    struct sample_row *rows = host;
+    int32_t *history = at(host, sampling->history_offset);
+    int64_t history_first = 0, table_first = 0;
+    int32_t top_first = 0;
+    for (int i = 0; i < sampling->count; i++) {
+        const struct sample_request *request = &requests[i];
+        struct sample_row *row = &rows[i];
+        *row = (struct sample_row){.tops = tops_of(request), .top_first = top_first};
+        top_first += row->tops > 0 ? row->tops : 0;
+        describe_draw(request, row);
+        if (has_penalty(request)) {
+            row->history_first = history_first;
+            row->table_first = table_first;
+            TRY(describe_penalties(request, sampling->vocabulary, row, history + history_first));
+            history_first += row->history_count;
+            table_first += (int64_t)1 << row->table_bits;
+        }
+    }
+    const struct sample_call call = {
+        .rows = sampling->count,
+        .vocabulary = sampling->vocabulary,
+        .logits = logits,
+        .asked = device,
+        .history = at(device, sampling->history_offset),
+        .tables = at(device, sampling->tables_offset),
+        .outcomes = at(device, sampling->outcomes_offset),
+        .tops = at(device, sampling->tops_offset),
+    };
+    TRY(cuda_check(cudaMemcpyAsync(device, host, sampling->outcomes_offset, cudaMemcpyHostToDevice,
+                                   cuda->stream),
+                   "sampling"));
+    TRY(cuda_check(sample_launch(cuda->stream, &call), "sampling"));
+    return cuda_check(cudaMemcpyAsync(at(host, sampling->outcomes_offset), call.outcomes,
+                                      sampling->host_bytes - sampling->outcomes_offset,
+                                      cudaMemcpyDeviceToHost, cuda->stream),
+                      "sampling");
+}
+
+static void read_outcome(const struct sample_row *row, const struct sample_outcome *outcome,
+                         const struct sample_top *tops, struct sample_result *result)
+{
+    *result = (struct sample_result){.logprob = NAN, .not_finite = outcome->not_finite != 0};
+    for (int i = 0; i < GENERATE_MAX_LOGPROBS; i++) {
+        result->top_ids[i] = -1;
+        result->top_logprobs[i] = NAN;
+    }
+    if (result->not_finite) {
+        return;
+    }
+    result->token = outcome->token;
+    if (row->tops < 0) {
+        return;
+    }
+    const double log_sum = sample_log_sum(outcome->total);
+    result->logprob = (float)((double)outcome->raw - outcome->highest - log_sum);
+    result->top_count = outcome->top_count;
+    for (int i = 0; i < outcome->top_count; i++) {
+        result->top_ids[i] = tops[row->top_first + i].id;
+        result->top_logprobs[i] =
+            (float)((double)tops[row->top_first + i].logit - outcome->highest - log_sum);
+    }
+}
+
+/* Waits for what enqueue put on the stream. */
+static status collect(struct cuda_backend *cuda, const struct sampling *sampling,
+                      struct sample_result *results)
+{
+    TRY(cuda_check(cudaStreamSynchronize(cuda->stream), "sampling"));
+    const struct sample_row *rows = cuda->sampling_host;
+    const struct sample_outcome *outcomes = at(cuda->sampling_host, sampling->outcomes_offset);
+    const struct sample_top *tops = at(cuda->sampling_host, sampling->tops_offset);
+    for (int i = 0; i < sampling->count; i++) {
+        read_outcome(&rows[i], &outcomes[i], tops, &results[i]);
+    }
+    return STATUS_OK;
+}
+
+status cuda_sample(struct backend *backend, struct device_buffer *logits, int count, int vocabulary,
+                   const struct sample_request *requests, struct sample_result *results)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    if (vocabulary < 1 || vocabulary > SAMPLE_MAX_VOCABULARY) {
+        return status_fail(STATUS_INVALID, "a vocabulary of %d; sampling takes 1 to %d", vocabulary,
+                           SAMPLE_MAX_VOCABULARY);
+    }
+    if (count == 0) {
+        return STATUS_OK;
+    }
+    TRY(cuda_buffer_check(logits, count, vocabulary, sizeof(float)));
+    struct sampling sampling;
+    TRY(lay_out(&sampling, count, vocabulary, requests));
+    TRY(reserve(cuda, &sampling));
+    TRY(enqueue(cuda, &sampling, logits->data, requests));
+    return collect(cuda, &sampling, results);
+}

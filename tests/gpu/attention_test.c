@@ -1,0 +1,804 @@
+/* Rotary embedding, cache and attention of the CUDA backend beside the CPU's, and the same bits
+ * however a sequence is cut into steps, batched, placed in blocks, and its heads cut over ranks.
+ *
+ * The CPU takes the GPU's own rounded queries, keys and values (in the cache's type), so that what
+ * differs is the arithmetic of attention alone. Fresh caches and results hold NaN. */
+#include "gpu/gpu_fixture.h"
+
+#include "backend/cuda/cuda.h"
+
+enum { SEQUENCES = 3, MOST_TOKENS = 4096, MOST_HEADS = 40, CPU_BLOCK_TOKENS = 16 };
+
+static int failures;
+
+static void expect(bool right, const char *what, const char *shape, const char *type, double figure)
+{
+    if (!right) {
+        failures++;
+        print_error("WRONG: %s: %s, %s: %g\n", what, shape, type, figure);
+    }
+}
+
+static const struct types {
+    const char *name;
+    enum dtype compute, kv;
+    double rope, attention; /* relative distance at most */
+} types[] = {
+    {"float32", DTYPE_FLOAT32, DTYPE_FLOAT32, 1e-6, 1e-5},
+    {"bfloat16", DTYPE_BFLOAT16, DTYPE_BFLOAT16, 4e-3, 1e-2},
+    {"float16", DTYPE_FLOAT16, DTYPE_FLOAT16, 5e-4, 2e-3},
+    {"bfloat16, fp8 cache", DTYPE_BFLOAT16, DTYPE_FLOAT8_E4M3, 4e-3, 1e-2},
+    {"float16, fp8 cache", DTYPE_FLOAT16, DTYPE_FLOAT8_E4M3, 5e-4, 2e-3},
+    {"float32, fp8 cache", DTYPE_FLOAT32, DTYPE_FLOAT8_E4M3, 1e-6, 1e-5},
+    {"bfloat16, float32 cache", DTYPE_BFLOAT16, DTYPE_FLOAT32, 4e-3, 1e-2},
+    {"float32, bfloat16 cache", DTYPE_FLOAT32, DTYPE_BFLOAT16, 1e-6, 1e-5},
+};
+enum { ALL_TYPES = COUNT_OF(types), COMMON_TYPES = 5 };
+
+static const struct shape {
+    const char *what;
+    int query_heads, kv_heads, head_dim, rotated;
+    int map[MOST_HEADS]; /* of query heads; {-1}: groups in order */
+    int window;
+    float soft_cap;
+    bool norm, layer_norm, pending;
+    int lengths[SEQUENCES];
+} shapes[] = {
+    {"8 for 2 of 128", 8, 2, 128, 128, {-1}, 0, 0, false, false, false, {300, 37, 150}},
+    {"4 for 4 of 64", 4, 4, 64, 64, {-1}, 0, 0, false, false, true, {300, 37, 150}},
+    {"6 for 3 of 80", 6, 3, 80, 32, {-1}, 70, 0, false, false, true, {300, 37, 150}},
+    {"9 for 3 of 96", 9, 3, 96, 96, {-1}, 0, 30, true, false, false, {200, 1, 129}},
+    {"8 for 2 of 256", 8, 2, 256, 256, {-1}, 100, 20, true, false, true, {300, 37, 150}},
+    {"14 for 2 of 128", 14, 2, 128, 64, {-1}, 0, 0, false, false, true, {257, 64, 65}},
+    {"8 for 1 of 256", 8, 1, 256, 256, {-1}, 0, 0, false, false, false, {130, 63, 33}},
+    {"20 for 1 of 64", 20, 1, 64, 64, {-1}, 0, 0, false, true, false, {100, 65, 17}},
+    {"uneven map of 128", 5, 3, 128, 128, {2, 0, 2, 1, 2}, 33, 0, true, true, true, {190, 2, 140}},
+    {"4 for 2 of 8", 4, 2, 8, 8, {-1}, 0, 0, true, false, true, {300, 37, 150}},
+    {"3 for 1 of 16", 3, 1, 16, 8, {-1}, 21, 5, false, false, false, {140, 37, 15}},
+    {"8 for 2 of 32", 8, 2, 32, 32, {-1}, 0, 0, false, false, false, {300, 37, 150}},
+    {"4 for 2 of 20", 4, 2, 20, 12, {-1}, 0, 0, true, true, true, {130, 129, 5}},
+    {"long, 8 for 2 of 128", 8, 2, 128, 128, {-1}, 0, 0, false, false, false, {2900, 130, 1030}},
+    {"long, window, 4 for 2 of 64",
+     4,
+     2,
+     64,
+     64,
+     {-1},
+     1100,
+     0,
+     false,
+     false,
+     true,
+     {2500, 1024, 50}},
+    {"long, cap, 2 for 1 of 256",
+     2,
+     1,
+     256,
+     256,
+     {-1},
+     0,
+     30,
+     false,
+     false,
+     false,
+     {2100, 1025, 3}},
+};
+
+/* One layer's inputs and what a way of running it left. */
+struct trial {
+    const struct shape *shape;
+    const struct types *types;
+    int first_query, query_heads, first_kv, kv_heads; /* this rank's */
+    int32_t map[MOST_HEADS];
+    float *raw[SEQUENCES]; /* [length, width]: what the product left */
+    float *row_scale, *column_scale, *bias, *q_norm, *k_norm;
+    float frequency[128], long_frequency[128];
+    struct rope_facts rope;
+    float *qkv[SEQUENCES]; /* [length, width] after the append */
+    float *out[SEQUENCES]; /* [length, query heads · head_dim] */
+};
+
+/* How sequences of `set` run: `first` tokens of each, then `chunk` at a time. */
+struct way {
+    const char *what;
+    unsigned set;
+    int first, chunk, shuffle, block_tokens;
+};
+
+static int width_of(const struct trial *trial)
+{
+    return (trial->query_heads + 2 * trial->kv_heads) * trial->shape->head_dim;
+}
+
+static int out_width_of(const struct trial *trial)
+{
+    return trial->query_heads * trial->shape->head_dim;
+}
+
+static float *new_values(size_t count)
+{
+    float *values = malloc((count + 1) * sizeof *values);
+    assert_non_null(values);
+    return values;
+}
+
+static float round_float8(float value)
+{
+    int exponent;
+    const float size = fabsf(value);
+    if (size == 0.0f) {
+        return value;
+    }
+    (void)frexpf(size, &exponent); /* size in [2^(exponent - 1), 2^exponent) */
+    const float step = ldexpf(1.0f, (exponent - 1 < -6 ? -6 : exponent - 1) - 3);
+    return copysignf(fminf(nearbyintf(size / step) * step, 448.0f), value);
+}
+
+static void round_values(float *values, size_t count, enum dtype dtype)
+{
+    gpu_round(values, count, dtype);
+    for (size_t i = 0; dtype == DTYPE_FLOAT8_E4M3 && i < count; i++) {
+        values[i] = round_float8(values[i]);
+    }
+}
+
+/* ---- Trials ------------------------------------------------------------------------------------
+ */
+
+static void trial_create(struct trial *trial, const struct shape *shape, const struct types *t)
+{
+    *trial = (struct trial){
+        .shape = shape, .types = t, .query_heads = shape->query_heads, .kv_heads = shape->kv_heads};
+    for (int h = 0; h < shape->query_heads; h++) {
+        trial->map[h] =
+            shape->map[0] < 0 ? h / (shape->query_heads / shape->kv_heads) : shape->map[h];
+    }
+    const size_t width = (size_t)width_of(trial);
+    for (int s = 0; s < SEQUENCES; s++) {
+        const size_t values = (size_t)shape->lengths[s] * width;
+        trial->raw[s] = new_values(values);
+        gpu_random(trial->raw[s], values, (uint64_t)s + 10, 1.0f);
+        gpu_round(trial->raw[s], values, t->compute);
+        trial->qkv[s] = new_values(values);
+        trial->out[s] = new_values((size_t)shape->lengths[s] * (size_t)out_width_of(trial));
+    }
+    trial->row_scale = new_values(MOST_TOKENS);
+    trial->column_scale = new_values(width);
+    trial->bias = new_values(width);
+    trial->q_norm = new_values(256);
+    trial->k_norm = new_values(256);
+    gpu_random(trial->row_scale, MOST_TOKENS, 2, 0.2f);
+    gpu_random(trial->column_scale, width, 3, 0.2f);
+    gpu_random(trial->bias, width, 4, 0.3f);
+    gpu_random(trial->q_norm, 256, 5, 0.2f);
+    gpu_random(trial->k_norm, 256, 6, 0.2f);
+    for (int i = 0; i < MOST_TOKENS; i++) {
+        trial->row_scale[i] += 1.0f;
+    }
+    for (size_t i = 0; i < width; i++) {
+        trial->column_scale[i] += 1.0f;
+    }
+    for (int i = 0; i < 128; i++) {
+        trial->frequency[i] = powf(10000.0f, -2.0f * (float)i / (float)shape->rotated);
+        trial->long_frequency[i] = trial->frequency[i] / 3;
+    }
+}
+
+static void trial_destroy(struct trial *trial)
+{
+    for (int s = 0; s < SEQUENCES; s++) {
+        free(trial->raw[s]);
+        free(trial->qkv[s]);
+        free(trial->out[s]);
+    }
+    free(trial->row_scale);
+    free(trial->column_scale);
+    free(trial->bias);
+    free(trial->q_norm);
+    free(trial->k_norm);
+}
+
+/* Columns of the heads that `to`, a part of `from`, has. */
+static void copy_heads(const struct trial *from, const struct trial *to, const float *source,
+                       float *target, size_t rows)
+{
+    const size_t dim = (size_t)from->shape->head_dim;
+    const size_t width = (size_t)width_of(from), part = (size_t)width_of(to);
+    for (size_t r = 0; r < rows; r++) {
+        const float *row = source + r * width;
+        float *out = target + r * part;
+        memcpy(out, row + (size_t)to->first_query * dim, (size_t)to->query_heads * dim * 4);
+        for (int kind = 0; kind < 2; kind++) {
+            memcpy(out + (size_t)(to->query_heads + kind * to->kv_heads) * dim,
+                   row + (size_t)(from->query_heads + kind * from->kv_heads + to->first_kv) * dim,
+                   (size_t)to->kv_heads * dim * 4);
+        }
+    }
+}
+
+/* The trial of a rank with the query heads [first, first + count) and the key/value heads that they
+ * read. */
+static void trial_cut(const struct trial *whole, int first, int count, struct trial *part)
+{
+    trial_create(part, whole->shape, whole->types);
+    int least = whole->kv_heads, most = 0;
+    for (int h = first; h < first + count; h++) {
+        least = whole->map[h] < least ? whole->map[h] : least;
+        most = whole->map[h] > most ? whole->map[h] : most;
+    }
+    part->first_query = first;
+    part->query_heads = count;
+    part->first_kv = least;
+    part->kv_heads = most + 1 - least;
+    for (int h = 0; h < count; h++) {
+        part->map[h] = whole->map[first + h] - least;
+    }
+    for (int s = 0; s < SEQUENCES; s++) {
+        copy_heads(whole, part, whole->raw[s], part->raw[s], (size_t)whole->shape->lengths[s]);
+    }
+    copy_heads(whole, part, whole->column_scale, part->column_scale, 1);
+    copy_heads(whole, part, whole->bias, part->bias, 1);
+}
+
+/* ---- A step ------------------------------------------------------------------------------------
+ */
+
+struct step {
+    struct batch batch;
+    int source[SEQUENCES], done[SEQUENCES]; /* of each sequence of the batch */
+    int32_t ids[MOST_TOKENS], positions[MOST_TOKENS], start[SEQUENCES + 1], context[SEQUENCES];
+    int32_t rows[1];
+    uint8_t is_long[SEQUENCES];
+    int32_t *table;
+};
+
+static int blocks_for(const struct trial *trial, int block_tokens)
+{
+    int longest = 0;
+    for (int s = 0; s < SEQUENCES; s++) {
+        longest = trial->shape->lengths[s] > longest ? trial->shape->lengths[s] : longest;
+    }
+    return longest / block_tokens + 1;
+}
+
+/* The first number from `least` on without a common divisor with n. */
+static int prime_to(int n, int least)
+{
+    for (;; least++) {
+        int a = n, b = least;
+        while (b != 0) {
+            const int rest = a % b;
+            a = b;
+            b = rest;
+        }
+        if (a == 1) {
+            return least;
+        }
+    }
+}
+
+/* False where all sequences of the way are done. Sequences stand in falling order for odd steps. */
+static bool step_make(const struct trial *trial, const struct way *way, int number,
+                      struct step *step)
+{
+    const int stride = blocks_for(trial, way->block_tokens), blocks = SEQUENCES * stride;
+    const int shuffle = prime_to(blocks, way->shuffle);
+    const int first = number == 0 ? 0 : way->first + (number - 1) * way->chunk;
+    const int chunk = number == 0 ? way->first : way->chunk;
+    step->batch = (struct batch){.token_ids = step->ids,
+                                 .positions = step->positions,
+                                 .query_start = step->start,
+                                 .context_length = step->context,
+                                 .block_table = step->table,
+                                 .block_table_stride = stride,
+                                 .long_rope = step->is_long,
+                                 .output_rows = step->rows,
+                                 .outputs = 1};
+    step->start[0] = 0;
+    struct batch *batch = &step->batch;
+    for (int i = 0; i < SEQUENCES; i++) {
+        const int s = number % 2 == 0 ? i : SEQUENCES - 1 - i;
+        const int left = trial->shape->lengths[s] - first;
+        if ((way->set >> s & 1) == 0 || left <= 0) {
+            continue;
+        }
+        const int here = left < chunk ? left : chunk, at = batch->sequences++;
+        for (int k = 0; k < here; k++) {
+            step->positions[batch->tokens++] = first + k;
+        }
+        for (int k = 0; k < stride; k++) {
+            step->table[at * stride + k] =
+                (int32_t)(((int64_t)(s * stride + k) * shuffle + 3) % blocks);
+        }
+        step->is_long[at] = s == 1;
+        step->source[at] = s;
+        step->done[at] = first;
+        step->context[at] = first + here;
+        step->start[at + 1] = batch->tokens;
+    }
+    return batch->tokens > 0;
+}
+
+/* The sequences' rows of `from` [length, width], as the step's tokens stand. */
+static float *gather(const struct step *step, float *const *from, size_t width)
+{
+    float *rows = new_values((size_t)step->batch.tokens * width);
+    for (int i = 0; i < step->batch.sequences; i++) {
+        memcpy(rows + (size_t)step->start[i] * width,
+               from[step->source[i]] + (size_t)step->done[i] * width,
+               (size_t)(step->start[i + 1] - step->start[i]) * width * sizeof(float));
+    }
+    return rows;
+}
+
+static void scatter(const struct step *step, const float *rows, float *const *to, size_t width)
+{
+    for (int i = 0; i < step->batch.sequences; i++) {
+        memcpy(to[step->source[i]] + (size_t)step->done[i] * width,
+               rows + (size_t)step->start[i] * width,
+               (size_t)(step->start[i + 1] - step->start[i]) * width * sizeof(float));
+    }
+}
+
+static struct rope_facts rope_of(const struct trial *trial)
+{
+    return (struct rope_facts){.dimensions = trial->shape->rotated,
+                               .inverse_frequency = trial->frequency,
+                               .long_inverse_frequency = trial->long_frequency,
+                               .magnitude = 1.0f,
+                               .long_magnitude = 1.25f};
+}
+
+static struct norm_facts norm_of(const struct trial *trial)
+{
+    return (struct norm_facts){
+        .epsilon = 1e-5f, .weight_offset = 1.0f, .layer_norm = trial->shape->layer_norm};
+}
+
+static struct attention_facts facts_of(const struct trial *trial)
+{
+    return (struct attention_facts){.scale = 1.5f / sqrtf((float)trial->shape->head_dim),
+                                    .soft_cap = trial->shape->soft_cap,
+                                    .window = trial->shape->window};
+}
+
+static struct head_layout heads_of(const struct trial *trial)
+{
+    return (struct head_layout){.query_heads = trial->query_heads,
+                                .kv_heads = trial->kv_heads,
+                                .head_dim = trial->shape->head_dim,
+                                .kv_head = trial->map};
+}
+
+static struct vector *new_vector(struct backend *backend, const float *values, int n)
+{
+    struct vector *vector;
+    check(backend->operations->vector_create(backend, n, values, &vector));
+    return vector;
+}
+
+/* What stays over a way's steps. */
+struct device {
+    struct backend *backend;
+    struct kv_cache *cache;
+    struct vector *q_norm, *k_norm, *column_scale, *bias;
+    struct device_buffer *qkv, *out, *row_scale;
+    void *host; /* room for any of these */
+};
+
+/* Values in `dtype` at the start of the buffer; NULL: NaN bytes. */
+static void put(const struct device *device, struct device_buffer *to, const float *values,
+                size_t count, enum dtype dtype)
+{
+    const size_t bytes = count * dtype_bytes(dtype);
+    memset(device->host, 0xff, bytes);
+    for (size_t i = 0; values != NULL && i < count; i++) {
+        if (dtype == DTYPE_FLOAT32) {
+            ((float *)device->host)[i] = values[i];
+        } else if (dtype == DTYPE_BFLOAT16) {
+            ((uint16_t *)device->host)[i] = gpu_bfloat16(values[i]);
+        } else {
+            ((_Float16 *)device->host)[i] = (_Float16)values[i];
+        }
+    }
+    check(device->backend->operations->upload(device->backend, to, 0, device->host, bytes));
+}
+
+static void run_step(struct trial *trial, const struct device *device, const struct step *step)
+{
+    struct backend *backend = device->backend;
+    const struct backend_operations *op = backend->operations;
+    const enum dtype act = op->activation_dtype(backend);
+    const size_t width = (size_t)width_of(trial), out_width = (size_t)out_width_of(trial);
+    const size_t tokens = (size_t)step->batch.tokens;
+    const struct rope_facts rope = rope_of(trial);
+    const struct norm_facts norm = norm_of(trial);
+    const struct attention_facts facts = facts_of(trial);
+    const struct head_layout heads = heads_of(trial);
+
+    float *rows = gather(step, trial->raw, width);
+    put(device, device->qkv, rows, tokens * width, act);
+    put(device, device->out, NULL, tokens * out_width, act);
+    if (trial->shape->pending) { /* of each token by its place in the sequence */
+        for (size_t i = 0; i < tokens; i++) {
+            rows[i] = trial->row_scale[step->positions[i]];
+        }
+        put(device, device->row_scale, rows, tokens, DTYPE_FLOAT32);
+        device->qkv->pending = (struct cuda_pending){
+            device->row_scale->data, device->column_scale->data, device->bias->data};
+    }
+    check(op->step_begin(backend, &step->batch));
+    check(op->rope_append(backend, &heads, &rope, &norm, device->q_norm, device->k_norm,
+                          device->qkv, device->cache, 1));
+    check(op->attention(backend, &heads, &facts, device->qkv, device->cache, 1, NULL, device->out));
+    gpu_values(backend, device->qkv, tokens * width, act, rows);
+    scatter(step, rows, trial->qkv, width);
+    gpu_values(backend, device->out, tokens * out_width, act, rows);
+    scatter(step, rows, trial->out, out_width);
+    free(rows);
+}
+
+static void device_create(const struct trial *trial, struct backend *backend, int block_tokens,
+                          int blocks, struct device *device)
+{
+    const struct backend_operations *op = backend->operations;
+    const struct shape *shape = trial->shape;
+    const size_t values = (size_t)MOST_TOKENS * (size_t)width_of(trial);
+    *device = (struct device){.backend = backend};
+    check(op->kv_create(backend, 2, trial->kv_heads, shape->head_dim, block_tokens, blocks,
+                        trial->types->kv, &device->cache));
+    const size_t bytes = 2 * (size_t)trial->kv_heads * (size_t)shape->head_dim *
+                         (size_t)block_tokens * (size_t)blocks * dtype_bytes(trial->types->kv);
+    assert_int_equal(cudaMemset(device->cache->keys, 0xff, bytes), cudaSuccess);
+    assert_int_equal(cudaMemset(device->cache->values, 0xff, bytes), cudaSuccess);
+    assert_int_equal(cudaDeviceSynchronize(), cudaSuccess);
+    if (shape->norm) {
+        device->q_norm = new_vector(backend, trial->q_norm, shape->head_dim);
+        device->k_norm = new_vector(backend, trial->k_norm, shape->head_dim);
+    }
+    device->column_scale = new_vector(backend, trial->column_scale, width_of(trial));
+    device->bias = new_vector(backend, trial->bias, width_of(trial));
+    check(op->buffer_create(backend, values * sizeof(float), &device->qkv));
+    check(op->buffer_create(backend, values * sizeof(float), &device->out));
+    check(op->buffer_create(backend, MOST_TOKENS * sizeof(float), &device->row_scale));
+    device->host = malloc(values * sizeof(float));
+    assert_non_null(device->host);
+}
+
+static void device_destroy(struct device *device)
+{
+    const struct backend_operations *op = device->backend->operations;
+    struct vector *vectors[] = {device->q_norm, device->k_norm, device->column_scale, device->bias};
+    for (size_t i = 0; i < COUNT_OF(vectors); i++) {
+        op->vector_destroy(device->backend, vectors[i]);
+    }
+    op->buffer_destroy(device->backend, device->qkv);
+    op->buffer_destroy(device->backend, device->out);
+    op->buffer_destroy(device->backend, device->row_scale);
+    op->kv_destroy(device->backend, device->cache);
+    free(device->host);
+}
+
+static void run_way(struct trial *trial, struct backend *backend, const struct way *way)
+{
+    const int blocks = SEQUENCES * blocks_for(trial, way->block_tokens);
+    struct device device;
+    device_create(trial, backend, way->block_tokens, blocks, &device);
+    static struct step step;
+    step.table = malloc((size_t)SEQUENCES * (size_t)blocks * sizeof *step.table);
+    assert_non_null(step.table);
+    for (int number = 0; step_make(trial, way, number, &step); number++) {
+        run_step(trial, &device, &step);
+    }
+    free(step.table);
+    device_destroy(&device);
+}
+
+/* ---- Beside the CPU ----------------------------------------------------------------------------
+ */
+
+/* What the product stands for, in float32. */
+static void apply_pending(const struct trial *trial, const struct step *step, float *rows)
+{
+    const size_t width = (size_t)width_of(trial);
+    for (int i = 0; trial->shape->pending && i < step->batch.tokens; i++) {
+        for (size_t k = 0; k < width; k++) {
+            float *value = rows + (size_t)i * width + k;
+            *value = *value * (trial->row_scale[step->positions[i]] * trial->column_scale[k]) +
+                     trial->bias[k];
+        }
+    }
+}
+
+/* The GPU's queries, and its keys and values as its cache holds them. */
+static float *gather_rounded(const struct trial *trial, const struct step *step)
+{
+    const size_t width = (size_t)width_of(trial), q_width = (size_t)out_width_of(trial);
+    float *rows = gather(step, trial->qkv, width);
+    for (int i = 0; i < step->batch.tokens; i++) {
+        round_values(rows + (size_t)i * width + q_width, width - q_width, trial->types->kv);
+    }
+    return rows;
+}
+
+static void compare(const struct trial *trial, struct backend *cpu)
+{
+    const struct backend_operations *op = cpu->operations;
+    const struct shape *shape = trial->shape;
+    const struct way whole = {"", 7, MOST_TOKENS, 1, 1, CPU_BLOCK_TOKENS};
+    const int blocks = SEQUENCES * blocks_for(trial, CPU_BLOCK_TOKENS);
+    static struct step step;
+    step.table = malloc((size_t)SEQUENCES * (size_t)blocks * sizeof *step.table);
+    assert_non_null(step.table);
+    assert_true(step_make(trial, &whole, 0, &step));
+    const size_t tokens = (size_t)step.batch.tokens;
+    const size_t width = (size_t)width_of(trial), out_width = (size_t)out_width_of(trial);
+    struct kv_cache *cache;
+    check(op->kv_create(cpu, 1, trial->kv_heads, shape->head_dim, CPU_BLOCK_TOKENS, blocks,
+                        DTYPE_FLOAT32, &cache));
+    struct vector *q_norm = shape->norm ? new_vector(cpu, trial->q_norm, shape->head_dim) : NULL;
+    struct vector *k_norm = shape->norm ? new_vector(cpu, trial->k_norm, shape->head_dim) : NULL;
+    const struct rope_facts rope = rope_of(trial);
+    const struct norm_facts norm = norm_of(trial);
+    const struct attention_facts facts = facts_of(trial);
+    const struct head_layout heads = heads_of(trial);
+    check(op->step_begin(cpu, &step.batch));
+
+    float *expected = gather(&step, trial->raw, width);
+    apply_pending(trial, &step, expected);
+    struct device_buffer *qkv = gpu_buffer(cpu, expected, tokens * width, DTYPE_FLOAT32);
+    struct device_buffer *out = gpu_buffer(cpu, NULL, tokens * out_width, DTYPE_FLOAT32);
+    check(op->rope_append(cpu, &heads, &rope, &norm, q_norm, k_norm, qkv, cache, 0));
+    gpu_values(cpu, qkv, tokens * width, DTYPE_FLOAT32, expected);
+    float *is = gather(&step, trial->qkv, width);
+    const double roped = gpu_distance(is, expected, tokens * width);
+    free(is);
+    free(expected);
+
+    float *rounded = gather_rounded(trial, &step);
+    check(op->upload(cpu, qkv, 0, rounded, tokens * width * sizeof(float)));
+    check(op->rope_append(cpu, &heads, NULL, &norm, NULL, NULL, qkv, cache, 0));
+    check(op->attention(cpu, &heads, &facts, qkv, cache, 0, NULL, out));
+    expected = new_values(tokens * out_width);
+    gpu_values(cpu, out, tokens * out_width, DTYPE_FLOAT32, expected);
+    is = gather(&step, trial->out, out_width);
+    double worst = 0; /* of a token's head */
+    size_t worst_at = 0;
+    for (size_t i = 0; i < tokens * (size_t)trial->query_heads; i++) {
+        const double distance =
+            gpu_distance(is + i * (size_t)shape->head_dim, expected + i * (size_t)shape->head_dim,
+                         (size_t)shape->head_dim);
+        if (distance > worst) {
+            worst = distance;
+            worst_at = i;
+        }
+    }
+    const double distance = gpu_distance(is, expected, tokens * out_width);
+    const size_t token = worst_at / (size_t)trial->query_heads;
+    print_message("%-28s %-24s rope %.1e, attention %.1e, worst %.1e (sequence of token %zu at "
+                  "position %d, head %zu: %g, expected %g)\n",
+                  shape->what, trial->types->name, roped, distance, worst, token,
+                  step.positions[token], worst_at % (size_t)trial->query_heads,
+                  (double)is[worst_at * (size_t)shape->head_dim],
+                  (double)expected[worst_at * (size_t)shape->head_dim]);
+    expect(roped < trial->types->rope, "rope", shape->what, trial->types->name, roped);
+    expect(distance < trial->types->attention, "attention", shape->what, trial->types->name,
+           distance);
+    expect(worst < 5 * trial->types->attention, "worst head", shape->what, trial->types->name,
+           worst);
+    free(is);
+    free(expected);
+    free(rounded);
+    free(step.table);
+    op->buffer_destroy(cpu, qkv);
+    op->buffer_destroy(cpu, out);
+    op->vector_destroy(cpu, q_norm);
+    op->vector_destroy(cpu, k_norm);
+    op->kv_destroy(cpu, cache);
+}
+
+static void attention_is_right(void **state)
+{
+    (void)state;
+    const struct way ways[] = {{"", 7, MOST_TOKENS, 1, 1, 16}};
+    failures = 0;
+    struct backend *cpu = gpu_backend("cpu", DTYPE_FLOAT32, MOST_TOKENS, 8);
+    for (size_t t = 0; t < ALL_TYPES; t++) {
+        struct backend *gpu = gpu_backend("cuda", types[t].compute, MOST_TOKENS, 8);
+        for (size_t i = 0; i < COUNT_OF(shapes); i++) {
+            if (t >= COMMON_TYPES && i % 3 != 0) {
+                continue;
+            }
+            struct trial trial;
+            trial_create(&trial, &shapes[i], &types[t]);
+            run_way(&trial, gpu, &ways[0]);
+            compare(&trial, cpu);
+            trial_destroy(&trial);
+        }
+        gpu->operations->destroy(gpu);
+    }
+    cpu->operations->destroy(cpu);
+    assert_int_equal(failures, 0);
+}
+
+/* ---- Bits --------------------------------------------------------------------------------------
+ */
+
+/* The values of the sequences in `set`, heads from first_query of `should` on. */
+static void compare_bits(const struct trial *is, const struct trial *should, const char *what,
+                         unsigned set)
+{
+    const size_t dim = (size_t)is->shape->head_dim;
+    const size_t width = (size_t)out_width_of(is), whole = (size_t)out_width_of(should);
+    size_t differ = 0, values = 0;
+    int sequence = -1, position = -1, last_position = -1;
+    float one = 0, other = 0;
+    for (int s = 0; s < SEQUENCES; s++) {
+        for (int p = 0; (set >> s & 1) && p < is->shape->lengths[s]; p++) {
+            const float *a = is->out[s] + (size_t)p * width;
+            const float *b = should->out[s] + (size_t)p * whole + (size_t)is->first_query * dim;
+            for (size_t k = 0; k < width; k++) {
+                values++;
+                if (memcmp(a + k, b + k, sizeof *a) == 0) {
+                    continue;
+                }
+                if (differ++ == 0) {
+                    sequence = s;
+                    position = p;
+                    one = a[k];
+                    other = b[k];
+                }
+                last_position = p;
+            }
+        }
+    }
+    if (differ > 0) {
+        failures++;
+        print_error("WRONG: bits: %s, %s, %s: %zu of %zu values differ, first in sequence %d at "
+                    "position %d (last position %d): %.9g, otherwise %.9g\n",
+                    is->shape->what, is->types->name, what, differ, values, sequence, position,
+                    last_position, (double)one, (double)other);
+    }
+}
+
+static void bits_know_no_batch(void **state)
+{
+    (void)state;
+    static const struct way whole = {"whole", 7, MOST_TOKENS, 1, 1, 16};
+    static const struct way ways[] = {
+        {"alone", 1, MOST_TOKENS, 1, 7, 16},
+        {"alone, second", 2, MOST_TOKENS, 1, 11, 32},
+        {"blocks of 8, chunks of 100", 7, 100, 100, 13, 8},
+        {"chunks of 64", 5, 64, 64, 1, 32},
+        {"chunks of 17", 7, 17, 17, 7, 16},
+        {"chunks of 5", 7, 5, 5, 11, 16},
+        {"token by token", 7, 1, 1, 1, 16},
+    };
+    failures = 0;
+    for (size_t t = 0; t < COMMON_TYPES; t++) {
+        struct backend *gpu = gpu_backend("cuda", types[t].compute, MOST_TOKENS, 8);
+        for (size_t i = 0; i < COUNT_OF(shapes); i++) {
+            struct trial first, other;
+            trial_create(&first, &shapes[i], &types[t]);
+            trial_create(&other, &shapes[i], &types[t]);
+            run_way(&first, gpu, &whole);
+            const bool is_long = shapes[i].lengths[0] > 2000;
+            for (size_t w = 0; w < COUNT_OF(ways); w++) {
+                struct way way = ways[w];
+                if (is_long && way.chunk < 64 && way.first < 64) {
+                    way.first = shapes[i].lengths[0] - 20 * way.chunk; /* the end in chunks */
+                }
+                run_way(&other, gpu, &way);
+                compare_bits(&other, &first, way.what, way.set);
+            }
+            trial_destroy(&first);
+            trial_destroy(&other);
+        }
+        print_message("bits by batch, %s: %d cases differ so far\n", types[t].name, failures);
+        gpu->operations->destroy(gpu);
+    }
+    assert_int_equal(failures, 0);
+}
+
+static void bits_know_no_ranks(void **state)
+{
+    (void)state;
+    static const struct way whole = {"whole", 7, MOST_TOKENS, 1, 1, 16};
+    static const struct way decode = {"token by token", 7, 120, 1, 1, 16};
+    failures = 0;
+    for (size_t t = 0; t < COMMON_TYPES; t++) {
+        struct backend *gpu = gpu_backend("cuda", types[t].compute, MOST_TOKENS, 8);
+        for (size_t i = 0; i < COUNT_OF(shapes); i++) {
+            if (shapes[i].lengths[0] > 2000) {
+                continue;
+            }
+            struct trial first;
+            trial_create(&first, &shapes[i], &types[t]);
+            run_way(&first, gpu, &whole);
+            const int heads = shapes[i].query_heads;
+            const int cuts[][2] = {
+                {0, heads / 2}, {heads / 2, heads - heads / 2}, {heads - 1, 1}, {0, heads - 1}};
+            for (size_t c = 0; c < COUNT_OF(cuts); c++) {
+                struct trial part;
+                char what[100];
+                trial_cut(&first, cuts[c][0], cuts[c][1], &part);
+                snprintf(what, sizeof what, "heads %d to %d", cuts[c][0],
+                         cuts[c][0] + cuts[c][1] - 1);
+                run_way(&part, gpu, c % 2 == 0 ? &whole : &decode);
+                compare_bits(&part, &first, what, 7);
+                trial_destroy(&part);
+            }
+            trial_destroy(&first);
+        }
+        print_message("bits by rank, %s: %d cases differ so far\n", types[t].name, failures);
+        gpu->operations->destroy(gpu);
+    }
+    assert_int_equal(failures, 0);
+}
+
+/* ---- Refusals ----------------------------------------------------------------------------------
+ */
+
+static void wrong_blocks_are_refused(void **state)
+{
+    (void)state;
+    struct backend *backend = gpu_backend("cuda", DTYPE_BFLOAT16, 16, 4);
+    const struct backend_operations *op = backend->operations;
+    struct kv_cache *cache;
+    assert_int_equal(op->kv_create(backend, 1, 1, 64, 24, 4, DTYPE_BFLOAT16, &cache),
+                     STATUS_INVALID);
+    assert_int_equal(op->kv_block_bytes(backend, 3, 2, 64, 16, DTYPE_FLOAT8_E4M3),
+                     2 * 3 * 2 * 64 * 16);
+    check(op->kv_create(backend, 1, 1, 64, 16, 4, DTYPE_BFLOAT16, &cache));
+    float values[192];
+    gpu_random(values, COUNT_OF(values), 1, 1.0f);
+    struct device_buffer *qkv = gpu_buffer(backend, values, COUNT_OF(values), DTYPE_BFLOAT16);
+    struct device_buffer *out = gpu_buffer(backend, NULL, 64, DTYPE_BFLOAT16);
+    static const int32_t map[1] = {0};
+    const struct head_layout heads = {
+        .query_heads = 1, .kv_heads = 1, .head_dim = 64, .kv_head = map};
+    const struct attention_facts facts = {.scale = 0.125f};
+    int32_t zero = 0, block = 4, start[2] = {0, 1}, length = 1;
+    struct batch batch = {.tokens = 1,
+                          .sequences = 1,
+                          .token_ids = &zero,
+                          .positions = &zero,
+                          .query_start = start,
+                          .context_length = &length,
+                          .block_table = &block,
+                          .block_table_stride = 1};
+    for (int i = 0; i < 2; i++) {
+        block = i == 0 ? 4 : -1;
+        check(op->step_begin(backend, &batch));
+        assert_int_equal(op->rope_append(backend, &heads, NULL, NULL, NULL, NULL, qkv, cache, 0),
+                         STATUS_INTERNAL);
+        assert_int_equal(op->attention(backend, &heads, &facts, qkv, cache, 0, NULL, out),
+                         STATUS_INTERNAL);
+    }
+    block = 3;
+    check(op->step_begin(backend, &batch));
+    assert_int_equal(op->rope_append(backend, &heads, NULL, NULL, NULL, NULL, qkv, cache, 1),
+                     STATUS_INTERNAL);
+    check(op->rope_append(backend, &heads, NULL, NULL, NULL, NULL, qkv, cache, 0));
+    check(op->attention(backend, &heads, &facts, qkv, cache, 0, NULL, out));
+    float result[64];
+    gpu_values(backend, out, 64, DTYPE_BFLOAT16, result);
+    gpu_round(values, COUNT_OF(values), DTYPE_BFLOAT16);
+    assert_memory_equal(result, values + 128, sizeof result); /* one key: its value */
+    op->buffer_destroy(backend, qkv);
+    op->buffer_destroy(backend, out);
+    op->kv_destroy(backend, cache);
+    op->destroy(backend);
+}
+
+int main(void)
+{
+    gpu_require();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wrong_blocks_are_refused),
+        cmocka_unit_test(attention_is_right),
+        cmocka_unit_test(bits_know_no_batch),
+        cmocka_unit_test(bits_know_no_ranks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
