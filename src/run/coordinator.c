@@ -10,8 +10,9 @@
 #include "run/stop_request.h"
 #include "run/wire.h"
 
-/* Finished rows are durable at the latest this much after they arrived: what a crash can cost. */
-static const double COMMIT_SECONDS = 1.0;
+/* Finished rows are durable at the latest this much after they arrived: what a crash can cost. On a
+ * disk where syncing takes long it is done less often, so that it takes a hundredth of the time. */
+static const double COMMIT_SECONDS = 1.0, COMMIT_SECONDS_MOST = 10.0, COMMIT_SHARE = 0.01;
 static const double PROGRESS_SECONDS = 5.0;
 enum { SHARD_MAX_BYTES = 4 << 20 };
 
@@ -24,6 +25,7 @@ struct coordinator {
     int64_t rows_read, rows_resumed, rows_finished;
     int64_t under_way; /* rows handed out and not back yet */
     bool uncommitted;
+    double commit_interval, journal_seconds;
     /* Rows that run alone, when all others are done. */
     struct record *suspects;
     size_t suspect_count, suspect_capacity, next_suspect;
@@ -43,6 +45,7 @@ status coordinator_create(const struct coordinator_options *options, struct coor
     }
     self->options = *options;
     self->alone = -1;
+    self->commit_interval = COMMIT_SECONDS;
     self->start = self->last_commit = self->last_progress = clock_seconds();
     const struct job *job = options->job;
     struct record_reader_options reader = {
@@ -78,6 +81,13 @@ void coordinator_destroy(struct coordinator *self)
     buffer_destroy(&self->outgoing);
     outbox_destroy(&self->outbox);
     free(self);
+}
+
+/* Books the time since `start` as the journal's, whatever came of it. */
+static status book_journal(struct coordinator *self, double start, status s)
+{
+    self->journal_seconds += clock_seconds() - start;
+    return s;
 }
 
 /* Keeps a record for the end of the job. */
@@ -156,7 +166,9 @@ static status fill_shard(struct coordinator *self, int leader, int wanted, int *
         } else if (verdict == ATTEMPT_ALONE) {
             TRY(keep_suspect(self));
         } else {
-            TRY(attempts_begin(attempts, row, leader / self->options.replica_ranks));
+            double start = clock_seconds();
+            TRY(book_journal(self, start,
+                             attempts_begin(attempts, row, leader / self->options.replica_ranks)));
             TRY(shard_append(&self->outgoing, &self->record));
             self->under_way++;
             ++*taken;
@@ -247,7 +259,8 @@ static status take_rows(struct coordinator *self)
         if (!more) {
             return STATUS_OK;
         }
-        TRY(journal_append(self->options.journal, row, results, length));
+        double start = clock_seconds();
+        TRY(book_journal(self, start, journal_append(self->options.journal, row, results, length)));
         TRY(finish_row(self, row));
     }
 }
@@ -255,10 +268,14 @@ static status take_rows(struct coordinator *self)
 static status commit_if_due(struct coordinator *self, bool now)
 {
     double time = clock_seconds();
-    if (self->uncommitted && (now || time - self->last_commit >= COMMIT_SECONDS)) {
-        TRY(journal_commit(self->options.journal));
+    if (self->uncommitted && (now || time - self->last_commit >= self->commit_interval)) {
+        TRY(book_journal(self, time, journal_commit(self->options.journal)));
         self->uncommitted = false;
         self->last_commit = clock_seconds();
+        double wanted = (self->last_commit - time) / COMMIT_SHARE;
+        self->commit_interval = wanted < COMMIT_SECONDS        ? COMMIT_SECONDS
+                                : wanted > COMMIT_SECONDS_MOST ? COMMIT_SECONDS_MOST
+                                                               : wanted;
     }
     return STATUS_OK;
 }
@@ -339,6 +356,7 @@ struct coordinator_totals coordinator_totals(const struct coordinator *self)
     return (struct coordinator_totals){
         .rows_read = self->rows_read,
         .rows_resumed = self->rows_resumed,
+        .journal_seconds = self->journal_seconds,
         .complete =
             self->end_of_data && journal_row_count(self->options.journal) == self->rows_read,
     };

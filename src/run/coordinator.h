@@ -35,9 +35,10 @@ bool coordinator_done(const struct coordinator *coordinator);
 bool coordinator_failed(const struct coordinator *coordinator);
 
 struct coordinator_totals {
-    int64_t rows_read;    /* of the data set, the resumed ones included */
-    int64_t rows_resumed; /* found in the journal */
-    bool complete;        /* the whole data set was read and every row of it is in the journal */
+    int64_t rows_read;      /* of the data set, the resumed ones included */
+    int64_t rows_resumed;   /* found in the journal */
+    double journal_seconds; /* spent in the journal and in notes of rows under way */
+    bool complete;          /* the whole data set was read and every row of it is in the journal */
 };
 struct coordinator_totals coordinator_totals(const struct coordinator *coordinator);
 

@@ -47,6 +47,7 @@ static status hash_file(const char *path, int64_t *bytes, char hex[65])
 status provenance_create(const struct job *job, struct model *model, struct provenance *out)
 {
     TRY(hash_file(job->data.input, &out->data_bytes, out->data_sha256));
+    TRY(model_text_digest(model, out->text_sha256));
     return model_digest(model, out->config_sha256, out->weights_sha256);
 }
 
@@ -104,9 +105,10 @@ status provenance_identity(const struct provenance *provenance, const struct job
 {
     TRY(buffer_format(out,
                       "data bytes: %lld\ndata sha256: %s\nmodel config sha256: %s\n"
-                      "model weights sha256: %s\n",
+                      "model weights sha256: %s\nmodel tokenizer and template sha256: %s\n",
                       (long long)provenance->data_bytes, provenance->data_sha256,
-                      provenance->config_sha256, provenance->weights_sha256));
+                      provenance->config_sha256, provenance->weights_sha256,
+                      provenance->text_sha256));
     TRY(buffer_format(out,
                       "device: %s\ncompute type: %s\nweight type: %s\nkv type: %s\n"
                       "max_model_len: %d\ntp_slices: %d\n",
@@ -160,6 +162,7 @@ status provenance_write(const struct provenance *provenance, const struct job *j
             {"slurm", slurm.data != NULL ? slurm.data : "", 0},
             {"resumed_rows", NULL, (double)summary->resumed_rows},
             {"wall_seconds", NULL, summary->seconds},
+            {"journal_seconds", NULL, summary->journal_seconds},
             {"rows", NULL, (double)summary->rows},
             {"error_rows", NULL, (double)summary->error_rows},
             {"prompt_tokens", NULL, (double)summary->prompt_tokens},

@@ -119,11 +119,14 @@ static void remove_leftovers(const char *directory, const char *identity)
     journal_close(journal, true);
 }
 
-static status open_journal(struct run *run, const char *directory, const char *identity)
+static status open_journal(struct run *run, const char *directory, const char *identity,
+                           struct run_summary *summary)
 {
     bool fresh = run->options->fresh;
+    double start = clock_seconds();
     TRY(journal_open(directory, identity, fresh, &run->journal));
     TRY(attempts_open(directory, run->journal, fresh, &run->attempts));
+    summary->journal_seconds += clock_seconds() - start;
     struct coordinator_options options = {.job = run->job,
                                           .journal = run->journal,
                                           .attempts = run->attempts,
@@ -163,7 +166,7 @@ static status open_job(struct run *run, struct run_summary *summary)
     } else if (s == STATUS_OK) {
         s = make_output_folder(output);
         if (s == STATUS_OK) {
-            s = open_journal(run, directory.data, identity.data);
+            s = open_journal(run, directory.data, identity.data, summary);
         }
     }
     buffer_destroy(&identity);
@@ -208,6 +211,7 @@ struct totals {
     struct run_summary *summary;
     struct output_writer *writer;
     int64_t last_row;
+    double write_seconds;
 };
 
 static status write_result(void *context, const struct result *result)
@@ -223,7 +227,10 @@ static status write_result(void *context, const struct result *result)
     if (stop_requested() && stop_seconds() > FINISH_SECONDS) {
         return status_fail(STATUS_STOPPED, "stopped");
     }
-    return output_append(totals->writer, result);
+    double start = clock_seconds();
+    status s = output_append(totals->writer, result);
+    totals->write_seconds += clock_seconds() - start;
+    return s;
 }
 
 static status write_output(struct run *run, const struct rank_metrics *ranks,
@@ -246,8 +253,10 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
                                          job->generate.logprobs > 0 ? job->generate.logprobs : 0};
     struct output_writer *writer;
     TRY(output_create(job->output.path, job->output.overwrite, &columns, &writer));
-    struct totals totals = {summary, writer, -1};
+    struct totals totals = {.summary = summary, .writer = writer, .last_row = -1};
+    double start = clock_seconds();
     status s = journal_visit(run->journal, write_result, &totals);
+    summary->journal_seconds += clock_seconds() - start - totals.write_seconds;
     if (s == STATUS_OK) {
         s = output_write_ranks(writer, ranks, (size_t)run->world->size);
     }
@@ -360,6 +369,7 @@ static status run_rows(struct run *run, struct run_summary *summary)
     if (run->coordinator != NULL) {
         struct coordinator_totals totals = coordinator_totals(run->coordinator);
         summary->resumed_rows = totals.rows_resumed;
+        summary->journal_seconds += totals.journal_seconds;
         s = totals.complete ? STATUS_OK : status_fail(STATUS_STOPPED, "stopped");
     }
     return run_agree(s);
