@@ -25,7 +25,8 @@ enum {
 
 struct journal {
     struct buffer directory, path, new_path, lock_path;
-    int fd, lock_fd;
+    int fd;
+    struct journal_lock *lock;
     int64_t end;           /* bytes written; what is pending comes here */
     struct buffer pending; /* whole entries */
     bool unmarked;         /* something was appended since the last mark */
@@ -63,7 +64,8 @@ static status index_add(struct journal *journal, int64_t row, int64_t offset)
     }
     int64_t *slot = &journal->pages[page][row % PAGE_ROWS];
     if (*slot != 0) {
-        return status_fail(STATUS_INVALID, "offset %lld: row %lld is there twice",
+        return status_fail(STATUS_INVALID,
+                           "offset %lld: row %lld is there twice; start afresh with --fresh",
                            (long long)offset, (long long)row);
     }
     *slot = offset;
@@ -283,7 +285,7 @@ static status open_all(struct journal *journal, const char *directory, const cha
     TRY(path_join(directory, "journal.new", &journal->new_path));
     TRY(path_join(directory, "lock", &journal->lock_path));
     TRY(open_folder(journal));
-    TRY(journal_lock_take(journal->lock_path.data, &journal->lock_fd));
+    TRY(journal_lock_take(journal->lock_path.data, &journal->lock));
     if (!fresh) {
         journal->fd = open(journal->path.data, O_RDWR | O_CLOEXEC);
         if (journal->fd >= 0) {
@@ -303,7 +305,7 @@ status journal_open(const char *directory, const char *identity, bool fresh, str
     if (journal == NULL) {
         return status_fail(STATUS_NO_MEMORY, "%s: out of memory for the journal", directory);
     }
-    journal->fd = journal->lock_fd = -1;
+    journal->fd = -1;
     status s = open_all(journal, directory, identity, fresh);
     if (s != STATUS_OK) {
         journal->failed = true; /* nothing is to be written any more */
@@ -331,8 +333,15 @@ static status refuse_failed(const struct journal *journal)
 static status write_pending(struct journal *journal)
 {
     TRY(refuse_failed(journal));
-    status s =
-        journal_write_at(journal->fd, journal->end, journal->pending.data, journal->pending.length);
+    if (journal->pending.length == 0) {
+        return STATUS_OK;
+    }
+    status s = journal_lock_check(journal->lock);
+    if (s != STATUS_OK) {
+        journal->failed = true;
+        return s;
+    }
+    s = journal_write_at(journal->fd, journal->end, journal->pending.data, journal->pending.length);
     if (s != STATUS_OK) {
         journal->failed = true;
         return status_context(s, "%s", journal->path.data);
@@ -417,7 +426,10 @@ static status visit_row(struct journal *journal, int64_t row, int64_t offset, st
     bool whole;
     TRY(read_entry(journal, journal->end, offset, &entry, &bytes, &whole));
     if (!whole || entry.mark || entry.row != row) {
-        return status_fail(STATUS_INVALID, "%s: offset %lld: row %lld was damaged meanwhile",
+        return status_fail(STATUS_INVALID,
+                           "%s: offset %lld: row %lld was damaged after it was "
+                           "written; start again, to see whether the disk reads it now, or "
+                           "afresh with --fresh",
                            journal->path.data, (long long)offset, (long long)row);
     }
     const char *next = bytes + JOURNAL_ENTRY_BYTES;
@@ -474,11 +486,11 @@ void journal_close(struct journal *journal, bool remove)
         }
         close(journal->fd);
     }
-    if (remove && journal->lock_fd >= 0) {
+    if (remove && journal->lock != NULL && journal_lock_check(journal->lock) == STATUS_OK) {
         unlink(journal->path.data);
         unlink(journal->new_path.data);
     }
-    journal_lock_release(journal->lock_path.data, journal->lock_fd);
+    journal_lock_release(journal->lock);
     if (remove) {
         rmdir(journal->directory.data); /* stays where others have put something into it */
     }
