@@ -212,7 +212,7 @@ status attempts_begin(struct attempts *attempts, int64_t row, int32_t replica) M
 void attempts_end(struct attempts *attempts, int64_t row);
 /* As attempts_begin for a row that runs alone: on disk when the call returns. */
 status attempts_begin_alone(struct attempts *attempts, int64_t row) MUST_CHECK;
-/* It came back, and is in the journal. */
+/* It came back. */
 status attempts_end_alone(struct attempts *attempts) MUST_CHECK;
 
 enum attempts_end {

@@ -242,8 +242,7 @@ static status finish_row(struct coordinator *self, int64_t row)
         attempts_end(self->options.attempts, row);
         return STATUS_OK;
     }
-    TRY(journal_commit(self->options.journal));
-    self->alone = -1;
+    self->alone = -1; /* if this process dies before the next commit, the row runs alone again */
     return attempts_end_alone(self->options.attempts);
 }
 

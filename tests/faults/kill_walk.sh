@@ -117,7 +117,7 @@ while [ "$kills" -lt "$wanted" ]; do
         [ -z "$left" ] || give_up "ranks are left 30 s after the kill: $left"
         took=$(($(milliseconds) - killed))
         [ "$took" -le "$lost_time" ] || lost_time=$took
-        [ "$kills" -ge "$wanted" ] && [ -e "$output" ] && break
+        if [ "$kills" -ge "$wanted" ]; then break; fi
         if [ -e "$output" ] && [ $((RANDOM % 2)) -eq 0 ]; then break; fi
     done
     # The last start of a job is an undisturbed one: it completes, or says that the job is complete.
