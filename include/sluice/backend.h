@@ -130,6 +130,9 @@ struct backend_operations {
                      const void *from, size_t bytes);
     status (*download)(struct backend *backend, const struct device_buffer *from, size_t offset,
                        void *to, size_t bytes);
+    /* The first `bytes` bytes of one buffer to the start of another. */
+    status (*copy)(struct backend *backend, const struct device_buffer *from,
+                   struct device_buffer *to, size_t bytes);
     /* The host address of a buffer on a CPU backend; NULL where device memory is not the host's. */
     void *(*host_address)(struct backend *backend, struct device_buffer *buffer);
     status (*synchronize)(struct backend *backend);
@@ -286,6 +289,21 @@ struct backend_options {
  * present on this host. */
 bool backend_is_built(const char *name);
 int backend_device_count(const char *name);
+
+/* What can be known of a device before a backend is opened on it. */
+struct device_facts {
+    char name[64];
+    char address[32]; /* on the bus: tells the GPUs of a host apart; "" for the host's processors */
+    bool has_float8;  /* takes fp8 as a type of weights and of the KV cache */
+    int64_t total_bytes, free_bytes; /* of the device's own memory; 0 for the host's processors */
+};
+/* Device `device` of the backend's kind. On a GPU this makes the process's context there, so that
+ * free_bytes is what remains beside it. STATUS_UNSUPPORTED and STATUS_NOT_FOUND as below. */
+status backend_device_facts(const char *name, int device, struct device_facts *out) MUST_CHECK;
+/* Energy that the device has used since some moment before the program began, in joules; NaN where
+ * it does not tell. */
+double backend_device_energy(const char *name, int device);
+
 /* STATUS_UNSUPPORTED where it is not built in, STATUS_NOT_FOUND where no such device is there. The
  * caller ends it with operations->destroy. */
 status backend_create(const char *name, const struct backend_options *options,

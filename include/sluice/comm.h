@@ -1,9 +1,13 @@
 /* The few collectives that a replica needs, on device buffers; MPI in host memory or NCCL in device
  * memory behind it.
  *
+ * Like the backend's operations the calls are asynchronous where the device is: they take their
+ * turn among the backend's operations, and a failure may show only in `check`.
+ *
  * Sums are taken as the pairwise tree over ranks in rank order in float32, whatever the message's
  * size, so that a row's bits depend neither on its batch nor on a library's choice of algorithm.
- * Every function is collective over the communicator; all ranks pass the same sizes. */
+ * The calls are collective over the communicator (send and receive over the two ranks that they are
+ * between); all ranks pass the same sizes. check and destroy are not collective. */
 #ifndef SLUICE_COMM_H
 #define SLUICE_COMM_H
 
@@ -23,13 +27,20 @@ struct communicator {
      * order; widths[size] in elements of 4 bytes. `out` of other ranks is left alone. */
     status (*gather_columns)(struct communicator *self, struct device_buffer *in,
                              struct device_buffer *out, int rows, const int *widths);
-    /* `bytes` from the start of the buffer to or from another rank, in order. send returns once the
-     * buffer may be used again, without waiting for the receiver. */
+    /* `bytes` from the start of the buffer to the next rank, or from the one before (a pipeline),
+     * in order. What the backend does to the buffer after `send` does not change what is sent; the
+     * receiver is not waited for. */
     status (*send)(struct communicator *self, struct device_buffer *data, size_t bytes, int to);
     status (*receive)(struct communicator *self, struct device_buffer *data, size_t bytes,
                       int from);
+    /* Once the device has been waited for: fails where a call has failed meanwhile, because another
+     * rank is gone or has not answered for `patience` seconds, which also ends the waiting; brings
+     * `seconds` up to date. */
+    status (*check)(struct communicator *self);
+    /* The calls of all ranks must have ended, or the communicator must have failed. */
     void (*destroy)(struct communicator *self);
-    double seconds; /* spent in the calls above */
+    double seconds;  /* spent in the calls above; on a GPU estimated from some of them */
+    double patience; /* may be set between calls; counts from the next one or the next check on */
 };
 
 #endif

@@ -67,8 +67,18 @@ status job_describe_keys(struct buffer *out) MUST_CHECK;
 /* ---- The plan: src/job/plan.c
  * -------------------------------------------------------------------------- */
 
+/* What the ranks of a plan run on. */
+struct plan_device {
+    const char *name;     /* "cpu" or "cuda" */
+    int index;            /* GPU on this host, for what the plan asks of it */
+    char description[64]; /* "NVIDIA H100 80GB HBM3", for messages */
+    bool has_float8;      /* every rank's */
+    int64_t memory_bytes; /* that a rank finds: the least over ranks */
+};
+
 struct plan {
     const char *device; /* "cpu" or "cuda" */
+    int device_index;   /* of this rank, on its host */
     enum dtype compute, stored, kv_dtype;
     int ranks, dp, tp, pp, slices;
     int max_model_len, max_sequences, max_batch_tokens, kv_block_tokens,
@@ -80,12 +90,18 @@ struct plan {
     bool random_weights;  /* false; the benchmark sets it: fill the weights instead of reading them
                            */
 };
-/* Decides everything that the job leaves to auto. `ranks_per_host` share `host_memory` bytes on a
- * CPU (0: ask the system); on a GPU the device's memory counts. Deterministic from its arguments,
- * so that every rank comes to the same plan: rank 0 computes it and sends it. `backend` answers for
- * sizes and memory; NULL: one is opened for the question, of the device that the job asks for.
- * STATUS_INVALID says what does not fit and by how much: "weights take 16.1 GB a rank, 8.0 GB are
- * there; use tp >= 4". */
+/* The device that the job asks for, as this host has it, with `ranks_per_host` ranks to share it:
+ * `host_memory` bytes on a CPU (0: ask the system), each GPU's free memory otherwise. */
+status plan_find_device(const struct job *job, int ranks_per_host, int64_t host_memory,
+                        struct plan_device *out) MUST_CHECK;
+/* Decides everything that the job leaves to auto. Deterministic from its arguments and what
+ * `backend` answers for sizes (NULL: one is opened for the question); so that every rank comes to
+ * the same plan, rank 0 computes it and sends it. STATUS_INVALID says what does not fit and by how
+ * much: "weights take 16.1 GB a rank, 8.0 GB are there; use tp >= 4". */
+status plan_create_on(const struct job *job, const struct model *model, int ranks,
+                      const struct plan_device *device, struct backend *backend,
+                      struct plan *out) MUST_CHECK;
+/* Both: a plan for this host's device. */
 status plan_create(const struct job *job, const struct model *model, int ranks, int ranks_per_host,
                    int64_t host_memory, struct backend *backend, struct plan *out) MUST_CHECK;
 /* The plan as a text table for people. */

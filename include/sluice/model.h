@@ -44,7 +44,8 @@ struct model_config {
     const char *architecture; /* "LlamaForCausalLM" as written, or GGUF's "llama" */
     int layers, hidden, heads, kv_heads, head_dim, intermediate, vocabulary;
     int max_positions;
-    enum dtype dtype; /* of the checkpoint's weights as stored or declared */
+    enum dtype dtype;        /* of the checkpoint's weights as stored or declared */
+    bool has_float8_weights; /* a quantised checkpoint; dtype is that of the rest */
 
     struct norm_facts norm;
     enum activation activation;
@@ -219,7 +220,10 @@ void forward_destroy(struct forward *forward);
  * forward and valid until the next call; on other ranks it is NULL. */
 status forward_step(struct forward *forward, const struct batch *batch,
                     struct device_buffer **logits) MUST_CHECK;
-/* Seconds spent waiting for or moving data to other ranks, in total. */
+/* Once the device has been waited for, before the step's results count: fails where communication
+ * has failed meanwhile, as check in sluice/comm.h. */
+status forward_check(struct forward *forward) MUST_CHECK;
+/* Seconds spent waiting for or moving data to other ranks, in total, as of the latest check. */
 double forward_communication_seconds(const struct forward *forward);
 
 #endif

@@ -1,8 +1,10 @@
-/* sluice bench: throughput on synthetic prompts of fixed lengths. */
+/* sluice bench: throughput on synthetic prompts of fixed lengths, on all ranks that MPI started. */
 #include <stdio.h>
+#include <string.h>
 
+#include "cli/bench_report.h"
 #include "cli/cli.h"
-#include "sluice/local_runner.h"
+#include "sluice/run.h"
 
 enum {
     OPTION_MODEL = 256,
@@ -12,12 +14,26 @@ enum {
     OPTION_REQUESTS,
     OPTION_MAX_SEQUENCES,
     OPTION_MAX_BATCH_TOKENS,
+    OPTION_KV_BLOCK_TOKENS,
+    OPTION_DTYPE,
+    OPTION_KV_DTYPE,
+    OPTION_DEVICE,
+    OPTION_TP,
+    OPTION_PP,
+    OPTION_TP_SLICES,
     OPTION_REPEAT,
+    OPTION_COMPARE_ONE,
+    OPTION_NO_PHASES,
+    OPTION_JSON,
 };
 
 struct arguments {
     const char *model, *random_weights;
-    int64_t prompt_tokens, new_tokens, requests, max_sequences, max_batch_tokens, repeat;
+    int64_t prompt_tokens, new_tokens, requests, repeat;
+    int64_t max_sequences, max_batch_tokens, kv_block_tokens, tp, pp, tp_slices;
+    int dtype, kv_dtype;
+    enum device_choice device;
+    bool compare_one, no_phases, json;
 };
 
 static const struct argp_option options[] = {
@@ -26,15 +42,96 @@ static const struct argp_option options[] = {
      "a config.json instead of a model: weights are random", 0},
     {"prompt-tokens", OPTION_PROMPT_TOKENS, "N", 0, "tokens a prompt (default 128)", 0},
     {"new-tokens", OPTION_NEW_TOKENS, "N", 0, "tokens generated for each (default 64)", 0},
-    {"requests", OPTION_REQUESTS, "N", 0, "prompts (default 64)", 0},
+    {"requests", OPTION_REQUESTS, "N", 0, "prompts, over all replicas (default 64)", 0},
     {"max-sequences", OPTION_MAX_SEQUENCES, "N", 0, "that run at once (default as for a job)", 0},
     {"max-batch-tokens", OPTION_MAX_BATCH_TOKENS, "N", 0, "a step (default as for a job)", 0},
-    {"repeat", OPTION_REPEAT, "N", 0, "measure N times (default 1)", 0},
+    {"kv-block-tokens", OPTION_KV_BLOCK_TOKENS, "N", 0, "a block (default as for a job)", 0},
+    {"dtype", OPTION_DTYPE, "TYPE", 0, "of weights: auto, float32, bfloat16, float16, fp8", 0},
+    {"kv-dtype", OPTION_KV_DTYPE, "TYPE", 0, "of the KV cache: the same", 0},
+    {"device", OPTION_DEVICE, "NAME", 0, "auto, cpu or cuda", 0},
+    {"tp", OPTION_TP, "N", 0, "tensor-parallel ranks (default as for a job)", 0},
+    {"pp", OPTION_PP, "N", 0, "pipeline stages (default as for a job)", 0},
+    {"tp-slices", OPTION_TP_SLICES, "N", 0, "slices of sums (default as for a job)", 0},
+    {"repeat", OPTION_REPEAT, "N", 0, "measure N times; the median counts (default 1)", 0},
+    {"compare-one", OPTION_COMPARE_ONE, NULL, 0,
+     "first the first replica alone, for the share of linear scaling", 0},
+    {"no-phases", OPTION_NO_PHASES, NULL, 0, "no steps with every operation timed", 0},
+    {"json", OPTION_JSON, NULL, 0, "one JSON object instead of text", 0},
     {0}};
+
+/* As cli_integer, for names: the index of `text` among `names`, less 1, so that "auto" is -1. */
+static error_t choose_name(const char *option, const char *text, const char *const *names,
+                           int count, int *out)
+{
+    char list[80] = "";
+    for (int i = 0; i < count; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = i - 1;
+            return 0;
+        }
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", names[i]);
+    }
+    status s =
+        status_fail(STATUS_INVALID, "--%s: expected one of %s, not \"%.40s\"", option, list, text);
+    (void)s;
+    return EDOM;
+}
+
+static error_t choose_type(const char *option, const char *text, int *out)
+{
+    static const enum dtype types[] = {DTYPE_FLOAT32, DTYPE_BFLOAT16, DTYPE_FLOAT16,
+                                       DTYPE_FLOAT8_E4M3};
+    const char *names[COUNT_OF(types) + 1] = {"auto"};
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        names[i + 1] = dtype_name(types[i]);
+    }
+    int index;
+    error_t error = choose_name(option, text, names, (int)COUNT_OF(names), &index);
+    if (error == 0) {
+        *out = index < 0 ? -1 : (int)types[index];
+    }
+    return error;
+}
+
+static error_t choose_device(const char *text, enum device_choice *out)
+{
+    static const char *const names[] = {"auto", "cpu", "cuda"};
+    static const enum device_choice choices[] = {DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA};
+    int index;
+    error_t error = choose_name("device", text, names, (int)COUNT_OF(names), &index);
+    if (error == 0) {
+        *out = choices[index + 1];
+    }
+    return error;
+}
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
+    const struct {
+        int key;
+        const char *name;
+        int64_t least, most;
+        int64_t *out;
+    } integers[] = {
+        {OPTION_PROMPT_TOKENS, "prompt-tokens", 1, 1 << 24, &arguments->prompt_tokens},
+        {OPTION_NEW_TOKENS, "new-tokens", 1, 1 << 24, &arguments->new_tokens},
+        {OPTION_REQUESTS, "requests", 1, 1 << 24, &arguments->requests},
+        {OPTION_MAX_SEQUENCES, "max-sequences", 1, 1 << 16, &arguments->max_sequences},
+        {OPTION_MAX_BATCH_TOKENS, "max-batch-tokens", 1, 1 << 20, &arguments->max_batch_tokens},
+        {OPTION_KV_BLOCK_TOKENS, "kv-block-tokens", 1, 1024, &arguments->kv_block_tokens},
+        {OPTION_TP, "tp", 1, MAX_SLICES, &arguments->tp},
+        {OPTION_PP, "pp", 1, 1 << 10, &arguments->pp},
+        {OPTION_TP_SLICES, "tp-slices", 1, MAX_SLICES, &arguments->tp_slices},
+        {OPTION_REPEAT, "repeat", 1, 1000, &arguments->repeat},
+    };
+    for (size_t i = 0; i < COUNT_OF(integers); i++) {
+        if (integers[i].key == key) {
+            return cli_integer(integers[i].name, argument, integers[i].least, integers[i].most,
+                               integers[i].out);
+        }
+    }
     switch (key) {
     case OPTION_MODEL:
         arguments->model = argument;
@@ -42,18 +139,21 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case OPTION_RANDOM_WEIGHTS:
         arguments->random_weights = argument;
         return 0;
-    case OPTION_PROMPT_TOKENS:
-        return cli_integer("prompt-tokens", argument, 1, 1 << 24, &arguments->prompt_tokens);
-    case OPTION_NEW_TOKENS:
-        return cli_integer("new-tokens", argument, 1, 1 << 24, &arguments->new_tokens);
-    case OPTION_REQUESTS:
-        return cli_integer("requests", argument, 1, 1 << 24, &arguments->requests);
-    case OPTION_MAX_SEQUENCES:
-        return cli_integer("max-sequences", argument, 1, 1 << 16, &arguments->max_sequences);
-    case OPTION_MAX_BATCH_TOKENS:
-        return cli_integer("max-batch-tokens", argument, 1, 1 << 20, &arguments->max_batch_tokens);
-    case OPTION_REPEAT:
-        return cli_integer("repeat", argument, 1, 1000, &arguments->repeat);
+    case OPTION_DTYPE:
+        return choose_type("dtype", argument, &arguments->dtype);
+    case OPTION_KV_DTYPE:
+        return choose_type("kv-dtype", argument, &arguments->kv_dtype);
+    case OPTION_DEVICE:
+        return choose_device(argument, &arguments->device);
+    case OPTION_COMPARE_ONE:
+        arguments->compare_one = true;
+        return 0;
+    case OPTION_NO_PHASES:
+        arguments->no_phases = true;
+        return 0;
+    case OPTION_JSON:
+        arguments->json = true;
+        return 0;
     case ARGP_KEY_END: {
         bool either = (arguments->model == NULL) != (arguments->random_weights == NULL);
         return cli_require("one of --model and --random-weights", either ? "" : NULL);
@@ -66,101 +166,72 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 static const struct argp argp = {
     .options = options,
     .parser = parse_option,
-    .doc = "Generates from synthetic prompts of fixed length, greedily and without stop tokens, in "
-           "this process and without MPI, and prints the throughput.\vLines that start with # are "
-           "for people; the others are columns with their names in the line above."};
+    .doc = "Generates from synthetic prompts of fixed length, greedily and without stop tokens, "
+           "and prints the throughput, its share of what the device allows, times of steps and "
+           "where they go, and memory.\vStarted alone it is one rank; `mpirun -n N sluice bench` "
+           "makes it N, and each of N / (tp x pp) replicas runs its share of the requests."};
 
-static double rate(int64_t tokens, double seconds)
+/* A power of two, as sums over ranks need it; the job file's key says the same. */
+static status check_tensor_ranks(const char *name, int64_t value)
 {
-    return seconds > 0 ? (double)tokens / seconds : 0;
+    return value < 0 || (value & (value - 1)) == 0
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID, "--%s: expected 1, 2, 4 or 8, not %lld", name,
+                             (long long)value);
 }
 
-static void print_phase(const char *name, const struct step_totals *phase)
+static void fill_job(const struct arguments *arguments, struct job *job)
 {
-    double milliseconds = phase->steps > 0 ? 1e3 * phase->seconds / (double)phase->steps : 0;
-    printf("%-8s %8lld %10lld %10.3f %12.1f %10.3f\n", name, (long long)phase->steps,
-           (long long)phase->tokens, phase->seconds, rate(phase->tokens, phase->seconds),
-           milliseconds);
+    job->model.path = arguments->model != NULL ? arguments->model : arguments->random_weights;
+    job->model.max_model_len = arguments->prompt_tokens + arguments->new_tokens;
+    job->model.dtype = arguments->dtype;
+    job->model.kv_dtype = arguments->kv_dtype;
+    job->engine.device = arguments->device;
+    job->engine.max_sequences = arguments->max_sequences;
+    job->engine.max_batch_tokens = arguments->max_batch_tokens;
+    job->engine.kv_block_tokens = arguments->kv_block_tokens;
+    job->engine.prefix_cache = false; /* every prompt is computed, also when repeated */
+    job->layout.tp = arguments->tp;
+    job->layout.pp = arguments->pp;
+    job->layout.tp_slices = arguments->tp_slices;
 }
 
-static void print_totals(const struct local_runner_totals *totals)
-{
-    const struct {
-        const char *name;
-        double seconds;
-    } parts[] = {{"plan", totals->plan_seconds},
-                 {"forward", totals->forward_seconds},
-                 {"sample", totals->sample_seconds},
-                 {"complete", totals->complete_seconds}};
-    struct step_totals all = {.steps = totals->prefill.steps + totals->decode.steps,
-                              .tokens = totals->prefill.tokens + totals->decode.tokens,
-                              .seconds = totals->prefill.seconds + totals->decode.seconds};
-    printf("\n%-8s %8s %10s %10s %12s %10s\n", "steps", "count", "tokens", "seconds", "tokens/s",
-           "ms/step");
-    print_phase("prefill", &totals->prefill);
-    print_phase("decode", &totals->decode);
-    print_phase("all", &all);
-    printf("\n%-8s %10s %9s\n", "part", "seconds", "share");
-    for (size_t i = 0; i < COUNT_OF(parts); i++) {
-        double share = totals->seconds > 0 ? 100 * parts[i].seconds / totals->seconds : 0;
-        printf("%-8s %10.3f %8.1f%%\n", parts[i].name, parts[i].seconds, share);
-    }
-    printf("\n%-10s %10s %10s %10s %14s %14s\n", "requests", "prompt", "output", "seconds",
-           "prompt+out/s", "output/s");
-    printf("%-10lld %10lld %10lld %10.3f %14.1f %14.1f\n", (long long)totals->samples,
-           (long long)totals->prompt_tokens, (long long)totals->output_tokens, totals->seconds,
-           rate(totals->prompt_tokens + totals->output_tokens, totals->seconds),
-           rate(totals->output_tokens, totals->seconds));
-}
-
-static void print_head(const struct arguments *arguments, const struct local_runner *runner)
-{
-    const struct plan *plan = local_runner_plan(runner);
-    char weights[32], kv[32];
-    printf("# model    %s%s\n# device   %s, %s\n",
-           arguments->model != NULL ? arguments->model : arguments->random_weights,
-           arguments->model != NULL ? "" : " with random weights", local_runner_device(runner),
-           dtype_name(plan->compute));
-    printf("# memory   weights %s, KV cache %s; loaded in %.2f s\n",
-           cli_size(plan->weight_bytes, weights), cli_size(plan->kv_bytes, kv),
-           local_runner_load_seconds(runner));
-    printf("# load     %lld requests of %lld + %lld tokens, %d at once, %d tokens a step\n",
-           (long long)arguments->requests, (long long)arguments->prompt_tokens,
-           (long long)arguments->new_tokens, plan->max_sequences, plan->max_batch_tokens);
-}
-
-static status measure(const struct arguments *arguments, struct local_runner *runner)
-{
-    print_head(arguments, runner);
-    for (int64_t i = 0; i < arguments->repeat; i++) {
-        struct local_runner_totals totals;
-        TRY(local_runner_generate(runner, (int)arguments->requests, (int)arguments->prompt_tokens,
-                                  (int)arguments->new_tokens, &totals));
-        print_totals(&totals);
-    }
-    return STATUS_OK;
-}
-
-static status bench(const struct arguments *arguments)
+/* The message of a failure that all ranks share is rank 0's to print. */
+static int bench_on_rank(const struct arguments *arguments, int rank)
 {
     struct job job;
-    struct local_runner *runner = NULL;
-    status s = job_initialize(&job);
+    struct bench_report report = {0};
+    const struct bench_options bench = {.random_weights = arguments->model == NULL,
+                                        .prompt_tokens = (int)arguments->prompt_tokens,
+                                        .new_tokens = (int)arguments->new_tokens,
+                                        .requests = (int)arguments->requests,
+                                        .repeat = (int)arguments->repeat,
+                                        .compare_one = arguments->compare_one,
+                                        .phases = !arguments->no_phases};
+    bool failed_alone = false;
+    status s = run_agree(job_initialize(&job));
     if (s == STATUS_OK) {
-        bool random = arguments->model == NULL;
-        job.model.path = random ? arguments->random_weights : arguments->model;
-        job.model.max_model_len = arguments->prompt_tokens + arguments->new_tokens;
-        job.engine.max_sequences = arguments->max_sequences;
-        job.engine.max_batch_tokens = arguments->max_batch_tokens;
-        job.engine.prefix_cache = false; /* every prompt is computed, also when repeated */
-        s = local_runner_create(&job, random, &runner);
+        fill_job(arguments, &job);
+        s = bench_run(&job, &bench, &report, &failed_alone);
     }
-    if (s == STATUS_OK) {
-        s = measure(arguments, runner);
+    int exit_status = EXIT_DONE;
+    if (s == STATUS_OK && rank == 0) {
+        const struct bench_title title = {.model = job.model.path, .options = &bench};
+        s = arguments->json ? bench_report_json(&title, &report)
+                            : bench_report_print(&title, &report);
+        exit_status = s == STATUS_OK ? cli_finish_output(EXIT_DONE) : cli_fail(EXIT_FAILED);
+    } else if (s != STATUS_OK) {
+        exit_status = EXIT_FAILED;
+        if (rank == 0 || failed_alone) {
+            cli_fail(exit_status);
+        }
     }
-    local_runner_destroy(runner);
+    if (failed_alone) {
+        run_abort(exit_status); /* the other ranks wait in the middle of a step */
+    }
+    bench_report_destroy(&report);
     job_destroy(&job);
-    return s;
+    return exit_status;
 }
 
 int command_bench(int argc, char **argv)
@@ -168,12 +239,40 @@ int command_bench(int argc, char **argv)
     struct arguments arguments = {.prompt_tokens = 128,
                                   .new_tokens = 64,
                                   .requests = 64,
+                                  .repeat = 1,
                                   .max_sequences = -1,
                                   .max_batch_tokens = -1,
-                                  .repeat = 1};
-    int exit_status;
-    if (!cli_parse(&argp, argc, argv, &arguments, &exit_status)) {
-        return exit_status;
+                                  .kv_block_tokens = -1,
+                                  .tp = -1,
+                                  .pp = -1,
+                                  .tp_slices = -1,
+                                  .dtype = -1,
+                                  .kv_dtype = -1,
+                                  .device = DEVICE_AUTO};
+    bool help_printed;
+    status s = cli_parse_quietly(&argp, argc, argv, &arguments, &help_printed);
+    if (help_printed) {
+        return cli_finish_output(EXIT_DONE);
     }
-    return bench(&arguments) == STATUS_OK ? cli_finish_output(EXIT_DONE) : cli_fail(EXIT_FAILED);
+    if (s == STATUS_OK) {
+        s = check_tensor_ranks("tp", arguments.tp);
+    }
+    if (s == STATUS_OK) {
+        s = check_tensor_ranks("tp-slices", arguments.tp_slices);
+    }
+    char usage[256];
+    snprintf(usage, sizeof usage, "%s", s != STATUS_OK ? status_message() : "");
+    int rank, size;
+    if (run_start(&argc, &argv, &rank, &size) != STATUS_OK) {
+        return cli_fail(EXIT_FAILED);
+    }
+    int exit_status = EXIT_BAD_USAGE;
+    if (s == STATUS_OK) {
+        exit_status = bench_on_rank(&arguments, rank);
+    } else if (rank == 0) {
+        s = status_fail(s, "%s", usage);
+        cli_fail(exit_status);
+    }
+    run_end();
+    return exit_status;
 }

@@ -127,7 +127,7 @@ static status run_model(const struct arguments *arguments, const int32_t *ids, s
         job.engine.max_sequences = 64;
         job.engine.max_batch_tokens = 64;
         job.engine.device = DEVICE_CPU;
-        s = local_runner_create(&job, false, &runner);
+        s = local_runner_create(&job, &runner);
     }
     if (s == STATUS_OK) {
         s = write_logits(runner, ids, count, arguments->output);

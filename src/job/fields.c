@@ -40,7 +40,8 @@ static const struct job_field job_field_table[] = {
      NULL},
     {"model", "dtype", FIELD_CHOICE, AT(model.dtype), "auto",
      "type of the weights; auto: float32 on the CPU (16-bit checkpoints stay in 16 bits and are "
-     "widened without loss), bfloat16 or the checkpoint's float16 on a GPU",
+     "widened without loss), bfloat16, or the checkpoint's float16 or fp8, on a GPU; fp8 "
+     "needs compute capability 8.9",
      NULL, 0, 0, dtype_choices},
     {"model", "kv_dtype", FIELD_CHOICE, AT(model.kv_dtype), "auto",
      "type of cached keys and values; auto: float32 on the CPU, 16 bits on a GPU", NULL, 0, 0,
@@ -78,8 +79,10 @@ static const struct job_field job_field_table[] = {
      "GPU",
      NULL, 0, 0, slice_choices},
     {"engine", "device", FIELD_CHOICE, AT(engine.device), "auto",
-     "auto: a GPU where the program was built for one and one is there", NULL, 0, 0,
-     device_choices},
+     "auto: GPUs where the program was built for them and every rank finds one; ranks of a host "
+     "take "
+     "its GPUs in turn",
+     NULL, 0, 0, device_choices},
     {"engine", "max_batch_tokens", FIELD_INTEGER, AT(engine.max_batch_tokens), "auto",
      "tokens of a step at most, at least `max_sequences`; auto: 512 on the CPU, 8192 on a GPU",
      "auto", 1, 1 << 20, NULL},

@@ -7,8 +7,13 @@
 #include "sluice/job.h"
 
 static const int64_t CPU_KV_BYTES = (int64_t)4 << 30;
-/* Of the memory that the system calls available: the rest is for what no plan counts. */
-static const double MEMORY_SHARE = 0.9;
+/* Of the memory that the system, or the GPU, calls available: the rest is for what no plan counts.
+ * On a GPU that is little, but the libraries' kernels and workspaces are of a size that does not
+ * shrink with it. */
+static const double MEMORY_SHARE = 0.9, GPU_MEMORY_SHARE = 0.96;
+static const int64_t GPU_RESERVE_BYTES = (int64_t)768 << 20;
+/* NCCL's buffers: the group's, or a pipeline's links. */
+static const int64_t NCCL_BYTES = (int64_t)512 << 20;
 /* A layout chosen for memory has room for a sequence of this length at least, where neither the job
  * nor the model asks for less. */
 enum { USEFUL_CONTEXT = 4096 };
@@ -41,27 +46,46 @@ static double gigabytes(int64_t bytes)
     return (double)bytes / 1e9;
 }
 
+static bool is_cpu(const struct plan *plan)
+{
+    return strcmp(plan->device, "cpu") == 0;
+}
+
 /* ---- Types ---- */
 
-static status choose_types(const struct job *job, const struct model_config *config,
-                           struct plan *plan)
+static status choose_cpu_types(int dtype, int kv, struct plan *plan)
 {
-    int dtype = job->model.dtype, kv = job->model.kv_dtype;
-    if (strcmp(plan->device, "cpu") == 0) {
-        if (dtype != -1 && dtype != DTYPE_FLOAT32 && dtype != DTYPE_BFLOAT16) {
-            return status_fail(STATUS_UNSUPPORTED,
-                               "model.dtype: the CPU backend computes in float32; use auto, "
-                               "float32, or bfloat16 for weights rounded to 16 bits");
-        }
-        if (kv == DTYPE_FLOAT8_E4M3) {
-            return status_fail(STATUS_UNSUPPORTED, "model.kv_dtype: fp8 needs a GPU; use auto");
-        }
-        plan->compute = DTYPE_FLOAT32;
-        plan->stored = dtype == -1 ? DTYPE_FLOAT32 : (enum dtype)dtype;
-        plan->kv_dtype = kv == -1 ? DTYPE_FLOAT32 : (enum dtype)kv;
-        return STATUS_OK;
+    if (dtype != -1 && dtype != DTYPE_FLOAT32 && dtype != DTYPE_BFLOAT16) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "model.dtype: the CPU backend computes in float32; use auto, "
+                           "float32, or bfloat16 for weights rounded to 16 bits");
+    }
+    if (kv == DTYPE_FLOAT8_E4M3) {
+        return status_fail(STATUS_UNSUPPORTED, "model.kv_dtype: fp8 needs a GPU; use auto");
+    }
+    plan->compute = DTYPE_FLOAT32;
+    plan->stored = dtype == -1 ? DTYPE_FLOAT32 : (enum dtype)dtype;
+    plan->kv_dtype = kv == -1 ? DTYPE_FLOAT32 : (enum dtype)kv;
+    return STATUS_OK;
+}
+
+static status choose_types(const struct job *job, const struct model_config *config,
+                           const struct plan_device *device, struct plan *plan)
+{
+    const int dtype = job->model.dtype, kv = job->model.kv_dtype;
+    if (is_cpu(plan)) {
+        return choose_cpu_types(dtype, kv, plan);
+    }
+    if (!device->has_float8 && (dtype == DTYPE_FLOAT8_E4M3 || kv == DTYPE_FLOAT8_E4M3)) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "model.%s: fp8 needs a GPU of compute capability 8.9 or later, %s is "
+                           "older; use auto",
+                           dtype == DTYPE_FLOAT8_E4M3 ? "dtype" : "kv_dtype", device->description);
     }
     enum dtype suggested = config->dtype == DTYPE_FLOAT16 ? DTYPE_FLOAT16 : DTYPE_BFLOAT16;
+    if (config->has_float8_weights && device->has_float8) {
+        suggested = DTYPE_FLOAT8_E4M3;
+    }
     plan->stored = dtype == -1 ? suggested : (enum dtype)dtype;
     plan->compute = plan->stored == DTYPE_FLOAT8_E4M3 ? DTYPE_BFLOAT16 : plan->stored;
     plan->kv_dtype = kv == -1 ? plan->compute : (enum dtype)kv;
@@ -77,7 +101,7 @@ static int64_t choose(int64_t asked, int64_t otherwise)
 
 static status choose_sizes(const struct job *job, struct plan *plan)
 {
-    bool cpu = strcmp(plan->device, "cpu") == 0;
+    bool cpu = is_cpu(plan);
     int64_t tokens = job->engine.max_batch_tokens, sequences = job->engine.max_sequences;
     sequences = choose(sequences, minimum(cpu ? 64 : 512, choose(tokens, INT32_MAX)));
     tokens = choose(tokens, maximum(cpu ? 512 : 8192, sequences));
@@ -102,25 +126,96 @@ static status choose_sizes(const struct job *job, struct plan *plan)
 
 /* ---- Memory ---- */
 
+/* Logits once for the rank's rows and once gathered. */
+static int64_t logit_bytes(const struct plan *plan, const struct model_config *config,
+                           const struct partition *partition)
+{
+    int64_t copies = plan->tp > 1 ? 2 : 1;
+    return partition->has_head ? copies * plan->max_sequences * 4 * (int64_t)config->vocabulary : 0;
+}
+
 /* Scratch of a forward pass on this rank, after the buffers that src/model/forward.c keeps: the
- * residual and the sums in float32, the rest in the activation type, logits once for the rank's
- * rows and once gathered. */
-static int64_t activation_bytes(const struct plan *plan, const struct model_config *config,
-                                const struct partition *partition)
+ * residual and the sums in float32, the rest in the activation type. */
+static int64_t cpu_activation_bytes(const struct plan *plan, const struct model_config *config,
+                                    const struct partition *partition)
 {
     int64_t width = (int64_t)dtype_bytes(plan->compute);
-    int64_t tokens = plan->max_batch_tokens, outputs = plan->max_sequences;
     int64_t heads = partition->head_count, kv_heads = partition->kv_head_count;
     int64_t columns = maximum(partition->column_count, (int64_t)partition->expert_column_count *
                                                            maximum(config->experts_used, 1));
     int64_t float_values = 3 * (int64_t)config->hidden;
     int64_t values = config->hidden + (2 * heads + 2 * kv_heads) * config->head_dim + 3 * columns;
-    int64_t bytes = tokens * (4 * float_values + width * values);
-    if (partition->has_head) {
-        int64_t copies = plan->tp > 1 ? 2 : 1;
-        bytes += copies * outputs * 4 * (int64_t)config->vocabulary;
-    }
+    int64_t bytes = plan->max_batch_tokens * (4 * float_values + width * values) +
+                    logit_bytes(plan, config, partition);
     return bytes + bytes / 8;
+}
+
+/* Device memory while the algorithms of the largest product are chosen: its input and output for a
+ * step of most tokens (src/backend/cuda/algorithms.c). */
+static int64_t trial_bytes(const struct plan *plan, const struct model_config *config,
+                           const struct partition *partition)
+{
+    int64_t width = (int64_t)dtype_bytes(plan->compute);
+    int64_t hidden = config->hidden, columns = partition->column_count;
+    int64_t widest = maximum(width * (hidden + (config->gated ? 2 : 1) * columns),
+                             width * (columns + plan->slices / plan->tp * hidden));
+    if (partition->has_head) {
+        widest = maximum(widest, width * hidden + 4 * (int64_t)partition->vocabulary_row_count);
+    }
+    return plan->max_batch_tokens * widest;
+}
+
+/* What experts work in (src/backend/cuda/experts.c): activations and partial sums of the tokens and
+ * columns that are worked on at once, both bounded. */
+static int64_t experts_bytes(const struct plan *plan, const struct model_config *config,
+                             const struct partition *partition)
+{
+    enum { ACTIVE_BYTES = 512 << 20, PARTIAL_BYTES = 256 << 20 };
+    int64_t rows = (int64_t)plan->max_batch_tokens * config->experts_used;
+    int64_t row_bytes = (int64_t)dtype_bytes(plan->compute);
+    int64_t active = 2 * rows * row_bytes * partition->expert_column_count;
+    int64_t partials = plan->slices / plan->tp * rows * row_bytes * config->hidden;
+    return config->experts > 0
+               ? minimum(active, ACTIVE_BYTES) + minimum(partials, PARTIAL_BYTES) + rows * 32
+               : 0;
+}
+
+/* What the communicators take: NCCL's own, room to add up, copies of what is being sent. */
+static int64_t communication_bytes(const struct plan *plan, const struct model_config *config)
+{
+    enum { SCRATCH_BYTES = 32 << 20, SENDS = 2 };
+    int64_t tensor = plan->tp > 1 ? NCCL_BYTES + SCRATCH_BYTES : 0;
+    int64_t pipeline =
+        plan->pp > 1 ? NCCL_BYTES + SENDS * 4 * (int64_t)plan->max_batch_tokens * config->hidden
+                     : 0;
+    return tensor + pipeline;
+}
+
+/* The same on a GPU, with what the CUDA backend keeps beside those buffers: partial sums a slice of
+ * this rank and of all ranks, inputs rounded to fp8. What grows with contexts, room for attention's
+ * parts and for sampling with penalties, is in GPU_RESERVE_BYTES. */
+static int64_t gpu_activation_bytes(const struct plan *plan, const struct model_config *config,
+                                    const struct partition *partition)
+{
+    int64_t width = (int64_t)dtype_bytes(plan->compute);
+    int64_t hidden = config->hidden, columns = partition->column_count;
+    int64_t heads = (int64_t)partition->head_count * config->head_dim;
+    int64_t kv_heads = (int64_t)partition->kv_head_count * config->head_dim;
+    int64_t slices = plan->slices / plan->tp + (plan->tp > 1 ? plan->slices : 0);
+    int64_t values =
+        hidden + 2 * heads + 2 * kv_heads + (config->gated ? 3 : 2) * columns + slices * hidden;
+    int64_t packed = plan->stored == DTYPE_FLOAT8_E4M3 ? hidden + heads + columns : 0;
+    int64_t bytes = plan->max_batch_tokens * (4 * hidden + width * values + packed) +
+                    logit_bytes(plan, config, partition);
+    return bytes + bytes / 16 + trial_bytes(plan, config, partition) +
+           experts_bytes(plan, config, partition) + communication_bytes(plan, config);
+}
+
+static int64_t activation_bytes(const struct plan *plan, const struct model_config *config,
+                                const struct partition *partition)
+{
+    return is_cpu(plan) ? cpu_activation_bytes(plan, config, partition)
+                        : gpu_activation_bytes(plan, config, partition);
 }
 
 static status measure(const struct plan *plan, const struct model *model, struct backend *backend,
@@ -271,7 +366,7 @@ static void choose_cache(const struct job *job, const struct model_config *confi
     int64_t blocks = needs->blocks;
     if (job->engine.kv_memory != -1) {
         blocks = minimum(blocks, job->engine.kv_memory / block_bytes);
-    } else if (strcmp(plan->device, "cpu") == 0) {
+    } else if (is_cpu(plan)) {
         int64_t budget = minimum(CPU_KV_BYTES, plan->memory_bytes / 4) / block_bytes;
         int64_t least = divide_up(needed_context(job, config), plan->kv_block_tokens);
         blocks = minimum(blocks, maximum(budget, least));
@@ -285,36 +380,18 @@ static void choose_cache(const struct job *job, const struct model_config *confi
     plan->activation_bytes = needs->activations;
 }
 
-static status choose_memory(struct backend *backend, int ranks_per_host, int64_t host_memory,
-                            struct plan *plan)
+static void choose_memory(const struct plan_device *device, struct plan *plan)
 {
-    int64_t available;
-    if (strcmp(plan->device, "cpu") == 0) {
-        available = (host_memory > 0 ? host_memory : host_memory_available()) / ranks_per_host;
-        if (available == 0) {
-            return status_fail(STATUS_IO, "cannot tell how much memory this host has");
-        }
-    } else {
-        int64_t total;
-        TRY(backend->operations->memory(backend, &total, &available));
-    }
-    plan->memory_bytes = (int64_t)((double)available * MEMORY_SHARE);
-    return STATUS_OK;
+    const double found = (double)device->memory_bytes;
+    plan->memory_bytes = is_cpu(plan)
+                             ? (int64_t)(found * MEMORY_SHARE)
+                             : maximum((int64_t)(found * GPU_MEMORY_SHARE) - GPU_RESERVE_BYTES, 0);
 }
 
 static status plan_with_backend(const struct job *job, const struct model *model,
-                                int ranks_per_host, int64_t host_memory, struct backend *backend,
-                                struct plan *plan)
+                                struct backend *backend, struct plan *plan)
 {
     const struct model_config *config = model_config(model);
-    int64_t asked = job->model.max_model_len;
-    if (asked > config->max_positions) {
-        return status_fail(STATUS_INVALID, "model.max_model_len: %lld; the model has %d positions",
-                           (long long)asked, config->max_positions);
-    }
-    TRY(choose_types(job, config, plan));
-    TRY(choose_sizes(job, plan));
-    TRY(choose_memory(backend, ranks_per_host, host_memory, plan));
     struct needs needs;
     TRY(choose_layout(job, model, backend, plan, &needs));
     plan->dp = plan->ranks / (plan->tp * plan->pp);
@@ -322,32 +399,93 @@ static status plan_with_backend(const struct job *job, const struct model *model
     return STATUS_OK;
 }
 
-/* "auto" takes a GPU where the program was built for one and one is there. */
-static const char *device_name(enum device_choice choice)
+/* All that does not need a backend. */
+static status begin_plan(const struct job *job, const struct model *model,
+                         const struct plan_device *device, struct plan *plan)
 {
-    bool cuda = choice == DEVICE_CUDA || (choice == DEVICE_AUTO && backend_is_built("cuda") &&
-                                          backend_device_count("cuda") > 0);
-    return cuda ? "cuda" : "cpu";
-}
-
-status plan_create(const struct job *job, const struct model *model, int ranks, int ranks_per_host,
-                   int64_t host_memory, struct backend *backend, struct plan *out)
-{
-    if (model_config(model) == NULL) {
+    const struct model_config *config = model_config(model);
+    if (config == NULL) {
         return status_fail(STATUS_NOT_FOUND, "%s: no config.json: not a model", job->model.path);
     }
-    struct plan plan = {.device = device_name(job->engine.device), .ranks = ranks};
+    int64_t asked = job->model.max_model_len;
+    if (asked > config->max_positions) {
+        return status_fail(STATUS_INVALID, "model.max_model_len: %lld; the model has %d positions",
+                           (long long)asked, config->max_positions);
+    }
+    TRY(choose_types(job, config, device, plan));
+    TRY(choose_sizes(job, plan));
+    choose_memory(device, plan);
+    return STATUS_OK;
+}
+
+status plan_create_on(const struct job *job, const struct model *model, int ranks,
+                      const struct plan_device *device, struct backend *backend, struct plan *out)
+{
+    struct plan plan = {.device = device->name, .device_index = device->index, .ranks = ranks};
+    TRY(begin_plan(job, model, device, &plan));
     struct backend *opened = NULL;
     if (backend == NULL) {
         struct backend_options probe = {
-            .compute = DTYPE_FLOAT32, .max_tokens = 1, .max_sequences = 1};
+            .compute = plan.compute, .max_tokens = 1, .max_sequences = 1, .device = device->index};
         TRY(backend_create(plan.device, &probe, &opened));
         backend = opened;
     }
-    status s = plan_with_backend(job, model, ranks_per_host, host_memory, backend, &plan);
+    status s = plan_with_backend(job, model, backend, &plan);
     if (opened != NULL) {
         opened->operations->destroy(opened);
     }
     *out = plan;
     return s;
+}
+
+/* ---- This host's device ---- */
+
+/* "auto" takes a GPU where the program was built for one and one is there. */
+static status choose_device(const struct job *job, const char **name)
+{
+    *name = "cpu";
+    if (job->engine.device == DEVICE_CPU) {
+        return STATUS_OK;
+    }
+    bool built = backend_is_built("cuda");
+    bool there = built && backend_device_count("cuda") > 0;
+    if (job->engine.device == DEVICE_CUDA && !built) {
+        return status_fail(STATUS_UNSUPPORTED, "engine.device: this program was built without "
+                                               "CUDA; use cpu, or build with the preset cuda");
+    }
+    if (job->engine.device == DEVICE_CUDA && !there) {
+        return status_fail(STATUS_NOT_FOUND,
+                           "engine.device: no GPU is visible on this host; use cpu, ask the batch "
+                           "system for GPUs, or look at CUDA_VISIBLE_DEVICES");
+    }
+    *name = there ? "cuda" : "cpu";
+    return STATUS_OK;
+}
+
+status plan_find_device(const struct job *job, int ranks_per_host, int64_t host_memory,
+                        struct plan_device *out)
+{
+    *out = (struct plan_device){0};
+    TRY(choose_device(job, &out->name));
+    struct device_facts facts;
+    TRY(backend_device_facts(out->name, 0, &facts));
+    snprintf(out->description, sizeof out->description, "%s", facts.name);
+    out->has_float8 = facts.has_float8;
+    if (strcmp(out->name, "cuda") == 0) {
+        out->memory_bytes =
+            facts.free_bytes / divide_up(ranks_per_host, backend_device_count("cuda"));
+        return STATUS_OK;
+    }
+    out->memory_bytes = (host_memory > 0 ? host_memory : host_memory_available()) / ranks_per_host;
+    return out->memory_bytes > 0
+               ? STATUS_OK
+               : status_fail(STATUS_IO, "cannot tell how much memory this host has");
+}
+
+status plan_create(const struct job *job, const struct model *model, int ranks, int ranks_per_host,
+                   int64_t host_memory, struct backend *backend, struct plan *out)
+{
+    struct plan_device device;
+    TRY(plan_find_device(job, ranks_per_host, host_memory, &device));
+    return plan_create_on(job, model, ranks, &device, backend, out);
 }

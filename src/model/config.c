@@ -560,6 +560,7 @@ status config_from_json(const struct json *root, const struct json *generation, 
     const struct json *object = config_text_object(root, family);
     config_set_family(family, out);
     TRY(check_quantization(root));
+    out->has_float8_weights = config_has(root, "quantization_config");
     TRY(read_sizes(object, family, out));
     TRY(read_activation(object, family, out));
     TRY(read_bias(object, "attention_bias", family->qkv_bias, &out->qkv_bias));

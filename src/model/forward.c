@@ -195,6 +195,17 @@ double forward_communication_seconds(const struct forward *forward)
     return (tensor != NULL ? tensor->seconds : 0.0) + (pipeline != NULL ? pipeline->seconds : 0.0);
 }
 
+status forward_check(struct forward *forward)
+{
+    struct communicator *communicators[] = {forward->options.tensor, forward->options.pipeline};
+    for (size_t i = 0; i < COUNT_OF(communicators); i++) {
+        if (communicators[i] != NULL) {
+            TRY(communicators[i]->check(communicators[i]));
+        }
+    }
+    return STATUS_OK;
+}
+
 /* ---- A step ------------------------------------------------------------------------------------
  */
 

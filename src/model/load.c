@@ -1,4 +1,7 @@
-/* Weights of a rank: from the files into the backend, and their bytes for plans. */
+/* Weights of a rank: from the files into the backend, and their bytes for plans.
+ *
+ * The model is walked twice: first for the list of what has to be read for the matrices, then to
+ * hand it to the backend in the same order, while threads read ahead. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,16 +9,21 @@
 #include "model/load_names.h"
 #include "model/load_plan.h"
 #include "model/model_internal.h"
+#include "model/read_ahead.h"
 
-/* Staging of one read: raw bytes and, for what is expanded, values. Well below the 256 MiB
- * promised. */
-static const size_t staging_bytes = 16u << 20;
+/* Staging of one read: raw bytes and, for what is expanded, values. With as many of them as are
+ * kept ahead well below the 256 MiB promised. */
+static const size_t staging_bytes = 8u << 20;
 
 struct loader {
     struct model *model;
     struct backend *backend;
     enum dtype stored;
-    struct tensor_scratch scratch;
+    struct tensor_scratch scratch; /* of vectors */
+    struct tensor_read *reads;     /* of matrices, in the order of the walk */
+    size_t read_count, read_capacity;
+    struct read_ahead *ahead; /* NULL on the first walk */
+    bool keep_float8;         /* of the matrix at hand, as in tensor_scratch */
 };
 
 static const struct backend_operations *operations(const struct loader *loader)
@@ -45,6 +53,32 @@ static bool is_interleaved(const struct loader *loader, const struct weight_part
     return part->is_head_rows && loader->model->is_gguf && loader->model->family->permuted_in_gguf;
 }
 
+/* On the first walk: notes the read. On the second: its rows go to the backend. */
+static status load_rows(struct loader *loader, const struct tensor_read *read, bool by_heads,
+                        int index, int at_row, struct matrix *matrix)
+{
+    if (loader->ahead == NULL) {
+        void *grown = loader->reads;
+        status s = array_grow(&grown, &loader->read_capacity, loader->read_count + 1,
+                              sizeof *loader->reads);
+        loader->reads = grown;
+        TRY(s);
+        loader->reads[loader->read_count++] = *read;
+        return STATUS_OK;
+    }
+    struct tensor_rows rows;
+    TRY(read_ahead_next(loader->ahead, &rows));
+    if (rows.scales != NULL) {
+        TRY(operations(loader)->matrix_scale(loader->backend, matrix, index, at_row,
+                                             read->row_count, rows.scales));
+    }
+    status s = by_heads ? write_heads(loader, matrix, index, at_row, read->row_count, &rows)
+                        : operations(loader)->matrix_write(loader->backend, matrix, index, at_row,
+                                                           read->row_count, rows.data, rows.dtype,
+                                                           rows.stride);
+    return status_context(s, "tensor %s", read->tensor->name);
+}
+
 static status load_part(struct loader *loader, const struct weight_item *item,
                         const struct weight_part *part, int index, struct matrix *matrix)
 {
@@ -62,19 +96,13 @@ static status load_part(struct loader *loader, const struct weight_item *item,
     }
     for (int row = 0; row < part->row_count; row += chunk) {
         int count = part->row_count - row < chunk ? part->row_count - row : chunk;
-        struct tensor_rows rows;
-        TRY(tensor_read_rows(&model->tensors, place.tensor, place.first_row + part->first_row + row,
-                             count, part->first_column, part->column_count, &loader->scratch,
-                             &rows));
-        if (rows.scales != NULL) {
-            TRY(operations(loader)->matrix_scale(loader->backend, matrix, index, part->at_row + row,
-                                                 count, rows.scales));
-        }
-        status s = by_heads ? write_heads(loader, matrix, index, part->at_row + row, count, &rows)
-                            : operations(loader)->matrix_write(loader->backend, matrix, index,
-                                                               part->at_row + row, count, rows.data,
-                                                               rows.dtype, rows.stride);
-        TRY(status_context(s, "tensor %s", place.tensor->name));
+        const struct tensor_read read = {.tensor = place.tensor,
+                                         .first_row = place.first_row + part->first_row + row,
+                                         .row_count = count,
+                                         .first_column = part->first_column,
+                                         .column_count = part->column_count,
+                                         .keep_float8 = loader->keep_float8};
+        TRY(load_rows(loader, &read, by_heads, index, part->at_row + row, matrix));
     }
     return STATUS_OK;
 }
@@ -105,7 +133,7 @@ static status find_source_type(const struct model *model, const struct weight_it
 static status load_input_scale(struct loader *loader, const struct weight_item *item, int index)
 {
     float most = 0;
-    for (int i = 0; loader->scratch.keep_float8 && i < item->part_count; i++) {
+    for (int i = 0; loader->keep_float8 && i < item->part_count; i++) {
         struct tensor_place place;
         float scale;
         TRY(tensor_place_find(loader->model, &item->parts[i], false, item->layer, index,
@@ -118,20 +146,34 @@ static status load_input_scale(struct loader *loader, const struct weight_item *
                : STATUS_OK;
 }
 
-static status load_matrix(struct loader *loader, const struct weight_item *item)
+static status load_parts(struct loader *loader, const struct weight_item *item, int index,
+                         struct matrix *matrix)
+{
+    for (int i = 0; i < item->part_count; i++) {
+        TRY(load_part(loader, item, &item->parts[i], index, matrix));
+    }
+    return STATUS_OK;
+}
+
+/* The type that a matrix is kept in, and whether FP8 in the files is handed on as it is. */
+static status choose_type(struct loader *loader, const struct weight_item *item, enum dtype *kept)
 {
     enum dtype source;
     TRY(find_source_type(loader->model, item, &source));
-    const enum dtype kept = weight_kept_type(loader->backend, item, loader->stored, source);
-    loader->scratch.keep_float8 = kept == DTYPE_FLOAT8_E4M3 &&
-                                  operations(loader)->matrix_scale != NULL &&
-                                  operations(loader)->matrix_input_scale != NULL;
+    *kept = weight_kept_type(loader->backend, item, loader->stored, source);
+    loader->keep_float8 = *kept == DTYPE_FLOAT8_E4M3 && operations(loader)->matrix_scale != NULL &&
+                          operations(loader)->matrix_input_scale != NULL;
+    return STATUS_OK;
+}
+
+static status load_matrix(struct loader *loader, const struct weight_item *item)
+{
+    enum dtype kept;
+    TRY(choose_type(loader, item, &kept));
     TRY(operations(loader)->matrix_create(loader->backend, item->count, item->rows, item->columns,
                                           item->slice_start, item->slices, kept, item->matrix));
     for (int index = 0; index < item->count; index++) {
-        for (int i = 0; i < item->part_count; i++) {
-            TRY(load_part(loader, item, &item->parts[i], index, *item->matrix));
-        }
+        TRY(load_parts(loader, item, index, *item->matrix));
         TRY(load_input_scale(loader, item, index));
     }
     return operations(loader)->matrix_finish(loader->backend, *item->matrix);
@@ -180,6 +222,20 @@ static status load_vector(struct loader *loader, const struct weight_item *item)
     }
     free(values);
     return s;
+}
+
+static status plan_item(void *context, const struct weight_item *item)
+{
+    struct loader *loader = context;
+    enum dtype kept;
+    if (item->is_vector) {
+        return STATUS_OK;
+    }
+    TRY(choose_type(loader, item, &kept));
+    for (int index = 0; index < item->count; index++) {
+        TRY(load_parts(loader, item, index, NULL));
+    }
+    return STATUS_OK;
 }
 
 static status load_item(void *context, const struct weight_item *item)
@@ -239,6 +295,16 @@ static status load_kv_scales(struct loader *loader, const struct partition *part
     return STATUS_OK;
 }
 
+static status load_all(struct loader *loader, const struct partition *partition,
+                       struct model_weights *weights)
+{
+    const struct model *model = loader->model;
+    TRY(weight_plan_visit(&model->config, partition, weights, plan_item, loader));
+    TRY(read_ahead_create(&model->tensors, loader->reads, loader->read_count, &loader->ahead));
+    TRY(weight_plan_visit(&model->config, partition, weights, load_item, loader));
+    return load_kv_scales(loader, partition, weights);
+}
+
 status model_load(struct model *model, const struct partition *partition, struct backend *backend,
                   enum dtype stored, struct model_weights **out)
 {
@@ -249,10 +315,9 @@ status model_load(struct model *model, const struct partition *partition, struct
     struct loader loader = {.model = model, .backend = backend, .stored = stored};
     struct model_weights *weights;
     TRY(model_weights_create(partition, &weights));
-    status s = weight_plan_visit(&model->config, partition, weights, load_item, &loader);
-    if (s == STATUS_OK) {
-        s = load_kv_scales(&loader, partition, weights);
-    }
+    status s = load_all(&loader, partition, weights);
+    read_ahead_destroy(loader.ahead);
+    free(loader.reads);
     tensor_scratch_destroy(&loader.scratch);
     if (s != STATUS_OK) {
         model_weights_destroy(weights, partition, backend);

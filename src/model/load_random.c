@@ -1,5 +1,6 @@
 /* Random weights, for benchmarks without files. */
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@
  * table read from a place that a hash of (seed, layer, tensor, product, row) gives. So a value does
  * not depend on how the model is cut, and filling costs a copy. */
 
-enum { TABLE_VALUES = 1 << 20, CHUNK_VALUES = 8 << 20 };
+enum { TABLE_VALUES = 1 << 20, CHUNK_VALUES = 8 << 20, PARALLEL_VALUES = 1 << 20 };
 
 struct filler {
     const struct model_config *config;
@@ -70,8 +71,11 @@ static status fill_part(const struct filler *filler, const struct weight_item *i
         return STATUS_OK;
     }
     int chunk = CHUNK_VALUES / part->column_count;
+    bool large = (int64_t)part->row_count * part->column_count >= PARALLEL_VALUES;
+    int threads = large ? omp_get_max_threads() : 1;
     for (int row = 0; row < part->row_count; row += chunk) {
         int count = part->row_count - row < chunk ? part->row_count - row : chunk;
+#pragma omp parallel for num_threads(threads) schedule(static)
         for (int i = 0; i < count; i++) {
             fill_row(filler, item, part, index, part->first_row + row + i,
                      filler->chunk + (size_t)i * (size_t)part->column_count);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "run/stage.h"
-#include "sluice/engine.h"
 
 struct local_runner {
     const struct job *job;
@@ -13,22 +12,21 @@ struct local_runner {
     struct stage stage;
 };
 
-static status runner_start(struct local_runner *self, bool random_weights)
+static status runner_start(struct local_runner *self)
 {
     TRY(model_open(self->job->model.path, &self->model));
     TRY(plan_create(self->job, self->model, 1, 1, 0, NULL, &self->plan));
-    self->plan.random_weights = random_weights;
     return stage_create(&self->plan, self->model, MPI_COMM_NULL, 0, &self->stage);
 }
 
-status local_runner_create(const struct job *job, bool random_weights, struct local_runner **out)
+status local_runner_create(const struct job *job, struct local_runner **out)
 {
     struct local_runner *self = calloc(1, sizeof *self);
     if (self == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a runner");
     }
     self->job = job;
-    status s = runner_start(self, random_weights);
+    status s = runner_start(self);
     if (s != STATUS_OK) {
         local_runner_destroy(self);
         return s;
@@ -55,16 +53,6 @@ const struct plan *local_runner_plan(const struct local_runner *self)
 const struct model *local_runner_model(const struct local_runner *self)
 {
     return self->model;
-}
-
-const char *local_runner_device(const struct local_runner *self)
-{
-    return self->stage.backend->operations->device_name(self->stage.backend);
-}
-
-double local_runner_load_seconds(const struct local_runner *self)
-{
-    return self->stage.load_seconds;
 }
 
 /* ---- Logits ---- */
@@ -164,113 +152,5 @@ status local_runner_logits(struct local_runner *self, const int32_t *ids, size_t
     free(run.output_rows);
     free(run.block_table);
     free(run.values);
-    return s;
-}
-
-/* ---- Generation ---- */
-
-static status queue_prompts(struct local_runner *self, struct engine *engine, int requests,
-                            int prompt_tokens, int new_tokens)
-{
-    int vocabulary = model_config(self->model)->vocabulary;
-    struct generate_params params;
-    generate_params_defaults(&params);
-    params.temperature = 0;
-    params.max_new_tokens = new_tokens;
-    params.ignore_eos = true;
-    int32_t *prompt = calloc((size_t)prompt_tokens, sizeof *prompt);
-    if (prompt == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for a prompt");
-    }
-    status s = STATUS_OK;
-    for (int row = 0; s == STATUS_OK && row < requests; row++) {
-        for (int i = 0; i < prompt_tokens; i++) {
-            int32_t key[2] = {row, i};
-            prompt[i] = (int32_t)(hash_bytes(key, sizeof key, 0) % (uint64_t)vocabulary);
-        }
-        s = engine_add(engine, row, prompt, (size_t)prompt_tokens, &params, vocabulary, NULL);
-    }
-    free(prompt);
-    return s;
-}
-
-static status take_finished(struct engine *engine, struct local_runner_totals *totals)
-{
-    struct finished_sample *sample;
-    while ((sample = engine_next_finished(engine)) != NULL) {
-        status s =
-            sample->error != NULL ? status_fail(STATUS_INTERNAL, "%s", sample->error) : STATUS_OK;
-        totals->samples++;
-        totals->prompt_tokens += sample->prompt_tokens;
-        totals->output_tokens += sample->completion_tokens;
-        engine_release(engine, sample);
-        TRY(s);
-    }
-    return STATUS_OK;
-}
-
-static status run_steps(struct local_runner *self, struct engine *engine,
-                        struct sample_result *results, struct local_runner_totals *totals)
-{
-    struct backend *backend = self->stage.backend;
-    int vocabulary = model_config(self->model)->vocabulary;
-    while (engine_unfinished(engine) > 0) {
-        double start = clock_seconds();
-        struct step_plan *step;
-        TRY(engine_plan_step(engine, &step));
-        if (step == NULL) {
-            return status_fail(STATUS_INTERNAL, "the engine has rows and no step for them");
-        }
-        double planned = clock_seconds();
-        struct step_totals *kind = step->prefill_tokens > 0 ? &totals->prefill : &totals->decode;
-        kind->tokens += step->batch.tokens;
-        struct device_buffer *logits;
-        TRY(forward_step(self->stage.forward, &step->batch, &logits));
-        TRY(backend->operations->synchronize(backend));
-        double computed = clock_seconds();
-        if (step->batch.outputs > 0) {
-            TRY(backend->operations->sample(backend, logits, step->batch.outputs, vocabulary,
-                                            step->requests, results));
-        }
-        double sampled = clock_seconds();
-        TRY(engine_complete_step(engine, step, results));
-        TRY(take_finished(engine, totals));
-        double end = clock_seconds();
-        kind->steps++;
-        kind->seconds += end - start;
-        totals->plan_seconds += planned - start;
-        totals->forward_seconds += computed - planned;
-        totals->sample_seconds += sampled - computed;
-        totals->complete_seconds += end - sampled;
-    }
-    return STATUS_OK;
-}
-
-status local_runner_generate(struct local_runner *self, int requests, int prompt_tokens,
-                             int new_tokens, struct local_runner_totals *totals)
-{
-    const struct plan *plan = &self->plan;
-    *totals = (struct local_runner_totals){0};
-    struct engine_options options = {
-        .max_sequences = plan->max_sequences,
-        .max_batch_tokens = plan->max_batch_tokens,
-        .kv_blocks = plan->kv_blocks,
-        .kv_block_tokens = plan->kv_block_tokens,
-        .max_model_len = plan->max_model_len,
-        .steps_in_flight = 1,
-        .prefix_cache = self->job->engine.prefix_cache,
-    };
-    struct engine *engine;
-    TRY(engine_create(&options, &engine));
-    struct sample_result *results = calloc((size_t)plan->max_sequences, sizeof *results);
-    double start = clock_seconds();
-    status s = results != NULL ? queue_prompts(self, engine, requests, prompt_tokens, new_tokens)
-                               : status_fail(STATUS_NO_MEMORY, "out of memory for samples");
-    if (s == STATUS_OK) {
-        s = run_steps(self, engine, results, totals);
-    }
-    totals->seconds = clock_seconds() - start;
-    free(results);
-    engine_destroy(engine);
     return s;
 }

@@ -21,25 +21,51 @@ struct worker {
     int idle_rounds;
 };
 
-/* Runs one step on this rank and books its time. */
-static status worker_step(struct worker *self, const struct batch *batch, int prefill_tokens,
-                          struct device_buffer **logits)
+/* When a step began: by the clock, and by the seconds that ranks had waited for each other. */
+struct step_start {
+    double clock, waited;
+};
+
+static struct step_start worker_begin_step(const struct worker *self)
+{
+    return (struct step_start){clock_seconds(),
+                               forward_communication_seconds(self->options->stage->forward)};
+}
+
+/* Books the time of a step that the device has done, unless a peer was lost in it. */
+static status worker_end_step(struct worker *self, const struct step_start *start, int tokens,
+                              int prefill_tokens)
 {
     struct stage *stage = self->options->stage;
     struct rank_metrics *metrics = &self->report->metrics;
-    double start = clock_seconds();
-    double waited = forward_communication_seconds(stage->forward);
-    TRY(forward_step(stage->forward, batch, logits));
-    TRY(stage->backend->operations->synchronize(stage->backend));
-    waited = forward_communication_seconds(stage->forward) - waited;
-    double seconds = clock_seconds() - start - waited;
-    double prefill = (double)prefill_tokens / (double)batch->tokens;
+    TRY(forward_check(stage->forward));
+    double waited = forward_communication_seconds(stage->forward) - start->waited;
+    double seconds = clock_seconds() - start->clock - waited;
+    double prefill = (double)prefill_tokens / (double)tokens;
     metrics->seconds_prefill += seconds * prefill;
     metrics->seconds_decode += seconds * (1.0 - prefill);
     metrics->seconds_communication += waited;
-    metrics->steps++;
+    stage_note_steps(stage, ++metrics->steps);
     self->idle_rounds = 0;
     return STATUS_OK;
+}
+
+/* Memory: a GPU's in use now, which is the most that was since nothing is given back on the way;
+ * of the process elsewhere. Energy: since begin_metrics of run_job.c. */
+static void note_device(struct stage *stage, struct rank_metrics *metrics)
+{
+    const struct plan *plan = stage->plan;
+    struct rusage usage;
+    int64_t total, available;
+    if (strcmp(plan->device, "cuda") == 0) {
+        if (stage->backend->operations->memory(stage->backend, &total, &available) == STATUS_OK) {
+            metrics->peak_memory_bytes = total - available;
+        }
+    } else if (getrusage(RUSAGE_SELF, &usage) == 0) {
+        metrics->peak_memory_bytes = (int64_t)usage.ru_maxrss * 1024;
+    }
+    metrics->energy_joules =
+        backend_device_energy(plan->device, plan->device_index) - metrics->energy_joules;
 }
 
 static void worker_finish(struct worker *self)
@@ -48,10 +74,7 @@ static void worker_finish(struct worker *self)
     metrics->seconds_total = clock_seconds() - self->began;
     metrics->seconds_idle = metrics->seconds_total - metrics->seconds_prefill -
                             metrics->seconds_decode - metrics->seconds_communication;
-    struct rusage usage;
-    if (getrusage(RUSAGE_SELF, &usage) == 0) {
-        metrics->peak_memory_bytes = (int64_t)usage.ru_maxrss * 1024;
-    }
+    note_device(self->options->stage, metrics);
 }
 
 static status serve_coordinator(struct worker *self, bool *idle)
@@ -71,6 +94,17 @@ static void pause_if_idle(struct worker *self, bool idle)
 
 /* ---- Followers ---- */
 
+/* Waits for the device: the batch lies in the message, whose memory the next one takes. */
+static status follow_step(struct worker *self, const struct batch *batch, int prefill_tokens)
+{
+    struct stage *stage = self->options->stage;
+    struct step_start start = worker_begin_step(self);
+    struct device_buffer *logits;
+    TRY(forward_step(stage->forward, batch, &logits));
+    TRY(stage->backend->operations->synchronize(stage->backend));
+    return worker_end_step(self, &start, batch->tokens, prefill_tokens);
+}
+
 static status follow(struct worker *self, int leader)
 {
     struct buffer message = {0};
@@ -89,10 +123,9 @@ static status follow(struct worker *self, int leader)
         } else if (s == STATUS_OK && got) {
             struct batch batch;
             int prefill_tokens;
-            struct device_buffer *logits;
             s = step_unpack(message.data, message.length, &batch, &prefill_tokens);
             if (s == STATUS_OK) {
-                s = worker_step(self, &batch, prefill_tokens, &logits);
+                s = follow_step(self, &batch, prefill_tokens);
             }
         }
         pause_if_idle(self, idle && !got);
@@ -204,23 +237,29 @@ static status plan_steps(struct leader *self)
     return STATUS_OK;
 }
 
+/* Sampling waits for the device; nothing before it has to. */
 static status run_oldest_step(struct leader *self)
 {
     struct stage *stage = self->worker.options->stage;
     struct step_plan *step = self->steps[0];
+    const struct backend_operations *operations = stage->backend->operations;
+    struct step_start start = worker_begin_step(&self->worker);
     struct device_buffer *logits;
-    TRY(worker_step(&self->worker, &step->batch, step->prefill_tokens, &logits));
-    double start = clock_seconds();
+    TRY(forward_step(stage->forward, &step->batch, &logits));
     if (step->batch.outputs > 0) {
-        TRY(stage->backend->operations->sample(stage->backend, logits, step->batch.outputs,
-                                               model_config(stage->model)->vocabulary,
-                                               step->requests, self->results));
+        TRY(operations->sample(stage->backend, logits, step->batch.outputs,
+                               model_config(stage->model)->vocabulary, step->requests,
+                               self->results));
+    } else {
+        TRY(operations->synchronize(stage->backend));
     }
+    TRY(worker_end_step(&self->worker, &start, step->batch.tokens, step->prefill_tokens));
+    double sampled = clock_seconds();
     TRY(engine_complete_step(self->engine, step, self->results));
     self->step_count--;
     memmove(self->steps, self->steps + 1, (size_t)self->step_count * sizeof *self->steps);
     TRY(row_queue_collect(self->rows));
-    self->worker.report->metrics.seconds_decode += clock_seconds() - start;
+    self->worker.report->metrics.seconds_decode += clock_seconds() - sampled;
     return STATUS_OK;
 }
 

@@ -1,6 +1,5 @@
 /* A job from start to finished file: what every rank does, in order. */
 #include <errno.h>
-#include <math.h>
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "comm/comm_mpi.h"
 #include "run/coordinator.h"
 #include "run/crash_note.h"
+#include "run/devices.h"
 #include "run/provenance.h"
 #include "run/replica.h"
 #include "run/stage.h"
@@ -37,27 +37,6 @@ struct run {
 };
 
 /* ---- Setting up ---- */
-
-/* Rank 0 plans for all, so that no two ranks can come to different plans. */
-static status make_plan(struct run *run)
-{
-    status s = STATUS_OK;
-    if (run->world->rank == 0) {
-        s = plan_create(run->job, run->model, run->world->size, run->world->host_size, 0, NULL,
-                        &run->plan);
-    }
-    TRY(run_agree(s));
-    struct plan plan = run->plan;
-    char device[16] = "";
-    if (run->world->rank == 0) {
-        snprintf(device, sizeof device, "%s", plan.device);
-    }
-    TRY(mpi_check(MPI_Bcast(&plan, sizeof plan, MPI_BYTE, 0, run->control), "send the plan"));
-    TRY(mpi_check(MPI_Bcast(device, sizeof device, MPI_CHAR, 0, run->control), "send the plan"));
-    plan.device = strcmp(device, "cuda") == 0 ? "cuda" : "cpu";
-    run->plan = plan;
-    return STATUS_OK;
-}
 
 static status journal_directory(const struct run *run, struct buffer *path)
 {
@@ -194,7 +173,8 @@ static void begin_metrics(struct run *run)
     metrics->dp = run->world->rank / ranks;
     metrics->pp = in_replica / run->plan.tp;
     metrics->tp = in_replica % run->plan.tp;
-    metrics->energy_joules = NAN;
+    /* Where it stands now; replica.c takes the difference at the end. */
+    metrics->energy_joules = backend_device_energy(run->plan.device, run->plan.device_index);
     metrics->kv_bytes = run->plan.kv_bytes;
     snprintf(metrics->host, sizeof metrics->host, "%s", run->world->host);
     struct backend *backend = run->stage.backend;
@@ -385,7 +365,7 @@ static status run_phases(struct run *run, struct run_summary *summary)
     }
     TRY(mpi_check(MPI_Comm_dup(MPI_COMM_WORLD, &run->control), "duplicate the world"));
     MPI_Comm_set_errhandler(run->control, MPI_ERRORS_RETURN);
-    TRY(make_plan(run));
+    TRY(devices_plan(run->job, run->model, &run->plan));
     TRY(run_agree(run->world->rank == 0 ? open_job(run, summary) : STATUS_OK));
     int complete = summary->complete_before;
     TRY(mpi_check(MPI_Bcast(&complete, 1, MPI_INT, 0, run->control), "send the outcome"));

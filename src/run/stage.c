@@ -1,29 +1,72 @@
 /* One rank's part of a replica. */
 #include "run/stage.h"
 
+#include "comm/comm_create.h"
 #include "comm/comm_mpi.h"
+#include "sluice/run.h"
+
+/* Seconds that a rank waits for the others before it calls them gone or stuck. In the first steps a
+ * GPU's ranks choose the algorithms of their products, stage after stage, which may take minutes.
+ * Ranks lose patience one after the other, so that the first to do so ends the job, with one
+ * message. */
+static const double PATIENCE = 60, FIRST_PATIENCE = 900, STAGGER = 0.5;
+enum { FIRST_STEPS = 64 };
+
+/* All ranks fail or none, so that nobody waits in MPI for one that has given up. */
+static status agree(MPI_Comm replica, status own)
+{
+    return replica == MPI_COMM_NULL ? own : run_agree(own);
+}
+
+static status create_communicator(const struct stage *stage, MPI_Comm replica, int color, int key,
+                                  const struct comm_options *options, struct communicator **out)
+{
+    MPI_Comm group;
+    TRY(mpi_check(MPI_Comm_split(replica, color, key, &group), "group a replica's ranks"));
+    status s = comm_create(group, stage->backend, options, out);
+    MPI_Comm_free(&group);
+    return s;
+}
 
 /* Ranks of one stage form the tensor-parallel group; ranks of one tensor index form the pipeline.
  */
 static status create_communicators(struct stage *stage, MPI_Comm replica, int replica_rank)
 {
-    int tp = stage->plan->tp, pp = stage->plan->pp;
-    int tp_rank = replica_rank % tp, pp_rank = replica_rank / tp;
-    MPI_Comm group;
-    if (tp > 1) {
-        TRY(mpi_check(MPI_Comm_split(replica, pp_rank, tp_rank, &group), "group a stage's ranks"));
-        status s = comm_mpi_create(group, stage->backend, &stage->tensor);
-        MPI_Comm_free(&group);
-        TRY(s);
+    const struct plan *plan = stage->plan;
+    const int tp_rank = replica_rank % plan->tp, pp_rank = replica_rank / plan->tp;
+    if (plan->tp * plan->pp == 1) {
+        return STATUS_OK;
     }
-    if (pp > 1) {
-        TRY(mpi_check(MPI_Comm_split(replica, tp_rank, pp_rank, &group),
-                      "group a pipeline's ranks"));
-        status s = comm_mpi_create(group, stage->backend, &stage->pipeline);
-        MPI_Comm_free(&group);
-        TRY(s);
+    struct device_facts device;
+    TRY(agree(replica, backend_device_facts(plan->device, plan->device_index, &device)));
+    const size_t step_values =
+        (size_t)plan->max_batch_tokens * (size_t)model_config(stage->model)->hidden;
+    stage->stagger = STAGGER * replica_rank;
+    struct comm_options options = {.use = COMM_TENSOR,
+                                   .largest_bytes = step_values * sizeof(float),
+                                   .device_address = device.address,
+                                   .patience = FIRST_PATIENCE + stage->stagger};
+    if (plan->tp > 1) {
+        TRY(agree(replica,
+                  create_communicator(stage, replica, pp_rank, tp_rank, &options, &stage->tensor)));
+    }
+    if (plan->pp > 1) {
+        options.use = COMM_PIPELINE;
+        TRY(agree(replica, create_communicator(stage, replica, tp_rank, pp_rank, &options,
+                                               &stage->pipeline)));
     }
     return STATUS_OK;
+}
+
+void stage_note_steps(struct stage *stage, int64_t steps)
+{
+    const double patience = stage->stagger + (steps < FIRST_STEPS ? FIRST_PATIENCE : PATIENCE);
+    if (stage->tensor != NULL) {
+        stage->tensor->patience = patience;
+    }
+    if (stage->pipeline != NULL) {
+        stage->pipeline->patience = patience;
+    }
 }
 
 status stage_create(const struct plan *plan, struct model *model, MPI_Comm replica,
@@ -35,8 +78,9 @@ status stage_create(const struct plan *plan, struct model *model, MPI_Comm repli
                          replica_rank / plan->tp, plan->slices, &stage->partition));
     struct backend_options backend = {.compute = plan->compute,
                                       .max_tokens = plan->max_batch_tokens,
-                                      .max_sequences = plan->max_sequences};
-    TRY(backend_create(plan->device, &backend, &stage->backend));
+                                      .max_sequences = plan->max_sequences,
+                                      .device = plan->device_index};
+    TRY(agree(replica, backend_create(plan->device, &backend, &stage->backend)));
     TRY(create_communicators(stage, replica, replica_rank));
     double start = clock_seconds();
     TRY(plan->random_weights
@@ -62,6 +106,13 @@ status stage_create(const struct plan *plan, struct model *model, MPI_Comm repli
 
 void stage_destroy(struct stage *stage)
 {
+    /* First: freeing device memory waits for the device, which may wait for a rank that is gone. */
+    if (stage->tensor != NULL) {
+        stage->tensor->destroy(stage->tensor);
+    }
+    if (stage->pipeline != NULL) {
+        stage->pipeline->destroy(stage->pipeline);
+    }
     if (stage->forward != NULL) {
         forward_destroy(stage->forward);
     }
@@ -70,12 +121,6 @@ void stage_destroy(struct stage *stage)
     }
     if (stage->weights != NULL) {
         model_weights_destroy(stage->weights, &stage->partition, stage->backend);
-    }
-    if (stage->tensor != NULL) {
-        stage->tensor->destroy(stage->tensor);
-    }
-    if (stage->pipeline != NULL) {
-        stage->pipeline->destroy(stage->pipeline);
     }
     if (stage->backend != NULL) {
         stage->backend->operations->destroy(stage->backend);

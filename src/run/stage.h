@@ -19,13 +19,18 @@ struct stage {
     struct communicator *tensor, *pipeline; /* NULL where of size 1 */
     struct forward *forward;
     double load_seconds;
+    double stagger; /* seconds; see stage_note_steps */
 };
 
 /* Loads rank `tp_rank` of `tp` at stage `pp_rank` of `pp` as the plan says. `replica`: the
  * replica's ranks in the order stage · tp + tensor rank, or MPI_COMM_NULL for one rank without MPI.
- * Collective over the replica. Ends with stage_destroy, also after a failure. */
+ * Collective over the world, but for what follows the communicators: the caller agrees on the
+ * outcome. Ends with stage_destroy, also after a failure. */
 status stage_create(const struct plan *plan, struct model *model, MPI_Comm replica,
                     int replica_rank, struct stage *stage) MUST_CHECK;
+/* Tells the communicators, after this rank's step number `steps`, how long they may wait for the
+ * other ranks. */
+void stage_note_steps(struct stage *stage, int64_t steps);
 void stage_destroy(struct stage *stage);
 
 #endif

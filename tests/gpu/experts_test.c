@@ -273,14 +273,23 @@ static bool has_static_scales(const struct backend *backend)
     return backend->operations->matrix_input_scale != NULL;
 }
 
-/* The distance of the token that is farthest. */
+/* The distance of the token that is farthest, as a share of what a token's norm is on average (a
+ * token whose experts cancel each other out has next to none). */
 static double worst_token(const float *is, const float *should, int tokens, int hidden, int *which)
 {
-    double worst = 0;
+    double worst = 0, squares = 0;
     *which = 0;
+    for (size_t i = 0; i < (size_t)tokens * (size_t)hidden; i++) {
+        squares += (double)should[i] * (double)should[i];
+    }
+    const double norm = sqrt(squares / tokens);
     for (int t = 0; t < tokens; t++) {
         const size_t at = (size_t)t * (size_t)hidden;
-        const double error = gpu_distance(is + at, should + at, (size_t)hidden);
+        double difference = 0;
+        for (size_t i = at; i < at + (size_t)hidden; i++) {
+            difference += ((double)is[i] - should[i]) * ((double)is[i] - should[i]);
+        }
+        const double error = sqrt(difference) / norm;
         if (error > worst || isnan(error)) {
             worst = error;
             *which = t;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/comm_create.h"
 #include "comm/comm_mpi.h"
 #include "run/world.h"
 #include "sluice/run.h"
@@ -154,6 +155,44 @@ static void ranks_agree_on_the_first_failure(void)
     check(run_agree(STATUS_OK) == STATUS_OK, "ranks disagree on success");
 }
 
+/* Ranks know how many have their device: none that has an address, each its own, pairs, all. */
+static void devices_are_told_apart(void)
+{
+    const int rank = world_get()->rank, size = world_get()->size;
+    char own_address[32], pair_address[32];
+    snprintf(own_address, sizeof own_address, "0000:%02x:00.0", rank);
+    snprintf(pair_address, sizeof pair_address, "0000:%02x:00.0", rank / 2);
+    const int pair = size < 2 ? 1 : 2;
+    const struct {
+        const char *address;
+        int own, most;
+    } cases[] = {{"", 0, 0},
+                 {own_address, 1, 1},
+                 {pair_address, pair, pair},
+                 {"0000:3b:00.0", size, size},
+                 {rank == 0 ? "" : "0000:3b:00.0", rank == 0 ? 0 : size - 1, size - 1}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        int own = -1, most = -1;
+        check(comm_device_sharers(MPI_COMM_WORLD, cases[i].address, &own, &most) == STATUS_OK,
+              "comparing devices failed");
+        check(own == cases[i].own && most == cases[i].most, "devices are counted wrongly");
+    }
+}
+
+/* Without devices of its own a group communicates through host memory. */
+static status host_memory_gets_mpi(const struct backend_operations *operations)
+{
+    struct backend backend = {operations};
+    const struct comm_options options = {.use = COMM_TENSOR, .device_address = ""};
+    struct communicator *comm;
+    TRY(comm_create(MPI_COMM_WORLD, &backend, &options, &comm));
+    sums_are_the_tree(comm);
+    check(comm->check(comm) == STATUS_OK, "check failed");
+    check(comm->seconds >= 0, "time runs backwards");
+    comm->destroy(comm);
+    return STATUS_OK;
+}
+
 /* As on a device: buffers that the host reads and writes through the backend alone. */
 static void *no_address(struct backend *backend, struct device_buffer *buffer)
 {
@@ -200,9 +239,11 @@ int main(int argc, char **argv)
     static const struct backend_operations host = {.host_address = identity_address};
     static const struct backend_operations device = {
         .host_address = no_address, .upload = copy_up, .download = copy_down};
-    if (test_memory(&host) != STATUS_OK || test_memory(&device) != STATUS_OK) {
+    if (test_memory(&host) != STATUS_OK || test_memory(&device) != STATUS_OK ||
+        host_memory_gets_mpi(&host) != STATUS_OK) {
         return 1;
     }
+    devices_are_told_apart();
     ranks_agree_on_the_first_failure();
     int total = 0;
     MPI_Allreduce(&failures, &total, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);

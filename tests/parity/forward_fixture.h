@@ -117,6 +117,12 @@ static void golden_destroy(struct golden *golden)
 /* ---- Ranks in one process ----------------------------------------------------------------------
  */
 
+/* What each stage of a pipeline sends, of a course of one step; the caller frees it. */
+struct tape {
+    float *sent[MAX_RANKS];
+    size_t bytes; /* of each */
+};
+
 /* What the ranks of one group share. */
 struct group {
     pthread_barrier_t barrier;
@@ -128,7 +134,9 @@ struct group {
         pthread_cond_t changed;
         bool full;
         float *values;
-    } mail[MAX_RANKS]; /* to this rank */
+    } mail[MAX_RANKS];        /* to this rank */
+    struct tape *tape;        /* NULL: nothing is kept */
+    const struct tape *given; /* what stages receive in place of what was sent to them; or NULL */
 };
 
 struct fake_communicator {
@@ -241,6 +249,16 @@ static status fake_send(struct communicator *base, struct device_buffer *data, s
         return status_fail(STATUS_NO_MEMORY, "send");
     }
     memcpy(copy, host_copy(self, 0, data, bytes, true), bytes);
+    struct tape *tape = self->group->tape;
+    if (tape != NULL) {
+        tape->sent[base->rank] = malloc(bytes + 1);
+        if (tape->sent[base->rank] == NULL) {
+            free(copy);
+            return status_fail(STATUS_NO_MEMORY, "send");
+        }
+        memcpy(tape->sent[base->rank], copy, bytes);
+        tape->bytes = bytes;
+    }
     pthread_mutex_lock(&self->group->mail[to].lock);
     while (self->group->mail[to].full) {
         pthread_cond_wait(&self->group->mail[to].changed, &self->group->mail[to].lock);
@@ -263,7 +281,8 @@ static status fake_receive(struct communicator *base, struct device_buffer *data
         pthread_cond_wait(&self->group->mail[rank].changed, &self->group->mail[rank].lock);
     }
     float *to = host_copy(self, 1, data, bytes, false);
-    memcpy(to, self->group->mail[rank].values, bytes);
+    const struct tape *given = self->group->given;
+    memcpy(to, given != NULL ? given->sent[rank - 1] : self->group->mail[rank].values, bytes);
     free(self->group->mail[rank].values);
     self->group->mail[rank].full = false;
     pthread_cond_broadcast(&self->group->mail[rank].changed);
@@ -313,6 +332,12 @@ struct rank {
     struct fake_communicator tensor, pipeline;
 };
 
+static status fake_check(struct communicator *base)
+{
+    (void)base;
+    return STATUS_OK;
+}
+
 static struct communicator *communicator_of(struct fake_communicator *self, struct group *group,
                                             int rank, struct backend *backend)
 {
@@ -322,7 +347,8 @@ static struct communicator *communicator_of(struct fake_communicator *self, stru
                                                 .gather = fake_gather_all,
                                                 .gather_columns = fake_gather,
                                                 .send = fake_send,
-                                                .receive = fake_receive},
+                                                .receive = fake_receive,
+                                                .check = fake_check},
                                        .group = group,
                                        .backend = backend};
     return &self->base;
@@ -501,8 +527,10 @@ static void logits_destroy(struct logits *logits)
     }
 }
 
-static struct logits run_layout(const char *family, const struct golden *golden,
-                                const struct machine *machine, int tp, int pp, struct course course)
+/* `tape` and `given`: of each pipeline, as struct group says. */
+static struct logits run_taped(const char *family, const struct golden *golden,
+                               const struct machine *machine, int tp, int pp, struct course course,
+                               struct tape *tape, const struct tape *given)
 {
     struct logits logits = logits_create(golden, course.set);
     struct group tensor[MAX_RANKS], pipeline[MAX_RANKS];
@@ -512,6 +540,8 @@ static struct logits run_layout(const char *family, const struct golden *golden,
     }
     for (int i = 0; i < tp; i++) {
         group_create(&pipeline[i], pp);
+        pipeline[i].tape = tape;
+        pipeline[i].given = given;
     }
     for (int i = 0; i < tp * pp; i++) {
         ranks[i] = (struct rank_thread){.family = family,
@@ -535,6 +565,12 @@ static struct logits run_layout(const char *family, const struct golden *golden,
         group_destroy(&pipeline[i]);
     }
     return logits;
+}
+
+static struct logits run_layout(const char *family, const struct golden *golden,
+                                const struct machine *machine, int tp, int pp, struct course course)
+{
+    return run_taped(family, golden, machine, tp, pp, course, NULL, NULL);
 }
 
 /* ---- Comparing ---------------------------------------------------------------------------------

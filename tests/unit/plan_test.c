@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "sluice/job.h"
+#include "unit/scratch_folder.h"
 
 static const char model_path[] = SLUICE_SOURCE_DIR "/data/small-model";
 static const int64_t PLENTY = (int64_t)64 << 30;
@@ -180,6 +181,132 @@ static void description_names_every_rank(void **state)
     buffer_destroy(&text);
 }
 
+/* ---- GPUs: what is chosen for them, with a CPU backend to answer for sizes ---- */
+
+static const struct plan_device new_gpu = {.name = "cuda",
+                                           .description = "a new GPU",
+                                           .has_float8 = true,
+                                           .memory_bytes = (int64_t)80 << 30};
+
+static status plan_on(const struct fixture *fixture, int ranks, const struct plan_device *device,
+                      struct plan *out)
+{
+    struct backend_options options = {
+        .compute = DTYPE_FLOAT32, .max_tokens = 1, .max_sequences = 1};
+    struct backend *backend;
+    TRY(backend_create("cpu", &options, &backend));
+    status s = plan_create_on(&fixture->job, fixture->model, ranks, device, backend, out);
+    backend->operations->destroy(backend);
+    return s;
+}
+
+static void gpu_defaults(void **state)
+{
+    struct fixture *fixture = *state;
+    struct plan made;
+    struct plan_device third = new_gpu;
+    third.index = 2;
+    assert_int_equal(plan_on(fixture, 4, &third, &made), STATUS_OK);
+    assert_string_equal(made.device, "cuda");
+    assert_int_equal(made.device_index, 2);
+    assert_int_equal(made.compute, DTYPE_BFLOAT16);
+    assert_int_equal(made.stored, DTYPE_BFLOAT16);
+    assert_int_equal(made.kv_dtype, DTYPE_BFLOAT16);
+    assert_int_equal(made.dp, 4);
+    assert_int_equal(made.slices, 2);
+    assert_int_equal(made.max_sequences, 512);
+    assert_int_equal(made.max_batch_tokens, 8192);
+    /* Something is left for what no plan counts, and not much. */
+    assert_true(made.memory_bytes < new_gpu.memory_bytes - ((int64_t)1 << 30));
+    assert_true(made.memory_bytes > new_gpu.memory_bytes / 10 * 9);
+    assert_true(made.weight_bytes + made.activation_bytes + made.kv_bytes <= made.memory_bytes);
+}
+
+static void gpu_float8(void **state)
+{
+    struct fixture *fixture = *state;
+    struct plan made;
+    struct plan_device old = new_gpu;
+    old.has_float8 = false;
+    snprintf(old.description, sizeof old.description, "an old GPU");
+    fixture->job.model.dtype = DTYPE_FLOAT8_E4M3;
+    assert_int_equal(plan_on(fixture, 1, &new_gpu, &made), STATUS_OK);
+    assert_int_equal(made.stored, DTYPE_FLOAT8_E4M3);
+    assert_int_equal(made.compute, DTYPE_BFLOAT16);
+    assert_int_equal(made.kv_dtype, DTYPE_BFLOAT16);
+    assert_int_equal(plan_on(fixture, 1, &old, &made), STATUS_UNSUPPORTED);
+    assert_non_null(strstr(status_message(), "model.dtype: fp8 needs a GPU"));
+    assert_non_null(strstr(status_message(), "an old GPU"));
+    fixture->job.model.dtype = -1;
+    assert_int_equal(plan_on(fixture, 1, &old, &made), STATUS_OK);
+    assert_int_equal(made.stored, DTYPE_BFLOAT16);
+    fixture->job.model.kv_dtype = DTYPE_FLOAT8_E4M3;
+    assert_int_equal(plan_on(fixture, 1, &new_gpu, &made), STATUS_OK);
+    assert_int_equal(made.kv_dtype, DTYPE_FLOAT8_E4M3);
+    assert_int_equal(plan_on(fixture, 1, &old, &made), STATUS_UNSUPPORTED);
+    assert_non_null(strstr(status_message(), "model.kv_dtype: fp8 needs a GPU"));
+}
+
+/* fp8 weights are kept as they are where the device takes them, else widened. */
+static void gpu_float8_checkpoint(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char config[] =
+        "{\"architectures\": [\"LlamaForCausalLM\"], \"hidden_size\": 256, "
+        "\"intermediate_size\": 512, \"num_attention_heads\": 8, \"num_hidden_layers\": 2, "
+        "\"vocab_size\": 1024, \"max_position_embeddings\": 512, \"rms_norm_eps\": 1e-5, "
+        "\"torch_dtype\": \"bfloat16\", \"quantization_config\": {\"quant_method\": \"fp8\"}}";
+    void *folder;
+    assert_int_equal(scratch_create(&folder), 0);
+    fixture->job.model.path = scratch_write(&folder, "config.json", config, sizeof config - 1);
+    struct plan made;
+    struct plan_device old = new_gpu;
+    old.has_float8 = false;
+    struct fixture float8 = {.job = fixture->job};
+    assert_int_equal(model_open(fixture->job.model.path, &float8.model), STATUS_OK);
+    assert_int_equal(plan_on(&float8, 1, &new_gpu, &made), STATUS_OK);
+    assert_int_equal(made.stored, DTYPE_FLOAT8_E4M3);
+    assert_int_equal(made.compute, DTYPE_BFLOAT16);
+    assert_int_equal(plan_on(&float8, 1, &old, &made), STATUS_OK);
+    assert_int_equal(made.stored, DTYPE_BFLOAT16);
+    model_close(float8.model);
+    scratch_destroy(&folder);
+}
+
+static void gpu_memory_decides_the_layout(void **state)
+{
+    struct fixture *fixture = *state;
+    struct plan whole, cut;
+    struct plan_device small = new_gpu;
+    assert_int_equal(plan_on(fixture, 1, &new_gpu, &whole), STATUS_OK);
+    /* Ranks that share a GPU find less. */
+    small.memory_bytes = new_gpu.memory_bytes / 2;
+    assert_int_equal(plan_on(fixture, 2, &small, &cut), STATUS_OK);
+    assert_true(cut.memory_bytes < whole.memory_bytes / 2);
+    small.memory_bytes = (int64_t)512 << 20;
+    assert_int_equal(plan_on(fixture, 2, &small, &cut), STATUS_INVALID);
+    /* Communicators count: a layout of several ranks needs more beside the weights. */
+    fixture->job.layout.pp = 2;
+    assert_int_equal(plan_on(fixture, 2, &new_gpu, &cut), STATUS_OK);
+    assert_true(cut.activation_bytes > whole.activation_bytes);
+}
+
+static void a_gpu_that_is_not_there(void **state)
+{
+    struct fixture *fixture = *state;
+    struct plan made;
+    fixture->job.engine.device = DEVICE_CUDA;
+    if (backend_device_count("cuda") > 0) {
+        skip();
+    }
+    const status expected = backend_is_built("cuda") ? STATUS_NOT_FOUND : STATUS_UNSUPPORTED;
+    assert_int_equal(plan(fixture, 1, PLENTY, &made), expected);
+    assert_non_null(strstr(status_message(), "engine.device: "));
+    fixture->job.engine.device = DEVICE_AUTO;
+    assert_int_equal(plan(fixture, 1, PLENTY, &made), STATUS_OK);
+    assert_string_equal(made.device, "cpu");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +317,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(sizes_that_contradict, start, end),
         cmocka_unit_test_setup_teardown(system_memory_is_found, start, end),
         cmocka_unit_test_setup_teardown(description_names_every_rank, start, end),
+        cmocka_unit_test_setup_teardown(gpu_defaults, start, end),
+        cmocka_unit_test_setup_teardown(gpu_float8, start, end),
+        cmocka_unit_test_setup_teardown(gpu_float8_checkpoint, start, end),
+        cmocka_unit_test_setup_teardown(gpu_memory_decides_the_layout, start, end),
+        cmocka_unit_test_setup_teardown(a_gpu_that_is_not_there, start, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

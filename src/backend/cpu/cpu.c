@@ -130,6 +130,22 @@ static status download(struct backend *backend, const struct device_buffer *from
     return STATUS_OK;
 }
 
+static status copy(struct backend *backend, const struct device_buffer *from,
+                   struct device_buffer *to, size_t bytes)
+{
+    TRY(check_range(from, 0, bytes));
+    TRY(check_range(to, 0, bytes));
+    const int threads = cpu_threads_for(cpu_of(backend), (double)bytes);
+#pragma omp parallel for num_threads(threads)
+    for (int i = 0; i < threads; i++) {
+        const size_t first = bytes / (size_t)threads * (size_t)i;
+        const size_t end = i + 1 < threads ? bytes / (size_t)threads * (size_t)(i + 1) : bytes;
+        memcpy((char *)to->region.data + first, (const char *)from->region.data + first,
+               end - first);
+    }
+    return STATUS_OK;
+}
+
 static void *host_address(struct backend *backend, struct device_buffer *buffer)
 {
     (void)backend;
@@ -227,6 +243,7 @@ static const struct backend_operations operations = {
     .buffer_destroy = buffer_free,
     .upload = upload,
     .download = download,
+    .copy = copy,
     .host_address = host_address,
     .synchronize = synchronize,
     .activation_dtype = activation_dtype,

@@ -5,6 +5,8 @@
 
 #include "backend/cpu/cpu.h"
 
+enum { PACKED_COLUMNS = 128 };
+
 static float float_of_bits(uint32_t bits)
 {
     float value;
@@ -189,32 +191,48 @@ static void pack_rounded(const struct matrix *matrix, int index, int row, const 
     }
 }
 
+/* `count` values of one row, from column `first`, to their place in a panel. */
+static void pack_values(const struct matrix *matrix, char *panel, int place, const void *data,
+                        size_t row, enum dtype source, size_t first, size_t count)
+{
+    if (!matrix->bfloat16) {
+        float *to = (float *)(void *)panel + first * PANEL + place;
+        for (size_t k = 0; k < count; k++) {
+            to[k * PANEL] = cpu_element(data, source, row + first + k);
+        }
+        return;
+    }
+    uint16_t *to = (uint16_t *)(void *)panel + first * PANEL + place;
+    if (source == DTYPE_BFLOAT16) { /* bit for bit, NaNs too */
+        const char *from = (const char *)data + 2 * (row + first);
+        for (size_t k = 0; k < count; k++) {
+            memcpy(to + k * PANEL, from + 2 * k, sizeof *to);
+        }
+        return;
+    }
+    for (size_t k = 0; k < count; k++) {
+        to[k * PANEL] = cpu_bfloat16(cpu_element(data, source, row + first + k));
+    }
+}
+
 /* Rows [first, last) of one panel; `data` starts at row `data_row`. */
 static void pack_rows(const struct matrix *matrix, int index, char *panel, int panel_row, int first,
                       int last, const void *data, int data_row, enum dtype source,
                       size_t source_stride)
 {
-    for (int row = first; row < last; row++) {
+    for (int row = first; matrix->fp8 && row < last; row++) {
         const size_t from = (size_t)(row - data_row) * source_stride;
-        const size_t place = (size_t)panel_place(row - panel_row, matrix->bfloat16);
-        if (matrix->fp8) {
-            pack_rounded(matrix, index, row, data, from, source, (float *)panel + place);
-            continue;
-        }
-        if (!matrix->bfloat16) {
-            float *to = (float *)panel + place;
-            for (size_t k = 0; k < (size_t)matrix->columns; k++) {
-                to[k * PANEL] = cpu_element(data, source, from + k);
-            }
-            continue;
-        }
-        uint16_t *to = (uint16_t *)panel + place;
-        for (size_t k = 0; k < (size_t)matrix->columns; k++) {
-            if (source == DTYPE_BFLOAT16) { /* bit for bit, NaNs too */
-                memcpy(to + k * PANEL, (const char *)data + 2 * (from + k), sizeof *to);
-            } else {
-                to[k * PANEL] = cpu_bfloat16(cpu_element(data, source, from + k));
-            }
+        const size_t place = (size_t)panel_place(row - panel_row, false);
+        pack_rounded(matrix, index, row, data, from, source, (float *)panel + place);
+    }
+    /* Some columns of all rows at a time, so that a line of the panel is still in the cache when
+     * its next row comes. */
+    const size_t columns = matrix->fp8 ? 0 : (size_t)matrix->columns;
+    for (size_t k = 0; k < columns; k += PACKED_COLUMNS) {
+        const size_t count = columns - k < PACKED_COLUMNS ? columns - k : PACKED_COLUMNS;
+        for (int row = first; row < last; row++) {
+            pack_values(matrix, panel, panel_place(row - panel_row, matrix->bfloat16), data,
+                        (size_t)(row - data_row) * source_stride, source, k, count);
         }
     }
 }

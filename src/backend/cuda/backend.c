@@ -141,6 +141,17 @@ static status download(struct backend *backend, const struct device_buffer *from
     return cuda_check(cudaStreamSynchronize(cuda->stream), "copy from the GPU");
 }
 
+static status copy(struct backend *backend, const struct device_buffer *from,
+                   struct device_buffer *to, size_t bytes)
+{
+    TRY(check_range(from, 0, bytes));
+    TRY(check_range(to, 0, bytes));
+    cuda_buffer_is_plain(to);
+    return cuda_check(cudaMemcpyAsync(to->data, from->data, bytes, cudaMemcpyDeviceToDevice,
+                                      cuda_of(backend)->stream),
+                      "copy on the GPU");
+}
+
 static void *host_address(struct backend *backend, struct device_buffer *buffer)
 {
     (void)backend;
@@ -392,6 +403,7 @@ static const struct backend_operations operations = {
     .buffer_destroy = buffer_free,
     .upload = upload,
     .download = download,
+    .copy = copy,
     .host_address = host_address,
     .synchronize = synchronize,
     .activation_dtype = activation_dtype,

@@ -180,6 +180,9 @@ static inline void cuda_buffer_is_plain(struct device_buffer *buffer)
 }
 
 int cuda_device_count(void);
+/* device.c */
+status cuda_device_facts(int device, struct device_facts *out) MUST_CHECK;
+double cuda_device_energy(int device);
 status cuda_backend_create(const struct backend_options *options, struct backend **out) MUST_CHECK;
 
 /* ---- Operations, by file: as in sluice/backend.h -----------------------------------------------

@@ -1,21 +1,24 @@
 /* Weights: from host memory through pinned staging to their place, converted on the device. */
 #include "backend/cuda/cuda.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    FP8_ALIGNMENT = 16,       /* values, of what an fp8 product reads */
-    STAGING_BYTES = 32 << 20, /* each half */
-    STAGING_HALVES = 2,
+    FP8_ALIGNMENT = 16,      /* values, of what an fp8 product reads */
+    STAGING_BYTES = 8 << 20, /* each part */
+    STAGING_PARTS = 4,
+    FILLING_THREADS = 8,
+    FILLING_BYTES = 1 << 20, /* at least, for a thread */
 };
 
-/* Pinned memory that the host fills while the other half travels, and its copy on the device for
- * what must be converted there. */
+/* Pinned memory that the host fills while the other parts travel, and their copies on the device
+ * for what must be converted there. */
 struct cuda_loader {
-    void *pinned[STAGING_HALVES];
-    void *device[STAGING_HALVES];
-    cudaEvent_t done[STAGING_HALVES]; /* the half may be filled again */
+    void *pinned[STAGING_PARTS];
+    void *device[STAGING_PARTS];     /* NULL until something is converted */
+    cudaEvent_t done[STAGING_PARTS]; /* the part may be filled again */
     int next;
     float *row_scale; /* device, of the rows being written; see matrix_scale */
     size_t row_scale_capacity;
@@ -26,7 +29,7 @@ void cuda_loader_destroy(struct cuda_loader *loader)
     if (loader == NULL) {
         return;
     }
-    for (int i = 0; i < STAGING_HALVES; i++) {
+    for (int i = 0; i < STAGING_PARTS; i++) {
         (void)cudaFreeHost(loader->pinned[i]);
         (void)cudaFree(loader->device[i]);
         if (loader->done[i] != NULL) {
@@ -46,12 +49,9 @@ static status loader_of(struct cuda_backend *cuda, struct cuda_loader **out)
         }
     }
     struct cuda_loader *loader = cuda->loader;
-    for (int i = 0; i < STAGING_HALVES; i++) {
+    for (int i = 0; i < STAGING_PARTS; i++) {
         if (loader->pinned[i] == NULL) {
             TRY(cuda_check(cudaMallocHost(&loader->pinned[i], STAGING_BYTES), "weights"));
-        }
-        if (loader->device[i] == NULL) {
-            TRY(cuda_check(cudaMalloc(&loader->device[i], STAGING_BYTES), "weights"));
         }
         if (loader->done[i] == NULL) {
             TRY(cuda_check(cudaEventCreateWithFlags(&loader->done[i], cudaEventDisableTiming),
@@ -239,58 +239,82 @@ status cuda_matrix_input_scale(struct backend *backend, struct matrix *matrix, i
 /* ---- Writing -----------------------------------------------------------------------------------
  */
 
-/* `count` rows of the call, from `row`, in one half of the staging. */
+/* The next part of the staging, once the copy that used it has ended. */
+static status next_part(struct cuda_loader *loader, int *part)
+{
+    *part = loader->next;
+    loader->next = (loader->next + 1) % STAGING_PARTS;
+    return cuda_check(cudaEventSynchronize(loader->done[*part]), "weights");
+}
+
+/* `count` rows side by side. One processor copies slower than a GPU's link takes, so that a few
+ * share the rows. */
+static void fill_part(char *to, const char *from, int count, size_t row_bytes, size_t stride_bytes)
+{
+    const size_t shares = row_bytes * (size_t)count / FILLING_BYTES;
+    const int wanted = shares < FILLING_THREADS ? (int)shares : FILLING_THREADS;
+    const int threads = wanted < omp_get_max_threads() ? wanted : omp_get_max_threads();
+#pragma omp parallel for num_threads(threads > 0 ? threads : 1) schedule(static)
+    for (int i = 0; i < count; i++) {
+        memcpy(to + (size_t)i * row_bytes, from + (size_t)i * stride_bytes, row_bytes);
+    }
+}
+
+static status convert_part(struct cuda_backend *cuda, struct cuda_loader *loader,
+                           struct matrix *matrix, int part, int index, int first_row, int count,
+                           enum dtype source, const float *row_scale, void *to)
+{
+    if (loader->device[part] == NULL) {
+        TRY(cuda_check(cudaMalloc(&loader->device[part], STAGING_BYTES), "weights"));
+    }
+    const size_t bytes = (size_t)matrix->columns * dtype_bytes(source) * (size_t)count;
+    TRY(cuda_check(cudaMemcpyAsync(loader->device[part], loader->pinned[part], bytes,
+                                   cudaMemcpyHostToDevice, cuda->stream),
+                   "weights"));
+    const size_t scales = (size_t)matrix->rows * (size_t)part_count(matrix->slices);
+    struct rows_weights call = {
+        .from = loader->device[part],
+        .source = (int)source,
+        .source_stride = (size_t)matrix->columns,
+        .rows = count,
+        .columns = matrix->columns,
+        .first_row = first_row,
+        .matrix_rows = matrix->rows,
+        .to = to,
+        .dtype = (int)matrix->dtype,
+        .parts = part_count(matrix->slices),
+        .padded = matrix->padded,
+        .scale = matrix->scale == NULL ? NULL : matrix->scale + (size_t)index * scales,
+        .row_scale = row_scale};
+    memcpy(call.slice_start, matrix->slice_start, sizeof call.slice_start);
+    return cuda_check(rows_weights_launch(cuda->stream, &call), "weights");
+}
+
+/* `count` rows of the call, from `from`, in one part of the staging. */
 static status write_rows(struct cuda_backend *cuda, struct cuda_loader *loader,
                          struct matrix *matrix, int index, int first_row, int count,
                          const char *from, enum dtype source, size_t stride_bytes,
                          const float *row_scale)
 {
-    const int half = loader->next;
-    loader->next = (half + 1) % STAGING_HALVES;
-    TRY(cuda_check(cudaEventSynchronize(loader->done[half]), "weights"));
+    int part;
+    TRY(next_part(loader, &part));
     const size_t row_bytes = (size_t)matrix->columns * dtype_bytes(source);
-    const size_t bytes = row_bytes * (size_t)count;
-    if (stride_bytes == row_bytes) {
-        memcpy(loader->pinned[half], from, bytes);
-    } else {
-        for (int i = 0; i < count; i++) {
-            memcpy((char *)loader->pinned[half] + (size_t)i * row_bytes,
-                   from + (size_t)i * stride_bytes, row_bytes);
-        }
-    }
+    fill_part(loader->pinned[part], from, count, row_bytes, stride_bytes);
     const size_t product =
         (size_t)matrix->rows * (matrix->dtype == DTYPE_FLOAT8_E4M3
                                     ? (size_t)part_count(matrix->slices) * (size_t)matrix->padded
                                     : (size_t)matrix->columns * dtype_bytes(matrix->dtype));
     char *to = (char *)matrix->data + (size_t)index * product;
     if (source == matrix->dtype && source != DTYPE_FLOAT8_E4M3 && row_scale == NULL) {
-        TRY(cuda_check(cudaMemcpyAsync(to + (size_t)first_row * row_bytes, loader->pinned[half],
-                                       bytes, cudaMemcpyHostToDevice, cuda->stream),
+        TRY(cuda_check(cudaMemcpyAsync(to + (size_t)first_row * row_bytes, loader->pinned[part],
+                                       row_bytes * (size_t)count, cudaMemcpyHostToDevice,
+                                       cuda->stream),
                        "weights"));
     } else {
-        TRY(cuda_check(cudaMemcpyAsync(loader->device[half], loader->pinned[half], bytes,
-                                       cudaMemcpyHostToDevice, cuda->stream),
-                       "weights"));
-        struct rows_weights call = {
-            .from = loader->device[half],
-            .source = (int)source,
-            .source_stride = (size_t)matrix->columns,
-            .rows = count,
-            .columns = matrix->columns,
-            .first_row = first_row,
-            .matrix_rows = matrix->rows,
-            .to = to,
-            .dtype = (int)matrix->dtype,
-            .parts = part_count(matrix->slices),
-            .padded = matrix->padded,
-            .scale = matrix->scale == NULL ? NULL
-                                           : matrix->scale + (size_t)index * (size_t)matrix->rows *
-                                                                 (size_t)part_count(matrix->slices),
-            .row_scale = row_scale};
-        memcpy(call.slice_start, matrix->slice_start, sizeof call.slice_start);
-        TRY(cuda_check(rows_weights_launch(cuda->stream, &call), "weights"));
+        TRY(convert_part(cuda, loader, matrix, part, index, first_row, count, source, row_scale,
+                         to));
     }
-    return cuda_check(cudaEventRecord(loader->done[half], cuda->stream), "weights");
+    return cuda_check(cudaEventRecord(loader->done[part], cuda->stream), "weights");
 }
 
 status cuda_matrix_write(struct backend *backend, struct matrix *matrix, int index, int first_row,
@@ -333,6 +357,26 @@ status cuda_matrix_finish(struct backend *backend, struct matrix *matrix)
 /* ---- Vectors -----------------------------------------------------------------------------------
  */
 
+/* Through the staging as matrices are, so that loading does not wait for the copies before. */
+static status write_vector(struct cuda_backend *cuda, struct vector *vector, const float *values)
+{
+    struct cuda_loader *loader;
+    TRY(loader_of(cuda, &loader));
+    const int most = STAGING_BYTES / (int)sizeof *values;
+    for (int first = 0; first < vector->length; first += most) {
+        const int count = vector->length - first < most ? vector->length - first : most;
+        int part;
+        TRY(next_part(loader, &part));
+        memcpy(loader->pinned[part], values + first, (size_t)count * sizeof *values);
+        TRY(cuda_check(cudaMemcpyAsync(vector->data + first, loader->pinned[part],
+                                       (size_t)count * sizeof *values, cudaMemcpyHostToDevice,
+                                       cuda->stream),
+                       "vector"));
+        TRY(cuda_check(cudaEventRecord(loader->done[part], cuda->stream), "vector"));
+    }
+    return STATUS_OK;
+}
+
 status cuda_vector_create(struct backend *backend, int length, const float *values,
                           struct vector **out)
 {
@@ -345,11 +389,8 @@ status cuda_vector_create(struct backend *backend, int length, const float *valu
     vector->length = length;
     const size_t bytes = (size_t)length * sizeof *values;
     status s = cuda_check(cudaMalloc((void **)&vector->data, bytes + 1), "vector");
-    if (s == STATUS_OK && length > 0) {
-        s = cuda_check(
-            cudaMemcpyAsync(vector->data, values, bytes, cudaMemcpyHostToDevice, cuda->stream),
-            "vector");
-        s = s == STATUS_OK ? cuda_check(cudaStreamSynchronize(cuda->stream), "vector") : s;
+    if (s == STATUS_OK) {
+        s = write_vector(cuda, vector, values);
     }
     if (s != STATUS_OK) {
         cuda_vector_destroy(backend, vector);

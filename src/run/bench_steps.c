@@ -1,0 +1,239 @@
+/* The steps of a replica without a coordinator: as a job runs them, with the times kept. */
+#include "run/bench_steps.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/stop_request.h"
+#include "run/wire.h"
+#include "run/world.h"
+#include "sluice/engine.h"
+
+bool bench_is_leader(const struct stage *stage)
+{
+    return stage->partition.tp_rank == 0 && stage->partition.pp_rank + 1 == stage->partition.pp;
+}
+
+void bench_times_destroy(struct bench_times *times)
+{
+    step_times_destroy(&times->prefill);
+    step_times_destroy(&times->decode);
+    *times = (struct bench_times){0};
+}
+
+/* ---- The leader ---- */
+
+struct leader {
+    struct stage *stage;
+    MPI_Comm replica;
+    struct engine *engine;
+    struct bench_times *times;
+    struct sample_result *results;
+    struct step_plan **steps; /* [pp], a queue in the order planned */
+    int step_count;
+    struct outbox outbox;
+    struct buffer message;
+    double last_end;
+};
+
+static status queue_prompts(struct leader *self, const struct bench_load *load)
+{
+    int vocabulary = model_config(self->stage->model)->vocabulary;
+    struct generate_params params;
+    generate_params_defaults(&params);
+    params.temperature = 0;
+    params.max_new_tokens = load->new_tokens;
+    params.ignore_eos = true;
+    int32_t *prompt = calloc((size_t)load->prompt_tokens, sizeof *prompt);
+    if (prompt == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a prompt");
+    }
+    status s = STATUS_OK;
+    for (int i = 0; s == STATUS_OK && i < load->requests; i++) {
+        int64_t row = load->first_row + i;
+        for (int j = 0; j < load->prompt_tokens; j++) {
+            int64_t key[2] = {row, j};
+            prompt[j] = (int32_t)(hash_bytes(key, sizeof key, 0) % (uint64_t)vocabulary);
+        }
+        s = engine_add(self->engine, row, prompt, (size_t)load->prompt_tokens, &params, vocabulary,
+                       NULL);
+    }
+    free(prompt);
+    return s;
+}
+
+/* To every other rank of the replica; nothing ends their run. */
+static status send_step(struct leader *self, const void *bytes, size_t length)
+{
+    int ranks = self->stage->plan->tp * self->stage->plan->pp;
+    int own = self->stage->partition.pp_rank * self->stage->plan->tp;
+    for (int to = 0; to < ranks; to++) {
+        if (to != own) {
+            TRY(outbox_send(&self->outbox, self->replica, to, TAG_STEP, bytes, length));
+        }
+    }
+    return STATUS_OK;
+}
+
+static status plan_steps(struct leader *self)
+{
+    double start = clock_seconds();
+    while (self->step_count < self->stage->plan->pp) {
+        struct step_plan *step;
+        TRY(engine_plan_step(self->engine, &step));
+        if (step == NULL) {
+            break;
+        }
+        self->steps[self->step_count++] = step;
+        if (self->stage->plan->tp * self->stage->plan->pp > 1) {
+            TRY(step_pack(&step->batch, step->prefill_tokens, &self->message));
+            TRY(send_step(self, self->message.data, self->message.length));
+        }
+    }
+    self->times->plan += clock_seconds() - start;
+    return self->step_count > 0
+               ? STATUS_OK
+               : status_fail(STATUS_INTERNAL, "the engine has rows and no step for them");
+}
+
+static status take_finished(struct leader *self)
+{
+    struct finished_sample *sample;
+    while ((sample = engine_next_finished(self->engine)) != NULL) {
+        status s =
+            sample->error != NULL ? status_fail(STATUS_INTERNAL, "%s", sample->error) : STATUS_OK;
+        self->times->prompt_tokens += sample->prompt_tokens;
+        self->times->output_tokens += sample->completion_tokens;
+        engine_release(self->engine, sample);
+        TRY(s);
+    }
+    return STATUS_OK;
+}
+
+static status run_oldest_step(struct leader *self)
+{
+    struct backend *backend = self->stage->backend;
+    struct step_plan *step = self->steps[0];
+    struct step_times *kind =
+        step->prefill_tokens > 0 ? &self->times->prefill : &self->times->decode;
+    int tokens = step->batch.tokens;
+    double start = clock_seconds();
+    struct device_buffer *logits;
+    TRY(forward_step(self->stage->forward, &step->batch, &logits));
+    double launched = clock_seconds();
+    if (step->batch.outputs > 0) {
+        TRY(backend->operations->sample(backend, logits, step->batch.outputs,
+                                        model_config(self->stage->model)->vocabulary,
+                                        step->requests, self->results));
+    } else {
+        TRY(backend->operations->synchronize(backend));
+    }
+    double sampled = clock_seconds();
+    TRY(engine_complete_step(self->engine, step, self->results));
+    self->step_count--;
+    memmove(self->steps, self->steps + 1, (size_t)self->step_count * sizeof *self->steps);
+    TRY(take_finished(self));
+    double end = clock_seconds();
+    self->times->launch += launched - start;
+    self->times->wait += sampled - launched;
+    self->times->complete += end - sampled;
+    TRY(step_times_add(kind, end - self->last_end, tokens));
+    self->last_end = end;
+    return outbox_poll(&self->outbox);
+}
+
+static status lead(struct leader *self, const struct bench_load *load)
+{
+    TRY(queue_prompts(self, load));
+    self->last_end = clock_seconds();
+    while (engine_unfinished(self->engine) > 0) {
+        if (stop_requested()) {
+            return status_fail(STATUS_STOPPED, "stopped");
+        }
+        TRY(plan_steps(self));
+        TRY(run_oldest_step(self));
+    }
+    TRY(send_step(self, "", 0));
+    return outbox_flush(&self->outbox);
+}
+
+static status leader_run(struct stage *stage, MPI_Comm replica, const struct bench_load *load,
+                         struct bench_times *times)
+{
+    const struct plan *plan = stage->plan;
+    const struct model_config *config = model_config(stage->model);
+    struct leader leader = {.stage = stage, .replica = replica, .times = times};
+    struct engine_options options = {
+        .max_sequences = plan->max_sequences,
+        .max_batch_tokens = plan->max_batch_tokens,
+        .kv_blocks = plan->kv_blocks,
+        .kv_block_tokens = plan->kv_block_tokens,
+        .max_model_len = plan->max_model_len,
+        .steps_in_flight = plan->pp,
+        .prefix_cache = false, /* every prompt is computed, also when repeated */
+        .long_rope_threshold =
+            config->rope.kind == ROPE_LONGROPE ? config->rope.original_max_positions : 0,
+    };
+    TRY(engine_create(&options, &leader.engine));
+    leader.results = calloc((size_t)plan->max_sequences, sizeof *leader.results);
+    leader.steps = calloc((size_t)plan->pp, sizeof(struct step_plan *));
+    status s = leader.results != NULL && leader.steps != NULL
+                   ? lead(&leader, load)
+                   : status_fail(STATUS_NO_MEMORY, "out of memory for samples");
+    struct engine_counters counters = engine_counters(leader.engine);
+    times->preemptions = counters.preemptions;
+    times->kv_peak_blocks = counters.peak_blocks_used;
+    outbox_destroy(&leader.outbox);
+    buffer_destroy(&leader.message);
+    free(leader.results);
+    free(leader.steps);
+    engine_destroy(leader.engine);
+    return s;
+}
+
+/* ---- Followers ---- */
+
+static status follow(struct stage *stage, MPI_Comm replica)
+{
+    int leader = (stage->plan->pp - 1) * stage->plan->tp, idle_rounds = 0;
+    struct backend *backend = stage->backend;
+    struct buffer message = {0};
+    status s = STATUS_OK;
+    for (bool last = false; s == STATUS_OK && !last;) {
+        bool got = false;
+        MPI_Status info;
+        s = message_poll(replica, leader, TAG_STEP, &message, &info, &got);
+        if (s == STATUS_OK && !got) {
+            world_pause(idle_rounds++);
+            continue;
+        }
+        idle_rounds = 0;
+        last = message.length == 0;
+        if (s == STATUS_OK && !last) {
+            struct batch batch;
+            int prefill_tokens;
+            struct device_buffer *logits;
+            s = step_unpack(message.data, message.length, &batch, &prefill_tokens);
+            if (s == STATUS_OK) {
+                s = forward_step(stage->forward, &batch, &logits);
+            }
+            if (s == STATUS_OK) { /* the message is the batch's memory */
+                s = backend->operations->synchronize(backend);
+            }
+        }
+    }
+    buffer_destroy(&message);
+    return s;
+}
+
+status bench_generate(struct stage *stage, MPI_Comm replica, const struct bench_load *load,
+                      struct bench_times *times)
+{
+    *times = (struct bench_times){0};
+    double start = clock_seconds();
+    double waited = forward_communication_seconds(stage->forward);
+    TRY(bench_is_leader(stage) ? leader_run(stage, replica, load, times) : follow(stage, replica));
+    times->seconds = clock_seconds() - start;
+    times->communication = forward_communication_seconds(stage->forward) - waited;
+    return STATUS_OK;
+}

@@ -1,0 +1,45 @@
+/* A measurement's inside: the steps of a replica without a coordinator, and the profile. */
+#ifndef SLUICE_RUN_BENCH_STEPS_H
+#define SLUICE_RUN_BENCH_STEPS_H
+
+#include <mpi.h>
+
+#include "run/stage.h"
+#include "sluice/bench.h"
+
+/* Requests of one replica: prompts of random ids that follow from the row, greedy, with nothing
+ * that could stop early. */
+struct bench_load {
+    int64_t first_row;
+    int requests, prompt_tokens, new_tokens;
+};
+
+/* What the steps of one run came to; leaders have the times, every rank `seconds` and
+ * `communication`. */
+struct bench_times {
+    struct step_times prefill, decode;
+    double plan, launch, wait, complete;
+    int64_t prompt_tokens, output_tokens, preemptions, kv_peak_blocks;
+    double seconds, communication;
+};
+void bench_times_destroy(struct bench_times *times);
+
+/* Generates on one replica: its leader plans and samples, its other ranks follow, as in a job. A
+ * step's seconds are those between two steps' ends. Collective over the replica. */
+status bench_generate(struct stage *stage, MPI_Comm replica, const struct bench_load *load,
+                      struct bench_times *times) MUST_CHECK;
+
+/* Steps made by hand, in the shape of a run's: prompts that fill a step, and decode steps with a
+ * token for each of as many sequences as run at once, halfway through their outputs. Run once, so
+ * that what has to be chosen or loaded at first use is there. Collective over the replica. */
+status bench_warm_up(struct stage *stage, const struct bench_load *load) MUST_CHECK;
+
+/* The same steps with every operation timed. Ends the stage's forward pass: only stage_destroy may
+ * follow. Collective over the replica. */
+status bench_profile(struct stage *stage, const struct bench_load *load,
+                     struct bench_profile *prefill, struct bench_profile *decode) MUST_CHECK;
+
+/* Whether this rank of a replica samples. */
+bool bench_is_leader(const struct stage *stage);
+
+#endif

@@ -1,0 +1,90 @@
+/* Devices over ranks. */
+#include "run/devices.h"
+
+#include <mpi.h>
+#include <string.h>
+
+#include "comm/comm_create.h"
+#include "comm/comm_mpi.h"
+#include "run/world.h"
+#include "sluice/run.h"
+
+/* What ranks tell each other; the least of each is what all of them have. */
+struct common {
+    int64_t has_gpu, has_float8, memory_bytes;
+};
+
+static status least_of_all(struct common *common)
+{
+    return mpi_check(MPI_Allreduce(MPI_IN_PLACE, common, 3, MPI_INT64_T, MPI_MIN, MPI_COMM_WORLD),
+                     "compare devices");
+}
+
+/* Opens this rank's GPU, and once all ranks have opened theirs sees what memory that left. */
+static status measure_gpu(struct plan_device *device, struct device_facts *facts, int *sharers)
+{
+    int most;
+    TRY(run_agree(backend_device_facts(device->name, device->index, facts)));
+    TRY(run_agree(comm_device_sharers(MPI_COMM_WORLD, facts->address, sharers, &most)));
+    TRY(run_agree(backend_device_facts(device->name, device->index, facts)));
+    device->has_float8 = facts->has_float8;
+    device->memory_bytes = facts->free_bytes / *sharers;
+    if (world_get()->rank == 0 && most > 1) {
+        log_write(LOG_WARNING,
+                  "%d ranks share a GPU: it does their work one after the other, and they "
+                  "communicate through host memory; start one rank a GPU",
+                  most);
+    }
+    return STATUS_OK;
+}
+
+/* Every rank without a GPU takes the others' GPUs away, where the job leaves that open. */
+static status agree_on_kind(const struct job *job, struct plan_device *device)
+{
+    const bool has_gpu = strcmp(device->name, "cuda") == 0;
+    struct common common = {.has_gpu = has_gpu};
+    TRY(least_of_all(&common));
+    if (!has_gpu || common.has_gpu) {
+        return STATUS_OK;
+    }
+    log_write(LOG_WARNING, "host %s has GPUs, another rank has none: all ranks compute on CPUs",
+              world_get()->host);
+    struct job on_cpu = *job; /* borrows the arena */
+    on_cpu.engine.device = DEVICE_CPU;
+    return plan_find_device(&on_cpu, world_get()->host_size, 0, device);
+}
+
+status devices_choose(const struct job *job, struct plan_device *out)
+{
+    const struct world *world = world_get();
+    status s = plan_find_device(job, world->host_size, 0, out);
+    if (world->size > 1) {
+        s = status_context(s, "rank %d on %s", world->rank, world->host);
+    }
+    TRY(run_agree(s));
+    TRY(run_agree(agree_on_kind(job, out)));
+    if (strcmp(out->name, "cuda") == 0) {
+        struct device_facts facts;
+        int sharers;
+        out->index = world->host_rank % backend_device_count(out->name);
+        TRY(measure_gpu(out, &facts, &sharers));
+    }
+    struct common common = {.has_float8 = out->has_float8, .memory_bytes = out->memory_bytes};
+    TRY(least_of_all(&common));
+    out->has_float8 = common.has_float8 != 0;
+    out->memory_bytes = common.memory_bytes;
+    return STATUS_OK;
+}
+
+status devices_plan(const struct job *job, const struct model *model, struct plan *out)
+{
+    const struct world *world = world_get();
+    struct plan_device device;
+    TRY(devices_choose(job, &device));
+    TRY(run_agree(world->rank == 0 ? plan_create_on(job, model, world->size, &device, NULL, out)
+                                   : STATUS_OK));
+    TRY(mpi_check(MPI_Bcast(out, sizeof *out, MPI_BYTE, 0, MPI_COMM_WORLD), "send the plan"));
+    out->device = device.name;
+    out->device_index = device.index;
+    return STATUS_OK;
+}

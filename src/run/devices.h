@@ -1,0 +1,18 @@
+/* Which device each rank takes, and the plan that follows. */
+#ifndef SLUICE_RUN_DEVICES_H
+#define SLUICE_RUN_DEVICES_H
+
+#include "sluice/job.h"
+
+/* This rank's device, on rank 0 with what a plan for all ranks may count on. GPUs of a host go
+ * around its ranks in their order; ranks that share one share its memory, with a warning. Where the
+ * job leaves it to auto, all ranks take GPUs or none. Collective over the world; all ranks fail or
+ * none. */
+status devices_choose(const struct job *job, struct plan_device *out) MUST_CHECK;
+
+/* The plan for all ranks of the world on the devices that they take: rank 0 makes it, so that no
+ * two ranks can come to different ones; `device` and `device_index` are each rank's own. Collective
+ * over the world; all ranks fail or none. */
+status devices_plan(const struct job *job, const struct model *model, struct plan *out) MUST_CHECK;
+
+#endif

@@ -1,0 +1,119 @@
+/* The serial bound: output tokens a second that a model's shapes, the lengths and a device's
+ * ceilings allow when nothing overlaps and nothing is lost. */
+#include <math.h>
+
+#include "sluice/bench.h"
+
+/* Weights of the linear layers of one layer: those that every row uses, and those of one expert. */
+struct layer_values {
+    double shared, expert;
+    int experts, used;
+};
+
+static struct layer_values layer_values(const struct model_config *config, int layer)
+{
+    double hidden = config->hidden, heads = config->heads, kv_heads = config->kv_heads;
+    double attention = hidden * config->head_dim * (heads + 2 * kv_heads) /* q, k, v */
+                       + hidden * config->head_dim * heads;               /* output */
+    double sides = config->gated ? 3 : 2;
+    bool dense = config->experts == 0 ||
+                 (config->layer_is_dense != NULL && config->layer_is_dense[layer] != 0);
+    if (dense) {
+        return (struct layer_values){.shared = attention + sides * hidden * config->intermediate};
+    }
+    return (struct layer_values){.shared = attention + hidden * config->experts, /* the router */
+                                 .expert = sides * hidden * config->expert_intermediate,
+                                 .experts = config->experts,
+                                 .used = config->experts_used};
+}
+
+double model_weight_values(const struct model_config *config)
+{
+    double vocabulary = (double)config->hidden * config->vocabulary;
+    double sum = config->tied_embeddings ? vocabulary : 2 * vocabulary;
+    for (int i = 0; i < config->layers; i++) {
+        struct layer_values values = layer_values(config, i);
+        sum += values.shared + values.expert * values.experts;
+    }
+    return sum;
+}
+
+/* ---- Products ---- */
+
+/* Seconds of one step of `rows` rows, `outputs` of them through the vocabulary projection. */
+static double step_products(const struct model_config *config,
+                            const struct device_ceilings *ceilings, double rows, double outputs)
+{
+    double vocabulary = (double)config->hidden * config->vocabulary;
+    double seconds = vocabulary * ceilings_product_seconds(ceilings, outputs);
+    double row_seconds = ceilings_product_seconds(ceilings, rows);
+    for (int i = 0; i < config->layers; i++) {
+        struct layer_values values = layer_values(config, i);
+        seconds += values.shared * row_seconds;
+        if (values.experts > 0) { /* rows choose their experts independently and evenly */
+            double share = (double)values.used / values.experts;
+            double touched = values.experts * (1 - pow(1 - share, rows));
+            seconds += values.expert * touched *
+                       ceilings_product_seconds(ceilings, rows * values.used / touched);
+        }
+    }
+    return seconds;
+}
+
+/* ---- Attention ---- */
+
+static int layer_window(const struct model_config *config, int layer)
+{
+    bool local = config->layer_is_local != NULL && config->layer_is_local[layer] != 0;
+    return local ? config->window : 0;
+}
+
+/* The mean of min(window, context) over contexts from `prompt` to prompt + new. */
+static double mean_context(double prompt, double new, double window)
+{
+    double whole = prompt + new / 2;
+    if (window <= 0 || window >= prompt + new) {
+        return whole;
+    }
+    if (window <= prompt) {
+        return window;
+    }
+    double growing = (window - prompt) / new;
+    return growing * (prompt + window) / 2 + (1 - growing) * window;
+}
+
+/* Pairs of a query and a key of one prompt. */
+static double prompt_pairs(double prompt, double window)
+{
+    return window <= 0 || window >= prompt ? prompt * prompt / 2
+                                           : window * prompt - window * window / 2;
+}
+
+void serial_bound_compute(const struct model_config *config, const struct bound_load *load,
+                          const struct device_ceilings *ceilings, struct serial_bound *out)
+{
+    double prompt = load->prompt_tokens, new = load->new_tokens;
+    double position =
+        2.0 * config->kv_heads * config->head_dim * load->kv_value_bytes; /* a layer */
+    double read = 0, pairs = 0;
+    for (int i = 0; i < config->layers; i++) {
+        int window = layer_window(config, i);
+        read += position * mean_context(prompt, new, window);
+        pairs += prompt_pairs(prompt, window);
+    }
+    double weights = model_weight_values(config) * load->weight_value_bytes;
+    double sequence = config->layers * position * mean_context(prompt, new, 0);
+    double fitting = floor(((double)load->memory_bytes - weights) / sequence);
+    double batch = fmax(1, fmin(fitting, (double)load->requests));
+
+    /* Each sequence gives a token a step, but for its prompt, whose last row gives the first one;
+     * the prompts' rows are spread over the steps. */
+    double devices = load->devices;
+    double rows = (prompt + new - 1) / new;
+    out->batch = (int64_t)batch;
+    out->products = step_products(config, ceilings, batch * rows, batch) / (batch * devices);
+    out->prefill_attention = 4.0 * config->heads * config->head_dim * pairs / new /
+                             (devices * ceilings->attention_per_second);
+    out->decode_attention = (new - 1) / new *read / (devices * ceilings->bytes_per_second);
+    out->tokens_per_second = 1 / (out->products + out->prefill_attention + out->decode_attention);
+}

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# sluice bench: counts that must add up, as text and as JSON, alone and on two ranks.
+set -euo pipefail
+source "$(dirname "$0")/expect.sh"
+
+expect_output "serial bound" bench --random-weights "$model/config.json" --requests 3 --prompt-tokens 20 --new-tokens 4
+grep -q '^ *12 ' out || fail "bench: not 12 output tokens"
+grep -q '^prefill  *[1-9][0-9]*  *60 ' out || fail "bench: prefill steps of other than 60 tokens"
+grep -q '^decode  *3  *9 ' out || fail "bench: not 3 decode steps of 9 tokens"
+grep -q '^sampling ' out || fail "bench: no phases"
+expect_output "output/s" bench --model "$model" --requests 2 --prompt-tokens 5 --new-tokens 2 --no-phases --repeat 2 --dtype bfloat16
+grep -q '^sampling ' out && fail "bench --no-phases prints phases"
+grep -q '^# runs  *[0-9.]* [0-9.]* output/s' out || fail "bench --repeat 2 does not print two runs"
+
+expect_error 2 "one of --model and --random-weights is missing" bench --model x --random-weights y
+expect_error 2 '--dtype: expected one of auto, float32, bfloat16, float16, fp8, not "int4"' bench --model x --dtype int4
+expect_error 2 '--device: expected one of auto, cpu, cuda, not "tpu"' bench --model x --device tpu
+expect_error 2 "--tp: expected 1, 2, 4 or 8, not 3" bench --model x --tp 3
+expect_error 1 "model.dtype" bench --model "$model" --dtype fp8 --device cpu
+expect_error 1 "cannot be divided into replicas of tp 2 x pp 1" bench --model "$model" --tp 2
+expect_error 1 "the model has 1024 positions" bench --model "$model" --prompt-tokens 1024 --new-tokens 1
+
+python=$(command -v python3 || true)
+root=()
+[ "$(id -u)" -eq 0 ] && root=(--allow-run-as-root)
+
+# measure RANKS ARGUMENTS…: into out, as JSON.
+measure() {
+    local ranks=$1
+    shift
+    status=0
+    ASAN_OPTIONS=detect_leaks=0 mpirun "${root[@]}" -n "$ranks" "$SLUICE" bench --model "$model" --json "$@" >out 2>err || status=$?
+    [ "$status" -eq 0 ] || fail "bench on $ranks ranks, $*: exit status $status"
+}
+
+# expect_json CONDITION: on the object d.
+expect_json() {
+    [ -z "$python" ] || "$python" -c "import json; d = json.load(open('out')); assert $1, d" 2>>err || fail "bench --json: not $1"
+}
+
+load=(--requests 7 --prompt-tokens 20 --new-tokens 6)
+for layout in "1 1 1" "2 1 1" "2 2 1" "2 1 2"; do
+    read -r ranks tp pp <<<"$layout"
+    measure "$ranks" --tp "$tp" --pp "$pp" "${load[@]}" --compare-one
+    expect_json 'd["output_tokens"] == 42 and d["prompt_tokens"] == 140'
+    expect_json "d['ranks'][-1]['rank'] == $ranks - 1 and d['dp'] == $ranks // $tp // $pp and d['tp'] == $tp and d['pp'] == $pp"
+    expect_json 'd["output_tokens_per_second"] > 0 and d["serial_bound"] > 0 and d["copy_bytes_per_second"] > 1e8 and d["linear_share"] > 0'
+    # The last token of a sample is never an input.
+    expect_json 'sum(r["prefill"]["tokens"] + r["decode"]["tokens"] for r in d["ranks"] if "prefill" in r) == 7 * (20 + 6 - 1)'
+    expect_json 'sum(r["output_tokens"] for r in d["ranks"] if "prefill" in r) == 42'
+    expect_json 'all(r["decode_profile"]["products"] > 0 and r["decode_profile"]["attention"] > 0 for r in d["ranks"])'
+    expect_json "all((r['decode_profile']['communication'] > 0) == ($tp * $pp > 1) for r in d['ranks'])"
+    expect_json 'all(r["host_peak_bytes"] >= r["host_peak_loading_bytes"] > 1e6 for r in d["ranks"])'
+done
+finish
