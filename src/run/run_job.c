@@ -184,9 +184,6 @@ static void begin_metrics(struct run *run)
 
 /* ---- The end ---- */
 
-/* A job that is asked to stop while it writes its output may finish if it needs no longer. */
-static const double FINISH_SECONDS = 8;
-
 struct totals {
     struct run_summary *summary;
     struct output_writer *writer;
@@ -204,9 +201,7 @@ static status write_result(void *context, const struct result *result)
     }
     totals->summary->error_rows += result->finish_reason == FINISH_ERROR;
     totals->summary->output_tokens += result->completion_tokens;
-    if (stop_requested() && stop_seconds() > FINISH_SECONDS) {
-        return status_fail(STATUS_STOPPED, "stopped");
-    }
+    TRY(interrupt_check());
     double start = clock_seconds();
     status s = output_append(totals->writer, result);
     totals->write_seconds += clock_seconds() - start;
@@ -379,6 +374,7 @@ static status run_phases(struct run *run, struct run_summary *summary)
         run, stage_create(&run->plan, run->model, run->replica, replica_rank, &run->stage))));
     begin_metrics(run);
     TRY(run_rows(run, summary));
+    interrupt_configure(stop_overdue);
     return finish_job(run, summary);
 }
 

@@ -118,7 +118,7 @@ bool stop_requested(void)
     return known;
 }
 
-double stop_seconds(void)
+bool stop_overdue(void)
 {
-    return known ? clock_seconds() - known_at : 0;
+    return stop_requested() && clock_seconds() - known_at > FINISH_SECONDS;
 }

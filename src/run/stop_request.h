@@ -17,7 +17,8 @@ void stop_end(void);
 bool stop_requested(void);
 enum { STOP_SECONDS = 17 };
 
-/* Since stop_requested first said so; 0 before. */
-double stop_seconds(void);
+/* The same for what is nearly done, the writing of the output: it may go on for FINISH_SECONDS. */
+bool stop_overdue(void);
+enum { FINISH_SECONDS = 8 };
 
 #endif
