@@ -218,7 +218,7 @@ status attempts_end_alone(struct attempts *attempts) MUST_CHECK;
 enum attempts_end {
     ATTEMPTS_DIED,    /* rows under way may have to do with it */
     ATTEMPTS_ORDERLY, /* stopped, or failed for a reason that is no row's */
-    ATTEMPTS_DONE,    /* the job is done: removes the files */
+    ATTEMPTS_DONE,    /* the job is done: the file goes with the journal's folder */
 };
 void attempts_close(struct attempts *attempts, enum attempts_end end);
 

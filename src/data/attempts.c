@@ -409,10 +409,6 @@ void attempts_close(struct attempts *attempts, enum attempts_end end)
             /* What cannot be written counts as an end that nobody explains: a little blame. */
             status s = write_head(attempts, AT_STATE, STATE_ORDERLY, 4);
             (void)s;
-        } else if (end == ATTEMPTS_DONE) {
-            unlink(attempts->path.data);
-            status s = visit_notes(attempts, NULL);
-            (void)s;
         }
         close(attempts->fd);
     }

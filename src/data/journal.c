@@ -3,6 +3,7 @@
  * What commit has acknowledged is followed by a mark, written after the sync. Damage before a mark
  * is damage; damage with no mark after it is the end of a write that never completed, and is cut
  * off: its rows are run again, to the same bits. docs/journal-format.md has the bytes. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -473,6 +474,26 @@ status journal_visit(struct journal *journal, result_visitor visit, void *contex
     return s;
 }
 
+/* Everything in the folder but the lock, what earlier starts left half done included. What others
+ * have put there stays, and the folder with it. */
+static void remove_files(const char *directory)
+{
+    static const char *const ours[] = {"journal", "attempts", "crash.", "lock."};
+    DIR *folder = opendir(directory);
+    struct dirent *item;
+    while (folder != NULL && (item = readdir(folder)) != NULL) {
+        for (size_t i = 0; i < COUNT_OF(ours); i++) {
+            if (strncmp(item->d_name, ours[i], strlen(ours[i])) == 0) {
+                unlinkat(dirfd(folder), item->d_name, 0);
+                break;
+            }
+        }
+    }
+    if (folder != NULL) {
+        closedir(folder);
+    }
+}
+
 void journal_close(struct journal *journal, bool remove)
 {
     if (journal == NULL) {
@@ -487,12 +508,11 @@ void journal_close(struct journal *journal, bool remove)
         close(journal->fd);
     }
     if (remove && journal->lock != NULL && journal_lock_check(journal->lock) == STATUS_OK) {
-        unlink(journal->path.data);
-        unlink(journal->new_path.data);
+        remove_files(journal->directory.data);
     }
     journal_lock_release(journal->lock);
     if (remove) {
-        rmdir(journal->directory.data); /* stays where others have put something into it */
+        rmdir(journal->directory.data);
     }
     for (size_t page = 0; page < journal->page_count; page++) {
         free(journal->pages[page]);

@@ -166,7 +166,8 @@ static status watch_holder(const char *path, const char text[HOLDER_BYTES],
 {
     log_write(LOG_WARNING,
               "%s: held by process %ld on host %s; waiting up to %.0f s for a sign of life", path,
-              holder->pid, holder->host, journal_lock_times.lease_seconds);
+              holder->pid, holder->pid > 0 ? holder->host : "(not told)",
+              journal_lock_times.lease_seconds);
     const double start = clock_seconds();
     *alive = false;
     while (!*alive && clock_seconds() - start < journal_lock_times.lease_seconds) {
@@ -198,20 +199,19 @@ static status judge(const char *path, int fd, const struct holder *self, char te
     if (readable && !held && holder_is_dead(&holder, self)) {
         return STATUS_OK;
     }
-    if (!readable) {
-        return status_fail(STATUS_EXISTS,
-                           "%s: another process is starting on this journal, or died while it "
-                           "did; if none runs, remove this file",
-                           path);
-    }
     bool alive = true;
-    if (!held && !is_here(&holder, self)) {
+    /* A holder that died before it had written who it is counts as one elsewhere. */
+    if (!held && (!readable || !is_here(&holder, self))) {
         flock(fd, LOCK_UN);
         TRY(watch_holder(path, text, &holder, &alive));
     }
-    return alive ? status_fail(STATUS_EXISTS, "%s: in use by process %ld on host %s", path,
-                               holder.pid, holder.host)
-                 : STATUS_OK;
+    if (!alive) {
+        return STATUS_OK;
+    }
+    return readable ? status_fail(STATUS_EXISTS, "%s: in use by process %ld on host %s", path,
+                                  holder.pid, holder.host)
+                    : status_fail(STATUS_EXISTS, "%s: another process is starting on this journal",
+                                  path);
 }
 
 /* Moves a stale lock out of the way. Another process may do the same at the same time and hold a

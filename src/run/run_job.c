@@ -83,19 +83,15 @@ static status is_complete(const char *path, const char *identity, bool *complete
 static void remove_leftovers(const char *directory, const char *identity)
 {
     struct journal *journal;
-    struct attempts *attempts;
     struct stat info;
     if (stat(directory, &info) != 0) {
         return;
     }
-    if (journal_open(directory, identity, false, &journal) != STATUS_OK) {
+    if (journal_open(directory, identity, false, &journal) == STATUS_OK) {
+        journal_close(journal, true);
+    } else {
         log_write(LOG_WARNING, "%s", status_message());
-        return;
     }
-    if (attempts_open(directory, journal, true, &attempts) == STATUS_OK) {
-        attempts_close(attempts, ATTEMPTS_DONE);
-    }
-    journal_close(journal, true);
 }
 
 static status open_journal(struct run *run, const char *directory, const char *identity,

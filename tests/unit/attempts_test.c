@@ -176,7 +176,10 @@ static void a_row_that_came_back_is_not_blamed(void **state)
     attempts = start();
     assert_int_equal(attempts_verdict(attempts, 21), ATTEMPT_ALONE);
     attempts_close(attempts, ATTEMPTS_DONE);
-    assert_int_equal(access(scratch_path(state, "journal4/attempts"), F_OK), -1);
+    note_crash(1, 0);
+    journal_close(journal, true);
+    assert_int_equal(access(folder, F_OK), -1);
+    assert_int_equal(journal_open(folder, "a: job\n", false, &journal), STATUS_OK);
 }
 
 static void damage_is_taken_for_nothing(void **state)
