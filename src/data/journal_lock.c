@@ -159,6 +159,19 @@ static bool holder_is_dead(const struct holder *holder, const struct holder *sel
     return holder->start != 0 && process_start(holder->pid) != holder->start;
 }
 
+static bool says_the_same(const char *path, const char text[HOLDER_BYTES])
+{
+    char now[HOLDER_BYTES];
+    struct holder unused;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    read_holder(fd, now, &unused);
+    close(fd);
+    return strcmp(now, text) == 0;
+}
+
 /* Waits for a sign of life of a holder elsewhere. *alive is false where there was none, or where
  * its file is gone. */
 static status watch_holder(const char *path, const char text[HOLDER_BYTES],
@@ -170,22 +183,18 @@ static status watch_holder(const char *path, const char text[HOLDER_BYTES],
               journal_lock_times.lease_seconds);
     const double start = clock_seconds();
     *alive = false;
-    while (!*alive && clock_seconds() - start < journal_lock_times.lease_seconds) {
+    while (clock_seconds() - start < journal_lock_times.lease_seconds) {
         const double pause = journal_lock_times.beat_seconds / 10;
         const struct timespec time = {.tv_sec = (time_t)pause,
                                       .tv_nsec = (long)(1e9 * (pause - (double)(time_t)pause))};
         nanosleep(&time, NULL);
         TRY(interrupt_check());
         /* Opened anew, since that is when network file systems look again. */
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0) {
-            return errno == ENOENT ? STATUS_OK : status_fail_errno(STATUS_IO, "%s", path);
+        struct stat info;
+        if (!says_the_same(path, text)) {
+            *alive = stat(path, &info) == 0;
+            break;
         }
-        char now[HOLDER_BYTES];
-        struct holder unused;
-        read_holder(fd, now, &unused);
-        close(fd);
-        *alive = strcmp(now, text) != 0;
     }
     return STATUS_OK;
 }
@@ -219,20 +228,14 @@ static status judge(const char *path, int fd, const struct holder *self, char te
  * that was judged. */
 static status remove_stale(const char *path, const char stale_text[HOLDER_BYTES])
 {
+    if (!says_the_same(path, stale_text)) {
+        return STATUS_OK; /* gone, or another one's: to be judged anew */
+    }
     struct buffer aside = {0};
     status s = buffer_format(&aside, "%s.stale.%ld", path, (long)getpid());
     if (s == STATUS_OK && rename(path, aside.data) == 0) {
-        char text[HOLDER_BYTES];
-        struct holder holder;
-        int fd = open(aside.data, O_RDONLY | O_CLOEXEC);
-        if (fd >= 0) {
-            read_holder(fd, text, &holder);
-            close(fd);
-        }
-        if (fd >= 0 && strcmp(text, stale_text) != 0) {
-            if (link(aside.data, path) != 0) {
-                s = status_fail_errno(STATUS_EXISTS, "%s: taken by another process", path);
-            }
+        if (!says_the_same(aside.data, stale_text) && link(aside.data, path) != 0) {
+            s = status_fail_errno(STATUS_EXISTS, "%s: taken by another process", path);
         }
         unlink(aside.data);
     } else if (s == STATUS_OK && errno != ENOENT) {
@@ -251,12 +254,19 @@ static double now_with_suspension(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* Whether the file under the name is still this holder's. */
+/* Whether the file under the name is still this holder's. One that is not there is looked for
+ * again, since remove_stale may have it in its hands. */
 static bool still_ours(const struct journal_lock *lock)
 {
     struct stat opened, named;
-    return fstat(lock->fd, &opened) == 0 && stat(lock->path, &named) == 0 &&
-           opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
+    const struct timespec moment = {.tv_nsec = 100000000};
+    bool there = stat(lock->path, &named) == 0;
+    if (!there) {
+        nanosleep(&moment, NULL);
+        there = stat(lock->path, &named) == 0;
+    }
+    return there && fstat(lock->fd, &opened) == 0 && opened.st_ino == named.st_ino &&
+           opened.st_dev == named.st_dev;
 }
 
 /* With the mutex held. A beat that cannot be written is not the end: the next one may be. */
