@@ -2,10 +2,11 @@
 # Kills ranks of a job with SIGKILL at random moments, again and again, with another layout at each start, until the job is
 # done; then the next job, until there were enough kills. Every finished file must hold the rows of the undisturbed run.
 # Usage: kill_walk.sh [KILLS]     (20)
-# SLUICE: the program; SLUICE_SOURCE_DIR: the repository; KILL_SEED: printed, and the same again gives the same kills as far as
+# SLUICE: the program; SLUICE_SOURCE_DIR: the repository (this script's); KILL_SEED: printed, and the same again gives the same kills as far as
 # moments can be the same; KILL_ROWS (2000); KILL_FOLDER: where to work (a temporary folder)
 set -euo pipefail
-: "${SLUICE:?the program to test}" "${SLUICE_SOURCE_DIR:?the root of the repository}"
+: "${SLUICE:?the program to test}"
+: "${SLUICE_SOURCE_DIR:=$(cd "$(dirname "$0")/../.." && pwd)}"
 wanted=${1:-20}
 rows=${KILL_ROWS:-2000}
 RANDOM=${KILL_SEED:=$$}

@@ -2,9 +2,10 @@
 # Fails every system call and every allocation of a small job once, one run each: no crash, no hang, no wrong result. A run
 # either succeeds with the right file, or says in one line why not, and the same command then gives the right file.
 # Usage: walk.sh [STRIDE]      every call; with a STRIDE only every so many, from a random one on (for a quick look)
-# SLUICE: the program; FAULT_SHIM: fault_shim.so; SLUICE_SOURCE_DIR: the repository; FAULT_JOBS: runs at a time (2); FAULT_SEED
+# SLUICE: the program; FAULT_SHIM: fault_shim.so; SLUICE_SOURCE_DIR: the repository (this script's); FAULT_JOBS: runs at a time (2); FAULT_SEED
 set -euo pipefail
-: "${SLUICE:?the program to test}" "${FAULT_SHIM:?the shim}" "${SLUICE_SOURCE_DIR:?the root of the repository}"
+: "${SLUICE:?the program to test}" "${FAULT_SHIM:?the shim}"
+: "${SLUICE_SOURCE_DIR:=$(cd "$(dirname "$0")/../.." && pwd)}"
 stride=${1:-1}
 jobs=${FAULT_JOBS:-2}
 RANDOM=${FAULT_SEED:=$$}
