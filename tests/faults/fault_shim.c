@@ -1,11 +1,10 @@
 /* LD_PRELOAD: makes the n-th system call or allocation of a kind fail, or a marked row deadly.
  *
- *   FAULT_KIND    read, write, sync, rename, open, close, map, truncate, memory
- *   FAULT_NTH     which one, from 1; 0: none, they are only counted
- *   FAULT_ERRNO   the number it fails with; 0: a read or write that stops half way
- *   FAULT_STAYS   1: all later ones fail too, as on a disk that is full
- *   FAULT_REPORT  a file that gets a line when it happens, and the count at the end
- *   FAULT_MARKER  a text: the process that parses a row with it dies of …
+ *   FAULT_KIND    read, write, sync, rename, open, close, map, truncate, stat, unlink, lock,
+ * thread, memory FAULT_NTH     which one, from 1; 0: none, they are only counted FAULT_ERRNO   the
+ * number it fails with; 0: a read or write that stops half way FAULT_STAYS   1: all later ones fail
+ * too, as on a disk that is full FAULT_REPORT  a file that gets a line when it happens, and the
+ * count at the end FAULT_MARKER  a text: the process that parses a row with it dies of …
  *   FAULT_SIGNAL  … this signal
  *
  * Counted are calls after MPI_Init_thread. Allocations count where the program itself makes them:
@@ -16,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -24,7 +24,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -35,9 +37,26 @@ void *__libc_calloc(size_t, size_t);
 void *__libc_realloc(void *, size_t);
 void *__libc_memalign(size_t, size_t);
 
-enum kind { READ, WRITE, SYNC, RENAME, OPEN, CLOSE, MAP, TRUNCATE, MEMORY, KIND_COUNT, NO_KIND };
-static const char *const kind_names[KIND_COUNT] = {"read",  "write", "sync",     "rename", "open",
-                                                   "close", "map",   "truncate", "memory"};
+enum kind {
+    READ,
+    WRITE,
+    SYNC,
+    RENAME,
+    OPEN,
+    CLOSE,
+    MAP,
+    TRUNCATE,
+    STAT,
+    UNLINK,
+    LOCK,
+    THREAD,
+    MEMORY,
+    KIND_COUNT,
+    NO_KIND
+};
+static const char *const kind_names[KIND_COUNT] = {
+    "read",     "write", "sync",   "rename", "open",   "close", "map",
+    "truncate", "stat",  "unlink", "lock",   "thread", "memory"};
 
 static enum kind kind = NO_KIND;
 static long nth;
@@ -247,7 +266,6 @@ int open64(const char *path, int flags, ...)
     return fd;
 }
 
-int mkdir(const char *path, mode_t mode);
 int mkdir(const char *path, mode_t mode)
 {
     return FAILS(OPEN) ? -1 : (int)syscall(SYS_mkdir, path, mode);
@@ -284,6 +302,49 @@ int ftruncate(int fd, off_t length)
 int ftruncate64(int fd, off64_t length)
 {
     return FAILS(TRUNCATE) ? -1 : (int)syscall(SYS_ftruncate, fd, length);
+}
+
+int stat(const char *path, struct stat *out)
+{
+    return FAILS(STAT) ? -1 : (int)syscall(SYS_stat, path, out);
+}
+
+int lstat(const char *path, struct stat *out)
+{
+    return FAILS(STAT) ? -1 : (int)syscall(SYS_lstat, path, out);
+}
+
+int fstat(int fd, struct stat *out)
+{
+    return FAILS(STAT) ? -1 : (int)syscall(SYS_fstat, fd, out);
+}
+
+int unlink(const char *path)
+{
+    return FAILS(UNLINK) ? -1 : (int)syscall(SYS_unlink, path);
+}
+
+int unlinkat(int folder, const char *path, int flags)
+{
+    return FAILS(UNLINK) ? -1 : (int)syscall(SYS_unlinkat, folder, path, flags);
+}
+
+int rmdir(const char *path)
+{
+    return FAILS(UNLINK) ? -1 : (int)syscall(SYS_rmdir, path);
+}
+
+int flock(int fd, int operation)
+{
+    return FAILS(LOCK) ? -1 : (int)syscall(SYS_flock, fd, operation);
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*function)(void *),
+                   void *context)
+{
+    int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) =
+        dlsym(RTLD_NEXT, "pthread_create");
+    return FAILS(THREAD) ? EAGAIN : next(thread, attributes, function, context);
 }
 
 /* ---- Memory ---- */

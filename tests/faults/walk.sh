@@ -2,7 +2,9 @@
 # Fails every system call and every allocation of a small job once, one run each: no crash, no hang, no wrong result. A run
 # either succeeds with the right file, or says in one line why not, and the same command then gives the right file.
 # Usage: walk.sh [STRIDE]      every call; with a STRIDE only every so many, from a random one on (for a quick look)
-# SLUICE: the program; FAULT_SHIM: fault_shim.so; SLUICE_SOURCE_DIR: the repository (this script's); FAULT_JOBS: runs at a time (2); FAULT_SEED
+# SLUICE: the program; FAULT_SHIM: fault_shim.so; SLUICE_SOURCE_DIR: the repository (this script's);
+# FAULT_JOBS: runs at a time (2); FAULT_SEED;
+# FAULT_ONLY: a pattern of the walks to go, such as 'fresh-(open|stat)'
 set -euo pipefail
 : "${SLUICE:?the program to test}" "${FAULT_SHIM:?the shim}"
 : "${SLUICE_SOURCE_DIR:=$(cd "$(dirname "$0")/../.." && pwd)}"
@@ -72,6 +74,7 @@ one() {
 total=0 walks=0
 # walk NAME START VARIABLES…: n = 1, 2, … until a run ends without having come to its n-th call.
 walk() {
+    [[ $1 =~ ${FAULT_ONLY:-.} ]] || return 0
     local name=$1 start=$2 first=$((stride > 1 ? RANDOM % stride + 1 : 1)) n reached
     shift 2
     n=$first
@@ -103,6 +106,10 @@ for start in fresh resumed; do
     walk $start-open $start FAULT_KIND=open FAULT_ERRNO=$EMFILE
     walk $start-close $start FAULT_KIND=close FAULT_ERRNO=$EIO
     walk $start-map $start FAULT_KIND=map FAULT_ERRNO=$ENOMEM
+    walk $start-stat $start FAULT_KIND=stat FAULT_ERRNO=$EIO
+    walk $start-unlink $start FAULT_KIND=unlink FAULT_ERRNO=$EIO
+    walk $start-lock $start FAULT_KIND=lock FAULT_ERRNO=$EIO
+    walk $start-thread $start FAULT_KIND=thread
     walk $start-truncate $start FAULT_KIND=truncate FAULT_ERRNO=$EIO
 done
 wrong=$(find . -name '*.wrong' | wc -l)
