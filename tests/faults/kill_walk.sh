@@ -53,7 +53,7 @@ wait_for() {
         for file; do if [ -e "$file" ]; then break 2; fi; done
         sleep 0.005
     done
-    pause $((RANDOM % 60))
+    pause $((RANDOM % 25))
 }
 
 job=0 starts=0 kills=0 everybody=0 lost_time=0
@@ -84,10 +84,11 @@ while [ "$kills" -lt "$wanted" ]; do
         journal_bytes=$(stat -c %s "$output.sluice/journal" 2>/dev/null || echo 2000)
         start "$output" "$layout"
         # Most kills come at any time of a run; some wait for the short phases, the output's writing and the end.
-        case $((RANDOM % 6)) in
-        0) wait_for "$output.partial" "$output" ;;
-        1) wait_for "$output" ;;
-        *) pause $((RANDOM * length / 32768 / (RANDOM % 2 + 1))) ;;
+        case $((RANDOM % 10)) in
+        0 | 1) wait_for "$output.partial" "$output" ;;
+        2) wait_for "$output" ;;
+        3 | 4 | 5) wait_for "$output.sluice/lock" && pause $((RANDOM * length / 32768 / 2)) ;;
+        *) pause $((RANDOM * length / 32768)) ;;
         esac
         if ! mapfile -t pids < <(pgrep -P "$mpi_pid" -x sluice) || [ ${#pids[@]} -eq 0 ]; then
             if ! kill -0 "$mpi_pid" 2>/dev/null; then
@@ -105,6 +106,11 @@ while [ "$kills" -lt "$wanted" ]; do
         killed=$(milliseconds) status=0
         { wait "$mpi_pid"; } 2>/dev/null || status=$?
         if [ "$status" -eq 0 ]; then break; fi # the job was faster
+        # A run's length is taken as it is now: other work on the machine comes and goes.
+        case $now in
+        end) length=$((length * 9 / 10 + 50)) ;;
+        steps) length=$((length * 11 / 10)) ;;
+        esac
         kills=$((kills + 1))
         phases[$now]=$((phases[$now] + 1))
         [ ${#pids[@]} -gt 1 ] && everybody=$((everybody + 1))
