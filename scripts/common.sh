@@ -30,9 +30,9 @@ install_packages() {
     "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# build PRESET: configures once, then builds what changed.
+# build PRESET [OPTION]...: configures once, with cmake's options, then builds what changed.
 build() {
-    [ -f "build/$1/build.ninja" ] || cmake --preset "$1" >/dev/null
+    [ -f "build/$1/build.ninja" ] || cmake --preset "$@" >/dev/null
     cmake --build --preset "$1" -- -j "$(nproc)" | tail -n 1
 }
 

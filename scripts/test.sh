@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and runs all tests. SLUICE_TEST_QUICK=1 leaves out the sanitizer build.
+# Installs what is missing, builds, and runs all tests. SLUICE_TEST_QUICK=1 leaves out the sanitizer build. The CUDA backend is
+# built too where the CUDA toolkit and NCCL are there; its tests skip themselves without a GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/common.sh
@@ -18,4 +19,15 @@ if [ -z "${SLUICE_TEST_QUICK:-}" ]; then
     echo "== the same under AddressSanitizer and UndefinedBehaviorSanitizer"
     build asan
     ctest --test-dir build/asan --output-on-failure -j 2 -LE slow
+fi
+
+echo "== the CUDA backend"
+nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
+if ! [ -x "$nvcc" ]; then
+    echo "skipped: no CUDA toolkit (nvcc)"
+elif ! "$nvcc" -E -x cu - <<<'#include <nccl.h>' >/dev/null 2>&1; then
+    echo "skipped: no NCCL (nccl.h)"
+else
+    build cuda -DSLUICE_CUDA_ARCHITECTURES="80-real;90a-real" -DSLUICE_WARNINGS_AS_ERRORS=ON
+    ctest --test-dir build/cuda --output-on-failure -L gpu
 fi

@@ -136,6 +136,8 @@ struct backend_operations {
     /* The host address of a buffer on a CPU backend; NULL where device memory is not the host's. */
     void *(*host_address)(struct backend *backend, struct device_buffer *buffer);
     status (*synchronize)(struct backend *backend);
+    /* Whether all operations so far are done (or have failed), without waiting. */
+    bool (*is_idle)(struct backend *backend);
     enum dtype (*activation_dtype)(struct backend *backend);
 
     /* -- Weights --

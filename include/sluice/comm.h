@@ -17,6 +17,7 @@ struct communicator;
 
 /* The fields are the interface; an implementation puts its own behind them. */
 struct communicator {
+    const char *name; /* what is behind it: "NCCL", "MPI in host memory" */
     int rank, size;
     /* data[count] float32, in place: each becomes the tree sum over ranks (size a power of two). */
     status (*sum)(struct communicator *self, struct device_buffer *data, size_t count);

@@ -86,6 +86,11 @@ static void *timed_host_address(struct backend *backend, struct device_buffer *b
     return operations_of(backend)->host_address(inner_of(backend), buffer);
 }
 
+static bool timed_is_idle(struct backend *backend)
+{
+    return operations_of(backend)->is_idle(inner_of(backend));
+}
+
 static status timed_synchronize(struct backend *backend)
 {
     return operations_of(backend)->synchronize(inner_of(backend));
@@ -315,6 +320,7 @@ static const struct backend_operations operations = {
     .copy = timed_copy,
     .host_address = timed_host_address,
     .synchronize = timed_synchronize,
+    .is_idle = timed_is_idle,
     .activation_dtype = timed_activation_dtype,
     .matrix_create = timed_matrix_create,
     .matrix_write = timed_matrix_write,

@@ -279,6 +279,7 @@ status comm_mpi_create(MPI_Comm comm, struct backend *backend, struct communicat
     }
     self->backend = backend;
     self->base = (struct communicator){
+        .name = "MPI in host memory",
         .sum = mpi_sum,
         .gather = mpi_gather,
         .gather_columns = mpi_gather_columns,

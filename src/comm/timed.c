@@ -64,6 +64,11 @@ static status timed_receive(struct communicator *self, struct device_buffer *dat
     return book(self, start, inner_of(self)->receive(inner_of(self), data, bytes, from));
 }
 
+static status timed_check(struct communicator *self)
+{
+    return inner_of(self)->check(inner_of(self));
+}
+
 static void timed_destroy(struct communicator *self)
 {
     free(timed_of(self));
@@ -77,14 +82,17 @@ status comm_timed_create(struct communicator *inner, struct backend *backend,
     if (timed == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a communicator");
     }
-    *timed = (struct comm_timed){.base = {.rank = inner->rank,
+    *timed = (struct comm_timed){.base = {.name = inner->name,
+                                          .rank = inner->rank,
                                           .size = inner->size,
                                           .sum = timed_sum,
                                           .gather = timed_gather,
                                           .gather_columns = timed_gather_columns,
                                           .send = timed_send,
                                           .receive = timed_receive,
-                                          .destroy = timed_destroy},
+                                          .check = timed_check,
+                                          .destroy = timed_destroy,
+                                          .patience = inner->patience},
                                  .inner = inner,
                                  .backend = backend};
     *out = &timed->base;

@@ -150,19 +150,25 @@ static int64_t cpu_activation_bytes(const struct plan *plan, const struct model_
     return bytes + bytes / 8;
 }
 
-/* Device memory while the algorithms of the largest product are chosen: its input and output for a
- * step of most tokens (src/backend/cuda/algorithms.c). */
+/* Device memory while the algorithms of the largest product are chosen: its input and output for
+ * the most rows that it has, or those of the reference where these are more
+ * (src/backend/cuda/algorithms.c). */
 static int64_t trial_bytes(const struct plan *plan, const struct model_config *config,
                            const struct partition *partition)
 {
+    enum { REFERENCE_ROWS = 512 };
     int64_t width = (int64_t)dtype_bytes(plan->compute);
     int64_t hidden = config->hidden, columns = partition->column_count;
-    int64_t widest = maximum(width * (hidden + (config->gated ? 2 : 1) * columns),
-                             width * (columns + plan->slices / plan->tp * hidden));
+    int64_t heads =
+        ((int64_t)partition->head_count + 2 * partition->kv_head_count) * config->head_dim;
+    int64_t widest = maximum(hidden + (config->gated ? 2 : 1) * columns, hidden + heads);
+    widest = maximum(widest, columns + plan->slices / plan->tp * hidden);
+    int64_t bytes = width * widest * maximum(plan->max_batch_tokens, REFERENCE_ROWS);
     if (partition->has_head) {
-        widest = maximum(widest, width * hidden + 4 * (int64_t)partition->vocabulary_row_count);
+        int64_t row = width * hidden + 4 * (int64_t)partition->vocabulary_row_count;
+        bytes = maximum(bytes, row * maximum(plan->max_sequences, REFERENCE_ROWS));
     }
-    return plan->max_batch_tokens * widest;
+    return bytes;
 }
 
 /* What experts work in (src/backend/cuda/experts.c): activations and partial sums of the tokens and

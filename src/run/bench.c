@@ -9,6 +9,7 @@
 
 #include "comm/comm_mpi.h"
 #include "run/bench_steps.h"
+#include "run/devices.h"
 #include "run/world.h"
 #include "sluice/run.h"
 
@@ -25,27 +26,6 @@ struct measurement {
 };
 
 /* ---- Setting up ---- */
-
-/* Rank 0 plans for all, so that no two ranks can come to different plans. */
-static status share_plan(struct measurement *self)
-{
-    struct plan *plan = &self->report->plan;
-    status s = STATUS_OK;
-    if (self->world->rank == 0) {
-        s = plan_create(self->job, self->model, self->world->size, self->world->host_size, 0, NULL,
-                        plan);
-    }
-    TRY(run_agree(s));
-    char device[16] = "";
-    if (self->world->rank == 0) {
-        snprintf(device, sizeof device, "%s", plan->device);
-    }
-    TRY(mpi_check(MPI_Bcast(plan, sizeof *plan, MPI_BYTE, 0, self->control), "send the plan"));
-    TRY(mpi_check(MPI_Bcast(device, sizeof device, MPI_CHAR, 0, self->control), "send the plan"));
-    plan->device = strcmp(device, "cuda") == 0 ? "cuda" : "cpu";
-    plan->random_weights = self->options->random_weights;
-    return STATUS_OK;
-}
 
 /* This replica's requests: part dp of as equal ones as can be. */
 static void choose_load(struct measurement *self)
@@ -87,7 +67,8 @@ static status set_up(struct measurement *self)
     TRY(mpi_check(MPI_Comm_dup(MPI_COMM_WORLD, &self->control), "duplicate the world"));
     MPI_Comm_set_errhandler(self->control, MPI_ERRORS_RETURN);
     TRY(run_agree(model_open(self->job->model.path, &self->model)));
-    TRY(share_plan(self));
+    TRY(devices_plan(self->job, self->model, &self->report->plan));
+    self->report->plan.random_weights = self->options->random_weights;
     const struct plan *plan = &self->report->plan;
     if (self->options->requests < plan->dp) {
         return status_fail(STATUS_INVALID, "%d requests for %d replicas", self->options->requests,
@@ -274,6 +255,7 @@ static status measure(struct measurement *self, bool *failed_alone)
     TRY(run_agree(create_report(self)));
     TRY(run_agree(self->world->rank == 0 ? measure_bound(self) : STATUS_OK));
     status s = bench_warm_up(&self->stage, &self->load);
+    stage_note_steps(&self->stage, INT64_MAX); /* all that comes once has come */
     if (s == STATUS_OK) {
         s = run_all(self);
     }

@@ -124,7 +124,8 @@ static status run_step(struct stage *stage, struct forward *forward, struct back
                                         model_config(stage->model)->vocabulary, step->requests,
                                         step->results));
     }
-    return backend->operations->synchronize(backend);
+    TRY(backend->operations->synchronize(backend));
+    return forward_check(forward);
 }
 
 typedef status step_maker(const struct stage *stage, const struct bench_load *load,

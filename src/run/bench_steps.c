@@ -33,6 +33,7 @@ struct leader {
     int step_count;
     struct outbox outbox;
     struct buffer message;
+    int64_t steps_done;
     double last_end;
 };
 
@@ -86,7 +87,8 @@ static status plan_steps(struct leader *self)
         }
         self->steps[self->step_count++] = step;
         if (self->stage->plan->tp * self->stage->plan->pp > 1) {
-            TRY(step_pack(&step->batch, step->prefill_tokens, &self->message));
+            TRY(step_pack(&step->batch, self->stage->plan->kv_block_tokens, step->prefill_tokens,
+                          &self->message));
             TRY(send_step(self, self->message.data, self->message.length));
         }
     }
@@ -121,6 +123,9 @@ static status run_oldest_step(struct leader *self)
     struct device_buffer *logits;
     TRY(forward_step(self->stage->forward, &step->batch, &logits));
     double launched = clock_seconds();
+    while (self->outbox.count > 0 && !backend->operations->is_idle(backend)) {
+        TRY(outbox_poll(&self->outbox)); /* a large message is pushed on by its sender */
+    }
     if (step->batch.outputs > 0) {
         TRY(backend->operations->sample(backend, logits, step->batch.outputs,
                                         model_config(self->stage->model)->vocabulary,
@@ -128,6 +133,8 @@ static status run_oldest_step(struct leader *self)
     } else {
         TRY(backend->operations->synchronize(backend));
     }
+    TRY(forward_check(self->stage->forward));
+    stage_note_steps(self->stage, ++self->steps_done);
     double sampled = clock_seconds();
     TRY(engine_complete_step(self->engine, step, self->results));
     self->step_count--;
@@ -193,10 +200,22 @@ static status leader_run(struct stage *stage, MPI_Comm replica, const struct ben
 
 /* ---- Followers ---- */
 
+/* Waits for the device: the batch lies in the message, whose memory the next one takes. */
+static status follow_step(struct stage *stage, const struct buffer *message)
+{
+    struct batch batch;
+    int prefill_tokens;
+    struct device_buffer *logits;
+    TRY(step_unpack(message->data, message->length, &batch, &prefill_tokens));
+    TRY(forward_step(stage->forward, &batch, &logits));
+    TRY(stage->backend->operations->synchronize(stage->backend));
+    return forward_check(stage->forward);
+}
+
 static status follow(struct stage *stage, MPI_Comm replica)
 {
     int leader = (stage->plan->pp - 1) * stage->plan->tp, idle_rounds = 0;
-    struct backend *backend = stage->backend;
+    int64_t steps = 0;
     struct buffer message = {0};
     status s = STATUS_OK;
     for (bool last = false; s == STATUS_OK && !last;) {
@@ -210,16 +229,8 @@ static status follow(struct stage *stage, MPI_Comm replica)
         idle_rounds = 0;
         last = message.length == 0;
         if (s == STATUS_OK && !last) {
-            struct batch batch;
-            int prefill_tokens;
-            struct device_buffer *logits;
-            s = step_unpack(message.data, message.length, &batch, &prefill_tokens);
-            if (s == STATUS_OK) {
-                s = forward_step(stage->forward, &batch, &logits);
-            }
-            if (s == STATUS_OK) { /* the message is the batch's memory */
-                s = backend->operations->synchronize(backend);
-            }
+            s = follow_step(stage, &message);
+            stage_note_steps(stage, ++steps);
         }
     }
     buffer_destroy(&message);

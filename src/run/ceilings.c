@@ -60,7 +60,7 @@ struct trial {
     int32_t *zeros, *positions; /* [max_tokens] */
 };
 
-/* Seconds of a call of `run`, the best of as many rounds as the time allows, two at least; the
+/* Seconds of a call of `run`, the best of as many rounds as the time allows, one at least; the
  * first call, which may have to choose an algorithm, is not counted. A round is as many calls as
  * `each`, so that starting and waiting do not count for much. */
 static status time_calls(struct trial *trial, status (*run)(struct trial *), int each,
@@ -70,7 +70,7 @@ static status time_calls(struct trial *trial, status (*run)(struct trial *), int
     TRY(trial->operations->synchronize(trial->backend));
     *seconds = INFINITY;
     double begin = clock_seconds();
-    for (int round = 0; round < 2 || clock_seconds() - begin < trial->sizes->seconds; round++) {
+    for (int round = 0; round < 1 || clock_seconds() - begin < trial->sizes->seconds; round++) {
         double start = clock_seconds();
         for (int i = 0; i < each; i++) {
             TRY(run(trial));

@@ -1,6 +1,7 @@
 /* The leader's loop, the followers' loop, and what they measure. */
 #include "run/replica.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -92,6 +93,20 @@ static void pause_if_idle(struct worker *self, bool idle)
     }
 }
 
+/* While the device works, messages on their way are pushed on (a large one needs that of its
+ * sender, and the receiver's step needs the message) and rank 0 answers. */
+static status wait_for_device(struct worker *self, struct outbox *outbox)
+{
+    struct backend *backend = self->options->stage->backend;
+    while (!backend->operations->is_idle(backend)) {
+        bool idle;
+        TRY(serve_coordinator(self, &idle));
+        TRY(outbox_poll(outbox));
+        sched_yield();
+    }
+    return STATUS_OK;
+}
+
 /* ---- Followers ---- */
 
 /* Waits for the device: the batch lies in the message, whose memory the next one takes. */
@@ -99,8 +114,10 @@ static status follow_step(struct worker *self, const struct batch *batch, int pr
 {
     struct stage *stage = self->options->stage;
     struct step_start start = worker_begin_step(self);
+    struct outbox nothing = {0};
     struct device_buffer *logits;
     TRY(forward_step(stage->forward, batch, &logits));
+    TRY(wait_for_device(self, &nothing));
     TRY(stage->backend->operations->synchronize(stage->backend));
     return worker_end_step(self, &start, batch->tokens, prefill_tokens);
 }
@@ -231,13 +248,14 @@ static status plan_steps(struct leader *self)
             break;
         }
         self->steps[self->step_count++] = step;
-        TRY(step_pack(&step->batch, step->prefill_tokens, &self->step_message));
+        TRY(step_pack(&step->batch, self->worker.options->stage->plan->kv_block_tokens,
+                      step->prefill_tokens, &self->step_message));
         TRY(send_step(self, self->step_message.data, self->step_message.length));
     }
     return STATUS_OK;
 }
 
-/* Sampling waits for the device; nothing before it has to. */
+/* Sampling waits for the device once more, shortly. */
 static status run_oldest_step(struct leader *self)
 {
     struct stage *stage = self->worker.options->stage;
@@ -246,6 +264,7 @@ static status run_oldest_step(struct leader *self)
     struct step_start start = worker_begin_step(&self->worker);
     struct device_buffer *logits;
     TRY(forward_step(stage->forward, &step->batch, &logits));
+    TRY(wait_for_device(&self->worker, &self->outbox));
     if (step->batch.outputs > 0) {
         TRY(operations->sample(stage->backend, logits, step->batch.outputs,
                                model_config(stage->model)->vocabulary, step->requests,

@@ -3,6 +3,7 @@
 
 #include "comm/comm_create.h"
 #include "comm/comm_mpi.h"
+#include "run/world.h"
 #include "sluice/run.h"
 
 /* Seconds that a rank waits for the others before it calls them gone or stuck. In the first steps a
@@ -25,6 +26,10 @@ static status create_communicator(const struct stage *stage, MPI_Comm replica, i
     TRY(mpi_check(MPI_Comm_split(replica, color, key, &group), "group a replica's ranks"));
     status s = comm_create(group, stage->backend, options, out);
     MPI_Comm_free(&group);
+    if (s == STATUS_OK && world_get()->rank == 0) {
+        log_write(LOG_INFO, "%s over %s",
+                  options->use == COMM_TENSOR ? "tensor parallelism" : "pipeline", (*out)->name);
+    }
     return s;
 }
 

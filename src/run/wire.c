@@ -103,11 +103,11 @@ enum {
     STEP_HEADER
 };
 
-static int longest_table(const struct batch *batch, int block_tokens_least)
+static int longest_table(const struct batch *batch, int block_tokens)
 {
     int longest = 0;
     for (int s = 0; s < batch->sequences; s++) {
-        int blocks = (batch->context_length[s] + block_tokens_least - 1) / block_tokens_least;
+        int blocks = (batch->context_length[s] + block_tokens - 1) / block_tokens;
         longest = blocks > longest ? blocks : longest;
     }
     return longest < batch->block_table_stride ? longest : batch->block_table_stride;
@@ -118,10 +118,11 @@ static status append_ints(struct buffer *message, const int32_t *values, int cou
     return buffer_append(message, values, (size_t)count * sizeof *values);
 }
 
-status step_pack(const struct batch *batch, int prefill_tokens, struct buffer *message)
+status step_pack(const struct batch *batch, int block_tokens, int prefill_tokens,
+                 struct buffer *message)
 {
     /* A block holds at least 16 positions, so no table in use is longer than this. */
-    int stride = longest_table(batch, 16);
+    int stride = longest_table(batch, block_tokens);
     int32_t header[STEP_HEADER] = {
         [STEP_TOKENS] = batch->tokens,   [STEP_SEQUENCES] = batch->sequences,
         [STEP_OUTPUTS] = batch->outputs, [STEP_STRIDE] = stride,

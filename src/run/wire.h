@@ -35,8 +35,10 @@ status rows_append(struct buffer *message, int64_t row, const void *results,
 status rows_next(struct wire_reader *reader, int64_t *row, const void **results, size_t *length,
                  bool *more) MUST_CHECK;
 
-/* A step: header and arrays of a batch as int32, block tables cut to the longest in use. */
-status step_pack(const struct batch *batch, int prefill_tokens, struct buffer *message) MUST_CHECK;
+/* A step: header and arrays of a batch as int32, block tables cut to the longest in use, of blocks
+ * of `block_tokens` positions. */
+status step_pack(const struct batch *batch, int block_tokens, int prefill_tokens,
+                 struct buffer *message) MUST_CHECK;
 /* The batch points into `message`, which must be aligned for int32. */
 status step_unpack(const void *message, size_t length, struct batch *batch,
                    int *prefill_tokens) MUST_CHECK;

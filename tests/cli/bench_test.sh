@@ -3,12 +3,12 @@
 set -euo pipefail
 source "$(dirname "$0")/expect.sh"
 
-expect_output "serial bound" bench --random-weights "$model/config.json" --requests 3 --prompt-tokens 20 --new-tokens 4
+expect_output "serial bound" bench --random-weights "$model/config.json" --requests 3 --prompt-tokens 20 --new-tokens 4 --max-batch-tokens 64
 grep -q '^ *12 ' out || fail "bench: not 12 output tokens"
 grep -q '^prefill  *[1-9][0-9]*  *60 ' out || fail "bench: prefill steps of other than 60 tokens"
 grep -q '^decode  *3  *9 ' out || fail "bench: not 3 decode steps of 9 tokens"
 grep -q '^sampling ' out || fail "bench: no phases"
-expect_output "output/s" bench --model "$model" --requests 2 --prompt-tokens 5 --new-tokens 2 --no-phases --repeat 2 --dtype bfloat16
+expect_output "output/s" bench --model "$model" --requests 2 --prompt-tokens 5 --new-tokens 2 --no-phases --repeat 2 --dtype bfloat16 --max-batch-tokens 64
 grep -q '^sampling ' out && fail "bench --no-phases prints phases"
 grep -q '^# runs  *[0-9.]* [0-9.]* output/s' out || fail "bench --repeat 2 does not print two runs"
 
@@ -38,7 +38,7 @@ expect_json() {
     [ -z "$python" ] || "$python" -c "import json; d = json.load(open('out')); assert $1, d" 2>>err || fail "bench --json: not $1"
 }
 
-load=(--requests 7 --prompt-tokens 20 --new-tokens 6)
+load=(--requests 7 --prompt-tokens 20 --new-tokens 6 --max-batch-tokens 64 --max-sequences 8)
 for layout in "1 1 1" "2 1 1" "2 2 1" "2 1 2"; do
     read -r ranks tp pp <<<"$layout"
     measure "$ranks" --tp "$tp" --pp "$pp" "${load[@]}" --compare-one

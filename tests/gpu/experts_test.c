@@ -72,7 +72,7 @@ static void set_routing(const struct mixture_case *c, struct mixture_values *v)
     const size_t hidden = (size_t)c->hidden;
     for (size_t e = 0; e < (size_t)c->experts; e++) {
         if (c->routing == ROUTING_ONE) {
-            v->router[e * hidden] = 4.0f * (float)(e * 7 % (size_t)c->experts);
+            v->router[e * hidden] = e * 7 % (size_t)c->experts < (size_t)c->used ? 4.0f : -4.0f;
         } else if (c->routing == ROUTING_TIES) {
             memcpy(v->router + e * hidden, v->router + e % 2 * hidden, hidden * sizeof(float));
         }
@@ -187,7 +187,7 @@ static void set_static_scales(struct backend *backend, const struct mixture_case
         check(backend->operations->matrix_input_scale(backend, gate_up, e,
                                                       0.008f + 0.001f * (float)(e % 5)));
         check(backend->operations->matrix_input_scale(backend, down, e,
-                                                      0.01f + 0.002f * (float)(e % 3)));
+                                                      0.03f + 0.004f * (float)(e % 3)));
     }
 }
 
@@ -331,7 +331,7 @@ static void experts_are_right(void **state)
                               types[type].name, c->used, c->experts, c->hidden, c->width, c->tokens,
                               error, which, worst);
                 expect(error < types[type].most, "experts", type, c, c->tokens, error);
-                expect(worst < 4 * types[type].most, "experts of the worst token", type, c,
+                expect(worst < 10 * types[type].most, "experts of the worst token", type, c,
                        c->tokens, worst);
                 free(sums[1]);
             }

@@ -19,36 +19,52 @@ static const struct machine rounded_alike[] = {
     {create_named, "cpu", DTYPE_BFLOAT16, DTYPE_FLOAT8_E4M3, DTYPE_BFLOAT16, 0, 2},
 };
 
+/* Relative errors. With experts a router's near tie may fall the other way at a position, whatever
+ * the precision; in bfloat16 it does not here. */
+struct bound {
+    double dense, mixture;
+};
+
+/* Why fp8 lies no nearer to the CPU that rounds alike: an error of 2^-14 in a product's sum (the
+ * tensor cores keep about so many bits of one in fp8) decides now and then that a value is rounded
+ * to the next fp8 number, a step of up to 1/8, and a layer rounds four times. Products rounded to
+ * 13 bits on the CPU give the same distances; single products are within 1e-2 (product_test.c). */
 static const struct {
     const char *name;
     struct machine machine;
-    double most; /* relative error of the logits, from golden */
+    struct bound golden; /* of the logits */
     const struct machine *reference;
-    double most_from_reference;
+    struct bound layer; /* of a layer's residual, from the reference */
 } gpus[] = {
     {.name = "float32",
      .machine = {create_named, "cuda", DTYPE_FLOAT32, DTYPE_FLOAT32, DTYPE_FLOAT32, 0, 2},
-     .most = 1e-3},
+     .golden = {1e-3, 1e-3}},
     {.name = "float16",
      .machine = {create_named, "cuda", DTYPE_FLOAT16, DTYPE_FLOAT16, DTYPE_FLOAT16, 0, 2},
-     .most = 3e-2},
+     .golden = {3e-2, 1.5e-1}},
     {.name = "bfloat16",
      .machine = {create_named, "cuda", DTYPE_BFLOAT16, DTYPE_BFLOAT16, DTYPE_BFLOAT16, 0, 2},
-     .most = 3e-2},
+     .golden = {3e-2, 3e-2}},
     {.name = "bfloat16, fp8 cache",
      .machine = {create_named, "cuda", DTYPE_BFLOAT16, DTYPE_BFLOAT16, DTYPE_FLOAT8_E4M3, 0, 2},
-     .most = 2e-1},
+     .golden = {2e-1, 3e-1}},
     {.name = "fp8, float32 between",
      .machine = {create_named, "cuda", DTYPE_FLOAT32, DTYPE_FLOAT8_E4M3, DTYPE_FLOAT32, 0, 2},
-     .most = 5e-1,
+     .golden = {3e-1, 5e-1},
      .reference = &rounded_alike[0],
-     .most_from_reference = 1e-2},
+     .layer = {2e-2, 6e-2}},
     {.name = "fp8",
      .machine = {create_named, "cuda", DTYPE_BFLOAT16, DTYPE_FLOAT8_E4M3, DTYPE_BFLOAT16, 0, 2},
-     .most = 5e-1,
+     .golden = {3e-1, 5e-1},
      .reference = &rounded_alike[1],
-     .most_from_reference = 1e-2},
+     .layer = {1e-1, 1.5e-1}},
 };
+
+static double bound_of(const struct bound *bound, const char *family)
+{
+    const bool mixture = strcmp(family, "mixtral") == 0 || strcmp(family, "qwen3_moe") == 0;
+    return mixture ? bound->mixture : bound->dense;
+}
 
 static void report(bool right, const char *family, const char *what, const char *more)
 {
@@ -102,7 +118,7 @@ static void logits_are_golden(void **state)
             const struct errors errors = errors_of(&golden, &logits, NULL);
             print_message("%-10s %-20s from golden %.2e, worst position %.2e\n", families[f],
                           gpus[g].name, errors.all, errors.worst);
-            report(errors.all < gpus[g].most, families[f], gpus[g].name,
+            report(errors.all < bound_of(&gpus[g].golden, families[f]), families[f], gpus[g].name,
                    "far from the golden logits");
             logits_destroy(&logits);
         }
@@ -127,10 +143,8 @@ static double values_error(const float *is, const float *should, size_t bytes)
     return relative_error(is, should, (int)(bytes / sizeof(float)));
 }
 
-/* Layer by layer, each from the residual that the GPU's layer before left: what a layer and the
- * vocabulary projection make of it lies near what the CPU makes of it that rounds to fp8 at the
- * same places. (From prompt to logits the two part further: the sums' last bits decide now and then
- * whether a value is rounded up or down to fp8, and layers after it magnify the step.) */
+/* Layer by layer, each from the residual that the GPU's layer before left: what a layer (the last
+ * with the vocabulary projection) makes of it beside what the CPU makes of it. */
 static void layers_round_as_the_cpu_does(void **state)
 {
     (void)state;
@@ -161,7 +175,7 @@ static void layers_round_as_the_cpu_does(void **state)
                 "%.2e, both from golden %.2e and %.2e\n",
                 families[f], gpus[g].name, layers, worst, errors_of(&golden, &logits, &alone).all,
                 errors_of(&golden, &logits, NULL).all, errors_of(&golden, &alone, NULL).all);
-            report(worst < gpus[g].most_from_reference, families[f], gpus[g].name,
+            report(worst < bound_of(&gpus[g].layer, families[f]), families[f], gpus[g].name,
                    "a layer is far from the CPU that rounds alike");
             logits_destroy(&logits);
             logits_destroy(&reference);

@@ -49,13 +49,19 @@ run() {
     local name=$1 ranks=$2 setting arguments=()
     shift 2
     for setting in "$@"; do arguments+=(--set "$setting"); done
-    if ! timeout 300 mpirun "${root[@]}" -n "$ranks" "$SLUICE" run "$work/job.yaml" --quiet \
+    if ! timeout 300 mpirun "${root[@]}" -n "$ranks" "$SLUICE" run "$work/job.yaml" \
         --set "output.path=$work/$name.h5" "${arguments[@]}" 2>"$work/$name.err" </dev/null; then
         fail "$name ($ranks ranks, $*):"
-        head -n 12 "$work/$name.err"
+        grep -v 'rows done\|^$' "$work/$name.err" | head -n 12
         return 1
     fi
     "$SLUICE" export "$work/$name.h5" >"$work/$name.jsonl"
+}
+
+# over NAME WHAT: whether the job's ranks communicated over that.
+over() {
+    [ -s "$work/$1.jsonl" ] || return
+    grep -q "over $2" "$work/$1.err" || fail "$1: not over $2: $(grep ' over ' "$work/$1.err" | head -n 1)"
 }
 
 # same NAME REFERENCE: whether both jobs' rows are the same bytes.
@@ -100,9 +106,12 @@ for type in bfloat16 fp8; do
     # Two ranks on one GPU: through host memory.
     CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-0} run ${type}_shared_tp2 2 "${common[@]}" layout.tp=2
     same ${type}_shared_tp2 ${type}_one
+    over ${type}_shared_tp2 "MPI in host memory"
     if [ "$gpus" -ge 2 ]; then
         run ${type}_tp2 2 "${common[@]}" layout.tp=2 && same ${type}_tp2 ${type}_one
+        over ${type}_tp2 NCCL
         run ${type}_pp2 2 "${common[@]}" layout.pp=2 && same ${type}_pp2 ${type}_one
+        over ${type}_pp2 NCCL
         run ${type}_pp2_small 2 "${common[@]}" layout.pp=2 engine.max_sequences=9 engine.max_batch_tokens=24 && same ${type}_pp2_small ${type}_one
         run ${type}_replicas2 2 "${common[@]}" engine.max_sequences=9 && same ${type}_replicas2 ${type}_one
     fi

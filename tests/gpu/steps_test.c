@@ -6,8 +6,7 @@
 #include <malloc.h>
 
 #include "gpu/gpu_require.h"
-#include "sluice/job.h"
-#include "sluice/local_runner.h"
+#include "run/bench_steps.h"
 
 enum { REQUESTS = 200, PROMPT = 40, ANSWER = 60, ROUNDS = 3, HOST_SLACK = 64 * 1024 };
 
@@ -22,7 +21,11 @@ static size_t gpu_bytes_free(void)
 static void run_type(int dtype, int kv_dtype, const char *name)
 {
     struct job job;
-    struct local_runner *runner;
+    struct model *model;
+    struct plan plan;
+    struct stage stage = {0};
+    const struct bench_load load = {
+        .requests = REQUESTS, .prompt_tokens = PROMPT, .new_tokens = ANSWER};
     check(job_initialize(&job));
     job.model.path = SLUICE_TEST_DATA "/../../data/small-model";
     job.model.max_model_len = PROMPT + ANSWER;
@@ -32,15 +35,23 @@ static void run_type(int dtype, int kv_dtype, const char *name)
     job.engine.max_sequences = 16;
     job.engine.max_batch_tokens = 64; /* prompts in chunks, beside answers */
     job.engine.kv_memory = 16 << 20;
-    check(local_runner_create(&job, false, &runner));
-    struct local_runner_totals totals;
-    check(local_runner_generate(runner, REQUESTS, PROMPT, ANSWER, &totals));
-    const size_t gpu = gpu_bytes_free(), host = mallinfo2().uordblks;
+    check(model_open(job.model.path, &model));
+    check(plan_create(&job, model, 1, 1, 0, NULL, &plan));
+    check(stage_create(&plan, model, MPI_COMM_SELF, 0, &stage));
+    size_t gpu = 0, host = 0;
     int64_t steps = 0;
-    for (int round = 0; round < ROUNDS; round++) {
-        check(local_runner_generate(runner, REQUESTS, PROMPT, ANSWER, &totals));
-        steps += totals.prefill.steps + totals.decode.steps;
-        assert_int_equal(totals.output_tokens, REQUESTS * ANSWER);
+    for (int round = 0; round <= ROUNDS; round++) {
+        struct bench_times times = {.seconds = 0};
+        check(bench_generate(&stage, MPI_COMM_SELF, &load, &times));
+        assert_int_equal(times.output_tokens, REQUESTS * ANSWER);
+        if (round > 0) {
+            steps += (int64_t)(times.prefill.count + times.decode.count);
+        }
+        bench_times_destroy(&times);
+        if (round == 0) {
+            gpu = gpu_bytes_free();
+            host = mallinfo2().uordblks;
+        }
     }
     const size_t host_after = mallinfo2().uordblks;
     print_message("%-9s %lld steps: GPU memory %+lld bytes, host memory %+lld bytes\n", name,
@@ -49,7 +60,8 @@ static void run_type(int dtype, int kv_dtype, const char *name)
     assert_true(steps >= 1000);
     assert_true(gpu_bytes_free() >= gpu);
     assert_true(host_after <= host + HOST_SLACK);
-    local_runner_destroy(runner);
+    stage_destroy(&stage);
+    model_close(model);
     job_destroy(&job);
 }
 
@@ -64,6 +76,9 @@ static void steps_take_no_memory(void **state)
 int main(void)
 {
     gpu_require();
+    MPI_Init(NULL, NULL);
     const struct CMUnitTest tests[] = {cmocka_unit_test(steps_take_no_memory)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    MPI_Finalize();
+    return failed;
 }

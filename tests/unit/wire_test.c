@@ -65,7 +65,7 @@ static void steps_keep_only_the_blocks_in_use(void **state)
                           .long_rope = long_rope,
                           .output_rows = outputs};
     struct buffer message = {0};
-    assert_int_equal(step_pack(&batch, 2, &message), STATUS_OK);
+    assert_int_equal(step_pack(&batch, 16, 2, &message), STATUS_OK);
     struct batch out;
     int prefill;
     assert_int_equal(step_unpack(message.data, message.length, &out, &prefill), STATUS_OK);
@@ -84,6 +84,12 @@ static void steps_keep_only_the_blocks_in_use(void **state)
     for (size_t length = 0; length < message.length; length++) {
         assert_int_equal(step_unpack(message.data, length, &out, &prefill), STATUS_INTERNAL);
     }
+    /* In blocks of 9 the same positions are all 5. */
+    buffer_clear(&message);
+    assert_int_equal(step_pack(&batch, 9, 2, &message), STATUS_OK);
+    assert_int_equal(step_unpack(message.data, message.length, &out, &prefill), STATUS_OK);
+    assert_int_equal(out.block_table_stride, 5);
+    assert_memory_equal(out.block_table, tables, sizeof tables);
     buffer_destroy(&message);
 }
 

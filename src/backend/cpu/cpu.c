@@ -158,6 +158,12 @@ static status synchronize(struct backend *backend)
     return STATUS_OK;
 }
 
+static bool is_idle(struct backend *backend)
+{
+    (void)backend;
+    return true;
+}
+
 static enum dtype activation_dtype(struct backend *backend)
 {
     (void)backend;
@@ -246,6 +252,7 @@ static const struct backend_operations operations = {
     .copy = copy,
     .host_address = host_address,
     .synchronize = synchronize,
+    .is_idle = is_idle,
     .activation_dtype = activation_dtype,
     .matrix_create = cpu_matrix_create,
     .matrix_write = cpu_matrix_write,

@@ -146,6 +146,7 @@ struct product_call {
     const struct vector *bias; /* or NULL */
     float *out;                /* [rows][matrix->rows] */
     const int32_t *range;      /* [2] only these columns; NULL: all, as the matrix's slices say */
+    bool keeps_sums;           /* cpu_product_slice: sums stay float32 */
 };
 status cpu_product_run(struct cpu_backend *cpu, const struct product_call *call) MUST_CHECK;
 status cpu_embed(struct backend *backend, const struct matrix *table, int first_row, float scale,
@@ -171,7 +172,7 @@ static inline bool cpu_is_rounded(const struct cpu_backend *cpu, const struct ma
 }
 /* cpu_product_run with the roundings of a reduced type, slices added up as a tree. */
 status cpu_product_rounded(struct cpu_backend *cpu, const struct product_call *call) MUST_CHECK;
-/* One slice alone: rounded, times its scales. */
+/* One slice alone: rounded (if the call does not keep its sums), times its scales. */
 status cpu_product_slice(struct cpu_backend *cpu, const struct product_call *call, int slice,
                          float *out) MUST_CHECK;
 

@@ -142,7 +142,8 @@ static status run_gates(struct cpu_backend *cpu, const struct mixture *mixture, 
                                           .in = mixture->rows + (size_t)first * in_stride,
                                           .in_stride = in_stride,
                                           .rows = mixture->expert_start[e + 1] - first,
-                                          .out = mixture->gates + (size_t)first * gate_stride};
+                                          .out = mixture->gates + (size_t)first * gate_stride,
+                                          .keeps_sums = true};
         TRY(cpu_is_rounded(cpu, mixture->gate_up) ? cpu_product_slice(cpu, &call, 0, call.out)
                                                   : cpu_product_run(cpu, &call));
     }
@@ -239,14 +240,22 @@ static status run_down_rounded(struct cpu_backend *cpu, const struct mixture *mi
                                           .index = e,
                                           .in = mixture->active + (size_t)first * in_stride,
                                           .in_stride = in_stride,
-                                          .rows = last - first};
+                                          .rows = last - first,
+                                          .keeps_sums = true};
         for (size_t slice = 0; slice < slices && first < last; slice++) {
             TRY(cpu_product_slice(cpu, &call, (int)slice, product));
+            for (int pair = first; pair < last; pair++) { /* weighted, rounded, then added */
+                float *values = product + (size_t)(pair - first) * hidden;
+                for (size_t i = 0; i < hidden; i++) {
+                    values[i] *= mixture->pair_weight[pair];
+                }
+            }
+            cpu_round(cpu, NULL, product, (size_t)(last - first) * hidden);
             for (int pair = first; pair < last; pair++) {
                 const size_t token = (size_t)mixture->pair_token[pair];
                 cpu->kernels->add_scaled(sums + (token * slices + slice) * hidden,
-                                         product + (size_t)(pair - first) * hidden,
-                                         mixture->pair_weight[pair], mixture->hidden);
+                                         product + (size_t)(pair - first) * hidden, 1.0f,
+                                         mixture->hidden);
             }
         }
     }

@@ -3,7 +3,8 @@
  * compared with, and what an fp8 model's answers look like where no GPU is.
  *
  * A product of fp8 operands is raw = Σ in · weight over the rounded numbers, rounded to the
- * activation type, then times row scale · column scale (src/backend/cuda/product.c). */
+ * activation type, then times row scale · column scale (src/backend/cuda/product.c). Experts' sums
+ * are not rounded before what follows in the same kernel (src/backend/cuda/experts.c). */
 #include <math.h>
 #include <string.h>
 
@@ -120,7 +121,9 @@ status cpu_product_slice(struct cpu_backend *cpu, const struct product_call *cal
         raw.in_stride = (size_t)matrix->columns;
     }
     TRY(cpu_product_run(cpu, &raw));
-    round_values(cpu, out, rows * width);
+    if (!call->keeps_sums) {
+        round_values(cpu, out, rows * width);
+    }
     if (matrix->fp8) {
         const size_t parts = matrix->slices > 0 ? (size_t)matrix->slices : 1;
         const float *column_scales =

@@ -45,6 +45,7 @@ struct record {
 
 struct shape_choice {
     struct product_shape shape;
+    int buckets; /* the first ones, which hold shape.most_tokens */
     cublasLtMatmulAlgo_t algorithm[MAX_BUCKETS];
     struct shape_choice *next;
 };
@@ -174,7 +175,8 @@ status algorithms_create(struct cuda_backend *cuda, struct algorithms **out)
     if (algorithms == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for products");
     }
-    choose_buckets(algorithms, cuda->max_tokens);
+    choose_buckets(algorithms,
+                   cuda->max_tokens > REFERENCE_TOKENS ? cuda->max_tokens : REFERENCE_TOKENS);
     status s = cuda_check(cudaEventCreate(&algorithms->start), "event");
     if (s == STATUS_OK) {
         s = cuda_check(cudaEventCreate(&algorithms->end), "event");
@@ -441,24 +443,33 @@ static struct shape_key key_of(const struct product_shape *shape, int bucket_tok
                               .bucket = bucket_tokens};
 }
 
-/* The bucket whose first candidate is the reference: it must not depend on max_tokens where the
- * buckets of two jobs overlap, so it is the same number of tokens wherever that many are possible.
- */
+/* The bucket whose first candidate is the reference: the same number of tokens in all jobs, also
+ * where a step never has that many. */
 static int reference_bucket(const struct algorithms *algorithms)
 {
     int i = 0;
-    while (i + 1 < algorithms->buckets && algorithms->bucket_tokens[i] < REFERENCE_TOKENS) {
+    while (algorithms->bucket_tokens[i] < REFERENCE_TOKENS) {
         i++;
     }
     return i;
+}
+
+/* Up to the one that holds the shape's most tokens, and the reference's. */
+static int buckets_of(const struct algorithms *algorithms, const struct product_shape *shape)
+{
+    int i = reference_bucket(algorithms);
+    while (i + 1 < algorithms->buckets && algorithms->bucket_tokens[i] < shape->most_tokens) {
+        i++;
+    }
+    return i + 1;
 }
 
 static status try_all_buckets(struct trial *trial, struct shape_choice *choice)
 {
     struct algorithms *algorithms = trial->cuda->products->algorithms;
     const int first = reference_bucket(algorithms);
-    TRY(trial_begin(trial, algorithms->bucket_tokens[algorithms->buckets - 1]));
-    for (int i = 0; i < algorithms->buckets; i++) {
+    TRY(trial_begin(trial, algorithms->bucket_tokens[choice->buckets - 1]));
+    for (int i = 0; i < choice->buckets; i++) {
         /* The reference bucket changes places with the first. */
         const int bucket = i == 0 ? first : i <= first ? i - 1 : i;
         struct record record;
@@ -479,7 +490,7 @@ static bool take_from_cache(struct cuda_backend *cuda, struct shape_choice *choi
 {
     const struct algorithms *algorithms = cuda->products->algorithms;
     uint64_t reference = 0;
-    for (int i = 0; i < algorithms->buckets; i++) {
+    for (int i = 0; i < choice->buckets; i++) {
         const struct shape_key key = key_of(&choice->shape, algorithms->bucket_tokens[i]);
         const struct record *record = find_record(algorithms, &key);
         struct product_description description;
@@ -508,6 +519,7 @@ static status choose(struct cuda_backend *cuda, const struct product_shape *shap
         return status_fail(STATUS_NO_MEMORY, "out of memory for products");
     }
     choice->shape = *shape;
+    choice->buckets = buckets_of(algorithms, shape);
     if (!take_from_cache(cuda, choice)) {
         struct trial trial = {.cuda = cuda, .shape = shape, .a = a};
         const status s = try_all_buckets(&trial, choice);
@@ -530,7 +542,7 @@ static bool is_same_shape(const struct product_shape *a, const struct product_sh
            a->in == b->in && a->out == b->out && a->a_leading == b->a_leading &&
            a->a_stride == b->a_stride && a->b_leading == b->b_leading &&
            a->b_stride == b->b_stride && a->b_is_packed == b->b_is_packed &&
-           a->alignment == b->alignment;
+           a->alignment == b->alignment && a->most_tokens == b->most_tokens;
 }
 
 status algorithms_find(struct cuda_backend *cuda, const struct product_shape *shape, const void *a,
@@ -545,7 +557,7 @@ status algorithms_find(struct cuda_backend *cuda, const struct product_shape *sh
         TRY(choose(cuda, shape, a, &choice));
     }
     int bucket = 0;
-    while (bucket + 1 < algorithms->buckets && algorithms->bucket_tokens[bucket] < tokens) {
+    while (bucket + 1 < choice->buckets && algorithms->bucket_tokens[bucket] < tokens) {
         bucket++;
     }
     *out = &choice->algorithm[bucket];

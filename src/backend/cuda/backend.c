@@ -164,6 +164,13 @@ static status synchronize(struct backend *backend)
     return cuda_check(cudaStreamSynchronize(cuda_of(backend)->stream), "GPU");
 }
 
+static bool is_idle(struct backend *backend)
+{
+    const bool idle = cudaStreamQuery(cuda_of(backend)->stream) != cudaErrorNotReady;
+    (void)cudaGetLastError();
+    return idle;
+}
+
 static enum dtype activation_dtype(struct backend *backend)
 {
     return cuda_of(backend)->activation;
@@ -406,6 +413,7 @@ static const struct backend_operations operations = {
     .copy = copy,
     .host_address = host_address,
     .synchronize = synchronize,
+    .is_idle = is_idle,
     .activation_dtype = activation_dtype,
     .matrix_create = cuda_matrix_create,
     .matrix_write = cuda_matrix_write,

@@ -153,7 +153,8 @@ static status run(struct cuda_backend *cuda, const struct product_shape *shape, 
 /* ---- Shapes ------------------------------------------------------------------------------------
  */
 
-static struct product_shape whole_shape(const struct matrix *matrix, enum dtype out)
+static struct product_shape whole_shape(const struct matrix *matrix, enum dtype out,
+                                        int most_tokens)
 {
     const bool fp8 = matrix->dtype == DTYPE_FLOAT8_E4M3;
     const int columns = fp8 ? matrix->padded : matrix->columns;
@@ -164,7 +165,8 @@ static struct product_shape whole_shape(const struct matrix *matrix, enum dtype 
                                   .out = out,
                                   .a_leading = columns,
                                   .b_leading = columns,
-                                  .alignment = 16};
+                                  .alignment = 16,
+                                  .most_tokens = most_tokens};
 }
 
 /* The largest power of two, at most 16, that divides all of these byte offsets. */
@@ -187,15 +189,22 @@ static bool slices_are_equal(const struct matrix *matrix)
     return true;
 }
 
-status cuda_product_run(struct cuda_backend *cuda, const struct matrix *matrix, int index,
-                        const void *in, int tokens, void *out, enum dtype out_type)
+/* cuda_product_run for at most `most_tokens` rows. */
+static status run_rows(struct cuda_backend *cuda, const struct matrix *matrix, int index,
+                       const void *in, int tokens, int most_tokens, void *out, enum dtype out_type)
 {
-    struct product_shape shape = whole_shape(matrix, out_type);
+    struct product_shape shape = whole_shape(matrix, out_type, most_tokens);
     const size_t row_bytes = (size_t)shape.columns * dtype_bytes(matrix->dtype);
     shape.alignment = alignment_of(row_bytes, 0);
     return run(cuda, &shape,
                (const char *)matrix->data + (size_t)index * (size_t)matrix->rows * row_bytes, in,
                tokens, out);
+}
+
+status cuda_product_run(struct cuda_backend *cuda, const struct matrix *matrix, int index,
+                        const void *in, int tokens, void *out, enum dtype out_type)
+{
+    return run_rows(cuda, matrix, index, in, tokens, cuda->max_tokens, out, out_type);
 }
 
 /* Packs where the product wants fp8; the input's address. */
@@ -288,7 +297,7 @@ static status run_slices(struct cuda_backend *cuda, const struct matrix *matrix,
 {
     const int tokens = cuda->step.tokens;
     const size_t value_bytes = dtype_bytes(matrix->dtype);
-    struct product_shape shape = whole_shape(matrix, cuda->activation);
+    struct product_shape shape = whole_shape(matrix, cuda->activation, cuda->max_tokens);
     if (matrix->dtype == DTYPE_FLOAT8_E4M3) {
         shape.count = matrix->slices;
         shape.a_stride = (int64_t)matrix->rows * matrix->padded;
@@ -361,7 +370,9 @@ status cuda_logits(struct backend *backend, const struct matrix *matrix, float s
         rows = cuda->scratch.data;
     }
     cuda_buffer_is_plain(logits);
-    TRY(cuda_product_run(cuda, matrix, 0, rows, step->outputs, logits->data, DTYPE_FLOAT32));
+    /* Rows of logits are long: room to try the algorithms in is for outputs, not for tokens. */
+    TRY(run_rows(cuda, matrix, 0, rows, step->outputs, cuda->max_sequences, logits->data,
+                 DTYPE_FLOAT32));
     if (scale == 1.0f && soft_cap <= 0.0f) {
         return STATUS_OK;
     }

@@ -13,6 +13,7 @@ struct product_shape {
     int64_t b_leading, b_stride;
     bool b_is_packed; /* b_stride is tokens · b_leading */
     int alignment;    /* bytes, of the operands' rows and starts */
+    int most_tokens;  /* that it is ever run for */
 };
 
 struct product_description {

@@ -423,15 +423,15 @@ static void wait_for_last_work(struct comm_nccl *self)
 }
 
 /* ncclCommAbort and not ncclCommDestroy, which would wait for the others: by contract there is
- * nothing left to wait for, or nobody. */
+ * nothing left to wait for, or nobody. The watchdog sees to it that this ends as well. */
 static void destroy(struct communicator *base)
 {
     struct comm_nccl *self = (struct comm_nccl *)base;
-    watchdog_destroy(self->watchdog);
     pthread_mutex_lock(&self->lock);
     wait_for_last_work(self);
     abort_members(self);
     pthread_mutex_unlock(&self->lock);
+    watchdog_destroy(self->watchdog);
     destroy_room(self);
     pthread_mutex_destroy(&self->lock);
     free(self);
@@ -460,6 +460,7 @@ status comm_nccl_create(MPI_Comm group, struct backend *backend, const struct co
         return status_fail(STATUS_NO_MEMORY, "out of memory for a communicator");
     }
     self->base = (struct communicator){
+        .name = "NCCL",
         .sum = nccl_sum,
         .gather = nccl_gather,
         .gather_columns = nccl_gather_columns,

@@ -69,7 +69,7 @@ write_partial(const attention_call &call, const attention_item &item, const quer
 
 /* Block: (item, 16 rows, kv head), the latter fastest. */
 template <typename Cache, int DIM>
-__global__ void __launch_bounds__(32) split_kernel(const __grid_constant__ attention_call call)
+__global__ void __launch_bounds__(32, 8) split_kernel(const __grid_constant__ attention_call call)
 {
     typedef tile_shape<Cache, DIM> shape;
     extern __shared__ __align__(16) char memory[];
@@ -277,7 +277,8 @@ __device__ __forceinline__ void run_rows(const attention_call &call, const atten
                                          thread);
     copy_commit();
 
-    int positions[MT][2];
+    __shared__ int positions_of[CHUNK_WARPS][MT][2][32];
+    int *own = &positions_of[warp][0][0][lane];
 #pragma unroll
     for (int m = 0; m < MT; m++) {
         const int row = warp_row + 16 * m + lane / 4;
@@ -286,8 +287,8 @@ __device__ __forceinline__ void run_rows(const attention_call &call, const atten
         const query_row lower =
             find_row(call, kv, row + 8, chunk.first_token, chunk.query, chunk.context);
         load_queries<Cache, DIM>(call, upper, lower, fragments + m * shape::STEPS * 32, lane);
-        positions[m][0] = upper.position;
-        positions[m][1] = lower.position;
+        own[64 * m] = upper.position;
+        own[64 * m + 32] = lower.position;
     }
 
     row_state<Cache, DIM, MT> state;
@@ -317,6 +318,12 @@ __device__ __forceinline__ void run_rows(const attention_call &call, const atten
                 cap_scores(scores, call);
             }
             if (needs_mask(first, shape::TILE, first_position, last_position, call.window)) {
+                int positions[MT][2];
+#pragma unroll
+                for (int m = 0; m < MT; m++) {
+                    positions[m][0] = own[64 * m];
+                    positions[m][1] = own[64 * m + 32];
+                }
                 mask_scores(scores, positions, call.window, first, lane);
             }
             weigh_tile<Cache, DIM, MT>(scores, state, call.exponent_scale, 2);

@@ -228,7 +228,7 @@ __device__ __forceinline__ void copy_tile(const uint32_t (&to)[COUNT],
     constexpr int TOTAL = shape::TILE * shape::CHUNKS;
     static_assert(TOTAL % 32 == 0, "whole warps");
     const int first_block = first >> p.shift, mask = (1 << p.shift) - 1;
-#pragma unroll
+#pragma unroll(COUNT == 2 ? 8 : 4)
     for (int i = 0; i < (TOTAL + THREADS - 1) / THREADS; i++) {
         const int index = i * THREADS + thread;
         if (TOTAL % THREADS != 0 && index >= TOTAL) {
