@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "data/journal_file.h"
+
 enum { HOLDER_BYTES = 1024, ATTEMPTS = 8 };
 
 struct journal_lock_times journal_lock_times = {.beat_seconds = 10, .lease_seconds = 60};
@@ -120,10 +122,8 @@ static status write_holder(struct journal_lock *lock, const struct holder *self)
     lock->beat_offset = length;
     format_beat(0, beat);
     length += snprintf(text + length, sizeof text - (size_t)length, "%s", beat);
-    if (pwrite(lock->fd, text, (size_t)length, 0) != length || fsync(lock->fd) != 0) {
-        return status_fail_errno(STATUS_IO, "%s", lock->path);
-    }
-    return STATUS_OK;
+    TRY(status_context(journal_write_at(lock->fd, 0, text, (size_t)length), "%s", lock->path));
+    return fsync(lock->fd) == 0 ? STATUS_OK : status_fail_errno(STATUS_IO, "%s", lock->path);
 }
 
 /* Reads a lock file's text; an empty or foreign one gives false. */

@@ -209,6 +209,21 @@ static status answer_request(struct coordinator *self, int leader)
     return send_shard(self, leader);
 }
 
+static status commit_if_due(struct coordinator *self, bool now)
+{
+    double time = clock_seconds();
+    if (self->uncommitted && (now || time - self->last_commit >= self->commit_interval)) {
+        TRY(book_journal(self, time, journal_commit(self->options.journal)));
+        self->uncommitted = false;
+        self->last_commit = clock_seconds();
+        double wanted = (self->last_commit - time) / COMMIT_SHARE;
+        self->commit_interval = wanted < COMMIT_SECONDS        ? COMMIT_SECONDS
+                                : wanted > COMMIT_SECONDS_MOST ? COMMIT_SECONDS_MOST
+                                                               : wanted;
+    }
+    return STATUS_OK;
+}
+
 /* When all other rows are done, the suspects run one by one. */
 static status serve_waiting(struct coordinator *self)
 {
@@ -221,6 +236,7 @@ static status serve_waiting(struct coordinator *self)
             TRY(send_shard(self, self->waiting[--self->waiting_count]));
         }
     } else if (self->under_way == 0) {
+        TRY(commit_if_due(self, self->next_suspect == 0)); /* the others are not to be lost */
         const struct record *record = &self->suspects[self->next_suspect++];
         int leader = self->waiting[--self->waiting_count];
         self->alone = record->row;
@@ -262,21 +278,6 @@ static status take_rows(struct coordinator *self)
         TRY(book_journal(self, start, journal_append(self->options.journal, row, results, length)));
         TRY(finish_row(self, row));
     }
-}
-
-static status commit_if_due(struct coordinator *self, bool now)
-{
-    double time = clock_seconds();
-    if (self->uncommitted && (now || time - self->last_commit >= self->commit_interval)) {
-        TRY(book_journal(self, time, journal_commit(self->options.journal)));
-        self->uncommitted = false;
-        self->last_commit = clock_seconds();
-        double wanted = (self->last_commit - time) / COMMIT_SHARE;
-        self->commit_interval = wanted < COMMIT_SECONDS        ? COMMIT_SECONDS
-                                : wanted > COMMIT_SECONDS_MOST ? COMMIT_SECONDS_MOST
-                                                               : wanted;
-    }
-    return STATUS_OK;
 }
 
 static void show_progress(struct coordinator *self)
