@@ -12,6 +12,14 @@
 
 void hdf5_silence(void)
 {
+    static bool done;
+    if (!done) {
+        /* What HDF5 does at the process's end crashes where a file could not be written (1.10.8,
+         * disk full): its identifiers point at what is gone by then. All that counts is closed
+         * before. */
+        H5dont_atexit();
+        done = true;
+    }
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
