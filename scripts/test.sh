@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and runs all tests. SLUICE_TEST_QUICK=1 leaves out the sanitizer build. The CUDA backend is
-# built too where the CUDA toolkit and NCCL are there; its tests skip themselves without a GPU.
+# Installs what is missing, builds, and runs all tests. SLUICE_TEST_QUICK=1 leaves out the sanitizer build; SLUICE_TEST_FUZZ=60 also
+# fuzzes every parser for so many seconds. The CUDA backend is built too where the CUDA toolkit and NCCL are there; its tests skip
+# themselves without a GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/common.sh
@@ -19,6 +20,12 @@ if [ -z "${SLUICE_TEST_QUICK:-}" ]; then
     echo "== the same under AddressSanitizer and UndefinedBehaviorSanitizer"
     build asan
     ctest --test-dir build/asan --output-on-failure -j 2 -LE slow
+fi
+
+if [ -n "${SLUICE_TEST_FUZZ:-}" ]; then
+    echo "== every parser, fuzzed for $SLUICE_TEST_FUZZ s"
+    install_packages "${fuzz_packages[@]}"
+    tests/fuzz/run.sh --jobs "$(nproc)" "$SLUICE_TEST_FUZZ"
 fi
 
 echo "== the CUDA backend"

@@ -79,6 +79,14 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 void log_configure(enum log_level level, const char *prefix);
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* ---- Interrupts: loops that may take minutes ask whether they are to end early ------------------
+ */
+
+/* Who is asked; NULL (the default): nobody. */
+void interrupt_configure(bool (*requested)(void));
+/* STATUS_STOPPED when the work is to end early. To be called by the main thread only. */
+status interrupt_check(void) MUST_CHECK;
+
 /* ---- Files -------------------------------------------------------------------------------------
  */
 

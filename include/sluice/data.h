@@ -195,6 +195,50 @@ status journal_visit(struct journal *journal, result_visitor visit, void *contex
  */
 void journal_close(struct journal *journal, bool remove);
 
+/* ---- Attempts: src/data/attempts.c
+ * ------------------------------------------------------------------ */
+
+/* File OUT.h5.sluice/attempts: which rows are under way, so that the next start knows them if this
+ * one dies, and how often a row was under way when ranks died. docs/reliability.md has the rule by
+ * which a row is run alone and set aside. Not thread-safe. */
+struct attempts;
+
+/* Opens or creates the file in the journal's folder, under the journal's lock. Takes in how the
+ * last start ended, with the notes that dying ranks have left (attempts_note_path); rows that the
+ * journal has are forgotten. `fresh`: all of it is. A damaged file is discarded with a warning. */
+status attempts_open(const char *directory, const struct journal *journal, bool fresh,
+                     struct attempts **out) MUST_CHECK;
+
+enum attempt_verdict {
+    ATTEMPT_FREE,      /* runs like any other row */
+    ATTEMPT_ALONE,     /* is to run while nothing else is under way */
+    ATTEMPT_SET_ASIDE, /* is not to run any more */
+};
+enum attempt_verdict attempts_verdict(const struct attempts *attempts, int64_t row);
+/* Of a row that is set aside, or nearly: "3 ranks died while …", into text[160]. */
+void attempts_describe(const struct attempts *attempts, int64_t row, char text[160]);
+
+/* A row goes to a replica. The note outlasts the process, not the machine. */
+status attempts_begin(struct attempts *attempts, int64_t row, int32_t replica) MUST_CHECK;
+/* It came back. */
+void attempts_end(struct attempts *attempts, int64_t row);
+/* As attempts_begin for a row that runs alone: on disk when the call returns. */
+status attempts_begin_alone(struct attempts *attempts, int64_t row) MUST_CHECK;
+/* It came back. */
+status attempts_end_alone(struct attempts *attempts) MUST_CHECK;
+
+enum attempts_end {
+    ATTEMPTS_DIED,    /* rows under way may have to do with it */
+    ATTEMPTS_ORDERLY, /* stopped, or failed for a reason that is no row's */
+    ATTEMPTS_DONE,    /* the job is done: the file goes with the journal's folder */
+};
+void attempts_close(struct attempts *attempts, enum attempts_end end);
+
+/* Appends the path of the note that a rank writes when it dies of its own accord, and what stands
+ * in it before the number of the signal: for a signal handler, which can format nothing. */
+status attempts_note(const char *directory, int rank, int replica, struct buffer *path,
+                     struct buffer *text) MUST_CHECK;
+
 /* ---- Output file: src/data/output.c
  * ---------------------------------------------------------------- */
 

@@ -103,9 +103,13 @@ const char *model_eos_text(const struct model *model);
 const char *model_pad_text(const struct model *model);
 const char *model_unk_text(const struct model *model);
 /* SHA-256 over config.json (or GGUF metadata) and over the tensor index (names, types, shapes,
- * offsets, file sizes): what the journal's identity and the output's provenance name. */
+ * offsets, file sizes) with samples of every tensor's bytes: what the journal's identity and the
+ * output's provenance name. */
 status model_digest(struct model *model, char config_sha256[65],
                     char weights_sha256[65]) MUST_CHECK;
+/* The same over the files that make prompts of texts and end answers: tokenizer, chat template,
+ * special tokens, generation_config.json. */
+status model_text_digest(const struct model *model, char sha256_hex[65]) MUST_CHECK;
 /* Renders messages with the model's template; STATUS_UNSUPPORTED when it has none. */
 status model_render_chat(const struct model *model, const struct json *messages,
                          const struct json *tools, const struct json *documents,

@@ -14,9 +14,11 @@ struct run_options {
 struct run_summary {
     int64_t rows, error_rows, prompt_tokens, output_tokens;
     double seconds;
-    int64_t resumed_rows; /* taken over from an earlier run */
-    bool failed_alone;    /* on any rank: it failed while the others were in the middle of steps, so
-                             that its message is its own to print and run_abort has to end them */
+    double journal_seconds; /* of them: opening, filling and reading back the journal */
+    int64_t resumed_rows;   /* taken over from an earlier run */
+    bool complete_before;   /* the output is this job's and whole: nothing was to be done */
+    bool failed_alone; /* on any rank: it failed while the others were in the middle of steps, so
+                          that its message is its own to print and run_abort has to end them */
 };
 
 /* Starts MPI (or runs alone without it) and ends it; call once around everything. rank and size of

@@ -26,7 +26,9 @@ typedef enum status {
 
 #define MUST_CHECK __attribute__((warn_unused_result))
 
-/* Sets this thread's message and returns `code`. The text ends without a full stop or newline. */
+/* Sets this thread's message and returns `code`. The text ends without a full stop or newline.
+ * What it quotes of an input may be anything: a message is one line of UTF-8 without control
+ * characters. */
 status status_fail(status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* As status_fail for a failed system call: appends ": " and strerror(errno). */

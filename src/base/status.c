@@ -6,9 +6,32 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sluice/base.h"
+
 enum { MESSAGE_BYTES = 1024 };
 
 static _Thread_local char message[MESSAGE_BYTES];
+
+/* Takes a message over. It may quote an input, cut anywhere, and stands in logs, on terminals and
+ * in output files: control characters, also those of two bytes (U+0080 to U+009F), become spaces,
+ * and what is no UTF-8 becomes "?". */
+static void set_message(char text[MESSAGE_BYTES])
+{
+    size_t length = strnlen(text, MESSAGE_BYTES - 1), bad;
+    for (size_t from = 0; !utf8_valid(text + from, length - from, &bad);) {
+        from += bad;
+        text[from] = '?';
+    }
+    for (size_t i = 0; i < length; i++) {
+        unsigned char byte = (unsigned char)text[i], next = (unsigned char)text[i + 1];
+        if (byte == 0xC2 && next < 0xA0) {
+            text[i] = text[i + 1] = ' ';
+        } else if (byte < 0x20 || byte == 0x7F) {
+            text[i] = ' ';
+        }
+    }
+    memcpy(message, text, MESSAGE_BYTES);
+}
 
 status status_fail(status code, const char *format, ...)
 {
@@ -18,7 +41,7 @@ status status_fail(status code, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    memcpy(message, text, sizeof message);
+    set_message(text);
     return code;
 }
 
@@ -35,7 +58,7 @@ status status_fail_errno(status code, const char *format, ...)
         const char *known = strerror_r(saved, reason, sizeof reason);
         snprintf(text + length, sizeof text - (size_t)length, ": %s", known);
     }
-    memcpy(message, text, sizeof message);
+    set_message(text);
     errno = saved;
     return code;
 }
@@ -53,7 +76,7 @@ status status_context(status code, const char *format, ...)
     if (length >= 0 && (size_t)length < sizeof text) {
         snprintf(text + length, sizeof text - (size_t)length, ": %s", message);
     }
-    memcpy(message, text, sizeof message);
+    set_message(text);
     return code;
 }
 

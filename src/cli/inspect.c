@@ -84,6 +84,7 @@ static const struct attribute {
     {"output_tokens", true},
     {"resumed_rows", true},
     {"wall_seconds", true},
+    {"journal_seconds", true},
     {"job", false},
 };
 

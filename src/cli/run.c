@@ -50,6 +50,13 @@ static const struct argp argp = {
 
 static void print_summary(const struct job *job, const struct run_summary *summary)
 {
+    if (summary->complete_before) {
+        fprintf(stderr,
+                "sluice: %s is complete: this very job has written it; set output.overwrite=true "
+                "to run it again\n",
+                job->output.path);
+        return;
+    }
     double rate = summary->seconds > 0 ? (double)summary->output_tokens / summary->seconds : 0;
     fprintf(stderr, "sluice: %s: %lld rows (%lld with errors", job->output.path,
             (long long)summary->rows, (long long)summary->error_rows);

@@ -294,6 +294,7 @@ status byte_source_read(struct byte_source *source, void *bytes, size_t capacity
 status byte_source_digest(struct byte_source *source, int64_t *file_bytes, char sha256_hex[65])
 {
     while (source->hash != NULL) {
+        TRY(interrupt_check());
         source->next = source->filled;
         TRY(status_context(source_fill(source), "%s", source->path));
         if (source->file_ended && source->next == source->filled) {

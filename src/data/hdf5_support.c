@@ -12,6 +12,14 @@
 
 void hdf5_silence(void)
 {
+    static bool done;
+    if (!done) {
+        /* What HDF5 does at the process's end crashes where a file could not be written (1.10.8,
+         * disk full): its identifiers point at what is gone by then. All that counts is closed
+         * before. */
+        H5dont_atexit();
+        done = true;
+    }
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
@@ -86,7 +94,33 @@ status hdf5_open_readonly(const char *path, hid_t *file)
     return s;
 }
 
-bool hdf5_path_exists(hid_t file, const char *path)
+/* A file that is read may not send us to other files. */
+static herr_t refuse_external(const char *parent_file, const char *parent_group,
+                              const char *child_file, const char *child_object, unsigned *flags,
+                              hid_t access, void *context)
+{
+    (void)parent_file;
+    (void)parent_group;
+    (void)child_file;
+    (void)child_object;
+    (void)flags;
+    (void)access;
+    (void)context;
+    return -1;
+}
+
+/* Access properties of `list_class` by which no external link is followed; negative on failure. */
+static hid_t create_link_access(hid_t list_class)
+{
+    hid_t access = H5Pcreate(list_class);
+    if (access >= 0 && H5Pset_elink_cb(access, refuse_external, NULL) < 0) {
+        H5Pclose(access);
+        return -1;
+    }
+    return access;
+}
+
+static bool every_step_exists(hid_t file, const char *path, hid_t access)
 {
     /* H5Lexists wants every step before the last to exist, so they are tried one after the other.
      */
@@ -104,13 +138,22 @@ bool hdf5_path_exists(hid_t file, const char *path)
         if (strspn(step, "/") == end) {
             continue;
         }
-        if (H5Lexists(file, step, H5P_DEFAULT) <= 0 ||
-            H5Oexists_by_name(file, step, H5P_DEFAULT) <= 0) {
-            H5Eclear2(H5E_DEFAULT);
+        if (H5Lexists(file, step, access) <= 0 || H5Oexists_by_name(file, step, access) <= 0) {
             return false;
         }
     }
     return true;
+}
+
+bool hdf5_path_exists(hid_t file, const char *path)
+{
+    hid_t access = create_link_access(H5P_LINK_ACCESS);
+    bool exists = access >= 0 && every_step_exists(file, path, access);
+    if (access >= 0) {
+        H5Pclose(access);
+    }
+    H5Eclear2(H5E_DEFAULT);
+    return exists;
 }
 
 hid_t hdf5_string_type(void)
@@ -141,6 +184,18 @@ static status choose_string_type(struct hdf5_column *column, hid_t stored)
     return STATUS_OK;
 }
 
+/* Raw data in external files, or a view of datasets of other files. */
+static bool lies_elsewhere(hid_t dataset)
+{
+    hid_t storage = H5Dget_create_plist(dataset);
+    bool elsewhere =
+        storage < 0 || H5Pget_external_count(storage) != 0 || H5Pget_layout(storage) == H5D_VIRTUAL;
+    if (storage >= 0) {
+        H5Pclose(storage);
+    }
+    return elsewhere;
+}
+
 status hdf5_column_open(hid_t file, const char *path, H5T_class_t type_class, int rank,
                         struct hdf5_column *column)
 {
@@ -149,9 +204,17 @@ status hdf5_column_open(hid_t file, const char *path, H5T_class_t type_class, in
     if (!hdf5_path_exists(file, path)) {
         return status_fail(STATUS_NOT_FOUND, "no dataset %s", path);
     }
-    column->dataset = H5Dopen2(file, path, H5P_DEFAULT);
+    hid_t access = create_link_access(H5P_DATASET_ACCESS);
+    column->dataset = access >= 0 ? H5Dopen2(file, path, access) : -1;
+    if (access >= 0) {
+        H5Pclose(access);
+    }
     if (column->dataset < 0) {
         return hdf5_fail(STATUS_INVALID, "%s: not a readable dataset", path);
+    }
+    if (lies_elsewhere(column->dataset)) {
+        return hdf5_fail(STATUS_INVALID,
+                         "%s: its values lie in other files; copy them into this one", path);
     }
     column->space = H5Dget_space(column->dataset);
     hsize_t sizes[2] = {0};

@@ -21,7 +21,8 @@ hid_t hdf5_file_access(void);
 /* Opens for reading. STATUS_NOT_FOUND, STATUS_INVALID (not HDF5, a directory), STATUS_IO. */
 status hdf5_open_readonly(const char *path, hid_t *file) MUST_CHECK;
 
-/* Whether something stands at this path of the file, links included that lead nowhere: false. */
+/* Whether something stands at this path of the file. Links that lead nowhere, or to other files:
+ * false. */
 bool hdf5_path_exists(hid_t file, const char *path);
 
 /* Variable-length UTF-8 string type; negative on failure. */
@@ -37,8 +38,9 @@ struct hdf5_column {
     bool space_padded;
 };
 
-/* Opens a dataset and checks that it has `rank` dimensions (length is the first) and a type of this
- * class. H5T_ENUM is taken for H5T_INTEGER. Begin with a zeroed struct; close it in any case. */
+/* Opens a dataset and checks that its values are in this file, that it has `rank` dimensions
+ * (length is the first) and a type of this class. H5T_ENUM is taken for H5T_INTEGER. Begin with a
+ * zeroed struct; close it in any case. */
 status hdf5_column_open(hid_t file, const char *path, H5T_class_t type_class, int rank,
                         struct hdf5_column *column) MUST_CHECK;
 void hdf5_column_close(struct hdf5_column *column);

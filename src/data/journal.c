@@ -3,6 +3,7 @@
  * What commit has acknowledged is followed by a mark, written after the sync. Damage before a mark
  * is damage; damage with no mark after it is the end of a write that never completed, and is cut
  * off: its rows are run again, to the same bits. docs/journal-format.md has the bytes. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,7 +26,8 @@ enum {
 
 struct journal {
     struct buffer directory, path, new_path, lock_path;
-    int fd, lock_fd;
+    int fd;
+    struct journal_lock *lock;
     int64_t end;           /* bytes written; what is pending comes here */
     struct buffer pending; /* whole entries */
     bool unmarked;         /* something was appended since the last mark */
@@ -63,7 +65,8 @@ static status index_add(struct journal *journal, int64_t row, int64_t offset)
     }
     int64_t *slot = &journal->pages[page][row % PAGE_ROWS];
     if (*slot != 0) {
-        return status_fail(STATUS_INVALID, "offset %lld: row %lld is there twice",
+        return status_fail(STATUS_INVALID,
+                           "offset %lld: row %lld is there twice; start afresh with --fresh",
                            (long long)offset, (long long)row);
     }
     *slot = offset;
@@ -149,6 +152,7 @@ static status find_mark(struct journal *journal, int64_t size, int64_t offset, b
     enum { STEP = JOURNAL_WINDOW_BYTES - JOURNAL_ENTRY_BYTES };
     *found = false;
     for (; !*found && offset < size; offset += STEP) {
+        TRY(interrupt_check());
         int64_t left = size - offset;
         size_t length = left < JOURNAL_WINDOW_BYTES ? (size_t)left : JOURNAL_WINDOW_BYTES;
         const char *bytes;
@@ -182,6 +186,7 @@ static status read_entry(struct journal *journal, int64_t size, int64_t offset,
 static status read_entries(struct journal *journal, int64_t size)
 {
     while (journal->end < size) {
+        TRY(interrupt_check());
         struct journal_entry entry;
         const char *bytes;
         bool whole;
@@ -281,7 +286,7 @@ static status open_all(struct journal *journal, const char *directory, const cha
     TRY(path_join(directory, "journal.new", &journal->new_path));
     TRY(path_join(directory, "lock", &journal->lock_path));
     TRY(open_folder(journal));
-    TRY(journal_lock_take(journal->lock_path.data, &journal->lock_fd));
+    TRY(journal_lock_take(journal->lock_path.data, &journal->lock));
     if (!fresh) {
         journal->fd = open(journal->path.data, O_RDWR | O_CLOEXEC);
         if (journal->fd >= 0) {
@@ -301,7 +306,7 @@ status journal_open(const char *directory, const char *identity, bool fresh, str
     if (journal == NULL) {
         return status_fail(STATUS_NO_MEMORY, "%s: out of memory for the journal", directory);
     }
-    journal->fd = journal->lock_fd = -1;
+    journal->fd = -1;
     status s = open_all(journal, directory, identity, fresh);
     if (s != STATUS_OK) {
         journal->failed = true; /* nothing is to be written any more */
@@ -329,8 +334,15 @@ static status refuse_failed(const struct journal *journal)
 static status write_pending(struct journal *journal)
 {
     TRY(refuse_failed(journal));
-    status s =
-        journal_write_at(journal->fd, journal->end, journal->pending.data, journal->pending.length);
+    if (journal->pending.length == 0) {
+        return STATUS_OK;
+    }
+    status s = journal_lock_check(journal->lock);
+    if (s != STATUS_OK) {
+        journal->failed = true;
+        return s;
+    }
+    s = journal_write_at(journal->fd, journal->end, journal->pending.data, journal->pending.length);
     if (s != STATUS_OK) {
         journal->failed = true;
         return status_context(s, "%s", journal->path.data);
@@ -415,7 +427,10 @@ static status visit_row(struct journal *journal, int64_t row, int64_t offset, st
     bool whole;
     TRY(read_entry(journal, journal->end, offset, &entry, &bytes, &whole));
     if (!whole || entry.mark || entry.row != row) {
-        return status_fail(STATUS_INVALID, "%s: offset %lld: row %lld was damaged meanwhile",
+        return status_fail(STATUS_INVALID,
+                           "%s: offset %lld: row %lld was damaged after it was "
+                           "written; start again, to see whether the disk reads it now, or "
+                           "afresh with --fresh",
                            journal->path.data, (long long)offset, (long long)row);
     }
     const char *next = bytes + JOURNAL_ENTRY_BYTES;
@@ -459,6 +474,26 @@ status journal_visit(struct journal *journal, result_visitor visit, void *contex
     return s;
 }
 
+/* Everything in the folder but the lock, what earlier starts left half done included. What others
+ * have put there stays, and the folder with it. */
+static void remove_files(const char *directory)
+{
+    static const char *const ours[] = {"journal", "attempts", "crash.", "lock."};
+    DIR *folder = opendir(directory);
+    struct dirent *item;
+    while (folder != NULL && (item = readdir(folder)) != NULL) {
+        for (size_t i = 0; i < COUNT_OF(ours); i++) {
+            if (strncmp(item->d_name, ours[i], strlen(ours[i])) == 0) {
+                unlinkat(dirfd(folder), item->d_name, 0);
+                break;
+            }
+        }
+    }
+    if (folder != NULL) {
+        closedir(folder);
+    }
+}
+
 void journal_close(struct journal *journal, bool remove)
 {
     if (journal == NULL) {
@@ -472,13 +507,12 @@ void journal_close(struct journal *journal, bool remove)
         }
         close(journal->fd);
     }
-    if (remove && journal->lock_fd >= 0) {
-        unlink(journal->path.data);
-        unlink(journal->new_path.data);
+    if (remove && journal->lock != NULL && journal_lock_check(journal->lock) == STATUS_OK) {
+        remove_files(journal->directory.data);
     }
-    journal_lock_release(journal->lock_path.data, journal->lock_fd);
+    journal_lock_release(journal->lock);
     if (remove) {
-        rmdir(journal->directory.data); /* stays where others have put something into it */
+        rmdir(journal->directory.data);
     }
     for (size_t page = 0; page < journal->page_count; page++) {
         free(journal->pages[page]);

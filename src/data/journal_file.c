@@ -39,11 +39,13 @@ status journal_check_header(const char *bytes, size_t length, size_t *size, cons
 {
     if (length < JOURNAL_HEAD_BYTES ||
         memcmp(bytes + AT_FILE_MAGIC, file_magic, sizeof file_magic) != 0) {
-        return status_fail(STATUS_INVALID, "offset 0: not a journal");
+        return status_fail(STATUS_INVALID, "offset 0: not a journal; start afresh with --fresh");
     }
     uint64_t version = wire_get(bytes + AT_VERSION, 4);
     if (version != JOURNAL_VERSION) {
-        return status_fail(STATUS_UNSUPPORTED, "a journal of version %llu; this program reads %d",
+        return status_fail(STATUS_UNSUPPORTED,
+                           "a journal of version %llu; this program reads %d: finish the job with "
+                           "the program that began it, or start afresh with --fresh",
                            (unsigned long long)version, JOURNAL_VERSION);
     }
     *identity_length = (size_t)wire_get(bytes + AT_IDENTITY_LENGTH, 4);
@@ -51,7 +53,8 @@ status journal_check_header(const char *bytes, size_t length, size_t *size, cons
     if (*identity_length > length - JOURNAL_HEAD_BYTES ||
         wire_get(bytes + AT_HEADER_CHECKSUM, 8) !=
             header_checksum(bytes, *identity, *identity_length)) {
-        return status_fail(STATUS_INVALID, "offset 0: the journal's header is damaged");
+        return status_fail(STATUS_INVALID,
+                           "offset 0: the journal's header is damaged; start afresh with --fresh");
     }
     *size = JOURNAL_HEAD_BYTES + *identity_length;
     return STATUS_OK;

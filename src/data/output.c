@@ -126,14 +126,16 @@ static status open_partial(struct output_writer *writer)
     }
     /* A file that a crash left behind is written over; one that is being written, or that its
      * writer has just renamed, is not. */
-    struct stat opened;
-    struct stat named;
-    if ((flock(writer->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) ||
-        fstat(writer->fd, &opened) != 0 || stat(path, &named) != 0 ||
-        opened.st_ino != named.st_ino || opened.st_dev != named.st_dev) {
+    struct stat opened = {0}, named = {0};
+    bool busy = flock(writer->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    bool seen = fstat(writer->fd, &opened) == 0 && (stat(path, &named) == 0 || errno == ENOENT);
+    if (busy || !seen || opened.st_ino != named.st_ino || opened.st_dev != named.st_dev) {
+        status s = seen
+                       ? status_fail(STATUS_EXISTS, "%s: is being written by another process", path)
+                       : status_fail_errno(STATUS_IO, "%s", path);
         close(writer->fd);
         writer->fd = -1;
-        return status_fail(STATUS_EXISTS, "%s: is being written by another process", path);
+        return s;
     }
     hid_t access = hdf5_file_access();
     if (access >= 0) {

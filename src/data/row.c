@@ -559,9 +559,8 @@ static status parse_token_row(const struct record *record, struct arena *arena, 
     return STATUS_OK;
 }
 
-static status parse_record(const struct record *record, const struct row_format *format,
-                           const struct generate_params *defaults, struct arena *arena,
-                           struct row *row)
+status row_parse(const struct record *record, const struct row_format *format,
+                 const struct generate_params *defaults, struct arena *arena, struct row *row)
 {
     *row = (struct row){.index = record->row, .params = *defaults};
     char number[24];
@@ -583,33 +582,4 @@ static status parse_record(const struct record *record, const struct row_format 
     }
     return status_fail(STATUS_INVALID, "%.*s", (int)record->bytes.length,
                        record->bytes.data != NULL ? record->bytes.data : "unreadable");
-}
-
-/* A message may quote the row, which may hold anything and may have been cut within a character:
- * what does not belong into a line of text becomes '?'. */
-static status keep_to_one_line(status code)
-{
-    const char *message = status_message();
-    size_t length = strlen(message);
-    char clean[1024];
-    size_t kept = 0;
-    for (size_t i = 0; i < length && kept + 4 < sizeof clean;) {
-        size_t size;
-        int32_t c = utf8_decode(message + i, length - i, &size);
-        if (c < 0x20 || c == 0x7F) {
-            clean[kept++] = '?';
-        } else {
-            memcpy(clean + kept, message + i, size);
-            kept += size;
-        }
-        i += size;
-    }
-    return status_fail(code, "%.*s", (int)kept, clean);
-}
-
-status row_parse(const struct record *record, const struct row_format *format,
-                 const struct generate_params *defaults, struct arena *arena, struct row *row)
-{
-    status s = parse_record(record, format, defaults, arena, row);
-    return s == STATUS_OK ? s : keep_to_one_line(s);
 }

@@ -288,6 +288,7 @@ static status plan_item(void *context, const struct weight_item *item)
 static status load_item(void *context, const struct weight_item *item)
 {
     struct loader *loader = context;
+    TRY(interrupt_check());
     return item->is_vector ? load_vector(loader, item) : load_matrix(loader, item);
 }
 

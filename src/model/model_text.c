@@ -169,9 +169,42 @@ status model_text_open_gguf(struct model *model)
     for (size_t i = 0; vocabulary != NULL && vocabulary->texts != NULL && i < COUNT_OF(tokens);
          i++) {
         int64_t id;
-        if (gguf_integer(gguf, tokens[i].key, &id) && id >= 0 && (uint64_t)id < vocabulary->count) {
+        /* A token may be any bytes; a template's variable is text. */
+        if (gguf_integer(gguf, tokens[i].key, &id) && id >= 0 && (uint64_t)id < vocabulary->count &&
+            utf8_valid(vocabulary->texts[id], strlen(vocabulary->texts[id]), NULL)) {
             *tokens[i].slot = vocabulary->texts[id]; /* the metadata's arena keeps it */
         }
     }
     return STATUS_OK;
+}
+
+status model_text_digest(const struct model *model, char sha256_hex[65])
+{
+    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json",
+                                        "special_tokens_map.json", "chat_template.jinja",
+                                        "generation_config.json"};
+    if (model->is_gguf) {
+        memcpy(sha256_hex, model->gguf.metadata_sha256, 65);
+        return STATUS_OK;
+    }
+    struct sha256 *hash = sha256_create();
+    struct buffer text = {0}, head = {0};
+    status s = hash != NULL ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory");
+    for (size_t i = 0; s == STATUS_OK && i < COUNT_OF(names); i++) {
+        bool found = false;
+        buffer_clear(&text);
+        buffer_clear(&head);
+        s = read_optional(model, names[i], TOKENIZER_LIMIT, &text, &found);
+        if (s == STATUS_OK && found) {
+            s = buffer_format(&head, "%s %zu\n", names[i], text.length);
+            sha256_update(hash, head.data, head.length);
+            sha256_update(hash, text.data, text.length);
+        }
+    }
+    if (hash != NULL) {
+        sha256_finish(hash, sha256_hex);
+    }
+    buffer_destroy(&text);
+    buffer_destroy(&head);
+    return s;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run/stop_request.h"
 #include "run/wire.h"
 #include "run/world.h"
 #include "sluice/engine.h"
@@ -153,7 +154,7 @@ static status lead(struct leader *self, const struct bench_load *load)
     TRY(queue_prompts(self, load));
     self->last_end = clock_seconds();
     while (engine_unfinished(self->engine) > 0) {
-        if (world_stop_requested()) {
+        if (stop_requested()) {
             return status_fail(STATUS_STOPPED, "stopped");
         }
         TRY(plan_steps(self));

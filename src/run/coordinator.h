@@ -13,25 +13,32 @@ struct coordinator;
 
 struct coordinator_options {
     const struct job *job;
-    struct journal *journal; /* borrowed */
-    MPI_Comm comm;           /* all ranks; leaders write here */
+    struct journal *journal;   /* borrowed, like the next */
+    struct attempts *attempts; /* rows that ranks died of run alone, or not at all */
+    MPI_Comm comm;             /* all ranks; leaders write here */
     int replicas;
+    int replica_ranks; /* of each */
     bool quiet;
 };
 status coordinator_create(const struct coordinator_options *options,
                           struct coordinator **out) MUST_CHECK;
 void coordinator_destroy(struct coordinator *coordinator);
 
-/* Answers what has arrived; *idle (may be NULL) is whether nothing had. */
+/* Answers what has arrived; *idle (may be NULL) is whether nothing had. A failure is one of the
+ * data set, the journal or the messages, and no row's. */
 status coordinator_poll(struct coordinator *coordinator, bool *idle) MUST_CHECK;
 
 /* Every leader has said that it is done, and everything it sent is committed. */
 bool coordinator_done(const struct coordinator *coordinator);
 
+/* Whether coordinator_poll has failed. */
+bool coordinator_failed(const struct coordinator *coordinator);
+
 struct coordinator_totals {
-    int64_t rows_read;    /* of the data set, the resumed ones included */
-    int64_t rows_resumed; /* found in the journal */
-    bool complete;        /* the whole data set was read and every row of it is in the journal */
+    int64_t rows_read;      /* of the data set, the resumed ones included */
+    int64_t rows_resumed;   /* found in the journal */
+    double journal_seconds; /* spent in the journal and in notes of rows under way */
+    bool complete;          /* the whole data set was read and every row of it is in the journal */
 };
 struct coordinator_totals coordinator_totals(const struct coordinator *coordinator);
 

@@ -24,7 +24,8 @@ static status hash_file(const char *path, int64_t *bytes, char hex[65])
                    : status_fail(STATUS_NO_MEMORY, "out of memory to hash %s", path);
     *bytes = 0;
     while (s == STATUS_OK) {
-        ssize_t got = read(fd, block, BLOCK);
+        s = interrupt_check();
+        ssize_t got = s == STATUS_OK ? read(fd, block, BLOCK) : 0;
         if (got == 0) {
             break;
         }
@@ -54,6 +55,7 @@ status provenance_create(const struct job *job, struct model *model, struct prov
                  facts->lower_case ? ", lower case" : "", (unsigned long long)prompt);
     }
     TRY(hash_file(job->data.input, &out->data_bytes, out->data_sha256));
+    TRY(model_text_digest(model, out->text_sha256));
     return model_digest(model, out->config_sha256, out->weights_sha256);
 }
 
@@ -111,9 +113,10 @@ status provenance_identity(const struct provenance *provenance, const struct job
 {
     TRY(buffer_format(out,
                       "data bytes: %lld\ndata sha256: %s\nmodel config sha256: %s\n"
-                      "model weights sha256: %s\n",
+                      "model weights sha256: %s\nmodel tokenizer and template sha256: %s\n",
                       (long long)provenance->data_bytes, provenance->data_sha256,
-                      provenance->config_sha256, provenance->weights_sha256));
+                      provenance->config_sha256, provenance->weights_sha256,
+                      provenance->text_sha256));
     TRY(buffer_format(out,
                       "device: %s\ncompute type: %s\nweight type: %s\nkv type: %s\n"
                       "max_model_len: %d\ntp_slices: %d\n",
@@ -127,13 +130,16 @@ status provenance_write(const struct provenance *provenance, const struct job *j
                         const struct plan *plan, const struct run_summary *summary,
                         struct output_writer *writer)
 {
-    struct buffer yaml = {0}, layout = {0}, slurm = {0};
+    struct buffer yaml = {0}, layout = {0}, slurm = {0}, identity = {0};
     char created[21];
     clock_timestamp(created);
     static const char *const slurm_names[] = {"SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID",
                                               "SLURM_RESTART_COUNT", "SLURM_JOB_NODELIST",
                                               "SLURM_CLUSTER_NAME"};
     status s = job_write(job, &yaml);
+    if (s == STATUS_OK) {
+        s = provenance_identity(provenance, job, plan, &identity);
+    }
     if (s == STATUS_OK) {
         s = buffer_format(&layout, "{\"ranks\":%d,\"dp\":%d,\"tp\":%d,\"pp\":%d,\"tp_slices\":%d}",
                           plan->ranks, plan->dp, plan->tp, plan->pp, plan->slices);
@@ -149,6 +155,7 @@ status provenance_write(const struct provenance *provenance, const struct job *j
             {"sluice_version", SLUICE_VERSION, 0},
             {"created", created, 0},
             {"job", yaml.data, 0},
+            {"identity", identity.data, 0},
             {"model_path", job->model.path, 0},
             {"model_config_sha256", provenance->config_sha256, 0},
             {"model_weights_sha256", provenance->weights_sha256, 0},
@@ -164,6 +171,7 @@ status provenance_write(const struct provenance *provenance, const struct job *j
             {"slurm", slurm.data != NULL ? slurm.data : "", 0},
             {"resumed_rows", NULL, (double)summary->resumed_rows},
             {"wall_seconds", NULL, summary->seconds},
+            {"journal_seconds", NULL, summary->journal_seconds},
             {"rows", NULL, (double)summary->rows},
             {"error_rows", NULL, (double)summary->error_rows},
             {"prompt_tokens", NULL, (double)summary->prompt_tokens},
@@ -174,5 +182,6 @@ status provenance_write(const struct provenance *provenance, const struct job *j
     buffer_destroy(&yaml);
     buffer_destroy(&layout);
     buffer_destroy(&slurm);
+    buffer_destroy(&identity);
     return s;
 }

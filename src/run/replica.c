@@ -8,6 +8,7 @@
 
 #include "comm/comm_mpi.h"
 #include "run/row_queue.h"
+#include "run/stop_request.h"
 #include "run/wire.h"
 
 /* Finished rows go out when they are this many bytes or this old. */
@@ -129,6 +130,7 @@ static status follow(struct worker *self, int leader)
     while (s == STATUS_OK && !last) {
         bool idle, got = false;
         MPI_Status info;
+        stop_requested(); /* the leader decides; this rank passes on what it was asked */
         s = serve_coordinator(self, &idle);
         if (s == STATUS_OK) {
             s = message_poll(self->options->replica, leader, TAG_STEP, &message, &info, &got);
@@ -352,7 +354,7 @@ static status lead(struct leader *self)
         note_timeline(self);
         pause_if_idle(&self->worker, idle && !got && !ran);
         /* A stop must be noticed also while there is work enough not to ask for more. */
-        self->stopping = self->stopping || world_stop_requested();
+        self->stopping = self->stopping || stop_requested();
     }
     TRY(send_rows(self, true));
     TRY(send_step(self, "", 0));

@@ -10,10 +10,12 @@
 
 #include "comm/comm_mpi.h"
 #include "run/coordinator.h"
+#include "run/crash_note.h"
 #include "run/devices.h"
 #include "run/provenance.h"
 #include "run/replica.h"
 #include "run/stage.h"
+#include "run/stop_request.h"
 #include "run/world.h"
 #include "sluice/run.h"
 
@@ -30,6 +32,7 @@ struct run {
     /* On rank 0 alone: */
     struct provenance provenance;
     struct journal *journal;
+    struct attempts *attempts;
     struct coordinator *coordinator;
 };
 
@@ -59,31 +62,87 @@ static status make_output_folder(const char *path)
     return s;
 }
 
+/* Whether the file is this job's output: then an earlier start has done all there is to do. */
+static status is_complete(const char *path, const char *identity, bool *complete)
+{
+    struct output_reader *reader;
+    struct arena arena = {0};
+    *complete = false;
+    status s = output_open(path, &reader);
+    if (s != STATUS_OK) {
+        return s == STATUS_NO_MEMORY ? s : STATUS_OK; /* whatever it is, it is not that */
+    }
+    const char *there = output_attribute_text(reader, "identity", &arena);
+    *complete = there != NULL && strcmp(there, identity) == 0;
+    arena_destroy(&arena);
+    output_reader_close(reader);
+    return STATUS_OK;
+}
+
+/* The earlier start may have died between the output's appearance and the journal's end. */
+static void remove_leftovers(const char *directory, const char *identity)
+{
+    struct journal *journal;
+    struct stat info;
+    if (stat(directory, &info) != 0) {
+        return;
+    }
+    if (journal_open(directory, identity, false, &journal) == STATUS_OK) {
+        journal_close(journal, true);
+    } else {
+        log_write(LOG_WARNING, "%s", status_message());
+    }
+}
+
+static status open_journal(struct run *run, const char *directory, const char *identity,
+                           struct run_summary *summary)
+{
+    bool fresh = run->options->fresh;
+    double start = clock_seconds();
+    TRY(journal_open(directory, identity, fresh, &run->journal));
+    TRY(attempts_open(directory, run->journal, fresh, &run->attempts));
+    summary->journal_seconds += clock_seconds() - start;
+    struct coordinator_options options = {.job = run->job,
+                                          .journal = run->journal,
+                                          .attempts = run->attempts,
+                                          .comm = run->control,
+                                          .replicas = run->plan.dp,
+                                          .replica_ranks = run->plan.tp * run->plan.pp,
+                                          .quiet = run->options->quiet};
+    return coordinator_create(&options, &run->coordinator);
+}
+
 /* Rank 0's own preparations: the output's place, the journal, the data set. */
-static status open_job(struct run *run)
+static status open_job(struct run *run, struct run_summary *summary)
 {
     const struct job *job = run->job;
+    const char *output = job->output.path;
     struct stat info;
-    if (!job->output.overwrite && stat(job->output.path, &info) == 0) {
-        return status_fail(STATUS_EXISTS,
-                           "output.path: %s exists; set output.overwrite=true to replace it",
-                           job->output.path);
-    }
-    struct coordinator_options options = {
-        .job = job, .comm = run->control, .replicas = run->plan.dp, .quiet = run->options->quiet};
-    TRY(provenance_create(job, run->model, &run->provenance));
-    TRY(make_output_folder(job->output.path));
+    bool exists = !job->output.overwrite && stat(output, &info) == 0;
     struct buffer identity = {0}, directory = {0};
-    status s = provenance_identity(&run->provenance, job, &run->plan, &identity);
+    status s = STATUS_OK;
+    if (!exists || !run->options->fresh) {
+        s = provenance_create(job, run->model, &run->provenance);
+        if (s == STATUS_OK) {
+            s = provenance_identity(&run->provenance, job, &run->plan, &identity);
+        }
+    }
     if (s == STATUS_OK) {
         s = journal_directory(run, &directory);
     }
-    if (s == STATUS_OK) {
-        s = journal_open(directory.data, identity.data, run->options->fresh, &run->journal);
+    if (s == STATUS_OK && exists && !run->options->fresh) {
+        s = is_complete(output, identity.data, &summary->complete_before);
     }
-    if (s == STATUS_OK) {
-        options.journal = run->journal;
-        s = coordinator_create(&options, &run->coordinator);
+    if (s == STATUS_OK && summary->complete_before) {
+        remove_leftovers(directory.data, identity.data);
+    } else if (s == STATUS_OK && exists) {
+        s = status_fail(STATUS_EXISTS,
+                        "output.path: %s exists; set output.overwrite=true to replace it", output);
+    } else if (s == STATUS_OK) {
+        s = make_output_folder(output);
+        if (s == STATUS_OK) {
+            s = open_journal(run, directory.data, identity.data, summary);
+        }
     }
     buffer_destroy(&identity);
     buffer_destroy(&directory);
@@ -125,6 +184,7 @@ struct totals {
     struct run_summary *summary;
     struct output_writer *writer;
     int64_t last_row;
+    double write_seconds;
 };
 
 static status write_result(void *context, const struct result *result)
@@ -137,7 +197,11 @@ static status write_result(void *context, const struct result *result)
     }
     totals->summary->error_rows += result->finish_reason == FINISH_ERROR;
     totals->summary->output_tokens += result->completion_tokens;
-    return output_append(totals->writer, result);
+    TRY(interrupt_check());
+    double start = clock_seconds();
+    status s = output_append(totals->writer, result);
+    totals->write_seconds += clock_seconds() - start;
+    return s;
 }
 
 static status write_output(struct run *run, const struct rank_metrics *ranks,
@@ -167,8 +231,10 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
     }
     struct output_writer *writer;
     TRY(output_create(job->output.path, job->output.overwrite, &columns, &writer));
-    struct totals totals = {summary, writer, -1};
+    struct totals totals = {.summary = summary, .writer = writer, .last_row = -1};
+    double start = clock_seconds();
     status s = journal_visit(run->journal, write_result, &totals);
+    summary->journal_seconds += clock_seconds() - start - totals.write_seconds;
     if (s == STATUS_OK) {
         s = output_write_ranks(writer, ranks, (size_t)run->world->size);
     }
@@ -238,7 +304,56 @@ static status finish_job(struct run *run, struct run_summary *summary)
     return run_agree(s);
 }
 
-static status run_steps(struct run *run, struct run_summary *summary)
+/* A failure of this rank that is not the job's own: people want to know which machine it was. */
+static status name_rank(const struct run *run, status s)
+{
+    const struct world *world = run->world;
+    bool of_machine = s == STATUS_NO_MEMORY || s == STATUS_IO || s == STATUS_INTERNAL;
+    if (!of_machine || world->size == 1) {
+        return s;
+    }
+    struct backend *backend = run->stage.backend;
+    return status_context(s, "rank %d on %s (%s)", world->rank, world->host,
+                          backend != NULL ? backend->operations->device_name(backend)
+                                          : run->plan.device);
+}
+
+/* The rows, on all ranks. */
+static status run_rows(struct run *run, struct run_summary *summary)
+{
+    int64_t now = (int64_t)time(NULL);
+    TRY(mpi_check(MPI_Bcast(&now, sizeof now, MPI_BYTE, 0, run->control), "send the date"));
+    struct buffer directory = {0};
+    status s = journal_directory(run, &directory);
+    if (s == STATUS_OK) {
+        s = crash_note_start(directory.data, run->world->rank, run->report.metrics.dp);
+    }
+    buffer_destroy(&directory);
+    TRY(run_agree(s));
+    struct replica_options replica = {.job = run->job,
+                                      .stage = &run->stage,
+                                      .control = run->control,
+                                      .replica = run->replica,
+                                      .coordinator = run->coordinator,
+                                      .now = now,
+                                      .start = run->start};
+    s = replica_run(&replica, &run->report);
+    if (s != STATUS_OK) {
+        /* The others are in the middle of steps that need this rank: there is no agreeing with them
+         * any more. */
+        summary->failed_alone = true;
+        return name_rank(run, s);
+    }
+    if (run->coordinator != NULL) {
+        struct coordinator_totals totals = coordinator_totals(run->coordinator);
+        summary->resumed_rows = totals.rows_resumed;
+        summary->journal_seconds += totals.journal_seconds;
+        s = totals.complete ? STATUS_OK : status_fail(STATUS_STOPPED, "stopped");
+    }
+    return run_agree(s);
+}
+
+static status run_phases(struct run *run, struct run_summary *summary)
 {
     run->start = clock_seconds();
     TRY(run_agree(model_open(run->job->model.path, &run->model)));
@@ -249,39 +364,32 @@ static status run_steps(struct run *run, struct run_summary *summary)
     TRY(mpi_check(MPI_Comm_dup(MPI_COMM_WORLD, &run->control), "duplicate the world"));
     MPI_Comm_set_errhandler(run->control, MPI_ERRORS_RETURN);
     TRY(devices_plan(run->job, run->model, &run->plan));
-    TRY(run_agree(run->world->rank == 0 ? open_job(run) : STATUS_OK));
+    TRY(run_agree(run->world->rank == 0 ? open_job(run, summary) : STATUS_OK));
+    int complete = summary->complete_before;
+    TRY(mpi_check(MPI_Bcast(&complete, 1, MPI_INT, 0, run->control), "send the outcome"));
+    if (complete) {
+        return STATUS_OK;
+    }
     TRY(run_agree(create_groups(run)));
     int replica_rank;
     MPI_Comm_rank(run->replica, &replica_rank);
-    TRY(run_agree(stage_create(&run->plan, run->model, run->replica, replica_rank, &run->stage)));
+    TRY(run_agree(name_rank(
+        run, stage_create(&run->plan, run->model, run->replica, replica_rank, &run->stage))));
     begin_metrics(run);
-    int64_t now = (int64_t)time(NULL);
-    TRY(mpi_check(MPI_Bcast(&now, sizeof now, MPI_BYTE, 0, run->control), "send the date"));
-    struct replica_options replica = {.job = run->job,
-                                      .stage = &run->stage,
-                                      .control = run->control,
-                                      .replica = run->replica,
-                                      .coordinator = run->coordinator,
-                                      .now = now,
-                                      .start = run->start};
-    status s = replica_run(&replica, &run->report);
-    if (s != STATUS_OK) {
-        /* The others are in the middle of steps that need this rank: there is no agreeing with them
-         * any more. */
-        summary->failed_alone = true;
-        return status_context(s, "rank %d", run->world->rank);
-    }
-    if (run->coordinator != NULL) {
-        struct coordinator_totals totals = coordinator_totals(run->coordinator);
-        summary->resumed_rows = totals.rows_resumed;
-        if (!totals.complete) {
-            s = status_fail(STATUS_STOPPED,
-                            "stopped: %lld rows are kept; the same command continues",
-                            (long long)journal_row_count(run->journal));
-        }
-    }
-    TRY(run_agree(s));
+    TRY(run_rows(run, summary));
+    interrupt_configure(stop_overdue);
     return finish_job(run, summary);
+}
+
+/* Closes rank 0's files. *rows is what the journal holds. */
+static void close_files(struct run *run, status s, const struct run_summary *summary, int64_t *rows)
+{
+    bool died = summary->failed_alone && !coordinator_failed(run->coordinator);
+    attempts_close(run->attempts, s == STATUS_OK ? ATTEMPTS_DONE
+                                  : died         ? ATTEMPTS_DIED
+                                                 : ATTEMPTS_ORDERLY);
+    *rows = journal_row_count(run->journal);
+    journal_close(run->journal, s == STATUS_OK);
 }
 
 status run_job(const struct job *job, const struct run_options *options,
@@ -293,11 +401,16 @@ status run_job(const struct job *job, const struct run_options *options,
                       .control = MPI_COMM_NULL,
                       .replica = MPI_COMM_NULL};
     *summary = (struct run_summary){0};
-    status s = run_steps(&run, summary);
-    coordinator_destroy(run.coordinator);
+    status s = run_phases(&run, summary);
+    /* What goes wrong while all is put away says less. */
+    char message[1024];
+    snprintf(message, sizeof message, "%s", status_message());
+    int64_t rows = 0;
+    crash_note_end();
     if (run.journal != NULL) {
-        journal_close(run.journal, s == STATUS_OK);
+        close_files(&run, s, summary, &rows);
     }
+    coordinator_destroy(run.coordinator);
     stage_destroy(&run.stage);
     if (run.replica != MPI_COMM_NULL) {
         MPI_Comm_free(&run.replica);
@@ -307,5 +420,9 @@ status run_job(const struct job *job, const struct run_options *options,
     }
     model_close(run.model);
     free(run.report.timeline);
-    return s;
+    if (s == STATUS_STOPPED) { /* which may have been noticed anywhere */
+        return status_fail(s, "stopped: %lld rows are kept; the same command continues",
+                           (long long)rows);
+    }
+    return s == STATUS_OK ? s : status_fail(s, "%s", message);
 }

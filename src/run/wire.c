@@ -53,6 +53,10 @@ status shard_next(struct wire_reader *reader, struct record *record, bool *more)
     if (reader->length - reader->offset < head.bytes) {
         return short_message("a record");
     }
+    if (head.kind < RECORD_JSON || head.kind > RECORD_BAD) {
+        return status_fail(STATUS_INTERNAL, "a record of kind %d in a message between ranks",
+                           head.kind);
+    }
     record->row = head.row;
     record->position = head.position;
     record->kind = (enum record_kind)head.kind;
@@ -151,8 +155,17 @@ status step_unpack(const void *message, size_t length, struct batch *batch, int 
     if (length < STEP_HEADER * sizeof(int32_t)) {
         return short_message("a step");
     }
+    /* Counts that a message of this length can hold, so that the sums below do not overflow. */
+    for (int i = 0; i <= STEP_STRIDE; i++) {
+        if (header[i] < 0 || (size_t)header[i] > length) {
+            return short_message("a step");
+        }
+    }
     size_t tokens = (size_t)header[STEP_TOKENS], sequences = (size_t)header[STEP_SEQUENCES];
     size_t outputs = (size_t)header[STEP_OUTPUTS], stride = (size_t)header[STEP_STRIDE];
+    if (sequences > 0 && stride > length / sequences) {
+        return short_message("a step");
+    }
     size_t ints = STEP_HEADER + 2 * tokens + 2 * sequences + 1 + outputs + sequences * stride;
     if (length != ints * sizeof(int32_t) + (header[STEP_LONG_ROPE] ? sequences : 0)) {
         return short_message("a step");

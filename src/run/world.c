@@ -1,10 +1,9 @@
-/* MPI's start and end, signals, and the outbox. */
+/* MPI's start and end, the ranks' agreement, and the outbox. */
 #include "run/world.h"
 
 #include <limits.h>
 #include <omp.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,30 +11,12 @@
 #include <unistd.h>
 
 #include "comm/comm_mpi.h"
+#include "run/stop_request.h"
 #include "sluice/run.h"
 
 /* One process is one rank of one world: this is the only state of its kind, and it is written once,
  * by run_start. */
 static struct world world;
-static volatile sig_atomic_t stop_requested;
-
-static void on_signal(int number)
-{
-    (void)number;
-    stop_requested = 1;
-}
-
-/* A second signal of the same kind ends the process at once, as people expect of Ctrl-C twice. */
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal,
-                               .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
-    sigemptyset(&action.sa_mask);
-    static const int numbers[] = {SIGTERM, SIGINT, SIGUSR1};
-    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
-        sigaction(numbers[i], &action, NULL);
-    }
-}
 
 /* Threads of this rank: OMP_NUM_THREADS where it is set, else this rank's share of the processors
  * it may run on. */
@@ -69,7 +50,7 @@ status run_start(int *argc, char ***argv, int *rank, int *size)
     MPI_Comm_free(&host);
     gethostname(world.host, sizeof world.host - 1);
     choose_threads();
-    catch_signals();
+    TRY(stop_start());
     *rank = world.rank;
     *size = world.size;
     return STATUS_OK;
@@ -77,6 +58,7 @@ status run_start(int *argc, char ***argv, int *rank, int *size)
 
 void run_end(void)
 {
+    stop_end();
     MPI_Finalize();
 }
 
@@ -94,11 +76,6 @@ const struct world *world_get(void)
     return &world;
 }
 
-bool world_stop_requested(void)
-{
-    return stop_requested != 0;
-}
-
 void world_pause(int idle_rounds)
 {
     if (idle_rounds < 100) {
@@ -109,13 +86,30 @@ void world_pause(int idle_rounds)
     nanosleep(&pause, NULL);
 }
 
+/* Waits without keeping a processor busy, since others may be reading a model for minutes, and with
+ * an open ear for signals. */
+static status wait_for(MPI_Request *request)
+{
+    int done = 0;
+    for (int round = 0;; round++) {
+        TRY(mpi_check(MPI_Test(request, &done, MPI_STATUS_IGNORE), "agree on the outcome"));
+        if (done) {
+            return STATUS_OK;
+        }
+        stop_requested();
+        world_pause(round);
+    }
+}
+
 status run_agree(status own)
 {
     struct {
         int code, rank;
     } mine = {own == STATUS_OK ? INT_MAX : 0, world.rank}, first;
-    TRY(mpi_check(MPI_Allreduce(&mine, &first, 1, MPI_2INT, MPI_MINLOC, MPI_COMM_WORLD),
+    MPI_Request request;
+    TRY(mpi_check(MPI_Iallreduce(&mine, &first, 1, MPI_2INT, MPI_MINLOC, MPI_COMM_WORLD, &request),
                   "agree on the outcome"));
+    TRY(wait_for(&request));
     if (first.code == INT_MAX) {
         return STATUS_OK;
     }

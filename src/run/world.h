@@ -36,7 +36,4 @@ status message_poll(MPI_Comm comm, int from, int tag, struct buffer *into, MPI_S
 /* A pause for a rank that found nothing to do: grows from nothing to 1 ms with `idle_rounds`. */
 void world_pause(int idle_rounds);
 
-/* Set when SIGTERM, SIGINT or SIGUSR1 asked this rank to stop. */
-bool world_stop_requested(void);
-
 #endif

@@ -245,37 +245,50 @@ static status function_raise_exception(struct render *r, const struct call *call
 
 enum { TIME_FORMAT_BYTES = 256, TIME_TEXT_BYTES = 1024 };
 
-/* Python's time without a zone: %f is microseconds, %z and %Z are empty. */
-static status function_strftime_now(struct render *r, const struct call *call, struct value *out)
+/* Copies a template's time format, of which only conversions from a list reach the C library: no
+ * widths, no modifiers but the "-" of "%-d". Python's time has no zone: %f is microseconds, %z and
+ * %Z are empty. */
+static status copy_time_format(const struct string *given, char format[TIME_FORMAT_BYTES])
 {
-    char format[TIME_FORMAT_BYTES], text[TIME_TEXT_BYTES];
-    const struct string *given = call->arguments[0].string;
+    static const char conversions[] = "aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyY%";
     size_t used = 0;
-    if (call->arguments[0].type != VALUE_STRING) {
-        return template_fail("strftime() argument 1 must be str, not %s",
-                             template_type_name(&call->arguments[0]));
-    }
     for (size_t i = 0; i < given->length; i++) {
-        char next = i + 1 < given->length ? given->text[i + 1] : '\0';
-        if (used + 8 > sizeof format || given->text[i] == '\0') {
+        if (used + 8 > TIME_FORMAT_BYTES || given->text[i] == '\0') {
             return template_fail("strftime_now: a format that is too long");
         }
-        if (given->text[i] == '%' && (next == 'f' || next == 'z' || next == 'Z')) {
-            memcpy(format + used, "000000", next == 'f' ? 6 : 0);
-            used += next == 'f' ? 6 : 0;
-            i++;
+        format[used++] = given->text[i];
+        if (given->text[i] != '%') {
             continue;
         }
-        format[used++] = given->text[i];
-        if (given->text[i] == '%' && next == '%') {
-            format[used++] = given->text[++i];
+        i++;
+        if (i < given->length && given->text[i] == '-') {
+            format[used++] = '-';
+            i++;
         }
-        /* Widths such as %1000000d are the C library's own; no template means them. */
-        if (given->text[i] == '%' && next >= '1' && next <= '9') {
+        char conversion = i < given->length ? given->text[i] : '\0';
+        if (conversion == 'f' || conversion == 'z' || conversion == 'Z') {
+            while (format[--used] != '%') { /* nothing of it is left */
+            }
+            memcpy(format + used, "000000", conversion == 'f' ? 6 : 0);
+            used += conversion == 'f' ? 6 : 0;
+        } else if (conversion != '\0' && strchr(conversions, conversion) != NULL) {
+            format[used++] = conversion;
+        } else {
             return template_fail("strftime_now: an unknown format");
         }
     }
     format[used] = '\0';
+    return STATUS_OK;
+}
+
+static status function_strftime_now(struct render *r, const struct call *call, struct value *out)
+{
+    char format[TIME_FORMAT_BYTES], text[TIME_TEXT_BYTES];
+    if (call->arguments[0].type != VALUE_STRING) {
+        return template_fail("strftime() argument 1 must be str, not %s",
+                             template_type_name(&call->arguments[0]));
+    }
+    TRY(copy_time_format(call->arguments[0].string, format));
     time_t now = (time_t)r->now;
     struct tm parts;
     if (localtime_r(&now, &parts) == NULL) {

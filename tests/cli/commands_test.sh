@@ -17,7 +17,12 @@ run_program run job.yaml
 grep -q '^sluice: results/out.h5: 21 rows (1 with errors), ' err || fail "run: no summary"
 [ ! -s out ] || fail "run: wrote on standard output"
 [ ! -e results/out.h5.sluice ] || fail "run: left its journal"
-expect_error 1 "exists" run --quiet job.yaml
+# The same job again has nothing to do; another one is not to take its place.
+expect_quiet run --quiet job.yaml
+run_program run job.yaml
+[ "$status" -eq 0 ] && grep -q '^sluice: results/out.h5 is complete: ' err || fail "run again: exit status $status"
+expect_error 1 "exists" run --quiet job.yaml --set generate.seed=2
+expect_error 1 "exists" run --quiet --fresh job.yaml
 
 expect_output "error_rows             1" inspect results/out.h5
 expect_output "rank  dp  tp  pp" inspect results/out.h5

@@ -7,13 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "sluice/data.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
-
 static const char identity[] = "seed: 1\n";
-static char folder[64];
-static char file[96];
+static char folder[600];
+static char file[640];
 static struct buffer good; /* a journal of a few rows */
 
 static status count_one(void *context, const struct result *result)
@@ -35,7 +34,7 @@ static void make_good_journal(void)
 {
     struct journal *journal;
     struct buffer payload = {0};
-    snprintf(folder, sizeof folder, "journal_fuzz.%ld", (long)getpid());
+    snprintf(folder, sizeof folder, "%s/out.h5.sluice", fuzz_folder());
     snprintf(file, sizeof file, "%s/journal", folder);
     log_configure(LOG_ERROR, NULL);
     status s = journal_open(folder, identity, true, &journal);

@@ -1,25 +1,90 @@
 #!/usr/bin/env bash
-# Fuzzes every parser for SECONDS each (default 60). Each starts from tests/fuzz/corpus/NAME where there is one; what was once found stays in
-# tests/fuzz/regressions/NAME and is run first. Usage: tests/fuzz/run.sh [SECONDS] [TARGET…]
+# Fuzzes every parser and prints a line each: executions, coverage (edges), findings.
+#   tests/fuzz/run.sh [--jobs N] [SECONDS [TARGET…]]     N at a time (default 1), SECONDS each (default 60)
+#   tests/fuzz/run.sh --bundle FOLDER                    all that another x86-64 machine with this or a newer C library needs:
+#                                                        there, FOLDER/run.sh [--jobs N] [SECONDS [TARGET…]]
+# A target starts from corpus/NAME; what was once found stays in regressions/NAME and comes first. Inputs that were found to be new,
+# logs and findings are left in work/ (here build/fuzz/work). Exit status 1: there are findings.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+here=$(cd "$(dirname "$0")" && pwd)
+jobs=1 bundle=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --jobs) jobs=$2; shift 2 ;;
+    --bundle) bundle=$2; shift 2 ;;
+    *) break ;;
+    esac
+done
 seconds=${1:-60}
 shift || true
-[ -f build/fuzz/build.ninja ] || cmake --preset fuzz >/dev/null
-cmake --build --preset fuzz | tail -n 1
-[ $# -gt 0 ] || set -- $(cd build/fuzz/tests && ls -- *_fuzz)
-for target in "$@"; do
-    work=build/fuzz/corpus/$target
-    mkdir -p "$work"
-    seeds=()
-    for folder in "tests/fuzz/regressions/$target" "tests/fuzz/corpus/$target"; do
+
+if [ -d "$here/targets" ]; then # a bundle
+    targets=$here/targets work=$here/work data=$here/data
+    export LD_LIBRARY_PATH=$here/lib
+else
+    root=$here/../..
+    targets=$root/build/fuzz/targets work=$root/build/fuzz/work data=$root/tests/data
+    cd "$root"
+    [ -f build/fuzz/build.ninja ] || cmake --preset fuzz >/dev/null
+    cmake --build --preset fuzz --target fuzz -- -j "$(nproc)" | tail -n 1
+fi
+
+if [ -n "$bundle" ]; then
+    mkdir -p "$bundle"/{targets,lib,data}
+    cp "$here/run.sh" "$bundle/"
+    cp -r "$here/corpus" "$here/regressions" "$bundle/"
+    cp -r "$data/templates" "$bundle/data/"
+    for target in "$targets"/*_fuzz; do
+        strip --strip-debug -o "$bundle/targets/${target##*/}" "$target"
+        # Everything but what comes with the system's C and C++ compilers.
+        ldd "$target" | awk '$2 == "=>" { print $3 }' | grep -vE '/(ld-linux|lib(c|m|dl|rt|pthread|resolv|gcc_s|stdc\+\+)\.so)' |
+            xargs -r cp -L -n -t "$bundle/lib" || true
+    done
+    du -sh "$bundle"
+    exit
+fi
+
+[ $# -gt 0 ] || set -- $(cd "$targets" && ls -- *_fuzz)
+mkdir -p "$work"
+
+# fuzz_one TARGET: leaves TARGET.log and TARGET.status.
+fuzz_one() {
+    local target=$1 seeds=() folder status=0
+    mkdir -p "$work/$target/corpus" "$work/$target/findings" "$work/$target/scratch"
+    for folder in "$here/regressions/$target" "$here/corpus/$target"; do
         [ -d "$folder" ] && seeds+=("$folder")
     done
-    if ! "build/fuzz/tests/$target" -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=10 -print_final_stats=1 \
-        -artifact_prefix="$work-" "$work" "${seeds[@]}" >"$work.log" 2>&1; then
-        echo "$target: a finding"
-        tail -n 40 "$work.log"
-        exit 1
+    [ "$target" = template_fuzz ] && seeds+=("$data/templates")
+    (
+        cd "$work/$target/scratch"
+        export TMPDIR=$PWD
+        "$targets/$target" -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=20 -print_final_stats=1 -verbosity=1 \
+            -artifact_prefix="$work/$target/findings/" "$work/$target/corpus" "${seeds[@]}"
+    ) >"$work/$target.log" 2>&1 || status=$?
+    rm -rf "$work/$target/scratch"
+    echo "$status" >"$work/$target.status"
+}
+
+print_one() {
+    local target=$1 log=$work/$1.log executions coverage findings=0
+    executions=$(grep -a -o "^stat::number_of_executed_units: *[0-9]*" "$log" | tail -n 1 | grep -a -o "[0-9]*$" || echo -)
+    coverage=$(grep -a -o 'cov: [0-9]*' "$log" | tail -n 1 | grep -a -o '[0-9]*' || echo -)
+    [ "$(cat "$work/$target.status")" -eq 0 ] || findings=1
+    printf '%-26s %12s %9s %9s\n' "$target" "$executions" "$coverage" "$findings"
+    if [ "$findings" -ne 0 ]; then
+        failed=1
+        grep -a -E 'ERROR|SUMMARY|runtime error|Test unit written|^ *#[0-9] ' "$log" | head -n 20 | sed 's/^/    /'
     fi
-    echo "$target: $(grep -o 'number_of_executed_units: *[0-9]*' "$work.log" | grep -o '[0-9]*$') executions, coverage $(grep -o 'cov: [0-9]*' "$work.log" | tail -n 1 | grep -o '[0-9]*')"
+}
+
+failed=0
+printf '%-26s %12s %9s %9s\n' target executions coverage findings
+running=()
+for target in "$@"; do
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
+    fuzz_one "$target" &
+    running+=($!)
 done
+wait "${running[@]}" || true
+for target in "$@"; do print_one "$target"; done
+exit "$failed"

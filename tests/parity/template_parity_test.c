@@ -33,10 +33,20 @@ static struct chat_variables variables_of(const struct json *given, const struct
     return variables;
 }
 
-static bool ends_with(const char *text, const char *end)
+/* Whether a message of ours, which is one line, ends with the reference's, which may be several. */
+static bool says_at_its_end(const char *message, const char *reference)
 {
-    size_t length = strlen(text), end_length = strlen(end);
-    return length >= end_length && strcmp(text + length - end_length, end) == 0;
+    size_t length = strlen(message), wanted = strlen(reference);
+    if (wanted > length) {
+        return false;
+    }
+    message += length - wanted;
+    for (size_t i = 0; i < wanted; i++) {
+        if (message[i] != (reference[i] == '\n' ? ' ' : reference[i])) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Prints what differs; whether all is well. `error` is the reference's message, or NULL where the
@@ -54,7 +64,7 @@ static bool check_case(const char *where, const struct chat_template *template_,
                 memcmp(out.data == NULL ? "" : out.data, text, out.length) == 0;
     } else {
         const char *message = json_string(error);
-        right = s != STATUS_OK && (message == NULL || ends_with(status_message(), message));
+        right = s != STATUS_OK && (message == NULL || says_at_its_end(status_message(), message));
     }
     if (!right) {
         const char *wanted = text != NULL                 ? text

@@ -224,6 +224,57 @@ static void hostile_headers_are_refused(void **state)
     buffer_destroy(&file);
 }
 
+/* Every count and length of a header, at the ends of what 64 bits hold. */
+static void lengths_near_the_end_of_64_bits(void **state)
+{
+    (void)state;
+    static const uint64_t lengths[] = {UINT64_MAX,     UINT64_MAX - 7, UINT64_MAX / 2 + 1,
+                                       UINT64_MAX / 4, UINT64_MAX / 8, (uint64_t)1 << 32};
+    for (size_t i = 0; i < COUNT_OF(lengths); i++) {
+        begin(3, lengths[i], 0);
+        assert_refused(STATUS_INVALID, "");
+        begin(3, 0, lengths[i]);
+        assert_refused(STATUS_INVALID, "");
+        begin(3, lengths[i], lengths[i]);
+        assert_refused(STATUS_INVALID, "");
+        begin(3, 0, 1);
+        put64(lengths[i]); /* a key */
+        assert_refused(STATUS_INVALID, "a string of");
+        begin(3, 0, 1);
+        put_string("a");
+        put32(GGUF_STRING);
+        put64(lengths[i]);
+        assert_refused(STATUS_INVALID, "a: a string of");
+        for (uint32_t type = 0; type < GGUF_TYPE_COUNT; type++) {
+            begin(3, 0, 1);
+            put_string("a");
+            put32(GGUF_ARRAY);
+            put32(type);
+            put64(lengths[i]);
+            assert_refused(type == GGUF_ARRAY ? STATUS_UNSUPPORTED : STATUS_INVALID,
+                           type == GGUF_ARRAY ? "an array of arrays" : "a: an array of");
+        }
+        begin(3, 0, 1); /* the last of an array's strings */
+        put_string("a");
+        put32(GGUF_ARRAY);
+        put32(GGUF_STRING);
+        put64(2);
+        put_string("b");
+        put64(lengths[i]);
+        assert_refused(STATUS_INVALID, "a: a string of");
+        begin(3, 1, 0);
+        put64(lengths[i]); /* a tensor's name */
+        assert_refused(STATUS_INVALID, "a string of");
+        begin(3, 1, 0);
+        put_tensor("t", lengths[i], lengths[i], 0, 0);
+        assert_refused(STATUS_INVALID, "tensor t");
+        begin(3, 1, 0);
+        put_tensor("t", 32, 1, 0, lengths[i]);
+        assert_refused(STATUS_INVALID, "tensor t ends past the file");
+    }
+    buffer_destroy(&file);
+}
+
 /* Every prefix of a real file is refused, or asks for more when the file is said to be longer. */
 static void every_cut_is_noticed(void **state)
 {
@@ -250,6 +301,7 @@ int main(void)
         cmocka_unit_test(blocks_expand_as_the_reference_does),
         cmocka_unit_test(metadata_is_typed),
         cmocka_unit_test(hostile_headers_are_refused),
+        cmocka_unit_test(lengths_near_the_end_of_64_bits),
         cmocka_unit_test(every_cut_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "data/journal_lock.h"
 #include "scratch_folder.h"
 #include "sluice/data.h"
 
@@ -170,23 +171,87 @@ static void only_one_writer(void **state)
     journal = open_journal(path);
     journal_close(journal, false);
     assert_int_equal(access(scratch_path(state, "lock/lock"), F_OK), -1);
-    /* A lock of another host, and one that was never finished. */
-    static const char other[] = "host elsewhere\npid 12\nstart 99\nslurm 77 0\n";
-    const char *lock = scratch_write(state, "lock/lock", other, strlen(other));
+}
+
+static const char elsewhere[] = "host elsewhere\npid 12\nstart 99\nslurm 77 0\nplace other\nbeat ";
+
+/* A holder on another machine: writes its lock and changes it until it is killed. */
+static pid_t start_holder_elsewhere(const char *lock)
+{
+    pid_t child = fork();
+    for (int beat = 0; child == 0; beat++) {
+        FILE *file = fopen(lock, "r+");
+        file = file != NULL ? file : fopen(lock, "w");
+        fprintf(file, "%s%020d\n", elsewhere, beat);
+        fclose(file);
+        usleep(20000);
+    }
+    return child;
+}
+
+static void a_lock_of_another_machine_holds_while_it_lives(void **state)
+{
+    const char *path = scratch_path(state, "lease");
+    const char *lock = scratch_path(state, "lease/lock");
+    const struct journal_lock_times before = journal_lock_times;
+    struct journal *journal;
+    journal_lock_times = (struct journal_lock_times){.beat_seconds = 0.2, .lease_seconds = 1};
+    journal = open_journal(path);
+    journal_close(journal, false);
+    pid_t child = start_holder_elsewhere(lock);
+    while (access(lock, F_OK) != 0) {
+        usleep(1000);
+    }
+    usleep(50000);
     assert_int_equal(journal_open(path, identity, false, &journal), STATUS_EXISTS);
     assert_non_null(strstr(status_message(), "process 12 on host elsewhere"));
     assert_non_null(strstr(status_message(), lock));
-    /* …unless that was an earlier start of this very Slurm job. */
-    setenv("SLURM_JOB_ID", "77", 1);
-    assert_int_equal(journal_open(path, identity, false, &journal), STATUS_EXISTS);
-    setenv("SLURM_RESTART_COUNT", "1", 1);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    /* Dead, it is taken over after the lease, and at once by a later start of the same Slurm job.
+     */
+    double start = clock_seconds();
     journal = open_journal(path);
+    assert_true(clock_seconds() - start >= 1);
     journal_close(journal, false);
+    /* One that died before it had said who it is. */
+    scratch_write(state, "lease/lock", "host", 4);
+    start = clock_seconds();
+    journal = open_journal(path);
+    assert_true(clock_seconds() - start >= 1);
+    journal_close(journal, false);
+    scratch_write(state, "lease/lock", elsewhere, strlen(elsewhere));
+    setenv("SLURM_JOB_ID", "77", 1);
+    setenv("SLURM_RESTART_COUNT", "1", 1);
+    start = clock_seconds();
+    journal = open_journal(path);
+    assert_true(clock_seconds() - start < 0.9);
     unsetenv("SLURM_JOB_ID");
     unsetenv("SLURM_RESTART_COUNT");
-    scratch_write(state, "lock/lock", "", 0);
-    assert_int_equal(journal_open(path, identity, false, &journal), STATUS_EXISTS);
-    assert_non_null(strstr(status_message(), "remove this file"));
+
+    /* A holder shows that it lives, and notices that it was taken for dead. */
+    struct buffer first = {0}, second = {0};
+    assert_int_equal(file_read(lock, 4096, &first), STATUS_OK);
+    usleep(500000);
+    assert_int_equal(file_read(lock, 4096, &second), STATUS_OK);
+    assert_string_not_equal(first.data, second.data);
+    assert_int_equal(append_row(journal, 1, 1, 10), STATUS_OK);
+    assert_int_equal(journal_commit(journal), STATUS_OK);
+    assert_int_equal(unlink(lock), 0);
+    scratch_write(state, "lease/lock", elsewhere, strlen(elsewhere));
+    usleep(500000);
+    assert_int_equal(append_row(journal, 2, 1, 10), STATUS_OK);
+    assert_int_equal(journal_commit(journal), STATUS_EXISTS);
+    assert_non_null(strstr(status_message(), "taken over"));
+    journal_close(journal, false);
+    assert_int_equal(access(lock, F_OK), 0); /* not its own any more, and left alone */
+    assert_int_equal(unlink(lock), 0);
+    journal = open_journal(path);
+    assert_int_equal(journal_row_count(journal), 1);
+    journal_close(journal, false);
+    buffer_destroy(&first);
+    buffer_destroy(&second);
+    journal_lock_times = before;
 }
 
 /* Writes a journal of rows 0 to 5 in two commits, the second one without its mark when `unmarked`;
@@ -423,6 +488,7 @@ int main(void)
         cmocka_unit_test(rows_come_back_in_order),
         cmocka_unit_test(another_job_is_refused_by_its_line),
         cmocka_unit_test(only_one_writer),
+        cmocka_unit_test(a_lock_of_another_machine_holds_while_it_lives),
         cmocka_unit_test(a_journal_cut_anywhere_keeps_its_whole_rows),
         cmocka_unit_test(damage_before_a_mark_is_reported_and_after_it_cut),
         cmocka_unit_test(a_journal_inside_a_payload_is_no_journal),

@@ -192,6 +192,23 @@ static void digests_change_with_what_they_cover(void **state)
     model = open_model(folder->path);
     assert_int_equal(model_digest(model, other_config, other_weights), STATUS_OK);
     assert_string_not_equal(config, other_config);
+
+    /* Other values in the same places, and another template. */
+    char text_before[65], text_after[65], weights_after[65];
+    assert_int_equal(model_text_digest(model, text_before), STATUS_OK);
+    model_close(model);
+    FILE *file = fopen(scratch_path(state, "model.safetensors"), "r+b");
+    assert_non_null(file);
+    const float changed = 0.5F;
+    assert_int_equal(fseek(file, -4, SEEK_END), 0);
+    assert_int_equal(fwrite(&changed, sizeof changed, 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+    put_text(state, "generation_config.json", "{\"eos_token_id\": 7}");
+    model = open_model(folder->path);
+    assert_int_equal(model_digest(model, other_config, weights_after), STATUS_OK);
+    assert_string_not_equal(other_weights, weights_after);
+    assert_int_equal(model_text_digest(model, text_after), STATUS_OK);
+    assert_string_not_equal(text_before, text_after);
     model_close(model);
     buffer_destroy(&text);
 }

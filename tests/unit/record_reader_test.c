@@ -428,6 +428,44 @@ static void hdf5_files_of_another_kind(void **state)
     buffer_destroy(&whole);
 }
 
+/* A data set may not read other files for us: no link, no raw data and no view that leads there. */
+static void hdf5_leads_to_other_files(void **state)
+{
+    const char *secret = scratch_path(state, "secret.h5");
+    const char *raw = scratch_path(state, "secret");
+    const char *path = scratch_path(state, "leads.h5");
+    static const char words[2][8] = {"SECRET1", "SECRET2"};
+    hid_t type = string_type(8, H5T_STR_NULLPAD);
+    hsize_t count = 2;
+    hid_t space = H5Screate_simple(1, &count, NULL);
+    hid_t file = H5Fcreate(secret, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    add_dataset(file, "prompt", type, 2, words);
+    H5Fclose(file);
+    FILE *stream = fopen(raw, "wb");
+    assert_true(stream != NULL && fwrite(words, 1, sizeof words, stream) == sizeof words);
+    fclose(stream);
+    for (int way = 0; way < 4; way++) {
+        file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+        hid_t storage = H5Pcreate(H5P_DATASET_CREATE);
+        if (way < 2) {
+            assert_true(H5Lcreate_external(secret, "/prompt", file, way == 0 ? "prompt" : "there",
+                                           H5P_DEFAULT, H5P_DEFAULT) >= 0);
+            assert_true(way == 0 ||
+                        H5Lcreate_soft("/there", file, "prompt", H5P_DEFAULT, H5P_DEFAULT) >= 0);
+        } else {
+            assert_true((way == 2 ? H5Pset_external(storage, raw, 0, sizeof words)
+                                  : H5Pset_virtual(storage, space, secret, "/prompt", space)) >= 0);
+            H5Dclose(H5Dcreate2(file, "prompt", type, space, H5P_DEFAULT, storage, H5P_DEFAULT));
+        }
+        H5Pclose(storage);
+        assert_true(H5Fclose(file) >= 0);
+        assert_refused(path, STATUS_INVALID,
+                       way < 2 ? "holds neither" : "its values lie in other files");
+    }
+    H5Sclose(space);
+    H5Tclose(type);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,6 +479,7 @@ int main(void)
         cmocka_unit_test(hdf5_tokens),
         cmocka_unit_test(hdf5_tokens_across_windows),
         cmocka_unit_test(hdf5_files_of_another_kind),
+        cmocka_unit_test(hdf5_leads_to_other_files),
     };
     return cmocka_run_group_tests(tests, scratch_create, scratch_destroy);
 }

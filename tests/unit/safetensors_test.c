@@ -84,6 +84,24 @@ static void hostile_headers_are_refused(void **state)
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
          "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
          "twice"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
+         "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}",
+         "tensors a and b share bytes"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"shape\":[1],\"data_offsets\":[0,4]}}", "twice"},
+        {"{\"a\\u0000b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+         "a NUL in the name"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[9223372036854775807,2],\"data_offsets\":[0,0]}}",
+         "tensor a: shape: too large"},
+        {"{\"a\":{\"dtype\":\"F64\",\"shape\":[2305843009213693952],\"data_offsets\":[0,0]}}",
+         "tensor a: shape: too large"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[18446744073709551615],\"data_offsets\":[0,0]}}",
+         "tensor a: shape: expected integers"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[9223372036854775807],"
+         "\"data_offsets\":[0,9223372036854775807]}}",
+         "tensor a: ends at byte"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[0],"
+         "\"data_offsets\":[9223372036854775807,9223372036854775807]}}",
+         "tensor a: ends at byte"},
         {"[]", "header: expected an object"},
         {"{", "header: byte "},
     };
@@ -95,13 +113,24 @@ static void hostile_headers_are_refused(void **state)
     assert_refused(folder->path, "5 bytes, too short for a safetensors file");
     write_bytes(state, "model.safetensors", "\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10);
     assert_refused(folder->path, "not a safetensors file, or truncated");
+    /* Header lengths: all that 64 bits hold, and one more than there is. */
+    static const uint64_t lengths[] = {UINT64_MAX,        UINT64_MAX - 7, UINT64_MAX - 8,
+                                       (uint64_t)1 << 63, 100000001,      3};
+    for (size_t i = 0; i < COUNT_OF(lengths); i++) {
+        char file[10] = "........{}";
+        memcpy(file, &lengths[i], sizeof lengths[i]);
+        write_bytes(state, "model.safetensors", file, sizeof file);
+        assert_refused(folder->path, "not a safetensors file, or truncated");
+    }
     remove(scratch_path(state, "model.safetensors"));
 }
 
 static void index_names_must_stay_in_the_folder(void **state)
 {
     struct scratch_folder *folder = *state;
-    static const char *const names[] = {"../x.safetensors", "a/b.safetensors", "..", "", "/etc/x"};
+    static const char *const names[] = {
+        "../x.safetensors",     "a/b.safetensors",       "..", ".", "", "/etc/x",
+        "a.safetensors\\u0000", "..\\u002fx.safetensors"};
     char text[256];
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         snprintf(text, sizeof text, "{\"weight_map\":{\"a\":\"%s\"}}", names[i]);

@@ -107,6 +107,13 @@ static void hostile_templates_meet_bounds(void **state)
     for (size_t i = 0; i < COUNT_OF(templates); i++) {
         assert_status(templates[i], STATUS_LIMIT, NULL);
     }
+    static const char *const times[] = {"%1000000d", "%-1000d", "%_5d", "%010d", "%^a", "%Ey",
+                                        "%Od",       "%",       "%-",   "%%%",   "%--d"};
+    for (size_t i = 0; i < COUNT_OF(times); i++) {
+        char text[64];
+        snprintf(text, sizeof text, "{{ strftime_now('%s') }}", times[i]);
+        assert_status(text, STATUS_INVALID, "t: line 1: strftime_now: an unknown format");
+    }
     assert_status("{{ range(1000000000000) }}", STATUS_INVALID,
                   "t: line 1: Range too big. The sandbox blocks ranges larger than MAX_RANGE "
                   "(100000).");
@@ -176,7 +183,7 @@ static void messages_name_template_line_and_construct(void **state)
         {"{{\n\nnope.x }}", "t: line 3: 'nope' is undefined", STATUS_INVALID},
         {"{% set l = [] %}{{ l.append(1) }}",
          "t: line 1: access to attribute 'append' of 'list' object is unsafe.", STATUS_INVALID},
-        {"{{ raise_exception('Only\nthis.') }}", "Only\nthis.", STATUS_INVALID},
+        {"{{ raise_exception('Only\nthis.') }}", "Only this.", STATUS_INVALID},
         {"x\n{% include 'a' %}",
          "t: line 2: {% include %} is not supported: a chat template stands alone",
          STATUS_UNSUPPORTED},

@@ -120,12 +120,46 @@ static void rows_come_out_as_packed(void **state)
     buffer_destroy(&message);
 }
 
+/* Counts that are negative, or so large that their sum wraps around to the message's length. */
+static void wrong_counts_are_refused(void **state)
+{
+    (void)state;
+    static const int32_t messages[][10] = {
+        {-1, 0, 0, 0, 0, 0, 0},         {0, -1, 0, 0, 0, 0, 0},       {0, 0, -1, 0, 0, 0, 0},
+        {0, 0, 0, -1, 0, 0, 0},         {1, 0, -2, 0, 0, 0, 0},       {-1, 1, 1, 0, 0, 0, 0},
+        {0, 0x40000000, 0, 0x40000000}, {INT32_MAX, INT32_MAX, 0, 0}, {0, 1, 0, INT32_MIN},
+    };
+    struct batch out;
+    int prefill;
+    for (size_t i = 0; i < COUNT_OF(messages); i++) {
+        for (size_t ints = 6; ints <= COUNT_OF(messages[0]); ints++) {
+            assert_int_equal(step_unpack(messages[i], ints * sizeof(int32_t), &out, &prefill),
+                             STATUS_INTERNAL);
+        }
+    }
+}
+
+static void a_record_of_no_kind_is_refused(void **state)
+{
+    (void)state;
+    struct record record = {.row = 1, .kind = (enum record_kind)9}, out = {0};
+    struct buffer message = {0};
+    assert_int_equal(shard_append(&message, &record), STATUS_OK);
+    struct wire_reader reader = {message.data, message.length, 0};
+    bool more;
+    assert_int_equal(shard_next(&reader, &out, &more), STATUS_INTERNAL);
+    buffer_destroy(&message);
+    buffer_destroy(&out.bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shards_come_out_as_packed),
         cmocka_unit_test(steps_keep_only_the_blocks_in_use),
         cmocka_unit_test(rows_come_out_as_packed),
+        cmocka_unit_test(wrong_counts_are_refused),
+        cmocka_unit_test(a_record_of_no_kind_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

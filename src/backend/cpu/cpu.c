@@ -80,7 +80,7 @@ static status buffer_create(struct backend *backend, size_t bytes, struct device
     *out = NULL;
     struct device_buffer *buffer = calloc(1, sizeof *buffer);
     if (buffer == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "buffer");
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a buffer");
     }
     status s = cpu_region_create(&buffer->region, bytes, "buffer");
     if (s != STATUS_OK) {
@@ -299,7 +299,7 @@ status cpu_backend_create_with(const struct cpu_kernels *kernels,
     if (cpu == NULL || token_sequence == NULL) {
         free(cpu);
         free(token_sequence);
-        return status_fail(STATUS_NO_MEMORY, "CPU backend");
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the CPU backend");
     }
     cpu->backend.operations = &operations;
     cpu->kernels = kernels;

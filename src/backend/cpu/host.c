@@ -20,7 +20,7 @@ status cpu_region_create(struct cpu_region *region, size_t bytes, const char *wh
 {
     *region = (struct cpu_region){0};
     if (bytes > SIZE_MAX / 2) {
-        return status_fail(STATUS_NO_MEMORY, "%s: %zu bytes of host memory", what, bytes);
+        return status_fail(STATUS_NO_MEMORY, "%s: out of memory for %zu bytes", what, bytes);
     }
     if (bytes >= CHECKED_BYTES) {
         int64_t total_bytes = 0, free_bytes = 0;
@@ -44,7 +44,7 @@ status cpu_region_create(struct cpu_region *region, size_t bytes, const char *wh
         }
     }
     if (region->data == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "%s: %zu bytes of host memory", what, bytes);
+        return status_fail(STATUS_NO_MEMORY, "%s: out of memory for %zu bytes", what, bytes);
     }
     region->bytes = bytes;
     return STATUS_OK;

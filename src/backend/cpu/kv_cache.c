@@ -41,7 +41,7 @@ status cpu_kv_create(struct backend *backend, int layers, int kv_heads, int head
     }
     struct kv_cache *cache = calloc(1, sizeof *cache);
     if (cache == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "KV cache");
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the KV cache");
     }
     *cache = (struct kv_cache){.layers = layers,
                                .kv_heads = kv_heads,

@@ -82,9 +82,14 @@ static bool find_highest(const float *logits, int vocabulary, float *highest, in
     if (invalid || best_start < 0) {
         return false;
     }
+    /* In a row of nothing but -inf there may be no such value: a compiler may begin a maximum with
+     * the least finite number. */
     int32_t first = best_start;
-    while (logits[first] != best) {
+    while (first < vocabulary && logits[first] != best) {
         first++;
+    }
+    if (first == vocabulary) {
+        return false;
     }
     *highest = best;
     *id = first;

@@ -111,7 +111,7 @@ static status create_scales(struct matrix *matrix)
     matrix->scale = calloc(values + 1, sizeof(float));
     matrix->input_scale = calloc((size_t)matrix->count + 1, sizeof(float));
     if (matrix->scale == NULL || matrix->input_scale == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "scales of weights");
+        return status_fail(STATUS_NO_MEMORY, "out of memory for scales of weights");
     }
     for (size_t i = 0; i < values; i++) {
         matrix->scale[i] = 1.0f;
@@ -137,7 +137,7 @@ status cpu_matrix_create(struct backend *backend, int count, int rows, int colum
     }
     struct matrix *matrix = calloc(1, sizeof *matrix);
     if (matrix == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "matrix");
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a matrix");
     }
     *matrix = (struct matrix){.count = count,
                               .rows = rows,
@@ -335,7 +335,7 @@ status cpu_vector_create(struct backend *backend, int length, const float *value
     }
     struct vector *vector = calloc(1, sizeof *vector);
     if (vector == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "vector");
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a vector");
     }
     vector->length = length;
     const size_t padded = ((size_t)length + PANEL - 1) / PANEL * PANEL;

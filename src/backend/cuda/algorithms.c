@@ -173,7 +173,7 @@ status algorithms_create(struct cuda_backend *cuda, struct algorithms **out)
     *out = NULL;
     struct algorithms *algorithms = calloc(1, sizeof *algorithms);
     if (algorithms == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "products");
+        return status_fail(STATUS_NO_MEMORY, "out of memory for products");
     }
     choose_buckets(algorithms,
                    cuda->max_tokens > REFERENCE_TOKENS ? cuda->max_tokens : REFERENCE_TOKENS);
@@ -516,7 +516,7 @@ static status choose(struct cuda_backend *cuda, const struct product_shape *shap
     struct algorithms *algorithms = cuda->products->algorithms;
     struct shape_choice *choice = calloc(1, sizeof *choice);
     if (choice == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "products");
+        return status_fail(STATUS_NO_MEMORY, "out of memory for products");
     }
     choice->shape = *shape;
     choice->buckets = buckets_of(algorithms, shape);

@@ -83,7 +83,7 @@ static status buffer_create(struct backend *backend, size_t bytes, struct device
     *out = NULL;
     struct device_buffer *buffer = calloc(1, sizeof *buffer);
     if (buffer == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "buffer");
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a buffer");
     }
     buffer->bytes = bytes;
     status s = cuda_check(cudaMalloc(&buffer->data, bytes > 0 ? bytes : 1), "buffer");
@@ -478,7 +478,7 @@ status cuda_backend_create(const struct backend_options *options, struct backend
     }
     struct cuda_backend *cuda = calloc(1, sizeof *cuda);
     if (cuda == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "CUDA backend");
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the CUDA backend");
     }
     cuda->backend.operations = &operations;
     cuda->device = options->device;

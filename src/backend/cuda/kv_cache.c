@@ -51,7 +51,7 @@ status cuda_kv_create(struct backend *backend, int layers, int kv_heads, int hea
     }
     struct kv_cache *cache = calloc(1, sizeof *cache);
     if (cache == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "KV cache");
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the KV cache");
     }
     *cache = (struct kv_cache){.layers = layers,
                                .kv_heads = kv_heads,

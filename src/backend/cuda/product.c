@@ -19,7 +19,7 @@ status cuda_products_create(struct cuda_backend *cuda, struct cuda_products **ou
     *out = NULL;
     struct cuda_products *products = calloc(1, sizeof *products);
     if (products == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "products");
+        return status_fail(STATUS_NO_MEMORY, "out of memory for products");
     }
     status s = cuda_check_blas(cublasLtCreate(&products->handle), "cuBLASLt");
     if (s == STATUS_OK) {

@@ -45,7 +45,7 @@ static status loader_of(struct cuda_backend *cuda, struct cuda_loader **out)
     if (cuda->loader == NULL) {
         cuda->loader = calloc(1, sizeof *cuda->loader);
         if (cuda->loader == NULL) {
-            return status_fail(STATUS_NO_MEMORY, "weights");
+            return status_fail(STATUS_NO_MEMORY, "out of memory for weights");
         }
     }
     struct cuda_loader *loader = cuda->loader;
@@ -150,7 +150,7 @@ status cuda_matrix_create(struct backend *backend, int count, int rows, int colu
     }
     struct matrix *matrix = calloc(1, sizeof *matrix);
     if (matrix == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "matrix");
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a matrix");
     }
     *matrix = (struct matrix){.count = count,
                               .rows = rows,
@@ -229,7 +229,7 @@ status cuda_matrix_input_scale(struct backend *backend, struct matrix *matrix, i
     if (matrix->input_scale == NULL) {
         matrix->input_scale = calloc((size_t)matrix->count, sizeof *matrix->input_scale);
         if (matrix->input_scale == NULL) {
-            return status_fail(STATUS_NO_MEMORY, "matrix");
+            return status_fail(STATUS_NO_MEMORY, "out of memory for a matrix");
         }
     }
     matrix->input_scale[index] = scale;
@@ -384,7 +384,7 @@ status cuda_vector_create(struct backend *backend, int length, const float *valu
     *out = NULL;
     struct vector *vector = calloc(1, sizeof *vector);
     if (vector == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "vector");
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a vector");
     }
     vector->length = length;
     const size_t bytes = (size_t)length * sizeof *values;

@@ -1,0 +1,173 @@
+/* An output file in which the input replaces datasets and values: read, exported and its ranks
+ * listed, or refused; and nothing comes out of other files. */
+#include "data/output_layout.h"
+#include "hdf5_build.h"
+#include "sluice/json.h"
+
+static char path[600];
+static struct buffer whole; /* an output file in order */
+
+static const char *const paths[] = {
+    "/results/row",
+    "/results/sample",
+    "/results/finish_reason",
+    "/results/prompt_tokens",
+    "/results/completion_tokens",
+    "/results/seconds",
+    "/results/rank",
+    "/results/id",
+    "/results/prompt",
+    "/results/text",
+    "/results/error",
+    "/passthrough/json",
+    OUTPUT_OFFSETS_PATH,
+    OUTPUT_TOKENS_PATH,
+    OUTPUT_LOGPROBS_PATH,
+    OUTPUT_TOP_IDS_PATH,
+    OUTPUT_TOP_VALUES_PATH,
+    OUTPUT_RANKS_PATH,
+};
+
+static void make_whole(void)
+{
+    static const int32_t ids[] = {1, 2, 3}, top_ids[] = {1, 4, 2, 5, 3, 6};
+    static const float logprobs[] = {-1, -2, -3}, top_values[] = {-1, -2, -1, -2, -1, -2};
+    const struct output_columns columns = {true, true, true, 2};
+    const struct rank_metrics ranks[2] = {{.host = "a", .device = "cpu"}, {.rank = 1}};
+    struct output_writer *writer;
+    REQUIRE(output_create(path, true, &columns, &writer) == STATUS_OK);
+    for (int i = 0; i < 4; i++) {
+        const struct result result = {.row = i,
+                                      .id = "id",
+                                      .id_length = 2,
+                                      .text = "text",
+                                      .text_length = 4,
+                                      .error = "",
+                                      .passthrough = "{\"a\":[1.50]}",
+                                      .passthrough_length = 12,
+                                      .completion_tokens = i,
+                                      .token_ids = ids,
+                                      .logprobs = logprobs,
+                                      .top_logprobs = 2,
+                                      .top_ids = top_ids,
+                                      .top_values = top_values};
+        REQUIRE(output_append(writer, &result) == STATUS_OK);
+    }
+    REQUIRE(output_write_ranks(writer, ranks, 2) == STATUS_OK);
+    REQUIRE(output_finish(writer) == STATUS_OK);
+    REQUIRE(file_read(path, 1 << 24, &whole) == STATUS_OK);
+}
+
+static void replace_attribute(hid_t file, struct fuzz_input *input)
+{
+    hid_t type = choose_type(take_byte(input));
+    hsize_t elements;
+    hid_t space = choose_space(take_byte(input), take_byte(input), &elements);
+    H5Adelete(file, "format_version");
+    hid_t attribute = H5Acreate2(file, "format_version", type, space, H5P_DEFAULT, H5P_DEFAULT);
+    if (attribute >= 0) {
+        if (H5Sget_simple_extent_type(space) == H5S_SCALAR && H5Tget_size(type) <= 64 &&
+            H5Tget_class(type) == H5T_INTEGER) {
+            char value[64] = {0};
+            struct fuzz_input data = take_bytes(input, H5Tget_size(type));
+            memcpy(value, data.bytes, data.length);
+            (void)H5Awrite(attribute, type, value);
+        }
+        H5Aclose(attribute);
+    }
+    H5Sclose(space);
+    H5Tclose(type);
+}
+
+/* Four bytes at a place of a dataset, whatever its type. */
+static void overwrite(hid_t file, const char *name, struct fuzz_input *input)
+{
+    hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
+    if (set < 0) {
+        return;
+    }
+    hid_t type = H5Dget_type(set), space = H5Dget_space(set);
+    hssize_t elements = H5Sget_simple_extent_npoints(space);
+    size_t size = H5Tget_size(type);
+    char values[4096];
+    if (H5Tis_variable_str(type) == 0 && elements > 0 && (size_t)elements * size <= sizeof values &&
+        H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0) {
+        size_t at = (size_t)take_byte(input) * size % ((size_t)elements * size);
+        struct fuzz_input data = take_bytes(input, size < 8 ? size : 8);
+        if (data.length > 0) {
+            memcpy(values + at, data.bytes, data.length);
+        }
+        (void)H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
+    }
+    H5Sclose(space);
+    H5Tclose(type);
+    H5Dclose(set);
+}
+
+static void edit(struct fuzz_input *input)
+{
+    hid_t access = hdf5_file_access();
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, access);
+    REQUIRE(file >= 0);
+    for (int edits = 0; input->length > 0 && edits < 12; edits++) {
+        const char *name = paths[take_byte(input) % COUNT_OF(paths)];
+        switch (take_byte(input) % 8) {
+        case 0:
+            H5Ldelete(file, name, H5P_DEFAULT);
+            break;
+        case 1:
+        case 2:
+            H5Ldelete(file, name, H5P_DEFAULT);
+            build_dataset(file, name, input);
+            break;
+        case 3:
+            replace_attribute(file, input);
+            break;
+        default:
+            overwrite(file, name, input);
+            break;
+        }
+    }
+    H5Eclear2(H5E_DEFAULT);
+    REQUIRE(H5Fclose(file) >= 0);
+    H5Pclose(access);
+}
+
+static status check_line(void *context, const char *line, size_t length)
+{
+    struct arena arena = {0};
+    struct json *parsed;
+    (void)context;
+    REQUIRE(length > 0 && line[length - 1] == '\n' && memchr(line, '\n', length - 1) == NULL);
+    REQUIRE(json_parse(line, length, &arena, &parsed) == STATUS_OK);
+    REQUIRE(!has_secret(line, length));
+    arena_destroy(&arena);
+    return STATUS_OK;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
+{
+    struct fuzz_input input = {bytes, length};
+    hdf5_silence();
+    if (whole.data == NULL) {
+        make_secrets();
+        snprintf(path, sizeof path, "%s/out.h5", fuzz_folder());
+        make_whole();
+    }
+    write_fuzz_file(path, whole.data, whole.length);
+    edit(&input);
+    struct output_reader *reader;
+    status s = output_open(path, &reader);
+    require_message(s);
+    if (s == STATUS_OK) {
+        struct arena arena = {0};
+        const struct rank_metrics *ranks;
+        size_t count;
+        require_message(output_rank_metrics(reader, &arena, &ranks, &count));
+        require_message(output_export(reader, EXPORT_JSONL, check_line, NULL));
+        require_message(output_export(reader, EXPORT_OPENAI, check_line, NULL));
+        arena_destroy(&arena);
+        output_reader_close(reader);
+    }
+    return 0;
+}
