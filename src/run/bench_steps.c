@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run/step_queue.h"
 #include "run/stop_request.h"
 #include "run/wire.h"
 #include "run/world.h"
@@ -29,10 +30,8 @@ struct leader {
     struct engine *engine;
     struct bench_times *times;
     struct sample_result *results;
-    struct step_plan **steps; /* [pp], a queue in the order planned */
-    int step_count;
+    struct step_queue steps;
     struct outbox outbox;
-    struct buffer message;
     int64_t steps_done;
     double last_end;
 };
@@ -63,37 +62,19 @@ static status queue_prompts(struct leader *self, const struct bench_load *load)
     return s;
 }
 
-/* To every other rank of the replica; nothing ends their run. */
-static status send_step(struct leader *self, const void *bytes, size_t length)
-{
-    int ranks = self->stage->plan->tp * self->stage->plan->pp;
-    int own = self->stage->partition.pp_rank * self->stage->plan->tp;
-    for (int to = 0; to < ranks; to++) {
-        if (to != own) {
-            TRY(outbox_send(&self->outbox, self->replica, to, TAG_STEP, bytes, length));
-        }
-    }
-    return STATUS_OK;
-}
-
 static status plan_steps(struct leader *self)
 {
     double start = clock_seconds();
-    while (self->step_count < self->stage->plan->pp) {
+    while (self->steps.count < self->steps.most) {
         struct step_plan *step;
         TRY(engine_plan_step(self->engine, &step));
         if (step == NULL) {
             break;
         }
-        self->steps[self->step_count++] = step;
-        if (self->stage->plan->tp * self->stage->plan->pp > 1) {
-            TRY(step_pack(&step->batch, self->stage->plan->kv_block_tokens, step->prefill_tokens,
-                          &self->message));
-            TRY(send_step(self, self->message.data, self->message.length));
-        }
+        TRY(step_queue_add(&self->steps, step));
     }
     self->times->plan += clock_seconds() - start;
-    return self->step_count > 0
+    return self->steps.count > 0
                ? STATUS_OK
                : status_fail(STATUS_INTERNAL, "the engine has rows and no step for them");
 }
@@ -115,17 +96,15 @@ static status take_finished(struct leader *self)
 static status run_oldest_step(struct leader *self)
 {
     struct backend *backend = self->stage->backend;
-    struct step_plan *step = self->steps[0];
+    struct step_plan *step = self->steps.steps[0];
     struct step_times *kind =
         step->prefill_tokens > 0 ? &self->times->prefill : &self->times->decode;
     int tokens = step->batch.tokens;
+    TRY(step_queue_deliver(&self->steps));
     double start = clock_seconds();
     struct device_buffer *logits;
     TRY(forward_step(self->stage->forward, &step->batch, &logits));
     double launched = clock_seconds();
-    while (self->outbox.count > 0 && !backend->operations->is_idle(backend)) {
-        TRY(outbox_poll(&self->outbox)); /* a large message is pushed on by its sender */
-    }
     if (step->batch.outputs > 0) {
         TRY(backend->operations->sample(backend, logits, step->batch.outputs,
                                         model_config(self->stage->model)->vocabulary,
@@ -137,8 +116,7 @@ static status run_oldest_step(struct leader *self)
     stage_note_steps(self->stage, ++self->steps_done);
     double sampled = clock_seconds();
     TRY(engine_complete_step(self->engine, step, self->results));
-    self->step_count--;
-    memmove(self->steps, self->steps + 1, (size_t)self->step_count * sizeof *self->steps);
+    step_queue_remove(&self->steps);
     TRY(take_finished(self));
     double end = clock_seconds();
     self->times->launch += launched - start;
@@ -146,7 +124,7 @@ static status run_oldest_step(struct leader *self)
     self->times->complete += end - sampled;
     TRY(step_times_add(kind, end - self->last_end, tokens));
     self->last_end = end;
-    return outbox_poll(&self->outbox);
+    return STATUS_OK;
 }
 
 static status lead(struct leader *self, const struct bench_load *load)
@@ -160,7 +138,7 @@ static status lead(struct leader *self, const struct bench_load *load)
         TRY(plan_steps(self));
         TRY(run_oldest_step(self));
     }
-    TRY(send_step(self, "", 0));
+    TRY(step_queue_end(&self->steps, &self->outbox));
     return outbox_flush(&self->outbox);
 }
 
@@ -183,17 +161,18 @@ static status leader_run(struct stage *stage, MPI_Comm replica, const struct ben
     };
     TRY(engine_create(&options, &leader.engine));
     leader.results = calloc((size_t)plan->max_sequences, sizeof *leader.results);
-    leader.steps = calloc((size_t)plan->pp, sizeof(struct step_plan *));
-    status s = leader.results != NULL && leader.steps != NULL
-                   ? lead(&leader, load)
-                   : status_fail(STATUS_NO_MEMORY, "out of memory for samples");
+    leader.steps =
+        (struct step_queue){.replica = replica,
+                            .most = plan->pp < MAX_STEPS_IN_FLIGHT ? plan->pp : MAX_STEPS_IN_FLIGHT,
+                            .kv_block_tokens = plan->kv_block_tokens};
+    status s = leader.results != NULL ? lead(&leader, load)
+                                      : status_fail(STATUS_NO_MEMORY, "out of memory for samples");
     struct engine_counters counters = engine_counters(leader.engine);
     times->preemptions = counters.preemptions;
     times->kv_peak_blocks = counters.peak_blocks_used;
     outbox_destroy(&leader.outbox);
-    buffer_destroy(&leader.message);
+    step_queue_destroy(&leader.steps);
     free(leader.results);
-    free(leader.steps);
     engine_destroy(leader.engine);
     return s;
 }

@@ -8,6 +8,7 @@
 
 #include "comm/comm_mpi.h"
 #include "run/row_queue.h"
+#include "run/step_queue.h"
 #include "run/stop_request.h"
 #include "run/wire.h"
 
@@ -153,17 +154,14 @@ static status follow(struct worker *self, int leader)
 
 /* ---- The leader ---- */
 
-enum { MAX_STEPS_IN_FLIGHT = 64 };
-
 struct leader {
     struct worker worker;
     struct engine *engine;
     struct row_queue *rows;
     struct outbox outbox;
-    struct buffer incoming, step_message;
+    struct buffer incoming;
     struct record record;
-    struct step_plan *steps[MAX_STEPS_IN_FLIGHT]; /* a queue in the order planned */
-    int step_count, max_steps;
+    struct step_queue steps;
     bool requested, end_of_data, stopping;
     double last_sent;
     struct sample_result *results;
@@ -225,33 +223,15 @@ static status send_rows(struct leader *self, bool all)
     return STATUS_OK;
 }
 
-/* To every other rank of the replica. */
-static status send_step(struct leader *self, const void *bytes, size_t length)
-{
-    int rank, size;
-    MPI_Comm_rank(self->worker.options->replica, &rank);
-    MPI_Comm_size(self->worker.options->replica, &size);
-    for (int to = 0; to < size; to++) {
-        if (to != rank) {
-            TRY(outbox_send(&self->outbox, self->worker.options->replica, to, TAG_STEP, bytes,
-                            length));
-        }
-    }
-    return STATUS_OK;
-}
-
 static status plan_steps(struct leader *self)
 {
-    while (self->step_count < self->max_steps && !self->stopping) {
+    while (self->steps.count < self->steps.most && !self->stopping) {
         struct step_plan *step;
         TRY(engine_plan_step(self->engine, &step));
         if (step == NULL) {
             break;
         }
-        self->steps[self->step_count++] = step;
-        TRY(step_pack(&step->batch, self->worker.options->stage->plan->kv_block_tokens,
-                      step->prefill_tokens, &self->step_message));
-        TRY(send_step(self, self->step_message.data, self->step_message.length));
+        TRY(step_queue_add(&self->steps, step));
     }
     return STATUS_OK;
 }
@@ -278,8 +258,9 @@ static status pool_step(struct leader *self, struct step_plan *step)
 static status run_oldest_step(struct leader *self)
 {
     struct stage *stage = self->worker.options->stage;
-    struct step_plan *step = self->steps[0];
+    struct step_plan *step = self->steps.steps[0];
     const struct backend_operations *operations = stage->backend->operations;
+    TRY(step_queue_deliver(&self->steps));
     struct step_start start = worker_begin_step(&self->worker);
     struct device_buffer *logits;
     TRY(forward_step(stage->forward, &step->batch, &logits));
@@ -296,8 +277,7 @@ static status run_oldest_step(struct leader *self)
     TRY(worker_end_step(&self->worker, &start, step->batch.tokens, step->prefill_tokens));
     double sampled = clock_seconds();
     TRY(engine_complete_step(self->engine, step, self->results));
-    self->step_count--;
-    memmove(self->steps, self->steps + 1, (size_t)self->step_count * sizeof *self->steps);
+    step_queue_remove(&self->steps);
     TRY(row_queue_collect(self->rows));
     self->worker.report->metrics.seconds_decode += clock_seconds() - sampled;
     return STATUS_OK;
@@ -334,7 +314,7 @@ static void note_timeline(struct leader *self)
 static bool leader_finished(const struct leader *self)
 {
     bool empty = row_queue_unfinished(self->rows) == 0 && self->end_of_data;
-    return self->step_count == 0 && (self->stopping || empty);
+    return self->steps.count == 0 && (self->stopping || empty);
 }
 
 static status lead(struct leader *self)
@@ -345,7 +325,7 @@ static status lead(struct leader *self)
         TRY(request_rows(self));
         TRY(take_shard(self, &got));
         TRY(plan_steps(self));
-        bool ran = self->step_count > 0;
+        bool ran = self->steps.count > 0;
         if (ran) {
             TRY(run_oldest_step(self));
         }
@@ -357,7 +337,7 @@ static status lead(struct leader *self)
         self->stopping = self->stopping || stop_requested();
     }
     TRY(send_rows(self, true));
-    TRY(send_step(self, "", 0));
+    TRY(step_queue_end(&self->steps, &self->outbox));
     return outbox_send(&self->outbox, self->worker.options->control, 0, TAG_LEADER_DONE, "", 0);
 }
 
@@ -382,7 +362,10 @@ static status leader_create_engine(struct leader *self)
         .end_count = config->end_count,
         .embedding_width = config->encoder ? config->hidden : 0,
     };
-    self->max_steps = plan->pp < MAX_STEPS_IN_FLIGHT ? plan->pp : MAX_STEPS_IN_FLIGHT;
+    self->steps =
+        (struct step_queue){.replica = options->replica,
+                            .most = plan->pp < MAX_STEPS_IN_FLIGHT ? plan->pp : MAX_STEPS_IN_FLIGHT,
+                            .kv_block_tokens = plan->kv_block_tokens};
     TRY(engine_create(&engine, &self->engine));
     struct row_queue_options rows = {.job = options->job,
                                      .model = model,
@@ -451,7 +434,7 @@ status replica_run(const struct replica_options *options, struct replica_report 
             engine_destroy(leader.engine);
         }
         buffer_destroy(&leader.incoming);
-        buffer_destroy(&leader.step_message);
+        step_queue_destroy(&leader.steps);
         buffer_destroy(&leader.record.bytes);
         free(leader.results);
         free(leader.hidden);
