@@ -92,9 +92,6 @@ struct plan {
     bool random_weights;  /* false; the benchmark sets it: fill the weights instead of reading them
                            */
 };
-/* Where the job leaves the device open, takes the CPU for a model that a GPU cannot run (encoders).
- */
-void plan_settle_device(const struct model *model, struct job *job);
 /* The device that the job asks for, as this host has it, with `ranks_per_host` ranks to share it:
  * `host_memory` bytes on a CPU (0: ask the system), each GPU's free memory otherwise. */
 status plan_find_device(const struct job *job, int ranks_per_host, int64_t host_memory,

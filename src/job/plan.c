@@ -457,12 +457,6 @@ static status begin_plan(const struct job *job, const struct model *model,
     }
     TRY(choose_types(job, config, device, plan));
     TRY(check_task(job, config));
-    if (config->encoder && !is_cpu(plan)) {
-        return status_fail(STATUS_UNSUPPORTED,
-                           "engine.device: %s attends in both directions, which runs on the CPU "
-                           "alone; use auto or cpu",
-                           config->architecture);
-    }
     TRY(choose_sizes(job, config, plan));
     choose_memory(device, plan);
     return STATUS_OK;
@@ -532,19 +526,10 @@ status plan_find_device(const struct job *job, int ranks_per_host, int64_t host_
                : status_fail(STATUS_IO, "cannot tell how much memory this host has");
 }
 
-void plan_settle_device(const struct model *model, struct job *job)
-{
-    if (model_embedding(model) != NULL && job->engine.device == DEVICE_AUTO) {
-        job->engine.device = DEVICE_CPU;
-    }
-}
-
 status plan_create(const struct job *job, const struct model *model, int ranks, int ranks_per_host,
                    int64_t host_memory, struct backend *backend, struct plan *out)
 {
     struct plan_device device;
-    struct job settled = *job; /* borrows the arena */
-    plan_settle_device(model, &settled);
-    TRY(plan_find_device(&settled, ranks_per_host, host_memory, &device));
+    TRY(plan_find_device(job, ranks_per_host, host_memory, &device));
     return plan_create_on(job, model, ranks, &device, backend, out);
 }

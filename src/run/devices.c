@@ -80,9 +80,7 @@ status devices_plan(const struct job *job, const struct model *model, struct pla
 {
     const struct world *world = world_get();
     struct plan_device device;
-    struct job settled = *job; /* borrows the arena */
-    plan_settle_device(model, &settled);
-    TRY(devices_choose(&settled, &device));
+    TRY(devices_choose(job, &device));
     TRY(run_agree(world->rank == 0 ? plan_create_on(job, model, world->size, &device, NULL, out)
                                    : STATUS_OK));
     TRY(mpi_check(MPI_Bcast(out, sizeof *out, MPI_BYTE, 0, MPI_COMM_WORLD), "send the plan"));

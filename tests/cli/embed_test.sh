@@ -9,6 +9,7 @@ cat >job.yaml <<YAML
 task: embed
 model: {path: "$encoders/bert"}
 data: {input: "$encoders/texts.jsonl"}
+engine: {device: cpu}
 output: {path: out.h5, overwrite: true}
 YAML
 

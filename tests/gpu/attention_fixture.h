@@ -23,6 +23,8 @@ struct shape {
     float soft_cap;
     bool norm, layer_norm, pending;
     int lengths[SEQUENCES];
+    bool bidirectional;
+    float key_scale, value_scale; /* of the cache; 0: none are set */
 };
 
 /* One layer's inputs and what a way of running it left. */
@@ -302,7 +304,8 @@ static inline struct attention_facts facts_of(const struct trial *trial)
 {
     return (struct attention_facts){.scale = 1.5f / sqrtf((float)trial->shape->head_dim),
                                     .soft_cap = trial->shape->soft_cap,
-                                    .window = trial->shape->window};
+                                    .window = trial->shape->window,
+                                    .bidirectional = trial->shape->bidirectional};
 }
 
 static inline struct head_layout heads_of(const struct trial *trial)
@@ -391,6 +394,9 @@ static inline void device_create(const struct trial *trial, struct backend *back
     *device = (struct device){.backend = backend};
     check(op->kv_create(backend, 2, trial->kv_heads, shape->head_dim, block_tokens, blocks,
                         trial->types->kv, &device->cache));
+    if (shape->key_scale > 0) {
+        check(op->kv_scale(backend, device->cache, 1, shape->key_scale, shape->value_scale));
+    }
     const size_t bytes = 2 * (size_t)trial->kv_heads * (size_t)shape->head_dim *
                          (size_t)block_tokens * (size_t)blocks * dtype_bytes(trial->types->kv);
     assert_int_equal(cudaMemset(device->cache->keys, 0xff, bytes), cudaSuccess);

@@ -66,6 +66,79 @@ static const struct shape shapes[] = {
      false,
      false,
      {2100, 1025, 3}},
+    {.what = "both ways, 12 of 32",
+     .query_heads = 12,
+     .kv_heads = 12,
+     .head_dim = 32,
+     .rotated = 32,
+     .map = {-1},
+     .pending = true,
+     .lengths = {300, 37, 12},
+     .bidirectional = true},
+    {.what = "both ways, 4 for 2 of 64",
+     .query_heads = 4,
+     .kv_heads = 2,
+     .head_dim = 64,
+     .rotated = 64,
+     .map = {-1},
+     .lengths = {512, 16, 1},
+     .bidirectional = true},
+    {.what = "both ways, cap, 2 for 1 of 256",
+     .query_heads = 2,
+     .kv_heads = 1,
+     .head_dim = 256,
+     .rotated = 256,
+     .map = {-1},
+     .soft_cap = 30,
+     .lengths = {290, 33, 17},
+     .bidirectional = true},
+    {.what = "both ways, 4 for 2 of 20",
+     .query_heads = 4,
+     .kv_heads = 2,
+     .head_dim = 20,
+     .rotated = 12,
+     .map = {-1},
+     .lengths = {130, 129, 5},
+     .bidirectional = true},
+    {.what = "both ways, long, 4 for 4 of 64",
+     .query_heads = 4,
+     .kv_heads = 4,
+     .head_dim = 64,
+     .rotated = 64,
+     .map = {-1},
+     .pending = true,
+     .lengths = {2100, 1025, 64},
+     .bidirectional = true},
+    {.what = "scales, long, 8 for 2 of 128",
+     .query_heads = 8,
+     .kv_heads = 2,
+     .head_dim = 128,
+     .rotated = 128,
+     .map = {-1},
+     .lengths = {2100, 37, 150},
+     .key_scale = 0.02f,
+     .value_scale = 3.0f},
+    {.what = "scales, cap, 4 for 2 of 64",
+     .query_heads = 4,
+     .kv_heads = 2,
+     .head_dim = 64,
+     .rotated = 64,
+     .map = {-1},
+     .soft_cap = 20,
+     .pending = true,
+     .lengths = {300, 37, 150},
+     .key_scale = 3.0f,
+     .value_scale = 0.02f},
+    {.what = "scales, cap, 4 for 2 of 20",
+     .query_heads = 4,
+     .kv_heads = 2,
+     .head_dim = 20,
+     .rotated = 12,
+     .map = {-1},
+     .soft_cap = 20,
+     .lengths = {130, 129, 5},
+     .key_scale = 0.02f,
+     .value_scale = 3.0f},
 };
 
 /* ---- Beside the CPU ----------------------------------------------------------------------------
@@ -84,13 +157,29 @@ static void apply_pending(const struct trial *trial, const struct step *step, fl
     }
 }
 
+/* What values that lie in a cache with this scale stand for; scales are of fp8 alone. */
+static void round_scaled(float *values, size_t count, enum dtype dtype, float scale)
+{
+    const float divisor = dtype == DTYPE_FLOAT8_E4M3 && scale > 0 ? scale : 1.0f;
+    for (size_t i = 0; i < count; i++) {
+        values[i] /= divisor;
+    }
+    round_values(values, count, dtype);
+    for (size_t i = 0; i < count; i++) {
+        values[i] *= divisor;
+    }
+}
+
 /* The GPU's queries, and its keys and values as its cache holds them. */
 static float *gather_rounded(const struct trial *trial, const struct step *step)
 {
     const size_t width = (size_t)width_of(trial), q_width = (size_t)out_width_of(trial);
+    const size_t kv_width = (width - q_width) / 2;
     float *rows = gather(step, trial->qkv, width);
     for (int i = 0; i < step->batch.tokens; i++) {
-        round_values(rows + (size_t)i * width + q_width, width - q_width, trial->types->kv);
+        float *keys = rows + (size_t)i * width + q_width;
+        round_scaled(keys, kv_width, trial->types->kv, trial->shape->key_scale);
+        round_scaled(keys + kv_width, kv_width, trial->types->kv, trial->shape->value_scale);
     }
     return rows;
 }
@@ -242,6 +331,7 @@ static void bits_know_no_batch(void **state)
     static const struct way ways[] = {
         {"alone", 1, MOST_TOKENS, 1, 7, 16},
         {"alone, second", 2, MOST_TOKENS, 1, 11, 32},
+        {"two, blocks of 8", 6, MOST_TOKENS, 1, 13, 8},
         {"blocks of 8, chunks of 100", 7, 100, 100, 13, 8},
         {"chunks of 64", 5, 64, 64, 1, 32},
         {"chunks of 17", 7, 17, 17, 7, 16},
@@ -259,6 +349,9 @@ static void bits_know_no_batch(void **state)
             const bool is_long = shapes[i].lengths[0] > 2000;
             for (size_t w = 0; w < COUNT_OF(ways); w++) {
                 struct way way = ways[w];
+                if (shapes[i].bidirectional && way.first < MOST_TOKENS) {
+                    continue; /* sequences run whole */
+                }
                 if (is_long && way.chunk < 64 && way.first < 64) {
                     way.first = shapes[i].lengths[0] - 20 * way.chunk; /* the end in chunks */
                 }
@@ -298,7 +391,7 @@ static void bits_know_no_ranks(void **state)
                 trial_cut(&first, cuts[c][0], cuts[c][1], &part);
                 snprintf(what, sizeof what, "heads %d to %d", cuts[c][0],
                          cuts[c][0] + cuts[c][1] - 1);
-                run_way(&part, gpu, c % 2 == 0 ? &whole : &decode);
+                run_way(&part, gpu, c % 2 == 0 || shapes[i].bidirectional ? &whole : &decode);
                 compare_bits(&part, &first, what, 7);
                 trial_destroy(&part);
             }
@@ -359,6 +452,17 @@ static void wrong_blocks_are_refused(void **state)
     gpu_values(backend, out, 64, DTYPE_BFLOAT16, result);
     gpu_round(values, COUNT_OF(values), DTYPE_BFLOAT16);
     assert_memory_equal(result, values + 128, sizeof result); /* one key: its value */
+    /* What follows, or comes before, is not all in the step. */
+    const struct attention_facts both_ways = {.scale = 0.125f, .bidirectional = true};
+    int32_t one = 1;
+    batch.positions = &one;
+    length = 2;
+    check(op->step_begin(backend, &batch));
+    check(op->rope_append(backend, &heads, NULL, NULL, NULL, NULL, qkv, cache, 0));
+    assert_int_equal(op->attention(backend, &heads, &both_ways, qkv, cache, 0, NULL, out),
+                     STATUS_INTERNAL);
+    assert_int_equal(op->kv_scale(backend, cache, 1, 1.0f, 1.0f), STATUS_INTERNAL);
+    assert_int_equal(op->kv_scale(backend, cache, 0, 0.0f, 1.0f), STATUS_INTERNAL);
     op->buffer_destroy(backend, qkv);
     op->buffer_destroy(backend, out);
     op->kv_destroy(backend, cache);

@@ -16,6 +16,7 @@ cat >"$work/job.yaml" <<YAML
 task: embed
 model: {path: "$model"}
 data: {input: "$here/minilm_texts.jsonl"}
+engine: {device: cpu}
 output: {path: "$work/out.h5", overwrite: true}
 YAML
 failures=0

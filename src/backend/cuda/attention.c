@@ -152,19 +152,22 @@ static status sort_heads(const struct head_layout *heads, struct attention_call 
                              heads->query_heads, heads->kv_heads);
 }
 
-/* Constants of the soft-max in base 2. */
-static void set_scales(const struct attention_facts *facts, struct attention_call *call)
+/* Constants of the soft-max in base 2; q·k takes the keys' scale with its own. */
+static void set_scales(const struct attention_facts *facts, struct kv_scales kv,
+                       struct attention_call *call)
 {
     const double log2_e = 1.4426950408889634;
+    const double scale = (double)facts->scale * (double)kv.key;
     call->window = facts->window;
-    call->scale = facts->scale;
+    call->scale = (float)scale;
     call->soft_cap = facts->soft_cap;
+    call->value_scale = kv.value;
     if (facts->soft_cap > 0.0f) {
         call->exponent_scale = (float)log2_e;
         call->cap_out = facts->soft_cap;
-        call->cap_in = (float)(2.0 * log2_e * (double)facts->scale / (double)facts->soft_cap);
+        call->cap_in = (float)(2.0 * log2_e * scale / (double)facts->soft_cap);
     } else {
-        call->exponent_scale = (float)(log2_e * (double)facts->scale);
+        call->exponent_scale = (float)(log2_e * scale);
     }
 }
 
@@ -211,16 +214,27 @@ static status run_tensor(struct cuda_backend *cuda, struct attention_call *call)
     return cuda_check(attention_join_launch(cuda->stream, call), "attention");
 }
 
+/* What follows a token must be there for it to see: all of each sequence (of a short one that is
+ * one split, so that join_kernel, which goes by positions, has nothing to do). */
+static status check_whole(const struct batch *batch, const struct attention_facts *facts)
+{
+    for (int s = 0; s < batch->sequences; s++) {
+        if (facts->window != 0 || query_of(batch, s) != batch->context_length[s]) {
+            return status_fail(STATUS_INTERNAL,
+                               "attention in both directions: sequence %d has %d of %d tokens in "
+                               "the step, window %d",
+                               s, query_of(batch, s), batch->context_length[s], facts->window);
+        }
+    }
+    return STATUS_OK;
+}
+
 status cuda_attention(struct backend *backend, const struct head_layout *heads,
                       const struct attention_facts *facts, struct device_buffer *qkv,
                       struct kv_cache *cache, int layer, const struct matrix *reader,
                       struct device_buffer *out)
 {
     (void)reader; /* the product packs what is plain */
-    if (facts->bidirectional) {
-        return status_fail(STATUS_UNSUPPORTED,
-                           "attention in both directions runs on the CPU alone");
-    }
     struct cuda_backend *cuda = cuda_of(backend);
     const struct cuda_step *step = &cuda->step;
     const size_t value_bytes = dtype_bytes(cuda->activation);
@@ -228,6 +242,9 @@ status cuda_attention(struct backend *backend, const struct head_layout *heads,
         heads->kv_heads != cache->kv_heads || layer < 0 || layer >= cache->layers ||
         !(facts->scale > 0.0f)) {
         return status_fail(STATUS_INTERNAL, "attention: nothing was appended to this cache");
+    }
+    if (facts->bidirectional) {
+        TRY(check_whole(cuda->batch, facts));
     }
     struct attention_call call = {
         .query_heads = heads->query_heads,
@@ -246,12 +263,14 @@ status cuda_attention(struct backend *backend, const struct head_layout *heads,
         .tokens = step->tokens,
         .positions = step->positions,
         .token_sequence = step->token_sequence,
+        .context_length = step->context_length,
+        .bidirectional = facts->bidirectional,
     };
     TRY(cuda_buffer_check(qkv, step->tokens, call.q_stride, value_bytes));
     TRY(cuda_buffer_check(out, step->tokens, (int64_t)heads->query_heads * heads->head_dim,
                           value_bytes));
     TRY(sort_heads(heads, &call));
-    set_scales(facts, &call);
+    set_scales(facts, cache->scales[layer], &call);
     cuda_buffer_is_plain(out);
     if (heads->query_heads == 0) {
         return STATUS_OK;

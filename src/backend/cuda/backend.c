@@ -427,6 +427,7 @@ static const struct backend_operations operations = {
     .kv_create = cuda_kv_create,
     .kv_destroy = cuda_kv_destroy,
     .kv_block_bytes = cuda_kv_block_bytes,
+    .kv_scale = cuda_kv_scale,
     .step_begin = step_begin,
     .embed = cuda_embed,
     .embed_positions = cuda_embed_positions,

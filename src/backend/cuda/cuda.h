@@ -69,9 +69,15 @@ struct matrix {
     int scaled_index, scaled_first, scaled_count; /* rows whose scales the loader holds */
 };
 
+/* What a layer's keys and values are divided by in the cache. */
+struct kv_scales {
+    float key, value;
+};
+
 /* keys and values [layer][block][kv head][block_tokens][head_dim] in `dtype`. */
 struct kv_cache {
     void *keys, *values;
+    struct kv_scales *scales; /* [layers] host; 1 for other types than fp8 */
     int layers, kv_heads, head_dim, block_tokens, blocks;
     enum dtype dtype;
 };
@@ -254,6 +260,8 @@ status cuda_kv_create(struct backend *backend, int layers, int kv_heads, int hea
 void cuda_kv_destroy(struct backend *backend, struct kv_cache *cache);
 int64_t cuda_kv_block_bytes(struct backend *backend, int layers, int kv_heads, int head_dim,
                             int block_tokens, enum dtype dtype);
+status cuda_kv_scale(struct backend *backend, struct kv_cache *cache, int layer, float key_scale,
+                     float value_scale);
 /* qkv has pending scales and bias: they are applied, and pending is cleared. */
 status cuda_rope_append(struct backend *backend, const struct head_layout *heads,
                         const struct rope_facts *rope, const struct norm_facts *norm,

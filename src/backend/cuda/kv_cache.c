@@ -29,6 +29,18 @@ int64_t cuda_kv_block_bytes(struct backend *backend, int layers, int kv_heads, i
                : INT64_MAX;
 }
 
+static status create_scales(struct kv_cache *cache)
+{
+    cache->scales = malloc(((size_t)cache->layers + 1) * sizeof *cache->scales);
+    if (cache->scales == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the KV cache");
+    }
+    for (int i = 0; i < cache->layers; i++) {
+        cache->scales[i] = (struct kv_scales){.key = 1.0f, .value = 1.0f};
+    }
+    return STATUS_OK;
+}
+
 status cuda_kv_create(struct backend *backend, int layers, int kv_heads, int head_dim,
                       int block_tokens, int blocks, enum dtype dtype, struct kv_cache **out)
 {
@@ -59,7 +71,10 @@ status cuda_kv_create(struct backend *backend, int layers, int kv_heads, int hea
                                .block_tokens = block_tokens,
                                .blocks = blocks,
                                .dtype = dtype};
-    status s = cuda_check(cudaMalloc(&cache->keys, bytes + 1), "KV cache");
+    status s = create_scales(cache);
+    if (s == STATUS_OK) {
+        s = cuda_check(cudaMalloc(&cache->keys, bytes + 1), "KV cache");
+    }
     if (s == STATUS_OK) {
         s = cuda_check(cudaMalloc(&cache->values, bytes + 1), "KV cache");
     }
@@ -80,8 +95,23 @@ void cuda_kv_destroy(struct backend *backend, struct kv_cache *cache)
         }
         (void)cudaFree(cache->keys);
         (void)cudaFree(cache->values);
+        free(cache->scales);
         free(cache);
     }
+}
+
+status cuda_kv_scale(struct backend *backend, struct kv_cache *cache, int layer, float key_scale,
+                     float value_scale)
+{
+    (void)backend;
+    if (layer < 0 || layer >= cache->layers || !(key_scale > 0.0f) || !(value_scale > 0.0f)) {
+        return status_fail(STATUS_INTERNAL, "KV cache: scales %g and %g of layer %d of %d",
+                           (double)key_scale, (double)value_scale, layer, cache->layers);
+    }
+    if (cache->dtype == DTYPE_FLOAT8_E4M3) { /* other types have room for the values as they are */
+        cache->scales[layer] = (struct kv_scales){.key = key_scale, .value = value_scale};
+    }
+    return STATUS_OK;
 }
 
 int cuda_block_shift(const struct kv_cache *cache)
@@ -222,6 +252,8 @@ status cuda_rope_append(struct backend *backend, const struct head_layout *heads
         .keys = cuda_layer_of(cache, cache->keys, layer),
         .values = cuda_layer_of(cache, cache->values, layer),
         .kv_dtype = (int)cache->dtype,
+        .key_scale = cache->scales[layer].key,
+        .value_scale = cache->scales[layer].value,
         .block_shift = cuda_block_shift(cache),
         .positions = step->positions,
         .token_sequence = step->token_sequence,

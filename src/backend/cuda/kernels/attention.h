@@ -67,10 +67,12 @@ struct attention_call {
     int block_table_stride;
 
     /* A weight is 2^(exponent_scale · x), x = q·k, or cap_out · tanh(y) where cap_out > 0, with
-     * e^(2y) = 2^(cap_in · q·k). */
+     * e^(2y) = 2^(cap_in · q·k); k as the cache holds it. */
     float exponent_scale, cap_in, cap_out;
-    float scale, soft_cap; /* as in struct attention_facts */
-    int window;
+    float scale, soft_cap; /* as in struct attention_facts, for k as the cache holds it */
+    float value_scale;     /* of the cache's values */
+    int window;            /* 0 where it is bidirectional */
+    int bidirectional;     /* tokens see the whole context; then each sequence's is in the step */
 
     const struct attention_item *items;
     const struct attention_chunk *chunks;
@@ -85,7 +87,7 @@ struct attention_call {
     int chunk_blocks;     /* blocks that take chunks in turn */
 
     int tokens; /* attention_general alone: */
-    const int32_t *positions, *token_sequence;
+    const int32_t *positions, *token_sequence, *context_length;
 };
 
 /* Whether the tensor-core kernels know the head size and types; the activation is bfloat16 or

@@ -44,10 +44,11 @@ __global__ void __launch_bounds__(GENERAL_THREADS)
     __shared__ size_t places[GENERAL_THREADS];
     const int token = (int)blockIdx.x, head = (int)blockIdx.y, thread = (int)threadIdx.x;
     const int dim = call.head_dim, kv = call.heads.kv_head[head];
-    const int latest = call.positions[token];
+    const int sequence = call.token_sequence[token];
+    const int latest =
+        call.bidirectional ? call.context_length[sequence] - 1 : call.positions[token];
     const int oldest = call.window > 0 && latest >= call.window ? latest - call.window + 1 : 0;
-    const int32_t *table =
-        call.block_table + (size_t)call.token_sequence[token] * (size_t)call.block_table_stride;
+    const int32_t *table = call.block_table + (size_t)sequence * (size_t)call.block_table_stride;
     const KV *keys = static_cast<const KV *>(call.keys);
     const KV *values = static_cast<const KV *>(call.values);
     const T *q = static_cast<const T *>(call.q) + (size_t)token * (size_t)call.q_stride +
@@ -95,7 +96,7 @@ __global__ void __launch_bounds__(GENERAL_THREADS)
     T *out = static_cast<T *>(call.out) +
              ((size_t)token * (size_t)call.query_heads + (size_t)head) * (size_t)dim;
     for (int d = thread; d < dim; d += GENERAL_THREADS) {
-        out[d] = from_float<T>(sum[d] / total);
+        out[d] = from_float<T>(sum[d] / total * call.value_scale);
     }
 }
 

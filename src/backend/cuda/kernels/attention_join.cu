@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(32 * JOIN_WARPS)
             }
         }
     }
-    const float inverse = __frcp_rn(total);
+    const float inverse = __fmul_rn(__frcp_rn(total), call.value_scale);
     const size_t to = ((size_t)join.token * (size_t)call.query_heads + (size_t)head) * (size_t)dim;
 #pragma unroll
     for (int i = 0; i < JOIN_MOST; i++) {
@@ -70,8 +70,8 @@ size_t attention_total_floats(int head_dim)
 
 int attention_tensor_knows(int head_dim, int dtype, int kv_dtype)
 {
-    return (head_dim == 64 || head_dim == 80 || head_dim == 96 || head_dim == 128 ||
-            head_dim == 256) &&
+    return (head_dim == 32 || head_dim == 64 || head_dim == 80 || head_dim == 96 ||
+            head_dim == 128 || head_dim == 256) &&
            (dtype == TYPE_BFLOAT16 || dtype == TYPE_FLOAT16) &&
            (kv_dtype == dtype || kv_dtype == TYPE_FLOAT8);
 }

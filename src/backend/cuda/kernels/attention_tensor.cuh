@@ -14,8 +14,8 @@
 
 #include "backend/cuda/kernels/attention_tile.cuh"
 
-/* First and one past the last tile that rows at positions [first, last] see, within positions
- * [from, to). */
+/* First and one past the last tile that rows whose latest positions are in [first, last] see,
+ * within positions [from, to). */
 struct tile_range {
     int first, last;
 };
@@ -32,7 +32,7 @@ __device__ __forceinline__ tile_range find_tiles(int first, int last, int window
     return range;
 }
 
-/* Whether a row at a position in [first, last] does not see all of the tile at position `at`. */
+/* Whether a row with its latest position in [first, last] does not see all of the tile at `at`. */
 __device__ __forceinline__ bool needs_mask(int at, int tile, int first, int last, int window)
 {
     return at + tile - 1 > first || (window > 0 && at <= last - window);
@@ -52,7 +52,7 @@ __device__ __forceinline__ void
 write_partial(const attention_call &call, const attention_item &item, const query_row &row,
               const row_state<Cache, DIM, 1> &state, int half, int lane)
 {
-    if (row.position < 0) {
+    if (row.latest < 0) {
         return;
     }
     const size_t at =
@@ -85,11 +85,11 @@ __global__ void __launch_bounds__(32, 8) split_kernel(const __grid_constant__ at
     if (rows <= 0) {
         return;
     }
-    const int before = item.context - item.query;
-    const int first_position = before + first_row / group;
-    const int last_position = before + (first_row + rows - 1) / group;
+    const int first_latest = latest_of(call, item.query, item.context, first_row / group);
+    const int last_latest =
+        latest_of(call, item.query, item.context, (first_row + rows - 1) / group);
     const tile_range tiles =
-        find_tiles<shape::TILE>(first_position, last_position, call.window,
+        find_tiles<shape::TILE>(first_latest, last_latest, call.window,
                                 item.split * ATTENTION_SPLIT, (item.split + 1) * ATTENTION_SPLIT);
     if (tiles.first >= tiles.last) {
         return; /* nothing that reads the partial results sees this split */
@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(32, 8) split_kernel(const __grid_constant__ at
     const query_row lower =
         find_row(call, kv, first_row + lane / 4 + 8, item.first_token, item.query, item.context);
     load_queries<Cache, DIM>(call, upper, lower, fragments, lane);
-    const int positions[1][2] = {{upper.position, lower.position}};
+    const int latest[1][2] = {{upper.latest, lower.latest}};
 
     row_state<Cache, DIM, 1> state;
     start_split(state);
@@ -132,8 +132,8 @@ __global__ void __launch_bounds__(32, 8) split_kernel(const __grid_constant__ at
         if (call.cap_out > 0.0f) {
             cap_scores(scores, call);
         }
-        if (needs_mask(first, shape::TILE, first_position, last_position, call.window)) {
-            mask_scores(scores, positions, call.window, first, lane);
+        if (needs_mask(first, shape::TILE, first_latest, last_latest, call.window)) {
+            mask_scores(scores, latest, call.window, first, lane);
         }
         weigh_tile<Cache, DIM, 1>(scores, state, call.exponent_scale, rows > 8 ? 2 : 1);
         add_values<Cache, DIM, 1>(scores, state, keys + shape::BYTES, lane);
@@ -248,18 +248,20 @@ __device__ __forceinline__ void run_rows(const attention_call &call, const atten
     const int thread = (int)threadIdx.x, warp = thread / 32, lane = thread % 32;
     const int group = call.heads.start[kv + 1] - call.heads.start[kv];
     const int rows = chunk.query * group;
-    const int before = chunk.context - chunk.query;
 
     /* Of the block, then of the warp; a warp without rows sees nothing. */
     const int first_row = row_block * block::ROWS;
     const int last_row = (first_row + block::ROWS < rows ? first_row + block::ROWS : rows) - 1;
-    const tile_range tiles = find_tiles<shape::TILE>(
-        before + first_row / group, before + last_row / group, call.window, 0, chunk.context);
+    const tile_range tiles =
+        find_tiles<shape::TILE>(latest_of(call, chunk.query, chunk.context, first_row / group),
+                                latest_of(call, chunk.query, chunk.context, last_row / group),
+                                call.window, 0, chunk.context);
     const int warp_row = first_row + warp * block::WARP_ROWS;
     const int warp_end = warp_row + block::WARP_ROWS < rows ? warp_row + block::WARP_ROWS : rows;
-    const int first_position = before + warp_row / group;
-    const int last_position = warp_row < rows ? before + (warp_end - 1) / group : -1;
-    const int oldest = call.window > 0 ? first_position - call.window + 1 : 0;
+    const int first_latest = latest_of(call, chunk.query, chunk.context, warp_row / group);
+    const int last_latest =
+        warp_row < rows ? latest_of(call, chunk.query, chunk.context, (warp_end - 1) / group) : -1;
+    const int oldest = call.window > 0 ? first_latest - call.window + 1 : 0;
 
     uint4 *fragments = reinterpret_cast<uint4 *>(memory) + warp * MT * shape::STEPS * 32 + lane;
     const uint32_t keys = shared_address(memory) + block::QUERY_BYTES;
@@ -277,8 +279,8 @@ __device__ __forceinline__ void run_rows(const attention_call &call, const atten
                                          thread);
     copy_commit();
 
-    __shared__ int positions_of[CHUNK_WARPS][MT][2][32];
-    int *own = &positions_of[warp][0][0][lane];
+    __shared__ int latest_of_rows[CHUNK_WARPS][MT][2][32];
+    int *own = &latest_of_rows[warp][0][0][lane];
 #pragma unroll
     for (int m = 0; m < MT; m++) {
         const int row = warp_row + 16 * m + lane / 4;
@@ -287,8 +289,8 @@ __device__ __forceinline__ void run_rows(const attention_call &call, const atten
         const query_row lower =
             find_row(call, kv, row + 8, chunk.first_token, chunk.query, chunk.context);
         load_queries<Cache, DIM>(call, upper, lower, fragments + m * shape::STEPS * 32, lane);
-        own[64 * m] = upper.position;
-        own[64 * m + 32] = lower.position;
+        own[64 * m] = upper.latest;
+        own[64 * m + 32] = lower.latest;
     }
 
     row_state<Cache, DIM, MT> state;
@@ -296,7 +298,7 @@ __device__ __forceinline__ void run_rows(const attention_call &call, const atten
     bool first_split = true;
     for (int tile = tiles.first; tile < tiles.last; tile++) {
         const int first = tile * shape::TILE;
-        const bool seen = first <= last_position && first + shape::TILE > oldest;
+        const bool seen = first <= last_latest && first + shape::TILE > oldest;
         const int next_blocks = load_blocks(p, first + shape::TILE, lane);
         copy_wait<0>();
         __syncthreads(); /* keys are here; all are done with the values before */
@@ -317,14 +319,14 @@ __device__ __forceinline__ void run_rows(const attention_call &call, const atten
             if (call.cap_out > 0.0f) {
                 cap_scores(scores, call);
             }
-            if (needs_mask(first, shape::TILE, first_position, last_position, call.window)) {
-                int positions[MT][2];
+            if (needs_mask(first, shape::TILE, first_latest, last_latest, call.window)) {
+                int latest[MT][2];
 #pragma unroll
                 for (int m = 0; m < MT; m++) {
-                    positions[m][0] = own[64 * m];
-                    positions[m][1] = own[64 * m + 32];
+                    latest[m][0] = own[64 * m];
+                    latest[m][1] = own[64 * m + 32];
                 }
-                mask_scores(scores, positions, call.window, first, lane);
+                mask_scores(scores, latest, call.window, first, lane);
             }
             weigh_tile<Cache, DIM, MT>(scores, state, call.exponent_scale, 2);
             add_values<Cache, DIM, MT>(scores, state, values, lane);
@@ -422,6 +424,8 @@ template <typename Cache>
 static cudaError_t launch_head_dim(cudaStream_t stream, const attention_call &call)
 {
     switch (call.head_dim) {
+    case 32:
+        return launch_all<Cache, 32>(stream, call);
     case 64:
         return launch_all<Cache, 64>(stream, call);
     case 80:

@@ -13,6 +13,7 @@
  *
  * Cache types: in 16 bits as the MMA takes them; fp8 becomes float16, which is exact, and so do
  * then the queries, with a precision above bfloat16's (what is beyond float16's range is clamped).
+ * Static scales of fp8 keys and values stand in the constants of the soft-max and at the end.
  *
  * Layout of fragments: MMA m16n8k16, lane = 4 · g + j. A: rows g, g + 8; C: the same rows, columns
  * 2j, 2j + 1. For fp8 the 16 head dimensions of a step stand in the order that the bytes come in:
@@ -254,8 +255,15 @@ __device__ __forceinline__ void copy_tile(const uint32_t (&to)[COUNT],
 struct query_row {
     int token; /* of the step */
     int head;
-    int position; /* -1: no such row */
+    int latest; /* position that it sees; -1: no such row */
 };
+
+/* The latest position that token `token` of a sequence's `query` tokens in the step sees. */
+__device__ __forceinline__ int latest_of(const attention_call &call, int query, int context,
+                                         int token)
+{
+    return call.bidirectional ? context - 1 : context - query + token;
+}
 
 __device__ __forceinline__ query_row find_row(const attention_call &call, int kv, int row,
                                               int first_token, int query, int context)
@@ -266,7 +274,7 @@ __device__ __forceinline__ query_row find_row(const attention_call &call, int kv
     if (token < query) {
         r.token = first_token + token;
         r.head = call.heads.head[first_head + row % group];
-        r.position = context - query + token;
+        r.latest = latest_of(call, query, context, token);
     }
     return r;
 }
@@ -286,11 +294,11 @@ __device__ __forceinline__ void load_queries(const attention_call &call, const q
 #pragma unroll
     for (int t = 0; t < tile_shape<Cache, DIM>::STEPS; t++) {
         uint4 a = {0, 0, 0, 0};
-        if (upper.position >= 0) {
+        if (upper.latest >= 0) {
             a.x = read_query_pair<Cache>(call.q, at_upper + 16 * t + first, call.dtype);
             a.z = read_query_pair<Cache>(call.q, at_upper + 16 * t + second, call.dtype);
         }
-        if (lower.position >= 0) {
+        if (lower.latest >= 0) {
             a.y = read_query_pair<Cache>(call.q, at_lower + 16 * t + first, call.dtype);
             a.w = read_query_pair<Cache>(call.q, at_lower + 16 * t + second, call.dtype);
         }
@@ -421,17 +429,17 @@ __device__ __forceinline__ void cap_scores(float (&scores)[MT][KEY_TILES][4],
     }
 }
 
-/* -inf where a row does not see a key: of positions up to its own, the `window` latest. */
+/* -inf where a row does not see a key: of positions up to its latest, the last `window`. */
 template <int MT, int KEY_TILES>
 __device__ __forceinline__ void mask_scores(float (&scores)[MT][KEY_TILES][4],
-                                            const int (&positions)[MT][2], int window, int first,
+                                            const int (&last)[MT][2], int window, int first,
                                             int lane)
 {
 #pragma unroll
     for (int m = 0; m < MT; m++) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            const int latest = positions[m][half];
+            const int latest = last[m][half];
             const int oldest = window > 0 ? latest - window + 1 : 0;
 #pragma unroll
             for (int n = 0; n < KEY_TILES; n++) {
@@ -583,7 +591,8 @@ __device__ __forceinline__ float join_value(float value, float keep, float next,
     return __fmaf_rn(next, add, __fmul_rn(value, keep));
 }
 
-/* A result: O / l; never -0, whose sign could tell of tiles that changed nothing. */
+/* A result: O / l, times the values' scale; never -0, whose sign could tell of tiles that changed
+ * nothing. */
 __device__ __forceinline__ float finish_value(float sum, float inverse)
 {
     return __fadd_rn(__fmul_rn(sum, inverse), 0.0f);
@@ -615,10 +624,10 @@ __device__ __forceinline__ void write_result(const attention_call &call, const q
                                              const float (&sum)[tile_shape<Cache, DIM>::COLUMNS][4],
                                              float total, int half, int lane)
 {
-    if (row.position < 0) {
+    if (row.latest < 0) {
         return;
     }
-    const float inverse = __frcp_rn(total);
+    const float inverse = __fmul_rn(__frcp_rn(total), call.value_scale);
     const size_t at = ((size_t)row.token * (size_t)call.query_heads + (size_t)row.head) * DIM;
     each_pair<Cache, DIM>(sum, half, lane, [&](int d, float low, float high) {
         write_pair<Cache>(call.out, at + (size_t)d, call.dtype, finish_value(low, inverse),

@@ -251,6 +251,13 @@ __global__ void __launch_bounds__(APPEND_THREADS)
     }
     if (!is_query) {
         const int kv = head - call.query_heads - (is_value ? call.kv_heads : 0);
+        const float scale = is_value ? call.value_scale : call.key_scale;
+        if (scale != 1.0f) {
+#pragma unroll
+            for (int k = 0; k < 8; k++) {
+                values[k] = __fdiv_rn(values[k], scale);
+            }
+        }
         store_eight(is_value ? call.values : call.keys, call.kv_dtype,
                     find_place(call, token, kv) + (size_t)first, values);
     }
@@ -316,13 +323,14 @@ __global__ void __launch_bounds__(32 * GENERAL_WARPS)
     }
     __syncwarp();
     const int kv = head - call.query_heads - (is_value ? call.kv_heads : 0);
+    const float scale = is_value ? call.value_scale : call.key_scale;
     const size_t place = is_query ? 0 : find_place(call, token, kv);
     for (int i = lane; i < dim; i += 32) {
         const T rounded = from_float<T>(values[i]);
         qkv[i] = rounded;
         if (!is_query) {
             store_cached(is_value ? call.values : call.keys, call.kv_dtype, place + (size_t)i,
-                         to_float(rounded));
+                         __fdiv_rn(to_float(rounded), scale));
         }
     }
 }

@@ -27,7 +27,7 @@ cudaError_t kv_angles_launch(cudaStream_t stream, const struct kv_angles *call);
 /* qkv [T][(query_heads + 2 · kv_heads) · head_dim], in place: value = raw · row_scale ·
  * column_scale
  * + bias, then the norm of each head of q and k, then the rotation, rounded to dtype; keys and
- * values of the result, rounded to kv_dtype, go to the cache. */
+ * values of the result, divided by their scales and rounded to kv_dtype, go to the cache. */
 struct kv_append {
     int tokens, query_heads, kv_heads, head_dim;
     void *qkv;
@@ -40,6 +40,7 @@ struct kv_append {
     const float *cosine, *sine;
     void *keys, *values; /* of the layer: [block][kv head][block_tokens][head_dim] */
     int kv_dtype, block_shift;
+    float key_scale, value_scale;
     const int32_t *positions, *token_sequence, *block_table;
     int block_table_stride;
 };
