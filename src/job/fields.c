@@ -55,8 +55,10 @@ static const struct job_field job_field_table[] = {
      "needs compute capability 8.9",
      NULL, 0, 0, dtype_choices},
     {"model", "kv_dtype", FIELD_CHOICE, AT(model.kv_dtype), "auto",
-     "type of cached keys and values; auto: float32 on the CPU, 16 bits on a GPU", NULL, 0, 0,
-     dtype_choices},
+     "type of cached keys and values; auto: float32 on the CPU, 16 bits on a GPU; fp8 divides them "
+     "by the static scales that FP8 checkpoints have (`k_scale`, `v_scale`), where there are none "
+     "by 1",
+     NULL, 0, 0, dtype_choices},
     {"model", "max_model_len", FIELD_INTEGER, AT(model.max_model_len), "auto",
      "tokens of prompt and answer together at most; auto: what the model was made for, or what "
      "memory holds where that is less",

@@ -17,7 +17,7 @@ for i in 1 2 3 4 5 6 7 8; do
     sed "s/\"text\": \"/&$i the dog /" "$encoders/texts.jsonl"
 done >"$work/more.jsonl"
 cat "$encoders/texts.jsonl" "$work/more.jsonl" >"$work/all.jsonl"
-tac "$work/all.jsonl" >"$work/backwards.jsonl"
+tac "$work/all.jsonl" >"$work/tac.jsonl"
 cat >"$work/job.yaml" <<YAML
 task: embed
 model: {path: "$encoders/bert"}
@@ -108,7 +108,7 @@ for name in bert roberta; do
         distance "$name $type from the CPU in float32" "$work/base.vectors" "$work/cpu.vectors" "$most" "$rows"
         run alone 1 "${settings[@]}" engine.max_sequences=1
         run three 1 "${settings[@]}" engine.max_sequences=3
-        run backwards 1 "${settings[@]}" "data.input=$work/backwards.jsonl"
+        run backwards 1 "${settings[@]}" "data.input=$work/tac.jsonl"
         run pipeline 2 "${settings[@]}" layout.pp=2
         for way in alone three backwards pipeline; do compare "$way" base; done
     done <<'TYPES'

@@ -62,6 +62,34 @@ static status loader_of(struct cuda_backend *cuda, struct cuda_loader **out)
     return STATUS_OK;
 }
 
+/* The next part of the staging, once the copy that used it has ended. */
+static status next_part(struct cuda_loader *loader, int *part)
+{
+    *part = loader->next;
+    loader->next = (loader->next + 1) % STAGING_PARTS;
+    return cuda_check(cudaEventSynchronize(loader->done[*part]), "weights");
+}
+
+/* float32 values through the staging, so that loading does not wait for the copies before. */
+static status copy_floats(struct cuda_backend *cuda, float *to, const float *values, int total)
+{
+    struct cuda_loader *loader;
+    TRY(loader_of(cuda, &loader));
+    const int most = STAGING_BYTES / (int)sizeof *values;
+    for (int first = 0; first < total; first += most) {
+        const int count = total - first < most ? total - first : most;
+        int part;
+        TRY(next_part(loader, &part));
+        memcpy(loader->pinned[part], values + first, (size_t)count * sizeof *values);
+        TRY(cuda_check(cudaMemcpyAsync(to + first, loader->pinned[part],
+                                       (size_t)count * sizeof *values, cudaMemcpyHostToDevice,
+                                       cuda->stream),
+                       "weights"));
+        TRY(cuda_check(cudaEventRecord(loader->done[part], cuda->stream), "weights"));
+    }
+    return STATUS_OK;
+}
+
 /* ---- Matrices ----------------------------------------------------------------------------------
  */
 
@@ -193,6 +221,22 @@ static status check_rows(const struct matrix *matrix, int index, int first_row, 
     return STATUS_OK;
 }
 
+/* Room for `count` scales; it is reused in the order of the stream. */
+static status grow_row_scale(struct cuda_backend *cuda, struct cuda_loader *loader, size_t count)
+{
+    if (count <= loader->row_scale_capacity) {
+        return STATUS_OK;
+    }
+    TRY(cuda_check(cudaStreamSynchronize(cuda->stream), "weights"));
+    (void)cudaFree(loader->row_scale);
+    loader->row_scale = NULL;
+    loader->row_scale_capacity = 0;
+    count += count / 2;
+    TRY(cuda_check(cudaMalloc((void **)&loader->row_scale, count * sizeof(float)), "weights"));
+    loader->row_scale_capacity = count;
+    return STATUS_OK;
+}
+
 /* The scales wait in the loader for the matrix_write of the same rows. */
 status cuda_matrix_scale(struct backend *backend, struct matrix *matrix, int index, int first_row,
                          int row_count, const float *scales)
@@ -201,21 +245,11 @@ status cuda_matrix_scale(struct backend *backend, struct matrix *matrix, int ind
     struct cuda_loader *loader;
     TRY(check_rows(matrix, index, first_row, row_count));
     TRY(loader_of(cuda, &loader));
-    TRY(cuda_check(cudaStreamSynchronize(cuda->stream), "weights"));
-    if ((size_t)row_count > loader->row_scale_capacity) {
-        (void)cudaFree(loader->row_scale);
-        loader->row_scale = NULL;
-        loader->row_scale_capacity = 0;
-        TRY(cuda_check(cudaMalloc((void **)&loader->row_scale, (size_t)row_count * sizeof *scales),
-                       "weights"));
-        loader->row_scale_capacity = (size_t)row_count;
-    }
+    TRY(grow_row_scale(cuda, loader, (size_t)row_count));
     matrix->scaled_index = index;
     matrix->scaled_first = first_row;
     matrix->scaled_count = row_count;
-    return cuda_check(cudaMemcpy(loader->row_scale, scales, (size_t)row_count * sizeof *scales,
-                                 cudaMemcpyHostToDevice),
-                      "weights");
+    return copy_floats(cuda, loader->row_scale, scales, row_count);
 }
 
 status cuda_matrix_input_scale(struct backend *backend, struct matrix *matrix, int index,
@@ -238,14 +272,6 @@ status cuda_matrix_input_scale(struct backend *backend, struct matrix *matrix, i
 
 /* ---- Writing -----------------------------------------------------------------------------------
  */
-
-/* The next part of the staging, once the copy that used it has ended. */
-static status next_part(struct cuda_loader *loader, int *part)
-{
-    *part = loader->next;
-    loader->next = (loader->next + 1) % STAGING_PARTS;
-    return cuda_check(cudaEventSynchronize(loader->done[*part]), "weights");
-}
 
 /* `count` rows side by side. One processor copies slower than a GPU's link takes, so that a few
  * share the rows. */
@@ -357,26 +383,6 @@ status cuda_matrix_finish(struct backend *backend, struct matrix *matrix)
 /* ---- Vectors -----------------------------------------------------------------------------------
  */
 
-/* Through the staging as matrices are, so that loading does not wait for the copies before. */
-static status write_vector(struct cuda_backend *cuda, struct vector *vector, const float *values)
-{
-    struct cuda_loader *loader;
-    TRY(loader_of(cuda, &loader));
-    const int most = STAGING_BYTES / (int)sizeof *values;
-    for (int first = 0; first < vector->length; first += most) {
-        const int count = vector->length - first < most ? vector->length - first : most;
-        int part;
-        TRY(next_part(loader, &part));
-        memcpy(loader->pinned[part], values + first, (size_t)count * sizeof *values);
-        TRY(cuda_check(cudaMemcpyAsync(vector->data + first, loader->pinned[part],
-                                       (size_t)count * sizeof *values, cudaMemcpyHostToDevice,
-                                       cuda->stream),
-                       "vector"));
-        TRY(cuda_check(cudaEventRecord(loader->done[part], cuda->stream), "vector"));
-    }
-    return STATUS_OK;
-}
-
 status cuda_vector_create(struct backend *backend, int length, const float *values,
                           struct vector **out)
 {
@@ -390,7 +396,7 @@ status cuda_vector_create(struct backend *backend, int length, const float *valu
     const size_t bytes = (size_t)length * sizeof *values;
     status s = cuda_check(cudaMalloc((void **)&vector->data, bytes + 1), "vector");
     if (s == STATUS_OK) {
-        s = write_vector(cuda, vector, values);
+        s = copy_floats(cuda, vector->data, values, length);
     }
     if (s != STATUS_OK) {
         cuda_vector_destroy(backend, vector);
