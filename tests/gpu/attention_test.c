@@ -28,20 +28,42 @@ static const struct types types[] = {
 enum { ALL_TYPES = COUNT_OF(types), COMMON_TYPES = 5 };
 
 static const struct shape shapes[] = {
-    {"8 for 2 of 128", 8, 2, 128, 128, {-1}, 0, 0, false, false, false, {300, 37, 150}},
-    {"4 for 4 of 64", 4, 4, 64, 64, {-1}, 0, 0, false, false, true, {300, 37, 150}},
-    {"6 for 3 of 80", 6, 3, 80, 32, {-1}, 70, 0, false, false, true, {300, 37, 150}},
-    {"9 for 3 of 96", 9, 3, 96, 96, {-1}, 0, 30, true, false, false, {200, 1, 129}},
-    {"8 for 2 of 256", 8, 2, 256, 256, {-1}, 100, 20, true, false, true, {300, 37, 150}},
-    {"14 for 2 of 128", 14, 2, 128, 64, {-1}, 0, 0, false, false, true, {257, 64, 65}},
-    {"8 for 1 of 256", 8, 1, 256, 256, {-1}, 0, 0, false, false, false, {130, 63, 33}},
-    {"20 for 1 of 64", 20, 1, 64, 64, {-1}, 0, 0, false, true, false, {100, 65, 17}},
-    {"uneven map of 128", 5, 3, 128, 128, {2, 0, 2, 1, 2}, 33, 0, true, true, true, {190, 2, 140}},
-    {"4 for 2 of 8", 4, 2, 8, 8, {-1}, 0, 0, true, false, true, {300, 37, 150}},
-    {"3 for 1 of 16", 3, 1, 16, 8, {-1}, 21, 5, false, false, false, {140, 37, 15}},
-    {"8 for 2 of 32", 8, 2, 32, 32, {-1}, 0, 0, false, false, false, {300, 37, 150}},
-    {"4 for 2 of 20", 4, 2, 20, 12, {-1}, 0, 0, true, true, true, {130, 129, 5}},
-    {"long, 8 for 2 of 128", 8, 2, 128, 128, {-1}, 0, 0, false, false, false, {2900, 130, 1030}},
+    {"8 for 2 of 128", 8, 2, 128, 128, {-1}, 0, 0, false, false, false, .lengths = {300, 37, 150}},
+    {"4 for 4 of 64", 4, 4, 64, 64, {-1}, 0, 0, false, false, true, .lengths = {300, 37, 150}},
+    {"6 for 3 of 80", 6, 3, 80, 32, {-1}, 70, 0, false, false, true, .lengths = {300, 37, 150}},
+    {"9 for 3 of 96", 9, 3, 96, 96, {-1}, 0, 30, true, false, false, .lengths = {200, 1, 129}},
+    {"8 for 2 of 256", 8, 2, 256, 256, {-1}, 100, 20, true, false, true, .lengths = {300, 37, 150}},
+    {"14 for 2 of 128", 14, 2, 128, 64, {-1}, 0, 0, false, false, true, .lengths = {257, 64, 65}},
+    {"8 for 1 of 256", 8, 1, 256, 256, {-1}, 0, 0, false, false, false, .lengths = {130, 63, 33}},
+    {"20 for 1 of 64", 20, 1, 64, 64, {-1}, 0, 0, false, true, false, .lengths = {100, 65, 17}},
+    {"uneven map of 128",
+     5,
+     3,
+     128,
+     128,
+     {2, 0, 2, 1, 2},
+     33,
+     0,
+     true,
+     true,
+     true,
+     .lengths = {190, 2, 140}},
+    {"4 for 2 of 8", 4, 2, 8, 8, {-1}, 0, 0, true, false, true, .lengths = {300, 37, 150}},
+    {"3 for 1 of 16", 3, 1, 16, 8, {-1}, 21, 5, false, false, false, .lengths = {140, 37, 15}},
+    {"8 for 2 of 32", 8, 2, 32, 32, {-1}, 0, 0, false, false, false, .lengths = {300, 37, 150}},
+    {"4 for 2 of 20", 4, 2, 20, 12, {-1}, 0, 0, true, true, true, .lengths = {130, 129, 5}},
+    {"long, 8 for 2 of 128",
+     8,
+     2,
+     128,
+     128,
+     {-1},
+     0,
+     0,
+     false,
+     false,
+     false,
+     .lengths = {2900, 130, 1030}},
     {"long, window, 4 for 2 of 64",
      4,
      2,
@@ -53,7 +75,7 @@ static const struct shape shapes[] = {
      false,
      false,
      true,
-     {2500, 1024, 50}},
+     .lengths = {2500, 1024, 50}},
     {"long, cap, 2 for 1 of 256",
      2,
      1,
@@ -65,7 +87,7 @@ static const struct shape shapes[] = {
      false,
      false,
      false,
-     {2100, 1025, 3}},
+     .lengths = {2100, 1025, 3}},
     {.what = "both ways, 12 of 32",
      .query_heads = 12,
      .kv_heads = 12,
@@ -269,7 +291,8 @@ static void attention_is_right(void **state)
     for (size_t t = 0; t < ALL_TYPES; t++) {
         struct backend *gpu = gpu_backend("cuda", types[t].compute, MOST_TOKENS, 8);
         for (size_t i = 0; i < COUNT_OF(shapes); i++) {
-            if (t >= COMMON_TYPES && i % 3 != 0) {
+            if ((t >= COMMON_TYPES && i % 3 != 0) ||
+                gpu_leaves_out(t * COUNT_OF(shapes) + i, shapes[i].lengths[0], 600)) {
                 continue;
             }
             struct trial trial;
@@ -471,7 +494,7 @@ static void wrong_blocks_are_refused(void **state)
 
 int main(void)
 {
-    gpu_require();
+    gpu_prepare();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_blocks_are_refused),
         cmocka_unit_test(attention_is_right),

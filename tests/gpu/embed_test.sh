@@ -87,10 +87,10 @@ distance() {
 compare() {
     local other
     other=$(comm -13 "$work/$2.sorted" "$work/$1.sorted" | wc -l)
-    [ "$other" -eq 0 ] && [ -s "$work/$1.sorted" ] || {
+    if [ "$other" -ne 0 ] || [ ! -s "$work/$1.sorted" ]; then
         fail "$1: $other of $(wc -l <"$work/$1.sorted") rows have other bits than $2, first:"
         diff "$work/$2.sorted" "$work/$1.sorted" | grep '^[<>]' | sed -n '1,2p' | cut -c 1-400 || true
-    }
+    fi
 }
 
 texts=$(wc -l <"$encoders/texts.jsonl") rows=$(wc -l <"$work/all.jsonl")
@@ -117,7 +117,7 @@ float16 5e-3
 bfloat16 3e-2
 TYPES
     run automatic 1 "${common[@]}"
-    "$SLUICE" inspect "$work/automatic.h5" --json | tr ',{' '\n\n' | grep '"device"\|dtype"' || fail "$name: no device in the output"
+    "$SLUICE" inspect "$work/automatic.h5" --json | tr ',' '\n' | grep '"device"\|dtype"' || fail "$name: no device in the output"
 done
 echo "$failures failures"
 [ "$failures" -eq 0 ]

@@ -307,6 +307,9 @@ static void experts_are_right(void **state)
         const struct share share = whole_share(c);
         const size_t values = (size_t)c->tokens * (size_t)c->hidden;
         for (size_t type = 0; type < COUNT_OF(types); type++) {
+            if (gpu_leaves_out(i * COUNT_OF(types) + type, c->tokens, 200)) {
+                continue;
+            }
             struct mixture_values v = make_values(c, type);
             float *sums[2];
             bool both = true;
@@ -433,7 +436,7 @@ static void bits_know_no_ranks(void **state)
 
 int main(void)
 {
-    gpu_require();
+    gpu_prepare();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(experts_are_right),
         cmocka_unit_test(bits_know_no_batch),

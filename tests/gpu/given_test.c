@@ -172,7 +172,7 @@ static void given_tokens_are_scored(void **state)
 
 int main(void)
 {
-    gpu_require();
+    gpu_prepare();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(encoders_begin_right),
         cmocka_unit_test(given_tokens_are_scored),

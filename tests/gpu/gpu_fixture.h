@@ -17,6 +17,29 @@
 #include "gpu/gpu_require.h"
 #include "sluice/backend.h"
 
+/* Whether a few small cases are enough: kernels run many times slower under a sanitizer
+ * (sanitizer_test.sh). */
+static inline bool gpu_few(void)
+{
+    return getenv("SLUICE_GPU_FEW") != NULL;
+}
+
+/* Whether the case of this number (and size, of which small ones stay) is left out then. */
+static inline bool gpu_leaves_out(size_t number, int size, int most)
+{
+    return gpu_few() && (number % 7 != 0 || size > most);
+}
+
+/* Before the tests of a group: ends where there is no GPU; leaves out what compares bits of many
+ * runs where a few cases are enough. */
+static inline void gpu_prepare(void)
+{
+    gpu_require();
+    if (gpu_few()) {
+        cmocka_set_skip_filter("bits_*");
+    }
+}
+
 static inline void check(status s)
 {
     if (s != STATUS_OK) {

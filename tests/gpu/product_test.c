@@ -179,6 +179,9 @@ static void half_a_layer_is_right(void **state)
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         for (size_t t = 0; t < COUNT_OF(types); t++) {
             const struct layer_case *c = &cases[i];
+            if (gpu_leaves_out(i * COUNT_OF(types) + t, c->tokens, 200)) {
+                continue;
+            }
             const size_t values = (size_t)c->tokens * (size_t)c->hidden;
             struct layer_values v = make_values(c, types[t].stored);
             float *residual[2], *normed[2];
@@ -297,7 +300,7 @@ static void embedding_and_logits_are_right(void **state)
 
 int main(void)
 {
-    gpu_require();
+    gpu_prepare();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(embedding_and_logits_are_right),
         cmocka_unit_test(half_a_layer_is_right),

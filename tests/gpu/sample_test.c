@@ -228,6 +228,9 @@ static void equals_the_cpu(void **state)
     struct backend *cpu = gpu_backend("cpu", DTYPE_FLOAT32, MOST_ROWS, MOST_ROWS);
     struct backend *gpu = gpu_backend("cuda", DTYPE_BFLOAT16, MOST_ROWS, MOST_ROWS);
     for (size_t v = 0; v < COUNT_OF(vocabularies); v++) {
+        if (gpu_few() && vocabularies[v] != 97 && vocabularies[v] != 32000) {
+            continue;
+        }
         int compared = 0, first = 0;
         for (size_t c = 0; c < COUNT_OF(counts); c++, first += 11) {
             struct rows *rows = make_rows(counts[c], vocabularies[v], first, v);
@@ -271,6 +274,9 @@ static void every_shape_under_every_setting(void **state)
     struct backend *cpu = gpu_backend("cpu", DTYPE_FLOAT32, MOST_ROWS, MOST_ROWS);
     struct backend *gpu = gpu_backend("cuda", DTYPE_BFLOAT16, MOST_ROWS, MOST_ROWS);
     for (uint64_t seed = 0; seed < SHAPES; seed++) {
+        if (gpu_leaves_out(seed, 0, 0)) {
+            continue;
+        }
         struct rows *rows = make_rows((int)COUNT_OF(settings), VOCABULARY, 0, seed);
         sample_rows(cpu, rows, 0, rows->count, expected, NULL);
         sample_rows(gpu, rows, 0, rows->count, result, NULL);
@@ -295,6 +301,9 @@ static void greedy_takes_the_lowest_of_equals(void **state)
     failures = 0;
     struct backend *gpu = gpu_backend("cuda", DTYPE_BFLOAT16, 8, 8);
     for (size_t p = 0; p < COUNT_OF(places); p++) {
+        if (gpu_leaves_out(p, 0, 0)) {
+            continue;
+        }
         struct generate_params params[2] = {plain, plain};
         params[1].temperature = 1;
         params[1].top_k = 1;
@@ -483,7 +492,7 @@ static void errors_are_told(void **state)
 
 int main(void)
 {
-    gpu_require();
+    gpu_prepare();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_takes_the_lowest_of_equals),
         cmocka_unit_test(equals_the_cpu),
