@@ -59,53 +59,6 @@ static const struct argp_option options[] = {
     {"json", OPTION_JSON, NULL, 0, "one JSON object instead of text", 0},
     {0}};
 
-/* As cli_integer, for names: the index of `text` among `names`, less 1, so that "auto" is -1. */
-static error_t choose_name(const char *option, const char *text, const char *const *names,
-                           int count, int *out)
-{
-    char list[80] = "";
-    for (int i = 0; i < count; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *out = i - 1;
-            return 0;
-        }
-        size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", names[i]);
-    }
-    status s =
-        status_fail(STATUS_INVALID, "--%s: expected one of %s, not \"%.40s\"", option, list, text);
-    (void)s;
-    return EDOM;
-}
-
-static error_t choose_type(const char *option, const char *text, int *out)
-{
-    static const enum dtype types[] = {DTYPE_FLOAT32, DTYPE_BFLOAT16, DTYPE_FLOAT16,
-                                       DTYPE_FLOAT8_E4M3};
-    const char *names[COUNT_OF(types) + 1] = {"auto"};
-    for (size_t i = 0; i < COUNT_OF(types); i++) {
-        names[i + 1] = dtype_name(types[i]);
-    }
-    int index;
-    error_t error = choose_name(option, text, names, (int)COUNT_OF(names), &index);
-    if (error == 0) {
-        *out = index < 0 ? -1 : (int)types[index];
-    }
-    return error;
-}
-
-static error_t choose_device(const char *text, enum device_choice *out)
-{
-    static const char *const names[] = {"auto", "cpu", "cuda"};
-    static const enum device_choice choices[] = {DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA};
-    int index;
-    error_t error = choose_name("device", text, names, (int)COUNT_OF(names), &index);
-    if (error == 0) {
-        *out = choices[index + 1];
-    }
-    return error;
-}
-
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
@@ -140,11 +93,11 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         arguments->random_weights = argument;
         return 0;
     case OPTION_DTYPE:
-        return choose_type("dtype", argument, &arguments->dtype);
+        return cli_dtype("dtype", argument, &arguments->dtype);
     case OPTION_KV_DTYPE:
-        return choose_type("kv-dtype", argument, &arguments->kv_dtype);
+        return cli_dtype("kv-dtype", argument, &arguments->kv_dtype);
     case OPTION_DEVICE:
-        return choose_device(argument, &arguments->device);
+        return cli_device("device", argument, &arguments->device);
     case OPTION_COMPARE_ONE:
         arguments->compare_one = true;
         return 0;

@@ -127,6 +127,53 @@ error_t cli_integer(const char *option, const char *text, int64_t least, int64_t
     return 0;
 }
 
+/* As cli_integer, for names: the index of `text` among `names`, less 1, so that "auto" is -1. */
+static error_t choose_name(const char *option, const char *text, const char *const *names,
+                           int count, int *out)
+{
+    char list[80] = "";
+    for (int i = 0; i < count; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = i - 1;
+            return 0;
+        }
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", names[i]);
+    }
+    status s =
+        status_fail(STATUS_INVALID, "--%s: expected one of %s, not \"%.40s\"", option, list, text);
+    (void)s;
+    return EDOM;
+}
+
+error_t cli_dtype(const char *option, const char *text, int *out)
+{
+    static const enum dtype types[] = {DTYPE_FLOAT32, DTYPE_BFLOAT16, DTYPE_FLOAT16,
+                                       DTYPE_FLOAT8_E4M3};
+    const char *names[COUNT_OF(types) + 1] = {"auto"};
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        names[i + 1] = dtype_name(types[i]);
+    }
+    int index;
+    error_t error = choose_name(option, text, names, (int)COUNT_OF(names), &index);
+    if (error == 0) {
+        *out = index < 0 ? -1 : (int)types[index];
+    }
+    return error;
+}
+
+error_t cli_device(const char *option, const char *text, enum device_choice *out)
+{
+    static const char *const names[] = {"auto", "cpu", "cuda"};
+    static const enum device_choice choices[] = {DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA};
+    int index;
+    error_t error = choose_name(option, text, names, (int)COUNT_OF(names), &index);
+    if (error == 0) {
+        *out = choices[index + 1];
+    }
+    return error;
+}
+
 error_t cli_positional(const char *argument, const char **out)
 {
     if (*out != NULL) {

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "sluice/base.h"
+#include "sluice/job.h"
 
 enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_BAD_USAGE = 2, EXIT_STOPPED = 75 };
 
@@ -32,6 +33,11 @@ status cli_parse_quietly(const struct argp *argp, int argc, char **argv, void *i
 /* For parsers: an integer option, stored in *out. Returns 0, or EDOM with a message. */
 error_t cli_integer(const char *option, const char *text, int64_t least, int64_t most,
                     int64_t *out);
+/* For parsers: "auto" (-1) or the name of a type, an enum dtype. Returns 0, or EDOM with a message.
+ */
+error_t cli_dtype(const char *option, const char *text, int *out);
+/* For parsers: auto, cpu or cuda. Returns 0, or EDOM with a message. */
+error_t cli_device(const char *option, const char *text, enum device_choice *out);
 /* For parsers: a positional argument given once. Returns 0, or EDOM with a message. */
 error_t cli_positional(const char *argument, const char **out);
 /* For parsers at ARGP_KEY_END: EDOM with a message where `value` is NULL. */

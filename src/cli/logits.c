@@ -7,11 +7,20 @@
 #include "sluice/local_runner.h"
 #include "sluice/matrix_file.h"
 
-enum { OPTION_MODEL = 256, OPTION_IDS, OPTION_IDS_FILE };
+enum {
+    OPTION_MODEL = 256,
+    OPTION_IDS,
+    OPTION_IDS_FILE,
+    OPTION_DEVICE,
+    OPTION_DTYPE,
+    OPTION_KV_DTYPE
+};
 enum { IDS_FILE_MAX_BYTES = 64 << 20 };
 
 struct arguments {
     const char *model, *ids, *ids_file, *output;
+    enum device_choice device;
+    int dtype, kv_dtype; /* enum dtype, -1: auto */
 };
 
 static const struct argp_option options[] = {
@@ -19,6 +28,9 @@ static const struct argp_option options[] = {
     {"ids", OPTION_IDS, "LIST", 0, "token ids: 5,17,9", 0},
     {"ids-file", OPTION_IDS_FILE, "FILE", 0,
      "a text file of token ids with commas or white space between them", 0},
+    {"device", OPTION_DEVICE, "NAME", 0, "cpu (default), cuda or auto", 0},
+    {"dtype", OPTION_DTYPE, "TYPE", 0, "of weights: auto, float32, bfloat16, float16, fp8", 0},
+    {"kv-dtype", OPTION_KV_DTYPE, "TYPE", 0, "of the KV cache: the same", 0},
     {"output", 'o', "FILE", 0, "HDF5 file to write", 0},
     {0}};
 
@@ -36,6 +48,12 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case OPTION_IDS_FILE:
         arguments->ids_file = argument;
         return 0;
+    case OPTION_DEVICE:
+        return cli_device("device", argument, &arguments->device);
+    case OPTION_DTYPE:
+        return cli_dtype("dtype", argument, &arguments->dtype);
+    case OPTION_KV_DTYPE:
+        return cli_dtype("kv-dtype", argument, &arguments->kv_dtype);
     case 'o':
         arguments->output = argument;
         return 0;
@@ -126,7 +144,9 @@ static status run_model(const struct arguments *arguments, const int32_t *ids, s
         job.model.max_model_len = (int64_t)count;
         job.engine.max_sequences = 64;
         job.engine.max_batch_tokens = 64;
-        job.engine.device = DEVICE_CPU;
+        job.engine.device = arguments->device;
+        job.model.dtype = arguments->dtype;
+        job.model.kv_dtype = arguments->kv_dtype;
         s = local_runner_create(&job, &runner);
     }
     if (s == STATUS_OK) {
@@ -139,7 +159,7 @@ static status run_model(const struct arguments *arguments, const int32_t *ids, s
 
 int command_logits(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    struct arguments arguments = {.device = DEVICE_CPU, .dtype = -1, .kv_dtype = -1};
     int exit_status;
     if (!cli_parse(&argp, argc, argv, &arguments, &exit_status)) {
         return exit_status;

@@ -75,5 +75,9 @@ expect_quiet logits --model "$model" --ids-file ids.txt -o logits.h5
 [ ! -e logits.h5.partial ] || fail "logits: left its temporary file"
 expect_error 1 "token id 1024 is outside of the vocabulary" logits --model "$model" --ids 1,1024 -o l.h5
 [ ! -e l.h5 ] && [ ! -e l.h5.partial ] || fail "logits: a file in spite of an error"
+expect_quiet logits --model "$model" --ids-file ids.txt --dtype bfloat16 --kv-dtype bfloat16 -o reduced.h5
+cmp -s logits.h5 reduced.h5 && fail "logits: --kv-dtype bfloat16 changes nothing"
+expect_error 2 "--dtype: expected one of auto, float32, bfloat16, float16, fp8" logits --model "$model" --ids 1 --dtype half -o l.h5
+expect_error 2 "--device: expected one of auto, cpu, cuda" logits --model "$model" --ids 1 --device gpu -o l.h5
 
 finish

@@ -14,7 +14,7 @@ work=$(mktemp -d -p "${KILL_FOLDER:-${TMPDIR:-/tmp}}")
 cd "$work"
 # The shell tells of every process that dies of a signal; here that is no news.
 exec 3>&2 2>shell.err
-trap 'grep -v Killed shell.err >&3; rm -rf "$work"' EXIT
+trap 'grep -v Killed shell.err >&3 || true; rm -rf "$work"' EXIT
 export OMP_NUM_THREADS=1
 run_mpi=(mpirun --oversubscribe --bind-to none)
 [ "$(id -u)" -eq 0 ] && run_mpi+=(--allow-run-as-root)
@@ -67,11 +67,17 @@ results=$((rows + (rows + 94) / 100))
 declare -A phases=([start]=0 [load]=0 [steps]=0 [finish]=0 [end]=0)
 echo "seed $KILL_SEED: $rows rows take $length ms undisturbed on 4 ranks"
 
+# rows_are_out OUTPUT: whether this start has handed out rows: its notes of rows under way come after those of suspects.
+rows_are_out() {
+    local notes=$1.sluice/attempts suspects
+    suspects=$(od -An -tu4 -j12 -N4 "$notes" 2>/dev/null | tr -d ' ') || return 1
+    [ "$(stat -c %s "$notes" 2>/dev/null || echo 0)" -gt $((36 + 24 * ${suspects:-0})) ] && [ "$notes" -nt started ]
+}
 # The phase that a job is in, from what is on disk.
 phase() {
     if [ -e "$1" ]; then echo end
     elif [ -e "$1.partial" ]; then echo finish
-    elif [ "$(stat -c %s "$1.sluice/journal" 2>/dev/null || echo 0)" -gt "$journal_bytes" ]; then echo steps
+    elif rows_are_out "$1"; then echo steps
     elif [ -e "$1.sluice/lock" ]; then echo load
     else echo start; fi
 }
@@ -81,7 +87,7 @@ while [ "$kills" -lt "$wanted" ]; do
     while :; do
         starts=$((starts + 1))
         layout=${layouts[RANDOM % ${#layouts[@]}]}
-        journal_bytes=$(stat -c %s "$output.sluice/journal" 2>/dev/null || echo 2000)
+        touch started
         start "$output" "$layout"
         # Most kills come at any time of a run; some wait for the short phases, the output's writing and the end.
         case $((RANDOM % 10)) in
