@@ -80,6 +80,8 @@ for tool in memcheck racecheck; do
     for name in qwen3_moe gemma2; do
         run_job "$tool" "$name" --set "model.path=$models/models/$name" --set "data.input=$work/ids.jsonl" --set model.dtype=bfloat16 \
             --set model.max_model_len=64
+        sanitize "$tool" "$name, logits in float32" "$SLUICE" logits --model "$models/models/$name" --device cuda --dtype float32 \
+            --ids 45,7,12,33,5,90,4,61,9,31,2,77,18 -o "$work/logits-$tool-$name.h5"
     done
     run_job "$tool" "bert" --set "model.path=$models/encoders/bert" --set "data.input=$models/encoders/texts.jsonl" --set model.dtype=bfloat16 \
         --set model.max_model_len=24
