@@ -311,13 +311,13 @@ static void experts_are_right(void **state)
                 continue;
             }
             struct mixture_values v = make_values(c, type);
+            /* fp8 beside the CPU that rounds alike, others beside float32. */
+            const bool rounds = types[type].stored == DTYPE_FLOAT8_E4M3;
             float *sums[2];
             bool both = true;
             for (int side = 0; side < 2 && both; side++) {
                 sums[side] = calloc(values, sizeof(float));
                 assert_non_null(sums[side]);
-                /* fp8 beside the CPU that rounds alike, others beside float32. */
-                const bool rounds = types[type].stored == DTYPE_FLOAT8_E4M3;
                 struct backend *backend = gpu_backend(
                     side == 0 ? "cpu" : "cuda",
                     side == 0 && !rounds ? DTYPE_FLOAT32 : types[type].compute, MOST_TOKENS, 1);
@@ -335,7 +335,9 @@ static void experts_are_right(void **state)
                               "%.1e\n",
                               types[type].name, c->used, c->experts, c->hidden, c->width, c->tokens,
                               error, which, worst);
-                expect(error < types[type].most, "experts", type, c, c->tokens, error);
+                /* Of few tokens a step of a rounding to fp8 here and there does not average out. */
+                const double few = rounds && c->tokens < 10 ? 2 : 1;
+                expect(error < few * types[type].most, "experts", type, c, c->tokens, error);
                 expect(worst < 10 * types[type].most, "experts of the worst token", type, c,
                        c->tokens, worst);
                 free(sums[1]);
