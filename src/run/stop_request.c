@@ -75,6 +75,9 @@ void stop_end(void)
 {
     interrupt_configure(NULL);
     alarm(0);
+    if (news != MPI_COMM_NULL && !known) { /* else news may still be on its way */
+        MPI_Comm_free(&news);
+    }
 }
 
 /* Lost messages are no failure: whoever is not reached ends with the others. */
