@@ -202,6 +202,44 @@ static int on_close(void *context)
     return 1;
 }
 
+/* ---- Surrogates ----
+ * Characters beyond U+FFFF are written as two escapes, a high and a low surrogate. One of them
+ * alone is no character: YAJL makes "?" of a high one and bytes that are not UTF-8 of a low one. */
+
+/* The four hexadecimal digits after "\u" at text[at], or -1. */
+static int unicode_escape(const char *text, size_t length, size_t at)
+{
+    if (length < 6 || at > length - 6 || text[at] != '\\' || text[at + 1] != 'u') {
+        return -1;
+    }
+    char digits[5] = {0};
+    memcpy(digits, text + at + 2, 4);
+    return (int)strtol(digits, NULL, 16);
+}
+
+/* Of valid JSON, where backslashes stand in strings alone. */
+static status check_surrogates(const char *text, size_t length)
+{
+    const char *at = memchr(text, '\\', length);
+    while (at != NULL) {
+        size_t offset = (size_t)(at - text), used = 2;
+        const int code = unicode_escape(text, length, offset);
+        if (code >= 0xd800 && code < 0xe000) {
+            const int next = unicode_escape(text, length, offset + 6);
+            if (code >= 0xdc00 || next < 0xdc00 || next >= 0xe000) {
+                return status_fail(STATUS_INVALID,
+                                   "byte %zu: \\u%04x is half of a character, the other half is "
+                                   "not there",
+                                   offset, (unsigned)code);
+            }
+            used = 12;
+        }
+        offset += used;
+        at = offset < length ? memchr(text + offset, '\\', length - offset) : NULL;
+    }
+    return STATUS_OK;
+}
+
 status json_parse(const char *text, size_t length, struct arena *arena, struct json **out)
 {
     static const yajl_callbacks callbacks = {
@@ -250,6 +288,8 @@ status json_parse(const char *text, size_t length, struct arena *arena, struct j
         yajl_free_error(parser, why);
     } else if (builder.root == NULL) {
         s = status_fail(STATUS_INVALID, "byte 0: not JSON: empty");
+    } else {
+        s = check_surrogates(text, length);
     }
     yajl_free(parser);
     free(builder.children);

@@ -115,7 +115,7 @@ for name in bert roberta; do
 float32 1e-5
 float16 5e-3
 bfloat16 3e-2
-fp8 2e-1
+fp8 4e-1
 TYPES
     run automatic 1 "${common[@]}"
     "$SLUICE" inspect "$work/automatic.h5" --json | tr ',' '\n' | grep '"device"\|dtype"' || fail "$name: no device in the output"

@@ -30,6 +30,7 @@ static void numbers_keep_their_digits(void **state)
     assert_round_trip("{\"b\": [], \"a\": {\"\\u00e9\\n\": null}}",
                       "{\"b\":[],\"a\":{\"é\\n\":null}}");
     assert_round_trip("\"\\ud83d\\ude00\\u0000\\u0001\"", "\"😀\\u0000\\u0001\"");
+    assert_round_trip("\"\\\\ud83d\"", "\"\\\\ud83d\""); /* a backslash and letters */
 }
 
 static void malformed_text_says_where(void **state)
@@ -38,9 +39,15 @@ static void malformed_text_says_where(void **state)
     static const struct {
         const char *text, *message;
     } cases[] = {
-        {"", "premature"},     {"{\"a\":1,}", "byte "},
-        {"[1] 2", "trailing"}, {"{\"a\":1,\"a\":2}", "twice"},
-        {"\"\xff\"", "UTF-8"}, {"[1", "premature"},
+        {"", "premature"},
+        {"{\"a\":1,}", "byte "},
+        {"[1] 2", "trailing"},
+        {"{\"a\":1,\"a\":2}", "twice"},
+        {"\"\xff\"", "UTF-8"},
+        {"[1", "premature"},
+        {"[\"\\ud83d\"]", "byte 2: \\ud83d is half"},
+        {"{\"\\\\\\ude00\": 1}", "byte 4: \\ude00 is half"},
+        {"\"\\ud83d\\u0041\"", "byte 1: \\ud83d is half"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct arena arena = {0};

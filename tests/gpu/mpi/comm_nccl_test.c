@@ -291,7 +291,7 @@ static void an_absent_rank_ends_the_waiting(struct backend *backend, struct comm
         } else if (strstr(status_message(), "gone or stuck") == NULL) {
             report("a gather without the last rank: %s", status_message());
         }
-        if (waited < SHORT_PATIENCE - 0.5 || waited > SHORT_PATIENCE + 5) {
+        if (waited < SHORT_PATIENCE / 2 || waited > SHORT_PATIENCE + 5) {
             report("waiting for the last rank took %.1f s instead of %.0f", waited, SHORT_PATIENCE);
         }
         if (comm->gather(comm, own.buffer, all.buffer, 4096) == STATUS_OK) {
