@@ -20,6 +20,10 @@ static void check(const struct model_config *config, struct arena *arena)
     partition_destroy(&part);
     for (int local = 0; local < 2; local++) {
         struct rope_facts facts;
+        const struct rope_config *rope = local == 1 ? &config->rope_local : &config->rope;
+        if (rope->kind == ROPE_NONE) { /* as the forward pass does */
+            continue;
+        }
         if (rope_facts_create(config, local == 1, 4096, arena, &facts) != STATUS_OK) {
             continue;
         }

@@ -94,13 +94,34 @@ static char *cache_path(const struct cuda_backend *cuda)
     return strdup(path);
 }
 
-static status keep_record(struct algorithms *algorithms, const struct record *record)
+static struct record *find_record(const struct algorithms *algorithms, const struct shape_key *key)
+{
+    for (size_t i = 0; i < algorithms->record_count; i++) {
+        if (memcmp(&algorithms->records[i].key, key, sizeof *key) == 0) {
+            return &algorithms->records[i];
+        }
+    }
+    return NULL;
+}
+
+static status append_record(struct algorithms *algorithms, const struct record *record)
 {
     void *grown = algorithms->records;
     TRY(array_grow(&grown, &algorithms->record_capacity, algorithms->record_count + 1,
                    sizeof *record));
     algorithms->records = grown;
     algorithms->records[algorithms->record_count++] = *record;
+    return STATUS_OK;
+}
+
+/* In place of the record that is there for the same, if any. */
+static status keep_record(struct algorithms *algorithms, const struct record *record)
+{
+    struct record *old = find_record(algorithms, &record->key);
+    if (old == NULL) {
+        return append_record(algorithms, record);
+    }
+    *old = *record;
     return STATUS_OK;
 }
 
@@ -113,7 +134,7 @@ static void read_cache(struct algorithms *algorithms)
     struct record record;
     while (fread(&record, sizeof record, 1, file) == 1 &&
            record.checksum == record_checksum(&record)) {
-        if (keep_record(algorithms, &record) != STATUS_OK) {
+        if (append_record(algorithms, &record) != STATUS_OK) {
             break;
         }
     }
@@ -138,17 +159,6 @@ static void write_cache(const struct algorithms *algorithms)
         rename(temporary, algorithms->path) != 0) {
         (void)unlink(temporary);
     }
-}
-
-static const struct record *find_record(const struct algorithms *algorithms,
-                                        const struct shape_key *key)
-{
-    for (size_t i = 0; i < algorithms->record_count; i++) {
-        if (memcmp(&algorithms->records[i].key, key, sizeof *key) == 0) {
-            return &algorithms->records[i];
-        }
-    }
-    return NULL;
 }
 
 /* ---- Creation ----------------------------------------------------------------------------------
