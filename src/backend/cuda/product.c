@@ -131,6 +131,31 @@ cublasStatus_t product_launch(const struct cuda_backend *cuda,
                           products->workspace, products->workspace_bytes, cuda->stream);
 }
 
+status cuda_widen(struct cuda_backend *cuda, int operand, const void *from, size_t count,
+                  const void **values)
+{
+    struct cuda_space *space = &cuda->widened[operand];
+    TRY(cuda_space_grow(cuda, space, count * sizeof(float), "wide sums"));
+    *values = space->data;
+    return cuda_check(rows_widen_launch(cuda->stream, from, count, space->data), "wide sums");
+}
+
+static status run(struct cuda_backend *cuda, const struct product_shape *shape, const void *a,
+                  const void *b, int tokens, void *out);
+
+/* The same product of the same numbers in float32. fp8 operands have no gaps between rows. */
+static status run_wide(struct cuda_backend *cuda, const struct product_shape *shape, const void *a,
+                       const void *b, int tokens, void *out)
+{
+    const size_t row = (size_t)shape->count * (size_t)shape->columns;
+    TRY(cuda_widen(cuda, 0, a, row * (size_t)shape->rows, &a));
+    TRY(cuda_widen(cuda, 1, b, row * (size_t)tokens, &b));
+    struct product_shape wide = *shape;
+    wide.in = DTYPE_FLOAT32;
+    wide.alignment = 16;
+    return run(cuda, &wide, a, b, tokens, out);
+}
+
 /* out = in · aᵀ, with zeros where there is nothing to add up. */
 static status run(struct cuda_backend *cuda, const struct product_shape *shape, const void *a,
                   const void *b, int tokens, void *out)
@@ -142,6 +167,9 @@ static status run(struct cuda_backend *cuda, const struct product_shape *shape, 
     }
     if (shape->columns == 0) {
         return cuda_check(cudaMemsetAsync(out, 0, bytes, cuda->stream), "product");
+    }
+    if (cuda->wide_sums && shape->in == DTYPE_FLOAT8_E4M3) {
+        return run_wide(cuda, shape, a, b, tokens, out);
     }
     struct product_description description;
     TRY(product_describe(shape, tokens, &description));
