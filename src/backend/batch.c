@@ -31,11 +31,13 @@ status batch_check(const struct batch *batch, int max_tokens, int max_sequences)
     for (int s = 0; s < batch->sequences; s++) {
         TRY(check_sequence(batch, s));
     }
+    int before = -1;
     for (int i = 0; i < batch->outputs; i++) {
-        if (batch->output_rows[i] < 0 || batch->output_rows[i] >= batch->tokens) {
-            return status_fail(STATUS_INTERNAL, "step: output row %d of %d tokens",
-                               batch->output_rows[i], batch->tokens);
+        if (batch->output_rows[i] <= before || batch->output_rows[i] >= batch->tokens) {
+            return status_fail(STATUS_INTERNAL, "step: output row %d after %d, of %d tokens",
+                               batch->output_rows[i], before, batch->tokens);
         }
+        before = batch->output_rows[i];
     }
     return STATUS_OK;
 }

@@ -5,7 +5,7 @@
 #include "sluice/backend.h"
 
 /* STATUS_INTERNAL where the batch is larger than the backend was made for, or its sequences' tokens
- * do not follow one another, or an output is of no token of it. */
+ * do not follow one another, or its output rows do not ascend within it. */
 status batch_check(const struct batch *batch, int max_tokens, int max_sequences) MUST_CHECK;
 
 /* STATUS_INTERNAL where a position of a sequence has no block, or the block is not one of `blocks`

@@ -233,11 +233,13 @@ static void bits_know_no_batch(void **state)
         const char *what;
         struct course course;
     } ways[] = {
-        {"one prompt alone, scattered blocks", {1u << 5, MAX_LENGTH, true}},
-        {"token by token", {(1u << PROMPTS) - 1, 1, true}},
-        {"one prompt token by token", {1u << 4, 1, true}},
-        {"chunks of 5", {(1u << PROMPTS) - 1, 5, true}},
-        {"half of the prompts in chunks of 33", {0x2a, 33, true}},
+        {"one prompt alone, scattered blocks", {1u << 5, MAX_LENGTH, true, false}},
+        {"token by token", {(1u << PROMPTS) - 1, 1, true, false}},
+        {"one prompt token by token", {1u << 4, 1, true, false}},
+        {"chunks of 5", {(1u << PROMPTS) - 1, 5, true, false}},
+        {"half of the prompts in chunks of 33", {0x2a, 33, true, false}},
+        {"the last tokens alone", {(1u << PROMPTS) - 1, MAX_LENGTH, false, true}},
+        {"the last tokens alone, in chunks of 12", {(1u << PROMPTS) - 1, 12, true, true}},
     };
     failures = 0;
     for (size_t f = 0; f < COUNT_OF(families); f++) {
@@ -248,6 +250,7 @@ static void bits_know_no_batch(void **state)
             for (size_t i = 0; i < COUNT_OF(ways); i++) {
                 struct logits other =
                     run_layout(families[f], &golden, &gpus[g].machine, 1, 1, ways[i].course);
+                fill_unasked(&golden, &ways[i].course, &first, &other);
                 compare_bits(families[f], gpus[g].name, ways[i].what, &golden, &other, &first,
                              ways[i].course.set);
                 logits_destroy(&other);
@@ -265,7 +268,11 @@ static void bits_know_no_ranks(void **state)
     static const struct {
         const char *what;
         int tp, pp;
-    } layouts[] = {{"tp 2", 2, 1}, {"pp 2", 1, 2}, {"tp 2, pp 2", 2, 2}};
+        bool last_only;
+    } layouts[] = {{"tp 2", 2, 1, false},
+                   {"pp 2", 1, 2, true},
+                   {"tp 2, pp 2", 2, 2, false},
+                   {"tp 2, pp 2, the last tokens alone", 2, 2, true}};
     failures = 0;
     for (size_t f = 0; f < COUNT_OF(families); f++) {
         struct golden golden;
@@ -273,8 +280,11 @@ static void bits_know_no_ranks(void **state)
         for (size_t g = 0; g < COUNT_OF(gpus); g++) {
             struct logits one = run_layout(families[f], &golden, &gpus[g].machine, 1, 1, whole);
             for (size_t i = 0; i < COUNT_OF(layouts); i++) {
+                struct course course = whole;
+                course.last_only = layouts[i].last_only;
                 struct logits other = run_layout(families[f], &golden, &gpus[g].machine,
-                                                 layouts[i].tp, layouts[i].pp, whole);
+                                                 layouts[i].tp, layouts[i].pp, course);
+                fill_unasked(&golden, &course, &one, &other);
                 compare_bits(families[f], gpus[g].name, layouts[i].what, &golden, &other, &one,
                              whole.set);
                 logits_destroy(&other);

@@ -198,6 +198,7 @@ static status step_begin(struct backend *backend, const struct batch *batch)
         }
     }
     cpu->batch = batch;
+    cpu->rows = batch->tokens;
     return STATUS_OK;
 }
 
@@ -245,6 +246,7 @@ static const struct backend_operations operations = {
     .product_sliced = cpu_product_sliced,
     .rope_append = cpu_rope_append,
     .attention = cpu_attention,
+    .keep_outputs = cpu_keep_outputs,
     .activate = cpu_activate,
     .experts = cpu_experts,
     .logits = cpu_logits,

@@ -403,6 +403,7 @@ static const struct backend_operations operations = {
     .product_sliced = cuda_product_sliced,
     .rope_append = cuda_rope_append,
     .attention = cuda_attention,
+    .keep_outputs = cuda_keep_outputs,
     .activate = cuda_activate,
     .experts = cuda_experts,
     .logits = cuda_logits,

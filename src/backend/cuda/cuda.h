@@ -105,7 +105,8 @@ struct cuda_attention_plan {
 
 /* The batch of the step in device memory, by value to kernels. */
 struct cuda_step {
-    int tokens, sequences, outputs;
+    int tokens; /* rows of the step's buffers: T, or O after keep_outputs */
+    int sequences, outputs;
     int block_table_stride;
     int longest_query, longest_context;                    /* over sequences */
     const int32_t *token_ids, *positions, *token_sequence; /* [T] */
@@ -234,6 +235,8 @@ status cuda_product(struct backend *backend, const struct matrix *matrix, const 
                     struct device_buffer *in, struct device_buffer *out);
 status cuda_product_sliced(struct backend *backend, const struct matrix *matrix,
                            struct device_buffer *in, struct device_buffer *out);
+status cuda_keep_outputs(struct backend *backend, struct device_buffer *residual, int hidden,
+                         struct device_buffer *attended, int width);
 status cuda_logits(struct backend *backend, const struct matrix *matrix, float scale,
                    float soft_cap, struct device_buffer *in, struct device_buffer *logits);
 

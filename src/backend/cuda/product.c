@@ -371,6 +371,49 @@ status cuda_product_sliced(struct backend *backend, const struct matrix *matrix,
     return cuda->partials.scaled ? append_scales(cuda, matrix, &in->packed, out) : STATUS_OK;
 }
 
+/* to[O][width] = the outputs' rows of from [T][width], both of `dtype`. */
+static status pick_outputs(struct cuda_backend *cuda, const void *from, int width, enum dtype dtype,
+                           const char *what)
+{
+    const struct cuda_step *step = &cuda->step;
+    const size_t bytes = (size_t)step->outputs * (size_t)width * dtype_bytes(dtype);
+    TRY(cuda_space_grow(cuda, &cuda->scratch, bytes, what));
+    const struct rows_copy call = {.rows = step->outputs,
+                                   .width = width,
+                                   .in = from,
+                                   .dtype = (int)dtype,
+                                   .pick = step->output_rows,
+                                   .target = {.plain = cuda->scratch.data, .dtype = (int)dtype}};
+    return cuda_check(rows_copy_launch(cuda->stream, &call), what);
+}
+
+status cuda_keep_outputs(struct backend *backend, struct device_buffer *residual, int hidden,
+                         struct device_buffer *attended, int width)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    const struct {
+        struct device_buffer *buffer;
+        int width;
+        enum dtype dtype;
+    } parts[] = {{residual, hidden, DTYPE_FLOAT32}, {attended, width, cuda->activation}};
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        struct device_buffer *buffer = parts[i].buffer;
+        const size_t row_bytes = (size_t)parts[i].width * dtype_bytes(parts[i].dtype);
+        TRY(cuda_buffer_check(buffer, cuda->step.tokens, parts[i].width,
+                              dtype_bytes(parts[i].dtype)));
+        if (buffer->packed.valid) {
+            return status_fail(STATUS_INTERNAL, "outputs: their rows were left for a product");
+        }
+        TRY(pick_outputs(cuda, buffer->data, parts[i].width, parts[i].dtype, "outputs"));
+        TRY(cuda_check(cudaMemcpyAsync(buffer->data, cuda->scratch.data,
+                                       (size_t)cuda->step.outputs * row_bytes,
+                                       cudaMemcpyDeviceToDevice, cuda->stream),
+                       "outputs"));
+    }
+    cuda->step.tokens = cuda->step.outputs;
+    return STATUS_OK;
+}
+
 status cuda_logits(struct backend *backend, const struct matrix *matrix, float scale,
                    float soft_cap, struct device_buffer *in, struct device_buffer *logits)
 {
@@ -385,16 +428,7 @@ status cuda_logits(struct backend *backend, const struct matrix *matrix, float s
     TRY(cuda_buffer_check(logits, step->outputs, matrix->rows, sizeof(float)));
     const void *rows = in->data;
     if (step->outputs != step->tokens) { /* ascending: as many as tokens are all of them */
-        const size_t bytes = (size_t)step->outputs * (size_t)matrix->columns * value_bytes;
-        TRY(cuda_space_grow(cuda, &cuda->scratch, bytes, "logits"));
-        const struct rows_copy call = {
-            .rows = step->outputs,
-            .width = matrix->columns,
-            .in = in->data,
-            .dtype = (int)cuda->activation,
-            .pick = step->output_rows,
-            .target = {.plain = cuda->scratch.data, .dtype = (int)cuda->activation}};
-        TRY(cuda_check(rows_copy_launch(cuda->stream, &call), "logits"));
+        TRY(pick_outputs(cuda, in->data, matrix->columns, cuda->activation, "logits"));
         rows = cuda->scratch.data;
     }
     cuda_buffer_is_plain(logits);
