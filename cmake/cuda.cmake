@@ -20,6 +20,9 @@ file(GLOB SLUICE_CUDA_SOURCES CONFIGURE_DEPENDS
 target_sources(sluice PRIVATE ${SLUICE_CUDA_SOURCES})
 set_target_properties(sluice PROPERTIES CUDA_ARCHITECTURES "${SLUICE_CUDA_ARCHITECTURES}" CUDA_STANDARD 17)
 target_compile_definitions(sluice_flags INTERFACE SLUICE_CUDA=1)
+if(SLUICE_CUDA_ARCHITECTURES MATCHES "90a")
+  target_compile_definitions(sluice PRIVATE SLUICE_CUDA_SM90A=1) # kernels of warpgroups are there
+endif()
 target_include_directories(sluice SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${NCCL_INCLUDE})
 target_link_libraries(sluice PRIVATE CUDA::cudart CUDA::cublasLt ${NCCL_LIBRARY})
 # Sampling's floats have the CPU's bits: no multiply-adds that the source does not write (as in cpu_kernels.cmake).

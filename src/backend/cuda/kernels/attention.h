@@ -85,6 +85,7 @@ struct attention_call {
     float2 *partial_sums; /* [slots][query_heads]: the largest q·k, the sum of weights */
     float *totals;        /* of chunk_blocks blocks; NULL where no chunk has several splits */
     int chunk_blocks;     /* blocks that take chunks in turn */
+    int has_warpgroups;   /* the device is one of compute capability 9.0, compiled for as such */
 
     int tokens; /* attention_general alone: */
     const int32_t *positions, *token_sequence, *context_length;

@@ -1,5 +1,6 @@
-/* Attention over a cache in bfloat16: the kernels of attention_tensor.cuh. */
-#include "backend/cuda/kernels/attention_tensor.cuh"
+/* Attention over a cache in bfloat16: the kernels of attention_tensor.cuh and
+ * attention_warpgroup.cuh. */
+#include "backend/cuda/kernels/attention_launch.cuh"
 
 cudaError_t attention_bfloat16_launch(cudaStream_t stream, const attention_call *call)
 {

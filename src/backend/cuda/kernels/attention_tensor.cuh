@@ -12,31 +12,7 @@
 #ifndef SLUICE_CUDA_ATTENTION_TENSOR_CUH
 #define SLUICE_CUDA_ATTENTION_TENSOR_CUH
 
-#include "backend/cuda/kernels/attention_tile.cuh"
-
-/* First and one past the last tile that rows whose latest positions are in [first, last] see,
- * within positions [from, to). */
-struct tile_range {
-    int first, last;
-};
-
-template <int TILE>
-__device__ __forceinline__ tile_range find_tiles(int first, int last, int window, int from, int to)
-{
-    int oldest = window > 0 ? first - window + 1 : 0;
-    oldest = oldest > from ? oldest : from;
-    const int end = last + 1 < to ? last + 1 : to;
-    tile_range range;
-    range.first = oldest / TILE;
-    range.last = oldest < end ? (end + TILE - 1) / TILE : range.first;
-    return range;
-}
-
-/* Whether a row with its latest position in [first, last] does not see all of the tile at `at`. */
-__device__ __forceinline__ bool needs_mask(int at, int tile, int first, int last, int window)
-{
-    return at + tile - 1 > first || (window > 0 && at <= last - window);
-}
+#include "backend/cuda/kernels/attention_work.cuh"
 
 /* ---- Short sequences ---------------------------------------------------------------------------
  */
@@ -135,7 +111,9 @@ __global__ void __launch_bounds__(32, 8) split_kernel(const __grid_constant__ at
         if (needs_mask(first, shape::TILE, first_latest, last_latest, call.window)) {
             mask_scores(scores, latest, call.window, first, lane);
         }
-        weigh_tile<Cache, DIM, 1>(scores, state, call.exponent_scale, rows > 8 ? 2 : 1);
+        float factors[1][2];
+        weigh_scores<Cache, DIM, 1>(scores, state, call.exponent_scale, rows > 8 ? 2 : 1, factors);
+        move_sums<Cache, DIM, 1>(state, factors);
         add_values<Cache, DIM, 1>(scores, state, keys + shape::BYTES, lane);
         __syncwarp();
         if (tile + 2 < tiles.last) {
@@ -169,74 +147,6 @@ template <typename Cache, int DIM> struct chunk_shape {
     static constexpr int SHARED_BYTES = QUERY_BYTES + 2 * tile::BYTES;
     static constexpr int TOTALS = MT * (tile::COLUMNS + 1); /* of 4 floats, of a thread */
 };
-
-/* Joins the split in `state` to what earlier splits left at `totals` (nothing: `first`), and leaves
- * the whole in `state`, and there where more is to come. */
-template <typename Cache, int DIM, int MT>
-__device__ __forceinline__ void join_split(row_state<Cache, DIM, MT> &state, float4 *totals,
-                                           float exponent_scale, bool first, bool last)
-{
-    constexpr int COLUMNS = tile_shape<Cache, DIM>::COLUMNS;
-#pragma unroll
-    for (int m = 0; m < MT; m++) {
-        float4 *sums = totals + m * COLUMNS * CHUNK_THREADS;
-        float4 *facts = totals + (MT * COLUMNS + m) * CHUNK_THREADS;
-        if (!first) {
-            const float4 fact = *facts; /* m of both halves, l of both */
-            float largest[2] = {fact.x, fact.y}, keep[2], add[2];
-            const float total[2] = {fact.z, fact.w};
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                join_weights(&largest[half], state.largest[m][half], exponent_scale, &keep[half],
-                             &add[half]);
-                state.largest[m][half] = largest[half];
-                state.total[m][half] =
-                    join_value(total[half], keep[half], state.total[m][half], add[half]);
-            }
-#pragma unroll
-            for (int n = 0; n < COLUMNS; n++) {
-                const float4 sum = sums[n * CHUNK_THREADS];
-                float(&next)[4] = state.sum[m][n];
-                next[0] = join_value(sum.x, keep[0], next[0], add[0]);
-                next[1] = join_value(sum.y, keep[0], next[1], add[0]);
-                next[2] = join_value(sum.z, keep[1], next[2], add[1]);
-                next[3] = join_value(sum.w, keep[1], next[3], add[1]);
-            }
-        }
-        if (!last) {
-#pragma unroll
-            for (int n = 0; n < COLUMNS; n++) {
-                const float(&sum)[4] = state.sum[m][n];
-                sums[n * CHUNK_THREADS] = make_float4(sum[0], sum[1], sum[2], sum[3]);
-            }
-            *facts = make_float4(state.largest[m][0], state.largest[m][1], state.total[m][0],
-                                 state.total[m][1]);
-        }
-    }
-}
-
-/* The chunk and the block of its rows that work item `index` of one key/value head is: chunk i has
- * the items from tokens_before · group / ROWS + i, its last rows first. False: no such rows. */
-template <int ROWS>
-__device__ __forceinline__ bool find_work(const attention_call &call, int group, int index,
-                                          attention_chunk *chunk, int *row_block)
-{
-    int low = 0, high = call.chunk_count;
-    int base = 0;
-    while (high - low > 1) {
-        const int middle = (low + high) / 2;
-        const int start = call.chunks[middle].tokens_before * group / ROWS + middle;
-        if (start <= index) {
-            low = middle;
-            base = start;
-        } else {
-            high = middle;
-        }
-    }
-    *chunk = call.chunks[low];
-    *row_block = (chunk->query * group + ROWS - 1) / ROWS - 1 - (index - base);
-    return *row_block >= 0;
-}
 
 template <typename Cache, int DIM>
 __device__ __forceinline__ void run_rows(const attention_call &call, const attention_chunk &chunk,
@@ -328,7 +238,9 @@ __device__ __forceinline__ void run_rows(const attention_call &call, const atten
                 }
                 mask_scores(scores, latest, call.window, first, lane);
             }
-            weigh_tile<Cache, DIM, MT>(scores, state, call.exponent_scale, 2);
+            float factors[MT][2];
+            weigh_scores<Cache, DIM, MT>(scores, state, call.exponent_scale, 2, factors);
+            move_sums<Cache, DIM, MT>(state, factors);
             add_values<Cache, DIM, MT>(scores, state, values, lane);
         }
         blocks = next_blocks;
@@ -336,7 +248,8 @@ __device__ __forceinline__ void run_rows(const attention_call &call, const atten
         if (last || (tile + 1) % shape::SPLIT_TILES == 0) {
             finish_split(state);
             if (!first_split || !last) {
-                join_split<Cache, DIM, MT>(state, totals, call.exponent_scale, first_split, last);
+                join_split<Cache, DIM, MT, CHUNK_THREADS>(state, totals, call.exponent_scale,
+                                                          first_split, last);
             }
             first_split = false;
             if (!last) {
@@ -355,90 +268,15 @@ __device__ __forceinline__ void run_rows(const attention_call &call, const atten
     }
 }
 
-__host__ __device__ inline int chunk_works(const attention_call &call, int rows)
-{
-    return call.kv_heads * (call.chunk_tokens * call.largest_group / rows + call.chunk_count);
-}
-
-/* Blocks take work in turns, back and forth, so that the longest rows are spread. */
 template <typename Cache, int DIM>
 __global__ void __launch_bounds__(CHUNK_THREADS, 2)
     chunk_kernel(const __grid_constant__ attention_call call)
 {
     extern __shared__ __align__(16) char memory[];
-    constexpr int ROWS = chunk_shape<Cache, DIM>::ROWS;
-    const int works = chunk_works(call, ROWS), blocks = (int)gridDim.x;
-    for (int round = 0; round * blocks < works; round++) {
-        const int turn = round % 2 == 0 ? (int)blockIdx.x : blocks - 1 - (int)blockIdx.x;
-        const int work = round * blocks + turn;
-        const int kv = work % call.kv_heads;
-        const int group = call.heads.start[kv + 1] - call.heads.start[kv];
-        attention_chunk chunk;
-        int row_block;
-        if (work < works && group > 0 &&
-            find_work<ROWS>(call, group, work / call.kv_heads, &chunk, &row_block)) {
+    each_work<chunk_shape<Cache, DIM>::ROWS>(
+        call, [&](const attention_chunk &chunk, int kv, int row_block) {
             run_rows<Cache, DIM>(call, chunk, kv, row_block, memory);
-        }
-    }
-}
-
-/* ---- Launch ------------------------------------------------------------------------------------
- */
-
-template <typename Kernel>
-static cudaError_t launch(Kernel kernel, unsigned blocks, unsigned threads, int shared_bytes,
-                          cudaStream_t stream, const attention_call &call)
-{
-    if (shared_bytes > 48 * 1024) {
-        const cudaError_t error =
-            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
-        if (error != cudaSuccess) {
-            return error;
-        }
-    }
-    kernel<<<blocks, threads, (size_t)shared_bytes, stream>>>(call);
-    return cudaGetLastError();
-}
-
-template <typename Cache, int DIM>
-static cudaError_t launch_all(cudaStream_t stream, const attention_call &call)
-{
-    cudaError_t error = cudaSuccess;
-    if (call.chunk_count > 0) {
-        typedef chunk_shape<Cache, DIM> shape;
-        const int works = chunk_works(call, shape::ROWS);
-        error = launch(chunk_kernel<Cache, DIM>,
-                       (unsigned)(works < call.chunk_blocks ? works : call.chunk_blocks),
-                       CHUNK_THREADS, shape::SHARED_BYTES, stream, call);
-    }
-    if (call.item_count > 0 && error == cudaSuccess) {
-        const int row_tiles = (call.longest_short * call.largest_group + 15) / 16;
-        error = launch(split_kernel<Cache, DIM>,
-                       (unsigned)call.item_count * (unsigned)(row_tiles * call.kv_heads), 32,
-                       split_shape<Cache, DIM>::SHARED_BYTES, stream, call);
-    }
-    return error;
-}
-
-template <typename Cache>
-static cudaError_t launch_head_dim(cudaStream_t stream, const attention_call &call)
-{
-    switch (call.head_dim) {
-    case 32:
-        return launch_all<Cache, 32>(stream, call);
-    case 64:
-        return launch_all<Cache, 64>(stream, call);
-    case 80:
-        return launch_all<Cache, 80>(stream, call);
-    case 96:
-        return launch_all<Cache, 96>(stream, call);
-    case 128:
-        return launch_all<Cache, 128>(stream, call);
-    case 256:
-        return launch_all<Cache, 256>(stream, call);
-    default:
-        return cudaErrorInvalidValue;
-    }
+        });
 }
 
 #endif

@@ -279,9 +279,9 @@ __device__ __forceinline__ query_row find_row(const attention_call &call, int kv
     return r;
 }
 
-/* The lane's fragments of the rows g and g + 8, at fragments[step · 32] of shared memory; only this
- * lane reads them. */
-template <typename Cache, int DIM>
+/* The lane's fragments of the rows g and g + 8, at fragments[step · STRIDE]; only this lane reads
+ * them. */
+template <typename Cache, int DIM, int STRIDE = 32>
 __device__ __forceinline__ void load_queries(const attention_call &call, const query_row &upper,
                                              const query_row &lower, uint4 *fragments, int lane)
 {
@@ -302,7 +302,7 @@ __device__ __forceinline__ void load_queries(const attention_call &call, const q
             a.y = read_query_pair<Cache>(call.q, at_lower + 16 * t + first, call.dtype);
             a.w = read_query_pair<Cache>(call.q, at_lower + 16 * t + second, call.dtype);
         }
-        fragments[t * 32] = a;
+        fragments[t * STRIDE] = a;
     }
 }
 
@@ -455,17 +455,19 @@ __device__ __forceinline__ void mask_scores(float (&scores)[MT][KEY_TILES][4],
     }
 }
 
-/* Scores become weights; m, l and O move to the new largest score. `halves`: 1 where rows g + 8 of
- * the only 16 are none. */
+/* Scores become weights; m and l move to the new largest score, O is to follow by the factors.
+ * `halves`: 1 where rows g + 8 of the only 16 are none. */
 template <typename Cache, int DIM, int MT>
 __device__ __forceinline__ void
-weigh_tile(float (&scores)[MT][tile_shape<Cache, DIM>::KEY_TILES][4],
-           row_state<Cache, DIM, MT> &state, float exponent_scale, int halves)
+weigh_scores(float (&scores)[MT][tile_shape<Cache, DIM>::KEY_TILES][4],
+             row_state<Cache, DIM, MT> &state, float exponent_scale, int halves,
+             float (&factors)[MT][2])
 {
     typedef tile_shape<Cache, DIM> shape;
 #pragma unroll
     for (int m = 0; m < MT; m++) {
-        float factor[2] = {1.0f, 1.0f};
+        float(&factor)[2] = factors[m];
+        factor[0] = factor[1] = 1.0f;
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             if (MT == 1 && half == 1 && halves == 1) {
@@ -501,16 +503,35 @@ weigh_tile(float (&scores)[MT][tile_shape<Cache, DIM>::KEY_TILES][4],
             state.total[m][half] = __fmaf_rn(state.total[m][half], factor[half], sum);
             state.largest[m][half] = most;
         }
-        if (__any_sync(0xffffffffu, factor[0] != 1.0f || factor[1] != 1.0f)) {
+    }
+}
+
+template <typename Cache, int DIM, int MT>
+__device__ __forceinline__ void move_sums(row_state<Cache, DIM, MT> &state,
+                                          const float (&factors)[MT][2])
+{
 #pragma unroll
-            for (int n = 0; n < shape::COLUMNS; n++) {
+    for (int m = 0; m < MT; m++) {
+        if (__any_sync(0xffffffffu, factors[m][0] != 1.0f || factors[m][1] != 1.0f)) {
+#pragma unroll
+            for (int n = 0; n < tile_shape<Cache, DIM>::COLUMNS; n++) {
 #pragma unroll
                 for (int i = 0; i < 4; i++) {
-                    state.sum[m][n][i] = __fmul_rn(state.sum[m][n][i], factor[i / 2]);
+                    state.sum[m][n][i] = __fmul_rn(state.sum[m][n][i], factors[m][i / 2]);
                 }
             }
         }
     }
+}
+
+/* The weights of 16 keys, the `step`-th of a tile, as the MMA's first operand. */
+template <typename Cache, int KEY_TILES>
+__device__ __forceinline__ uint4 pack_weights(const float (&weights)[KEY_TILES][4], int step)
+{
+    typedef typename Cache::product product;
+    const float(&low)[4] = weights[2 * step], (&high)[4] = weights[2 * step + 1];
+    return make_uint4(pack_pair<product>(low[0], low[1]), pack_pair<product>(low[2], low[3]),
+                      pack_pair<product>(high[0], high[1]), pack_pair<product>(high[2], high[3]));
 }
 
 /* O += weights · values. */
@@ -534,11 +555,7 @@ add_values(const float (&weights)[MT][tile_shape<Cache, DIM>::KEY_TILES][4],
         for (int m = 0; m < MT; m++) {
 #pragma unroll
             for (int s = 0; s < KEYS / 16; s++) {
-                const int n = k * (KEYS / 8) + 2 * s;
-                a[m][s].x = pack_pair<product>(weights[m][n][0], weights[m][n][1]);
-                a[m][s].y = pack_pair<product>(weights[m][n][2], weights[m][n][3]);
-                a[m][s].z = pack_pair<product>(weights[m][n + 1][0], weights[m][n + 1][1]);
-                a[m][s].w = pack_pair<product>(weights[m][n + 1][2], weights[m][n + 1][3]);
+                a[m][s] = pack_weights<Cache>(weights[m], k * (KEYS / 16) + s);
             }
         }
 #pragma unroll
@@ -598,7 +615,8 @@ __device__ __forceinline__ float finish_value(float sum, float inverse)
     return __fadd_rn(__fmul_rn(sum, inverse), 0.0f);
 }
 
-/* write(dimension, value, value of dimension + 1) for the lane's values of one row. */
+/* write(dimension, value, value of dimension + 1) for the lane's values of one row, whose columns
+ * stand as the products of `Cache` leave them. */
 template <typename Cache, int DIM, typename Write>
 __device__ __forceinline__ void each_pair(const float (&sum)[tile_shape<Cache, DIM>::COLUMNS][4],
                                           int half, int lane, Write write)
@@ -618,8 +636,9 @@ __device__ __forceinline__ void each_pair(const float (&sum)[tile_shape<Cache, D
     }
 }
 
-/* The lane's part of a row's result. `total` is whole. */
-template <typename Cache, int DIM>
+/* The lane's part of a row's result. `total` is whole; `Order`: the cache as whose the columns
+ * stand. */
+template <typename Cache, int DIM, typename Order = Cache>
 __device__ __forceinline__ void write_result(const attention_call &call, const query_row &row,
                                              const float (&sum)[tile_shape<Cache, DIM>::COLUMNS][4],
                                              float total, int half, int lane)
@@ -629,7 +648,7 @@ __device__ __forceinline__ void write_result(const attention_call &call, const q
     }
     const float inverse = __fmul_rn(__frcp_rn(total), call.value_scale);
     const size_t at = ((size_t)row.token * (size_t)call.query_heads + (size_t)row.head) * DIM;
-    each_pair<Cache, DIM>(sum, half, lane, [&](int d, float low, float high) {
+    each_pair<Order, DIM>(sum, half, lane, [&](int d, float low, float high) {
         write_pair<Cache>(call.out, at + (size_t)d, call.dtype, finish_value(low, inverse),
                           finish_value(high, inverse));
     });

@@ -1,0 +1,79 @@
+/* Launches of the attention kernels for one type of cache. */
+#ifndef SLUICE_CUDA_ATTENTION_LAUNCH_CUH
+#define SLUICE_CUDA_ATTENTION_LAUNCH_CUH
+
+#include "backend/cuda/kernels/attention_tensor.cuh"
+#include "backend/cuda/kernels/attention_warpgroup.cuh"
+
+template <typename Kernel>
+static cudaError_t launch(Kernel kernel, unsigned blocks, unsigned threads, int shared_bytes,
+                          cudaStream_t stream, const attention_call &call)
+{
+    if (shared_bytes > 48 * 1024) {
+        const cudaError_t error =
+            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+        if (error != cudaSuccess) {
+            return error;
+        }
+    }
+    kernel<<<blocks, threads, (size_t)shared_bytes, stream>>>(call);
+    return cudaGetLastError();
+}
+
+template <typename Cache, int DIM>
+static cudaError_t launch_groups(cudaStream_t stream, const attention_call &call)
+{
+    if constexpr (group_shape<Cache, DIM>::KNOWN) {
+        typedef group_shape<Cache, DIM> shape;
+        const int works = chunk_works(call, shape::ROWS);
+        const int most = call.chunk_blocks / 2; /* one of these fits where two of the others do */
+        return launch(group_kernel<Cache, DIM>, (unsigned)(works < most ? works : most),
+                      shape::THREADS + shape::COPIERS, shape::SHARED_BYTES, stream, call);
+    }
+    return cudaErrorInvalidValue;
+}
+
+template <typename Cache, int DIM>
+static cudaError_t launch_all(cudaStream_t stream, const attention_call &call)
+{
+    cudaError_t error = cudaSuccess;
+    if (call.chunk_count > 0 && group_shape<Cache, DIM>::KNOWN && call.has_warpgroups) {
+        error = launch_groups<Cache, DIM>(stream, call);
+    } else if (call.chunk_count > 0) {
+        typedef chunk_shape<Cache, DIM> shape;
+        const int works = chunk_works(call, shape::ROWS);
+        error = launch(chunk_kernel<Cache, DIM>,
+                       (unsigned)(works < call.chunk_blocks ? works : call.chunk_blocks),
+                       CHUNK_THREADS, shape::SHARED_BYTES, stream, call);
+    }
+    if (call.item_count > 0 && error == cudaSuccess) {
+        const int row_tiles = (call.longest_short * call.largest_group + 15) / 16;
+        error = launch(split_kernel<Cache, DIM>,
+                       (unsigned)call.item_count * (unsigned)(row_tiles * call.kv_heads), 32,
+                       split_shape<Cache, DIM>::SHARED_BYTES, stream, call);
+    }
+    return error;
+}
+
+template <typename Cache>
+static cudaError_t launch_head_dim(cudaStream_t stream, const attention_call &call)
+{
+    switch (call.head_dim) {
+    case 32:
+        return launch_all<Cache, 32>(stream, call);
+    case 64:
+        return launch_all<Cache, 64>(stream, call);
+    case 80:
+        return launch_all<Cache, 80>(stream, call);
+    case 96:
+        return launch_all<Cache, 96>(stream, call);
+    case 128:
+        return launch_all<Cache, 128>(stream, call);
+    case 256:
+        return launch_all<Cache, 256>(stream, call);
+    default:
+        return cudaErrorInvalidValue;
+    }
+}
+
+#endif
