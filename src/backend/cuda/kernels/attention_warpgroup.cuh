@@ -84,26 +84,27 @@ __device__ __forceinline__ void wait_for_earlier_products()
     asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
 }
 
-#define MULTIPLY_ROWS(COLUMNS, TYPES, TURN, NAMES, A0, A1, A2, A3, B, SUMS)                        \
-    asm volatile("{ .reg .pred add; setp.ne.b32 add, 1, 0; "                                       \
+#define MULTIPLY_ROWS(COLUMNS, TYPES, TURN, NAMES, A0, A1, A2, A3, B, ADD, SUMS)                   \
+    asm volatile("{ .reg .pred add; setp.ne.b32 add, " ADD ", 0; "                                 \
                  "wgmma.mma_async.sync.aligned.m64n" COLUMNS "k16.f32." TYPES " {" NAMES "}, "     \
                  "{" A0 ", " A1 ", " A2 ", " A3 "}, " B ", add, 1, 1, " TURN "; }"                 \
                  : SUMS                                                                            \
-                 : "r"(rows.x), "r"(rows.y), "r"(rows.z), "r"(rows.w), "l"(other))
+                 : "r"(rows.x), "r"(rows.y), "r"(rows.z), "r"(rows.w), "l"(other), "r"((int)add))
 
 #define MULTIPLY_ROWS_TYPED(TYPES, TURN)                                                           \
     if constexpr (N == 8) {                                                                        \
-        MULTIPLY_ROWS("64", TYPES, TURN, NAMES_64, "%32", "%33", "%34", "%35", "%36",              \
+        MULTIPLY_ROWS("64", TYPES, TURN, NAMES_64, "%32", "%33", "%34", "%35", "%36", "%37",       \
                       SUMS_8(sum, 0));                                                             \
     } else {                                                                                       \
-        MULTIPLY_ROWS("128", TYPES, TURN, NAMES_128, "%64", "%65", "%66", "%67", "%68",            \
+        MULTIPLY_ROWS("128", TYPES, TURN, NAMES_128, "%64", "%65", "%66", "%67", "%68", "%69",     \
                       SUMS_16(sum, 0));                                                            \
     }
 
-/* sum[64 × 8 N] += rows[64 × 16] · other: rows in the registers of a warpgroup, the other operand
- * in shared memory: [8 N][16] (keys), or turned [16][8 N] (values). */
+/* sum[64 × 8 N] += rows[64 × 16] · other (= where not `add`): rows in the registers of a warpgroup,
+ * the other operand in shared memory: [8 N][16] (keys), or turned [16][8 N] (values). */
 template <typename T, bool TURNED, int N>
-__device__ __forceinline__ void multiply_rows(float (&sum)[N][4], const uint4 &rows, uint64_t other)
+__device__ __forceinline__ void multiply_rows(float (&sum)[N][4], const uint4 &rows, uint64_t other,
+                                              bool add)
 {
     static_assert(N == 8 || N == 16, "no such instruction is written down here");
     if constexpr (std::is_same<T, __nv_bfloat16>::value) {
@@ -119,6 +120,18 @@ __device__ __forceinline__ void multiply_rows(float (&sum)[N][4], const uint4 &r
             MULTIPLY_ROWS_TYPED("f16.f16", "0")
         }
     }
+}
+
+/* Both warpgroups issue their products in turns, once a tile of the block, so that one's soft-max
+ * falls into the other's products. Named barriers 1 and 2, of all that compute. */
+__device__ __forceinline__ void take_turn(int group)
+{
+    asm volatile("bar.sync %0, 256;" ::"r"(1 + group) : "memory");
+}
+
+__device__ __forceinline__ void pass_turn(int group)
+{
+    asm volatile("bar.arrive %0, 256;" ::"r"(2 - group) : "memory");
 }
 
 /* ---- Rings -------------------------------------------------------------------------------------
@@ -329,6 +342,7 @@ template <typename Cache, int DIM> struct group_warp {
     typedef typename shape::tile tile;
     typedef typename Cache::product product;
     typedef float tile_scores[1][tile::KEY_TILES][4];
+    static_assert(shape::THREADS == 256, "named barriers count them");
 
     group_memory<Cache, DIM> memory;
     ring_place<shape::STAGES> keys, values;
@@ -357,19 +371,13 @@ template <typename Cache, int DIM> struct group_warp {
     {
         barrier_wait(memory.full(RING_KEYS, keys.stage), keys.parity);
         const uint64_t other = describe_operand(memory.tile(RING_KEYS, keys.stage));
-#pragma unroll
-        for (int n = 0; n < tile::KEY_TILES; n++) {
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                scores[0][n][i] = 0.0f;
-            }
-        }
+        take_turn(warp / 4);
         begin_products();
 #pragma unroll
         for (int t = 0; t < tile::STEPS; t++) {
             multiply_rows<product, false>(
                 scores[0], queries[t],
-                other + (uint64_t)(t / 4 * (shape::BLOCK_BYTES / 16) + t % 4 * 2));
+                other + (uint64_t)(t / 4 * (shape::BLOCK_BYTES / 16) + t % 4 * 2), t > 0);
         }
         commit_products();
     }
@@ -385,7 +393,7 @@ template <typename Cache, int DIM> struct group_warp {
 #pragma unroll
         for (int k = 0; k < tile::TILE / 16; k++) {
             multiply_rows<product, true>(state.sum[0], weights[k],
-                                         other + (uint64_t)(k * 16 * STAGE_BYTES / 16));
+                                         other + (uint64_t)(k * 16 * STAGE_BYTES / 16), true);
         }
         commit_products();
     }
@@ -419,6 +427,7 @@ template <typename Cache, int DIM> struct group_warp {
         float factors[1][2];
         uint4 weights[tile::TILE / 16];
         start_scores(scores);
+        pass_turn(warp / 4);
         wait_for_products();
         pin_sums(scores);
         release(RING_KEYS, &keys);
@@ -427,6 +436,7 @@ template <typename Cache, int DIM> struct group_warp {
         for (int at = first + 1; at < last; at++) {
             start_scores(scores);
             start_values(weights);
+            pass_turn(warp / 4);
             wait_for_earlier_products();
             pin_sums(scores);
             release(RING_KEYS, &keys);
@@ -446,6 +456,8 @@ template <typename Cache, int DIM> struct group_warp {
     __device__ __forceinline__ void pass_tiles(int first, int last)
     {
         for (int at = first; at < last; at++) {
+            take_turn(warp / 4);
+            pass_turn(warp / 4);
             pass(RING_KEYS, &keys);
             pass(RING_VALUES, &values);
         }
@@ -537,6 +549,9 @@ __launch_bounds__(group_shape<Cache, DIM>::THREADS + group_shape<Cache, DIM>::CO
     warp.memory = memory;
     warp.warp = thread / 32;
     warp.lane = thread % 32;
+    if (warp.warp / 4 == 1) {
+        pass_turn(1); /* the first turn is the other's */
+    }
     each_work<shape::ROWS>(call, [&](const attention_chunk &chunk, int kv, int row_block) {
         warp.run(call, chunk, kv, row_block);
     });
