@@ -2,8 +2,8 @@
  *
  * group_kernel computes what chunk_kernel does, tile by tile and in the same order; on this chip a
  * warpgroup's products have the bits of mma.sync's, so a row has one result, whichever kernel takes
- * it. A block is two warpgroups of 64 rows each and a third that copies: keys and values come in
- * through rings in shared memory, an fp8 cache widened to float16 on the way, with the dimensions
+ * it. A block is two warpgroups of 64 rows each and two that copy: keys and values come in through
+ * rings in shared memory, an fp8 cache widened to float16 on the way, with the dimensions
  * of keys in the order that attention_tile.cuh gives them. Queries and weights are the products'
  * first operands and stay in registers. While a tile's values are added, the next tile's scores are
  * on their way; while one warpgroup is at its soft-max, the other has the tensor cores.
@@ -21,18 +21,19 @@ template <typename Cache, int DIM> struct group_shape {
     static constexpr bool KNOWN = DIM == 64 || DIM == 128;
     static constexpr int GROUPS = 2, GROUP_ROWS = 64, ROWS = GROUPS * GROUP_ROWS;
     static constexpr int THREADS = 128 * GROUPS; /* that compute */
-    static constexpr int COPIERS = 128;
+    static constexpr int COPIERS = 128;          /* that fill a ring */
+    static constexpr int ALL_THREADS = THREADS + 2 * COPIERS;
     /* A tile in 16 bits: blocks of 64 dimensions, [keys][128 bytes] as piece_at places them. */
     static constexpr int BLOCKS = DIM / 64;
     static constexpr int BLOCK_BYTES = tile::TILE * STAGE_BYTES;
     static constexpr int TILE_BYTES = BLOCKS * BLOCK_BYTES;
-    static constexpr int STAGES = 3; /* tiles of keys, and of values */
-    static constexpr int LAG = 3;    /* copies that a copying thread has under way */
+    static constexpr int STAGES = 4; /* tiles of a ring */
+    static constexpr int LAG = 2;    /* copies that a copying thread has under way */
     static constexpr int RAW_SLOTS = Cache::BYTES == 1 ? LAG + 1 : 0; /* tiles as in the cache */
     static constexpr int RAW_BYTES = tile::TILE * tile::ROW_BYTES;
-    static constexpr int RING_BYTES = 2 * STAGES * TILE_BYTES + RAW_SLOTS * RAW_BYTES;
+    static constexpr int RING_BYTES = 2 * (STAGES * TILE_BYTES + RAW_SLOTS * RAW_BYTES);
     static constexpr int SHARED_BYTES = RING_BYTES + 4 * STAGES * 8; /* and barriers */
-    static_assert(LAG + 1 < 2 * STAGES, "a tile is shown before its place is wanted again");
+    static_assert(LAG + 1 < STAGES, "a tile is shown before its place is wanted again");
 };
 
 enum { RING_KEYS, RING_VALUES };
@@ -146,9 +147,10 @@ template <typename Cache, int DIM> struct group_memory {
     {
         return base + (ring * shape::STAGES + stage) * shape::TILE_BYTES;
     }
-    __device__ __forceinline__ char *raw(int slot) const
+    __device__ __forceinline__ char *raw(int ring, int slot) const
     {
-        return base + 2 * shape::STAGES * shape::TILE_BYTES + slot * shape::RAW_BYTES;
+        return base + 2 * shape::STAGES * shape::TILE_BYTES +
+               (ring * shape::RAW_SLOTS + slot) * shape::RAW_BYTES;
     }
     __device__ __forceinline__ uint32_t full(int ring, int stage) const
     {
@@ -193,8 +195,8 @@ __device__ __forceinline__ tile_range find_row_tiles(const attention_call &call,
 /* ---- Copies ------------------------------------------------------------------------------------
  */
 
-/* What copying threads do, tile by tile, keys and values in turns: tile number n is begun, and tile
- * n - LAG is shown to those that compute. */
+/* What a ring's copying threads do: tile number n is begun, and tile n - LAG is shown to those that
+ * compute. */
 template <typename Cache, int DIM> struct tile_copier {
     typedef group_shape<Cache, DIM> shape;
     typedef typename shape::tile tile;
@@ -202,36 +204,16 @@ template <typename Cache, int DIM> struct tile_copier {
     static_assert(tile::TILE * tile::CHUNKS % shape::COPIERS == 0, "as many for each");
 
     group_memory<Cache, DIM> memory;
-    int thread;
-    unsigned begun = 0, shown = 0; /* tiles of keys and values */
-
-    __device__ __forceinline__ void locate(unsigned number, int *ring, int *stage,
-                                           uint32_t *parity) const
-    {
-        const unsigned round = number / 2;
-        *ring = (int)(number % 2);
-        *stage = (int)(round % shape::STAGES);
-        *parity = round / shape::STAGES % 2;
-    }
-
-    __device__ __forceinline__ void wait_until_empty(unsigned number) const
-    {
-        int ring, stage;
-        uint32_t parity;
-        locate(number, &ring, &stage, &parity);
-        barrier_wait(memory.empty(ring, stage), parity ^ 1);
-    }
+    int ring, thread;
+    ring_place<shape::STAGES> next, hidden; /* of the ring: to begin, to show */
+    int next_raw = 0, hidden_raw = 0, under_way = 0;
 
     __device__ __forceinline__ void begin(const char *from, const pages &p, int blocks, int first)
     {
-        int ring, stage;
-        uint32_t parity;
-        locate(begun, &ring, &stage, &parity);
         if (Cache::BYTES == 2) {
-            wait_until_empty(begun);
+            barrier_wait(memory.empty(ring, next.stage), next.parity ^ 1);
         }
-        char *to = Cache::BYTES == 2 ? memory.tile(ring, stage)
-                                     : memory.raw((int)(begun % (shape::LAG + 1)));
+        char *to = Cache::BYTES == 2 ? memory.tile(ring, next.stage) : memory.raw(ring, next_raw);
         const int first_block = first >> p.shift, mask = (1 << p.shift) - 1;
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
@@ -247,8 +229,10 @@ template <typename Cache, int DIM> struct tile_copier {
             copy_async(shared_address(piece), from + offset, position < p.context);
         }
         copy_commit();
-        begun++;
-        if (begun > shape::LAG) {
+        next.advance();
+        next_raw = next_raw == shape::LAG ? 0 : next_raw + 1;
+        under_way++;
+        if (under_way > shape::LAG) {
             copy_wait<shape::LAG>();
             show();
         }
@@ -257,28 +241,27 @@ template <typename Cache, int DIM> struct tile_copier {
     __device__ __forceinline__ void end()
     {
         copy_wait<0>();
-        while (shown < begun) {
+        while (under_way > 0) {
             show();
         }
     }
 
-    /* The next tile, all of whose copies by this thread have arrived. */
+    /* The earliest tile under way, all of whose copies by this thread have arrived. */
     __device__ __forceinline__ void show()
     {
-        int ring, stage;
-        uint32_t parity;
-        locate(shown, &ring, &stage, &parity);
         if (Cache::BYTES == 1) {
-            wait_until_empty(shown);
-            widen(ring, memory.raw((int)(shown % (shape::LAG + 1))), memory.tile(ring, stage));
+            barrier_wait(memory.empty(ring, hidden.stage), hidden.parity ^ 1);
+            widen(memory.raw(ring, hidden_raw), memory.tile(ring, hidden.stage));
         }
         show_copies();
-        barrier_arrive(memory.full(ring, stage));
-        shown++;
+        barrier_arrive(memory.full(ring, hidden.stage));
+        hidden.advance();
+        hidden_raw = hidden_raw == shape::LAG ? 0 : hidden_raw + 1;
+        under_way--;
     }
 
     /* This thread's pieces of a raw tile, 16 fp8 values each, as two of float16. */
-    __device__ __forceinline__ void widen(int ring, const char *raw, char *to) const
+    __device__ __forceinline__ void widen(const char *raw, char *to) const
     {
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
@@ -310,12 +293,16 @@ template <typename Cache, int DIM> struct tile_copier {
 };
 
 template <typename Cache, int DIM>
-__device__ __forceinline__ void copy_tiles(const attention_call &call,
-                                           const group_memory<Cache, DIM> &memory, int thread)
+__device__ __forceinline__ void
+copy_tiles(const attention_call &call, const group_memory<Cache, DIM> &memory, int ring, int thread)
 {
     typedef group_shape<Cache, DIM> shape;
     constexpr int TILE = shape::tile::TILE;
-    tile_copier<Cache, DIM> copier = {memory, thread};
+    tile_copier<Cache, DIM> copier;
+    copier.memory = memory;
+    copier.ring = ring;
+    copier.thread = thread;
+    const char *const from = static_cast<const char *>(ring == RING_KEYS ? call.keys : call.values);
     each_work<shape::ROWS>(call, [&](const attention_chunk &chunk, int kv, int row_block) {
         const int group = call.heads.start[kv + 1] - call.heads.start[kv];
         const int rows = chunk.query * group, first_row = row_block * shape::ROWS;
@@ -325,8 +312,7 @@ __device__ __forceinline__ void copy_tiles(const attention_call &call,
         int blocks = load_blocks(p, tiles.first * TILE, thread % 32);
         for (int tile = tiles.first; tile < tiles.last; tile++) {
             const int next_blocks = load_blocks(p, (tile + 1) * TILE, thread % 32);
-            copier.begin(static_cast<const char *>(call.keys), p, blocks, tile * TILE);
-            copier.begin(static_cast<const char *>(call.values), p, blocks, tile * TILE);
+            copier.begin(from, p, blocks, tile * TILE);
             blocks = next_blocks;
         }
     });
@@ -524,8 +510,7 @@ template <typename Cache, int DIM> struct group_warp {
  */
 
 template <typename Cache, int DIM>
-__global__ void
-__launch_bounds__(group_shape<Cache, DIM>::THREADS + group_shape<Cache, DIM>::COPIERS, 1)
+__global__ void __launch_bounds__(group_shape<Cache, DIM>::ALL_THREADS, 1)
     group_kernel(const __grid_constant__ attention_call call)
 {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -540,11 +525,12 @@ __launch_bounds__(group_shape<Cache, DIM>::THREADS + group_shape<Cache, DIM>::CO
     }
     __syncthreads();
     if (thread >= shape::THREADS) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
-        copy_tiles<Cache, DIM>(call, memory, thread - shape::THREADS);
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 48;");
+        const int copier = thread - shape::THREADS;
+        copy_tiles<Cache, DIM>(call, memory, copier / shape::COPIERS, copier % shape::COPIERS);
         return;
     }
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 208;");
     group_warp<Cache, DIM> warp;
     warp.memory = memory;
     warp.warp = thread / 32;
