@@ -140,14 +140,6 @@ __device__ __forceinline__ void finish_pending(const rows_pending &pending, floa
     }
 }
 
-template <int ACTIVATION, int N> __device__ __forceinline__ void activate(float *values)
-{
-#pragma unroll
-    for (int k = 0; k < N; k++) {
-        values[k] = activation_of(ACTIVATION, values[k]);
-    }
-}
-
 template <int N> __device__ __forceinline__ void activate_any(int activation, float *values)
 {
     switch (activation) {
@@ -163,7 +155,7 @@ template <int N> __device__ __forceinline__ void activate_any(int activation, fl
 }
 
 template <typename T, int G>
-__global__ void __launch_bounds__(most_threads(G))
+__global__ void __launch_bounds__(most_threads(G), sizeof(T) == 2 && G == 4 ? 2 : 1)
     activate_kernel(const __grid_constant__ rows_activate call, int piece)
 {
     using Values = row_values<G>;
