@@ -63,7 +63,7 @@ struct row_grid {
     int piece; /* 0: slices */
 };
 
-/* Pieces are as wide as makes a block of a few warps, and short where the others of a row wait. */
+/* Columns of a piece at most. */
 enum { MOST_PIECE = 4096, MOST_GROUPS = 8 };
 
 static row_grid grid_of(const rows_target &target, int rows, int width, bool wide)
@@ -109,7 +109,7 @@ __device__ __forceinline__ void write_part(const rows_target &target, int row, i
     }
 }
 
-/* Types must be the same; pack_slice has no plain type. */
+/* Whether the target is for rows of this type. */
 static bool has_type(const rows_target &target, int dtype)
 {
     return target.packed != nullptr || target.dtype == dtype;
@@ -154,6 +154,7 @@ template <int N> __device__ __forceinline__ void activate_any(int activation, fl
     }
 }
 
+/* Two blocks of four groups a thread find room on a multiprocessor. */
 template <typename T, int G>
 __global__ void __launch_bounds__(most_threads(G), sizeof(T) == 2 && G == 4 ? 2 : 1)
     activate_kernel(const __grid_constant__ rows_activate call, int piece)
