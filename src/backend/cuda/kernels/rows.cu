@@ -154,9 +154,15 @@ template <int N> __device__ __forceinline__ void activate_any(int activation, fl
     }
 }
 
-/* Two blocks of four groups a thread find room on a multiprocessor. */
+/* Registers of a thread: three blocks of 448 threads, or two where a thread holds four groups, find
+ * room on a multiprocessor. */
+constexpr int activate_registers(int groups, int value_bytes)
+{
+    return value_bytes > 2 || groups > 4 ? 128 : groups == 4 ? 72 : 48;
+}
+
 template <typename T, int G>
-__global__ void __launch_bounds__(most_threads(G), sizeof(T) == 2 && G == 4 ? 2 : 1)
+__global__ void __maxnreg__(activate_registers(G, sizeof(T)))
     activate_kernel(const __grid_constant__ rows_activate call, int piece)
 {
     using Values = row_values<G>;

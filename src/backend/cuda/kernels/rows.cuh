@@ -17,12 +17,13 @@
 #include "backend/cuda/kernels/numbers.cuh"
 #include "backend/cuda/kernels/rows.h"
 
-enum { WITHOUT_GROUPS_THREADS = 256 };
+enum { THREADS_WITHOUT_GROUPS = 256 };
 
-/* Threads of a block at most, where each holds so many groups. */
+/* Threads of a block at most, where each holds so many groups: two groups a thread keep more bytes
+ * under way than one with twice the threads. */
 __host__ __device__ constexpr int most_threads(int groups)
 {
-    return groups == 1 ? 256 : 512;
+    return groups == 0 ? THREADS_WITHOUT_GROUPS : groups == 1 ? 128 : 512;
 }
 
 /* ---- Neighbouring values -----------------------------------------------------------------------
@@ -250,7 +251,7 @@ static inline row_shape shape_of(int width, bool wide, int most_groups)
             return {groups, threads > 0 ? threads : 32, 0};
         }
     }
-    return {0, WITHOUT_GROUPS_THREADS, (size_t)width * sizeof(float)};
+    return {0, THREADS_WITHOUT_GROUPS, (size_t)width * sizeof(float)};
 }
 
 static inline bool all_aligned(std::initializer_list<const void *> pointers)
