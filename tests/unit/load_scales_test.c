@@ -23,15 +23,36 @@ struct scale {
     int count;
 };
 
-/* A model of one layer whose projections are FP8, with these tensors. */
-static struct model *make_model(void **state, const struct scale *scales)
+/* A model of one layer with the tensors of a header and their data, both destroyed. */
+static struct model *write_model(void **state, struct buffer *header, struct buffer *data)
 {
-    static const char *const weights[] = {"q_proj", "k_proj", "v_proj"};
     static const char config[] =
         "{\"architectures\":[\"LlamaForCausalLM\"],\"num_hidden_layers\":1,\"hidden_size\":8,"
         "\"intermediate_size\":8,\"num_attention_heads\":1,\"vocab_size\":8,"
         "\"quantization_config\":{\"quant_method\":\"fp8\"}}";
-    struct buffer header = {0}, data = {0}, file = {0};
+    struct buffer file = {0};
+    const uint64_t length = header->length;
+    assert_int_equal(buffer_append(&file, &length, sizeof length), STATUS_OK);
+    assert_int_equal(buffer_append(&file, header->data, header->length), STATUS_OK);
+    assert_int_equal(buffer_append(&file, data->data, data->length), STATUS_OK);
+    assert_non_null(scratch_write(state, "config.json", config, sizeof config - 1));
+    assert_non_null(scratch_write(state, "model.safetensors", file.data, file.length));
+    buffer_destroy(header);
+    buffer_destroy(data);
+    buffer_destroy(&file);
+    struct model *model;
+    const struct scratch_folder *folder = *state;
+    if (model_open(folder->path, &model) != STATUS_OK) {
+        fail_msg("%s", status_message());
+    }
+    return model;
+}
+
+/* Its projections are FP8, with these tensors beside them. */
+static struct model *make_model(void **state, const struct scale *scales)
+{
+    static const char *const weights[] = {"q_proj", "k_proj", "v_proj"};
+    struct buffer header = {0}, data = {0};
     const char *separator = "{";
     for (size_t i = 0; i < COUNT_OF(weights); i++, separator = ",") {
         static const char values[SIDE * SIDE];
@@ -54,21 +75,7 @@ static struct model *make_model(void **state, const struct scale *scales)
         assert_int_equal(buffer_append(&data, scales[i].values, bytes), STATUS_OK);
     }
     assert_int_equal(buffer_append(&header, "}", 1), STATUS_OK);
-    const uint64_t length = header.length;
-    assert_int_equal(buffer_append(&file, &length, sizeof length), STATUS_OK);
-    assert_int_equal(buffer_append(&file, header.data, header.length), STATUS_OK);
-    assert_int_equal(buffer_append(&file, data.data, data.length), STATUS_OK);
-    assert_non_null(scratch_write(state, "config.json", config, sizeof config - 1));
-    assert_non_null(scratch_write(state, "model.safetensors", file.data, file.length));
-    buffer_destroy(&header);
-    buffer_destroy(&data);
-    buffer_destroy(&file);
-    struct model *model;
-    const struct scratch_folder *folder = *state;
-    if (model_open(folder->path, &model) != STATUS_OK) {
-        fail_msg("%s", status_message());
-    }
-    return model;
+    return write_model(state, &header, &data);
 }
 
 static void scales_of_the_cache_have_many_names(void **state)
@@ -198,15 +205,54 @@ static void scales_of_weights_fit_them(void **state)
     }
 }
 
+/* Long rows of which few columns are wanted are read in part. */
+static void ranges_of_columns_have_their_scales(void **state)
+{
+    enum { ROWS = 2, COLUMNS = 1 << 15, BLOCK = 128, FIRST = 20000, COUNT = 8000 };
+    static float scales[COLUMNS / BLOCK];
+    static char values[ROWS * COLUMNS];
+    memset(values, 0x38, sizeof values); /* 1 */
+    for (int i = 0; i < COLUMNS / BLOCK; i++) {
+        scales[i] = (float)(i + 1);
+    }
+    struct buffer header = {0}, data = {0};
+    assert_int_equal(buffer_append(&data, values, sizeof values), STATUS_OK);
+    assert_int_equal(buffer_append(&data, scales, sizeof scales), STATUS_OK);
+    assert_int_equal(
+        buffer_format(&header,
+                      "{\"x.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[%d,%d],"
+                      "\"data_offsets\":[0,%zu]},\"x.weight_scale_inv\":{\"dtype\":\"F32\","
+                      "\"shape\":[1,%d],\"data_offsets\":[%zu,%zu]}}",
+                      ROWS, COLUMNS, sizeof values, COLUMNS / BLOCK, sizeof values,
+                      sizeof values + sizeof scales),
+        STATUS_OK);
+    struct model *model = write_model(state, &header, &data);
+    struct tensor_scratch scratch = {0};
+    struct tensor_rows rows;
+    assert_int_equal(tensor_read_rows(&model->tensors,
+                                      tensor_table_find(&model->tensors, "x.weight"), 0, ROWS,
+                                      FIRST, COUNT, &scratch, &rows),
+                     STATUS_OK);
+    for (int row = 0; row < ROWS; row++) {
+        for (int i = 0; i < COUNT; i++) {
+            const float is = ((const float *)rows.data)[(size_t)row * rows.stride + (size_t)i];
+            if (is != scales[(FIRST + i) / BLOCK]) {
+                fail_msg("row %d, column %d: %g", row, FIRST + i, (double)is);
+            }
+        }
+    }
+    tensor_scratch_destroy(&scratch);
+    model_close(model);
+}
+
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, scratch_create, scratch_destroy)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(scales_of_the_cache_have_many_names),
-        IN_FOLDER(scales_of_inputs_have_many_names),
-        IN_FOLDER(what_is_no_scale_is_refused),
-        IN_FOLDER(scales_of_weights_fit_them),
+        IN_FOLDER(scales_of_the_cache_have_many_names), IN_FOLDER(scales_of_inputs_have_many_names),
+        IN_FOLDER(what_is_no_scale_is_refused),         IN_FOLDER(scales_of_weights_fit_them),
+        IN_FOLDER(ranges_of_columns_have_their_scales),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
