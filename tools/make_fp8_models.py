@@ -285,7 +285,7 @@ FORMS = {
         "cache": ("self_attn.k_proj.k_scale", "self_attn.v_proj.v_scale"), "plain": ["model.layers.1.mlp.down_proj.weight"],
     },
     "llama_channel": {
-        "config": common("LlamaForCausalLM", "llama", quantization_config=COMPRESSED | {"kv_cache_scheme": {"num_bits": 8, "type": "float"}}),
+        "config": common("LlamaForCausalLM", "llama", head_dim=32, num_attention_heads=2, num_key_value_heads=1, quantization_config=COMPRESSED | {"kv_cache_scheme": {"num_bits": 8, "type": "float"}}),
         "weight": "row", "weight_scale": "weight_scale", "input_scale": None, "type": BFLOAT16,
         "cache": ("self_attn.k_scale", "self_attn.v_scale"),
     },
