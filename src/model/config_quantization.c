@@ -34,6 +34,23 @@ static status check_sparsity(const char *key, const char *method, const struct j
     return format == NULL || strcmp(format, "dense") == 0 ? STATUS_OK : refuse(key, method, format);
 }
 
+/* The tensors of scales tell how large blocks are, as far as a side is a power of two. */
+static status check_blocks(const char *key, const struct json *object)
+{
+    const struct json *sides = json_get(object, "weight_block_size");
+    if (sides == NULL || sides->type != JSON_ARRAY) {
+        return STATUS_OK;
+    }
+    for (size_t i = 0; i < sides->length; i++) {
+        int64_t side;
+        if (!json_int64(sides->items[i], &side) || side < 1 || (side & (side - 1)) != 0) {
+            return status_fail(STATUS_UNSUPPORTED,
+                               "%s: weight_block_size: only powers of two are supported", key);
+        }
+    }
+    return STATUS_OK;
+}
+
 status config_read_quantization(const char *key, const struct json *object, bool *has_float8)
 {
     const char *method = json_string(json_get(object, "quant_method"));
@@ -51,6 +68,7 @@ status config_read_quantization(const char *key, const struct json *object, bool
             (readable[i].key == NULL ||
              (format != NULL && strcmp(format, readable[i].format) == 0))) {
             *has_float8 = true;
+            TRY(check_blocks(key, object));
             return check_sparsity(key, method, object);
         }
     }

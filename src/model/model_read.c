@@ -91,7 +91,9 @@ static status scale_grid_read(const struct tensor_table *table, const struct ten
     out->block_rows = block_side(tensor->shape[0], rows);
     out->block_columns = block_side(tensor->shape[1], columns);
     out->stride = columns;
-    if (scale->rank > 2 || out->block_rows == 0 || out->block_columns == 0 ||
+    /* Some scales in one dimension would be of tensors that were joined: it is not said where. */
+    const bool is_list = scale->rank == 1 && rows > 1 && rows < tensor->shape[0];
+    if (scale->rank > 2 || is_list || out->block_rows == 0 || out->block_columns == 0 ||
         rows > MAX_SCALES / columns) {
         return status_fail(STATUS_INVALID, "%s: tensor %s does not fit the shape of %s",
                            tensor_path(table, scale), scale->name, tensor->name);

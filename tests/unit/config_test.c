@@ -395,6 +395,8 @@ static void refusals_name_the_key(void **state)
          "\"bitsandbytes\" are not supported"},
         {"\"quantization_config\":{\"quant_method\":\"mxfp4\"}", "\"mxfp4\" are not supported"},
         {"\"quantization_config\":{\"quant_method\":\"quark\"}", "\"quark\" are not supported"},
+        {"\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[128,192]}",
+         "quantization_config: weight_block_size: only powers of two"},
         {"\"quantization_config\":{}", "quantised by \"\" are not supported"},
         {"\"quantization_config\":7", "quantised by \"\" are not supported"},
         {"\"architectures\":[\"OPTForCausalLM\"]",

@@ -84,7 +84,7 @@ static void scales_of_the_cache_have_many_names(void **state)
         struct scale scales[MOST_SCALES];
         float key, value; /* 1: there is none */
     } cases[] = {
-        {{{NULL}}, 1, 1},
+        {{{0}}, 1, 1},
         {{{"k_scale", "[]", {2}, 1}, {"v_scale", "[1]", {3}, 1}}, 2, 3},
         {{{"attn.k_scale", "[]", {2}, 1}, {"attn.v_scale", "[]", {3}, 1}}, 2, 3},
         {{{"k_proj.k_scale", "[1]", {2}, 1}, {"v_proj.v_scale", "[]", {3}, 1}}, 2, 3},
@@ -123,7 +123,7 @@ static void scales_of_inputs_have_many_names(void **state)
         struct scale scales[MOST_SCALES];
         float input; /* 0: of each row */
     } cases[] = {
-        {{{NULL}}, 0},
+        {{{0}}, 0},
         {{{"q_proj.input_scale", "[]", {2}, 1}}, 2},
         {{{"q_proj.activation_scale", "[1]", {2}, 1}, {"k_proj.activation_scale", "[]", {3}, 1}},
          3},
@@ -183,7 +183,8 @@ static void scales_of_weights_fit_them(void **state)
         {{{"q_proj.weight_scale_inv", "[2,1]", {2, 0}, 2}}, NULL},
         {{{"q_proj.weight_scale", "[1,1,2]", {2, 3}, 2}}, "does not fit the shape of"},
         {{{"q_proj.weight_scale", "[]", {NAN}, 1}}, "nan is no scale"},
-        {{{"q_proj.weight_scale", "[2]", {1, INFINITY}, 2}}, "inf is no scale"},
+        {{{"q_proj.weight_scale", "[2,1]", {1, INFINITY}, 2}}, "inf is no scale"},
+        {{{"q_proj.weight_scale", "[2]", {1, 2}, 2}}, "does not fit the shape of"},
         {{{"q_proj.weight_scale", "[]", {-1}, 1}}, "-1 is no scale"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
