@@ -13,6 +13,14 @@ static status create_named(const struct machine *machine, const struct backend_o
     return backend_create(machine->facts, options, out);
 }
 
+static status create_wide(const struct machine *machine, const struct backend_options *options,
+                          struct backend **out)
+{
+    struct backend_options wide = *options;
+    wide.wide_sums = true;
+    return create_named(machine, &wide, out);
+}
+
 static void report(bool right, const char *family, const char *what, const char *more)
 {
     if (!right) {
@@ -58,33 +66,39 @@ static double values_error(const float *is, const float *should, size_t bytes)
     return relative_error(is, should, (int)(bytes / sizeof(float)));
 }
 
+struct distances {
+    double layer;  /* of the farthest one */
+    double logits; /* each from its own prompt to its own logits */
+};
+
 /* Layer by layer, each from the residual that the GPU's layer before left: what a layer (the last
- * with the vocabulary projection) makes of it beside what `reference` makes of it. The distance of
- * the farthest. Prints all, and from prompt to logits. */
-static double farthest_layer(const char *family, const char *type, const struct golden *golden,
-                             const struct machine *machine, const struct machine *reference,
-                             int layers)
+ * with the vocabulary projection) makes of it beside what `reference` makes of it. Prints all. */
+static struct distances distances_of(const char *family, const char *type,
+                                     const struct golden *golden, const struct machine *machine,
+                                     const struct machine *reference, int layers)
 {
     struct tape on_gpu = {.bytes = 0}, on_cpu = {.bytes = 0};
     struct logits logits = run_taped(family, golden, machine, 1, layers, whole, &on_gpu, NULL);
     struct logits other = run_taped(family, golden, reference, 1, layers, whole, &on_cpu, &on_gpu);
     struct logits alone = run_layout(family, golden, reference, 1, 1, whole);
-    double worst = errors_of(golden, &logits, &other).all;
+    struct distances far = {.layer = errors_of(golden, &logits, &other).all,
+                            .logits = errors_of(golden, &logits, &alone).all};
+    const double last = far.layer;
     print_message("%-10s %-20s layers", family, type);
     for (int i = 0; i + 1 < layers; i++) {
         const double error = values_error(on_gpu.sent[i], on_cpu.sent[i], on_gpu.bytes);
         print_message(" %.2e", error);
-        worst = error > worst || isnan(error) ? error : worst;
+        far.layer = error > far.layer || isnan(error) ? error : far.layer;
         free(on_gpu.sent[i]);
         free(on_cpu.sent[i]);
     }
-    print_message(" %.2e; from prompt to logits %.2e, both from golden %.2e and %.2e\n",
-                  errors_of(golden, &logits, &other).all, errors_of(golden, &logits, &alone).all,
-                  errors_of(golden, &logits, NULL).all, errors_of(golden, &alone, NULL).all);
+    print_message(" %.2e; from prompt to logits %.2e, both from golden %.2e and %.2e\n", last,
+                  far.logits, errors_of(golden, &logits, NULL).all,
+                  errors_of(golden, &alone, NULL).all);
     logits_destroy(&logits);
     logits_destroy(&other);
     logits_destroy(&alone);
-    return worst;
+    return far;
 }
 
 static void compare_bits(const char *family, const char *type, const char *what,

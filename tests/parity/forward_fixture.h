@@ -414,6 +414,7 @@ struct course {
     unsigned set;
     int chunk;
     bool scattered; /* blocks in another order than they are used */
+    bool last_only; /* logits of each prompt's last token alone */
 };
 
 struct logits {
@@ -444,7 +445,9 @@ static status run_step(struct rank *rank, const struct golden *golden, const str
         for (int j = 0; j < here; j++, batch.tokens++) {
             ids[batch.tokens] = golden->prompt[i].ids[done + j];
             positions[batch.tokens] = done + j;
-            outputs[batch.tokens] = batch.tokens;
+            if (!course->last_only || done + j + 1 == golden->prompt[i].length) {
+                outputs[batch.outputs++] = batch.tokens;
+            }
         }
         for (int j = 0; j < BLOCKS_EACH; j++) {
             const int block = i * BLOCKS_EACH + j;
@@ -455,19 +458,19 @@ static status run_step(struct rank *rank, const struct golden *golden, const str
         context[batch.sequences++] = done + here;
         start[batch.sequences] = batch.tokens;
     }
-    batch.outputs = batch.tokens;
     *any = batch.tokens > 0;
     if (!*any) {
         return STATUS_OK;
     }
     struct device_buffer *buffer;
     TRY(forward_step(rank->forward, &batch, &buffer));
-    for (int s = 0; buffer != NULL && s < batch.sequences; s++) {
+    for (int i = 0, s = 0; buffer != NULL && i < batch.outputs; i++) {
         const size_t width = (size_t)golden->vocabulary;
+        for (; outputs[i] >= start[s + 1]; s++) {
+        }
         TRY(rank->backend->operations->download(
-            rank->backend, buffer, (size_t)start[s] * width * sizeof(float),
-            logits->of[source[s]] + (size_t)done * width,
-            (size_t)(start[s + 1] - start[s]) * width * sizeof(float)));
+            rank->backend, buffer, (size_t)i * width * sizeof(float),
+            logits->of[source[s]] + (size_t)positions[outputs[i]] * width, width * sizeof(float)));
     }
     return STATUS_OK;
 }
@@ -480,6 +483,19 @@ static status run_course(struct rank *rank, const struct golden *golden,
         TRY(run_step(rank, golden, course, done, &any, logits));
     }
     return STATUS_OK;
+}
+
+/* What a course did not ask for, as another one has it. */
+static void fill_unasked(const struct golden *golden, const struct course *course,
+                         const struct logits *from, struct logits *to)
+{
+    for (int i = 0; course->last_only && i < PROMPTS; i++) {
+        if ((course->set >> i & 1) != 0) {
+            memcpy(to->of[i], from->of[i],
+                   (size_t)(golden->prompt[i].length - 1) * (size_t)golden->vocabulary *
+                       sizeof(float));
+        }
+    }
 }
 
 struct rank_thread {

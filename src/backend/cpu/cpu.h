@@ -84,6 +84,7 @@ struct cpu_backend {
     char name[160];
 
     const struct batch *batch;      /* of the step, borrowed */
+    int rows;                       /* T, or O after keep_outputs */
     int32_t *token_sequence;        /* [max_tokens] */
     const struct kv_cache *checked; /* cache that the step's block table was checked against */
     struct rope_table rope[ROPE_TABLES];
@@ -215,6 +216,8 @@ status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
                        struct device_buffer *qkv, struct kv_cache *cache, int layer);
 
 /* attention.c */
+status cpu_keep_outputs(struct backend *backend, struct device_buffer *residual, int hidden,
+                        struct device_buffer *attended, int width);
 status cpu_attention(struct backend *backend, const struct head_layout *heads,
                      const struct attention_facts *facts, struct device_buffer *qkv,
                      struct kv_cache *cache, int layer, const struct matrix *reader,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/batch.h"
 #include "backend/cpu/cpu.h"
 
 /* head_dim rounded up to whole vectors: what a value's row takes. */
@@ -168,24 +169,10 @@ static status rope_table(struct cpu_backend *cpu, const struct rope_facts *facts
 /* Every block that the step reads or writes lies in the cache. */
 static status check_blocks(struct cpu_backend *cpu, const struct kv_cache *cache)
 {
-    const struct batch *batch = cpu->batch;
     if (cpu->checked == cache) {
         return STATUS_OK;
     }
-    for (int s = 0; s < batch->sequences; s++) {
-        const int used = (batch->context_length[s] - 1) / cache->block_tokens + 1;
-        const int32_t *blocks = batch->block_table + (size_t)s * (size_t)batch->block_table_stride;
-        if (used > batch->block_table_stride) {
-            return status_fail(STATUS_INTERNAL, "step: sequence %d needs %d KV blocks, has %d", s,
-                               used, batch->block_table_stride);
-        }
-        for (int i = 0; i < used; i++) {
-            if (blocks[i] < 0 || blocks[i] >= cache->blocks) {
-                return status_fail(STATUS_INTERNAL, "step: KV block %d of %d", blocks[i],
-                                   cache->blocks);
-            }
-        }
-    }
+    TRY(batch_check_blocks(cpu->batch, cache->block_tokens, cache->blocks));
     cpu->checked = cache;
     return STATUS_OK;
 }
