@@ -16,12 +16,6 @@ echo "== build and test"
 build dev
 ctest --test-dir build/dev --output-on-failure -j 2
 
-if [ -z "${SLUICE_TEST_QUICK:-}" ]; then
-    echo "== the same under AddressSanitizer and UndefinedBehaviorSanitizer"
-    build asan
-    ctest --test-dir build/asan --output-on-failure -j 2 -LE slow
-fi
-
 if [ -n "${SLUICE_TEST_FUZZ:-}" ]; then
     echo "== every parser, fuzzed for $SLUICE_TEST_FUZZ s"
     install_packages "${fuzz_packages[@]}"
@@ -37,4 +31,10 @@ elif ! "$nvcc" -E -x cu - <<<'#include <nccl.h>' >/dev/null 2>&1; then
 else
     build cuda -DSLUICE_CUDA_ARCHITECTURES="80-real;90a-real" -DSLUICE_WARNINGS_AS_ERRORS=ON
     ctest --test-dir build/cuda --output-on-failure -L gpu
+fi
+
+if [ -z "${SLUICE_TEST_QUICK:-}" ]; then
+    echo "== the same under AddressSanitizer and UndefinedBehaviorSanitizer"
+    build asan
+    ctest --test-dir build/asan --output-on-failure -j 2 -LE slow
 fi

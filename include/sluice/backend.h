@@ -257,6 +257,12 @@ struct backend_operations {
                         struct kv_cache *cache, int layer, const struct matrix *reader,
                         struct device_buffer *out);
 
+    /* Only the rows that have outputs go on: residual [T, hidden] and attended [T, width], plain in
+     * the activation type, become [O, ...], and T is O until the step ends. After the last layer's
+     * attention, where no later layer reads the other rows. O is at least 1. */
+    status (*keep_outputs)(struct backend *backend, struct device_buffer *residual, int hidden,
+                           struct device_buffer *attended, int width);
+
     /* out[T, width] = activation(in[:, :width]) · in[:, width:2·width]; not gated: activation(in[T,
      * width]). */
     status (*activate)(struct backend *backend, enum activation activation, bool gated, int width,
@@ -296,6 +302,8 @@ struct backend_options {
     int max_sequences;  /* S and O at most */
     int device;         /* GPU index on this host */
     int threads;        /* CPU: OpenMP threads, 0 for the default */
+    bool wide_sums;     /* GPU, for checks, with float32 activations: fp8 products add up in float32
+                           as on the CPU, where tensor cores keep about 14 bits of a sum */
 };
 
 /* Whether this build has a backend of that name ("cpu", "cuda") and whether a device for it is

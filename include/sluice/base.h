@@ -77,6 +77,9 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 /* Level up to which lines are written (default LOG_WARNING) and a prefix such as "rank 3" (copied;
  * NULL for none). */
 void log_configure(enum log_level level, const char *prefix);
+/* The level by its name ("debug"), which log_configure then leaves as it is. False: no such name.
+ */
+bool log_fix_level(const char *name);
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- Interrupts: loops that may take minutes ask whether they are to end early ------------------

@@ -278,6 +278,15 @@ static status timed_attention(struct backend *backend, const struct head_layout 
                                                   layer, reader, out));
 }
 
+static status timed_keep_outputs(struct backend *backend, struct device_buffer *residual,
+                                 int hidden, struct device_buffer *attended, int width)
+{
+    const double start = clock_seconds();
+    return book(
+        backend, TIMED_KEEP_OUTPUTS, start,
+        operations_of(backend)->keep_outputs(inner_of(backend), residual, hidden, attended, width));
+}
+
 static status timed_activate(struct backend *backend, enum activation activation, bool gated,
                              int width, struct device_buffer *in, const struct matrix *reader,
                              struct device_buffer *out)
@@ -354,6 +363,7 @@ static const struct backend_operations operations = {
     .product_sliced = timed_product_sliced,
     .rope_append = timed_rope_append,
     .attention = timed_attention,
+    .keep_outputs = timed_keep_outputs,
     .activate = timed_activate,
     .experts = timed_experts,
     .logits = timed_logits,

@@ -1,5 +1,6 @@
 /* The program: a table of commands. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -91,8 +92,24 @@ static int command_help(int argc, char **argv)
     return command->function(2, arguments);
 }
 
+/* SLUICE_LOG: up to which level messages are printed. */
+static bool take_log_level(void)
+{
+    const char *name = getenv("SLUICE_LOG");
+    if (name == NULL || name[0] == '\0' || log_fix_level(name)) {
+        return true;
+    }
+    const status s = status_fail(
+        STATUS_INVALID, "SLUICE_LOG: %.60s is none of error, warning, info and debug", name);
+    (void)s;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
+    if (!take_log_level()) {
+        return cli_fail(EXIT_BAD_USAGE);
+    }
     if (argc < 2) {
         status s = status_fail(STATUS_INVALID, "no command given; `sluice --help` lists them");
         (void)s;

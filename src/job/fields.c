@@ -104,8 +104,9 @@ static const struct job_field job_field_table[] = {
      "tokens of a step at most, at least `max_sequences`; auto: 512 on the CPU, 8192 on a GPU",
      "auto", 1, 1 << 20, NULL},
     {"engine", "max_sequences", FIELD_INTEGER, AT(engine.max_sequences), "auto",
-     "sequences that run at once on a replica at most; auto: 64 on the CPU, 512 on a GPU", "auto",
-     1, 1 << 16, NULL},
+     "sequences that run at once on a replica at most; auto: 64 on the CPU, 512 on a "
+     "GPU, 2048 on one of 40 GB or more",
+     "auto", 1, 1 << 16, NULL},
     {"engine", "kv_block_tokens", FIELD_INTEGER, AT(engine.kv_block_tokens), "auto",
      "positions in a block of the KV cache; auto: 16", "auto", 1, 1024, NULL},
     {"engine", "kv_memory", FIELD_BYTES, AT(engine.kv_memory), "auto",

@@ -12,6 +12,7 @@ static const int64_t CPU_KV_BYTES = (int64_t)4 << 30;
  * shrink with it. */
 static const double MEMORY_SHARE = 0.9, GPU_MEMORY_SHARE = 0.96;
 static const int64_t GPU_RESERVE_BYTES = (int64_t)768 << 20;
+static const int64_t LARGE_GPU_BYTES = (int64_t)38e9; /* what is left to use of 40 GB */
 /* NCCL's buffers: the group's, or a pipeline's links. */
 static const int64_t NCCL_BYTES = (int64_t)512 << 20;
 /* A layout chosen for memory has room for a sequence of this length at least, where neither the job
@@ -127,7 +128,8 @@ static status choose_sizes(const struct job *job, const struct model_config *con
 {
     bool cpu = is_cpu(plan);
     int64_t tokens = job->engine.max_batch_tokens, sequences = job->engine.max_sequences;
-    sequences = choose(sequences, minimum(cpu ? 64 : 512, choose(tokens, INT32_MAX)));
+    const int64_t usual = cpu ? 64 : plan->memory_bytes >= LARGE_GPU_BYTES ? 2048 : 512;
+    sequences = choose(sequences, minimum(usual, choose(tokens, INT32_MAX)));
     tokens = choose(tokens, maximum(cpu ? 512 : 8192, sequences));
     if (tokens < sequences) {
         return status_fail(STATUS_INVALID,
@@ -457,8 +459,8 @@ static status begin_plan(const struct job *job, const struct model *model,
     }
     TRY(choose_types(job, config, device, plan));
     TRY(check_task(job, config));
-    TRY(choose_sizes(job, config, plan));
     choose_memory(device, plan);
+    TRY(choose_sizes(job, config, plan));
     return STATUS_OK;
 }
 

@@ -18,6 +18,7 @@ struct forward {
     struct head_layout heads;
     struct rope_facts rope, rope_local;
     bool has_rope, has_rope_local;
+    int rows;               /* of the step's buffers: T, or O where the others are done with */
     int *vocabulary_widths; /* [tp] rows of the head on each rank */
 
     /* Scratch, [max_tokens, …] in the activation type unless said. */
@@ -219,15 +220,14 @@ status forward_check(struct forward *forward)
  */
 
 /* Every rank's part of `data` [T, H] float32 added up. */
-static status sum_over_ranks(struct forward *forward, const struct batch *batch,
-                             struct device_buffer *data)
+static status sum_over_ranks(struct forward *forward, struct device_buffer *data)
 {
     struct communicator *tensor = forward->options.tensor;
     if (forward->options.partition->tp == 1) {
         return STATUS_OK;
     }
     return tensor->sum(tensor, data,
-                       (size_t)batch->tokens * (size_t)forward->options.config->hidden);
+                       (size_t)forward->rows * (size_t)forward->options.config->hidden);
 }
 
 /* What add_norm takes: the partial sums of `parts` ranks. */
@@ -237,8 +237,7 @@ struct branch {
 };
 
 /* The rest of the tree over all slices: what `matrix` left in forward->branch on every rank. */
-static status join_ranks(struct forward *forward, const struct batch *batch,
-                         const struct matrix *matrix, struct branch *out)
+static status join_ranks(struct forward *forward, const struct matrix *matrix, struct branch *out)
 {
     struct communicator *tensor = forward->options.tensor;
     *out = (struct branch){.partials = forward->branch, .parts = 1};
@@ -246,15 +245,23 @@ static status join_ranks(struct forward *forward, const struct batch *batch,
         return STATUS_OK;
     }
     const size_t bytes =
-        forward->operations->partial_bytes(forward->options.backend, matrix, batch->tokens);
+        forward->operations->partial_bytes(forward->options.backend, matrix, forward->rows);
     if (bytes == 0) {
-        return sum_over_ranks(forward, batch, forward->branch);
+        return sum_over_ranks(forward, forward->branch);
     }
     *out = (struct branch){.partials = forward->branches, .parts = tensor->size};
     return tensor->gather(tensor, forward->branch, forward->branches, bytes);
 }
 
-/* out = attention(normed) · output, over all ranks. */
+/* Whether nothing reads what this layer leaves but the vocabulary projection. */
+static bool ends_in_outputs(const struct forward *forward, int layer)
+{
+    const struct partition *part = forward->options.partition;
+    return layer + 1 == part->layer_count && part->has_head && !forward->options.config->encoder;
+}
+
+/* out = attention(normed) · output, over all ranks. Where the layer ends in outputs only their rows
+ * go on; with none of them the keys and values are all that is left to do, and rows is 0. */
 static status attention_branch(struct forward *forward, const struct batch *batch, int layer,
                                struct branch *out)
 {
@@ -276,16 +283,25 @@ static status attention_branch(struct forward *forward, const struct batch *batc
     TRY(op->product(backend, w->qkv, w->qkv_bias, forward->normed, forward->qkv));
     TRY(op->rope_append(backend, &forward->heads, rope, &config->norm, w->q_norm, w->k_norm,
                         forward->qkv, cache, layer));
+    const bool ends = ends_in_outputs(forward, layer);
+    if (ends && batch->outputs == 0) {
+        forward->rows = 0;
+        return STATUS_OK;
+    }
     TRY(op->attention(backend, &forward->heads, &facts, forward->qkv, cache, layer,
                       w->attention_output, forward->attended));
+    if (ends && batch->outputs < batch->tokens) {
+        TRY(op->keep_outputs(backend, forward->residual, config->hidden, forward->attended,
+                             forward->heads.query_heads * config->head_dim));
+        forward->rows = batch->outputs;
+    }
     TRY(op->product_sliced(backend, w->attention_output, forward->attended, forward->branch));
-    return join_ranks(forward, batch, w->attention_output, out);
+    return join_ranks(forward, w->attention_output, out);
 }
 
 /* out = down · (activation(gate · normed) ∘ (up · normed)), or the experts' mixture of it, over
  * all ranks. */
-static status mlp_branch(struct forward *forward, const struct batch *batch, int layer,
-                         struct branch *out)
+static status mlp_branch(struct forward *forward, int layer, struct branch *out)
 {
     const struct backend_operations *op = forward->operations;
     struct backend *backend = forward->options.backend;
@@ -302,7 +318,7 @@ static status mlp_branch(struct forward *forward, const struct batch *batch, int
                          forward->active));
         TRY(op->product_sliced(backend, w->down, forward->active, forward->branch));
     }
-    return join_ranks(forward, batch, w->down, out);
+    return join_ranks(forward, w->down, out);
 }
 
 /* residual = embeddings, or what the stage before leaves; normed = its norm for the first layer. */
@@ -317,7 +333,7 @@ static status begin_layers(struct forward *forward, const struct batch *batch)
     if (part->has_embedding) {
         TRY(op->embed(backend, weights->embedding, part->first_vocabulary_row,
                       config->embedding_scale, forward->residual));
-        TRY(sum_over_ranks(forward, batch, forward->residual));
+        TRY(sum_over_ranks(forward, forward->residual));
         if (weights->positions != NULL) {
             TRY(op->embed_positions(backend, weights->positions, config->position_offset,
                                     forward->residual));
@@ -346,6 +362,9 @@ static status run_layer(struct forward *forward, const struct batch *batch, int 
 
     struct branch branch;
     TRY(attention_branch(forward, batch, layer, &branch));
+    if (forward->rows == 0) {
+        return STATUS_OK;
+    }
     TRY(op->add_norm(backend, &config->norm, branch.partials, branch.parts,
                      w->attention_output_bias, config->residual_multiplier, w->attention_post_norm,
                      forward->residual, config->hidden, w->mlp_norm, w->mlp_norm_bias,
@@ -355,7 +374,7 @@ static status run_layer(struct forward *forward, const struct batch *batch, int 
     const struct vector *next_norm = last ? weights->final_norm : w[1].attention_norm;
     const struct vector *next_bias = last ? weights->final_norm_bias : w[1].attention_norm_bias;
     const struct matrix *reader = last ? weights->head : w[1].qkv;
-    TRY(mlp_branch(forward, batch, layer, &branch));
+    TRY(mlp_branch(forward, layer, &branch));
     return op->add_norm(backend, &config->norm, branch.partials, branch.parts, w->down_bias,
                         config->residual_multiplier, w->mlp_post_norm, forward->residual,
                         config->hidden, next_norm, next_bias, reader,
@@ -391,6 +410,7 @@ status forward_step(struct forward *forward, const struct batch *batch,
                            batch->tokens, batch->outputs, forward->options.max_tokens,
                            forward->options.max_outputs);
     }
+    forward->rows = batch->tokens;
     TRY(forward->operations->step_begin(forward->options.backend, batch));
     TRY(begin_layers(forward, batch));
     for (int layer = 0; layer < part->layer_count; layer++) {

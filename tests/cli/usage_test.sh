@@ -45,4 +45,10 @@ expect_error 1 "no-such-model" logits --model no-such-model --ids 1 -o y
 expect_error 1 "no-such-model" bench --model no-such-model
 echo text >text.h5
 expect_error 1 "text.h5" inspect text.h5
+
+export SLUICE_LOG=loud
+expect_error 2 "SLUICE_LOG: loud is none of" help
+export SLUICE_LOG=debug
+expect_error 1 "no-such.h5" inspect no-such.h5
+unset SLUICE_LOG
 finish

@@ -5,6 +5,10 @@
 
 #include "backend/cpu/cpu.h"
 
+static const char *const families[] = {"llama", "llama3",    "mistral", "mixtral",
+                                       "gemma", "gemma2",    "gemma3",  "qwen2",
+                                       "qwen3", "qwen3_moe", "phi3"};
+
 static status create_cpu(const struct machine *machine, const struct backend_options *options,
                          struct backend **out)
 {
@@ -115,12 +119,14 @@ static void bits_know_no_batch(void **state)
         int threads;
         struct course course;
     } ways[] = {
-        {"one prompt alone, scattered blocks", 1, {1u << 5, MAX_LENGTH, true}},
-        {"another prompt alone", 1, {1u << 3, MAX_LENGTH, false}},
-        {"token by token", 2, {(1u << PROMPTS) - 1, 1, true}},
-        {"chunks of 5", 3, {(1u << PROMPTS) - 1, 5, true}},
-        {"chunks of 19", 1, {(1u << PROMPTS) - 1, 19, false}},
-        {"half of the prompts", 4, {0x2a, 33, true}},
+        {"one prompt alone, scattered blocks", 1, {1u << 5, MAX_LENGTH, true, false}},
+        {"another prompt alone", 1, {1u << 3, MAX_LENGTH, false, false}},
+        {"token by token", 2, {(1u << PROMPTS) - 1, 1, true, false}},
+        {"chunks of 5", 3, {(1u << PROMPTS) - 1, 5, true, false}},
+        {"chunks of 19", 1, {(1u << PROMPTS) - 1, 19, false, false}},
+        {"half of the prompts", 4, {0x2a, 33, true, false}},
+        {"the last tokens alone", 2, {(1u << PROMPTS) - 1, MAX_LENGTH, false, true}},
+        {"the last tokens alone, in chunks of 12", 2, {(1u << PROMPTS) - 1, 12, true, true}},
     };
     for (size_t f = 0; f < COUNT_OF(families); f++) {
         struct golden golden;
@@ -132,6 +138,7 @@ static void bits_know_no_batch(void **state)
             struct logits other =
                 run_layout(families[f], &golden, machine_of(cpu_kernels_best(), ways[i].threads), 1,
                            1, ways[i].course);
+            fill_unasked(&golden, &ways[i].course, &whole, &other);
             assert_same_bits(families[f], ways[i].what, &golden, &other, &whole,
                              ways[i].course.set);
             logits_destroy(&other);
@@ -147,8 +154,9 @@ static void bits_know_no_ranks(void **state)
     static const struct {
         const char *what;
         int tp, pp;
-    } layouts[] = {
-        {"tp 2", 2, 1}, {"tp 4", 4, 1}, {"tp 8", 8, 1}, {"pp 3", 1, 3}, {"tp 2, pp 2", 2, 2}};
+        bool last_only;
+    } layouts[] = {{"tp 2", 2, 1, false}, {"tp 4", 4, 1, true},        {"tp 8", 8, 1, false},
+                   {"pp 3", 1, 3, true},  {"tp 2, pp 2", 2, 2, false}, {"tp 2, pp 2", 2, 2, true}};
     for (size_t f = 0; f < COUNT_OF(families); f++) {
         struct golden golden;
         golden_read(families[f], &golden);
@@ -156,9 +164,12 @@ static void bits_know_no_ranks(void **state)
             run_layout(families[f], &golden, machine_of(cpu_kernels_best(), 2), 1, 1,
                        (struct course){.set = all_prompts, .chunk = MAX_LENGTH});
         for (size_t i = 0; i < COUNT_OF(layouts); i++) {
+            const struct course course = {
+                .set = all_prompts, .chunk = 40, .last_only = layouts[i].last_only};
             struct logits other =
                 run_layout(families[f], &golden, machine_of(cpu_kernels_best(), 1), layouts[i].tp,
-                           layouts[i].pp, (struct course){.set = all_prompts, .chunk = 40});
+                           layouts[i].pp, course);
+            fill_unasked(&golden, &course, &whole, &other);
             assert_same_bits(families[f], layouts[i].what, &golden, &other, &whole, all_prompts);
             logits_destroy(&other);
         }

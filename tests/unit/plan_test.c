@@ -214,8 +214,13 @@ static void gpu_defaults(void **state)
     assert_int_equal(made.kv_dtype, DTYPE_BFLOAT16);
     assert_int_equal(made.dp, 4);
     assert_int_equal(made.slices, 2);
-    assert_int_equal(made.max_sequences, 512);
+    assert_int_equal(made.max_sequences, 2048);
     assert_int_equal(made.max_batch_tokens, 8192);
+    struct plan small_made;
+    struct plan_device small = new_gpu;
+    small.memory_bytes = (int64_t)24 << 30;
+    assert_int_equal(plan_on(fixture, 4, &small, &small_made), STATUS_OK);
+    assert_int_equal(small_made.max_sequences, 512);
     /* Something is left for what no plan counts, and not much. */
     assert_true(made.memory_bytes < new_gpu.memory_bytes - ((int64_t)1 << 30));
     assert_true(made.memory_bytes > new_gpu.memory_bytes / 10 * 9);

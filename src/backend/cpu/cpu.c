@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/batch.h"
 #include "backend/cpu/sample.h"
 
 /* Below this many multiply-adds waking the other threads costs more than they bring. */
@@ -181,24 +182,6 @@ static size_t partial_bytes(struct backend *backend, const struct matrix *matrix
 /* ---- The step ----------------------------------------------------------------------------------
  */
 
-static status check_sequence(const struct batch *batch, int sequence)
-{
-    const int first = batch->query_start[sequence], last = batch->query_start[sequence + 1];
-    if (first >= last || last > batch->tokens) {
-        return status_fail(STATUS_INTERNAL, "step: sequence %d has tokens %d to %d of %d", sequence,
-                           first, last, batch->tokens);
-    }
-    for (int token = first; token < last; token++) {
-        if (batch->positions[token] < 0 ||
-            batch->positions[token] != batch->context_length[sequence] - (last - token)) {
-            return status_fail(
-                STATUS_INTERNAL, "step: sequence %d: token %d stands at position %d, context %d",
-                sequence, token, batch->positions[token], batch->context_length[sequence]);
-        }
-    }
-    return STATUS_OK;
-}
-
 static status step_begin(struct backend *backend, const struct batch *batch)
 {
     struct cpu_backend *cpu = cpu_of(backend);
@@ -208,27 +191,14 @@ static status step_begin(struct backend *backend, const struct batch *batch)
     for (int i = 0; i < ROPE_TABLES; i++) {
         cpu->rope[i].facts = NULL;
     }
-    if (batch->tokens < 1 || batch->tokens > cpu->max_tokens || batch->sequences < 1 ||
-        batch->sequences > cpu->max_sequences || batch->outputs < 0 ||
-        batch->outputs > cpu->max_sequences || batch->query_start[0] != 0 ||
-        batch->query_start[batch->sequences] != batch->tokens) {
-        return status_fail(
-            STATUS_INTERNAL, "step of %d tokens, %d sequences, %d outputs; made for %d and %d",
-            batch->tokens, batch->sequences, batch->outputs, cpu->max_tokens, cpu->max_sequences);
-    }
+    TRY(batch_check(batch, cpu->max_tokens, cpu->max_sequences));
     for (int s = 0; s < batch->sequences; s++) {
-        TRY(check_sequence(batch, s));
         for (int token = batch->query_start[s]; token < batch->query_start[s + 1]; token++) {
             cpu->token_sequence[token] = s;
         }
     }
-    for (int i = 0; i < batch->outputs; i++) {
-        if (batch->output_rows[i] < 0 || batch->output_rows[i] >= batch->tokens) {
-            return status_fail(STATUS_INTERNAL, "step: output row %d of %d tokens",
-                               batch->output_rows[i], batch->tokens);
-        }
-    }
     cpu->batch = batch;
+    cpu->rows = batch->tokens;
     return STATUS_OK;
 }
 
@@ -266,6 +236,7 @@ static const struct backend_operations operations = {
     .kv_create = cpu_kv_create,
     .kv_destroy = cpu_kv_destroy,
     .kv_block_bytes = cpu_kv_block_bytes,
+    .kv_scale = cpu_kv_scale,
     .step_begin = step_begin,
     .embed = cpu_embed,
     .embed_positions = cpu_embed_positions,
@@ -276,6 +247,7 @@ static const struct backend_operations operations = {
     .product_sliced = cpu_product_sliced,
     .rope_append = cpu_rope_append,
     .attention = cpu_attention,
+    .keep_outputs = cpu_keep_outputs,
     .activate = cpu_activate,
     .experts = cpu_experts,
     .logits = cpu_logits,

@@ -272,7 +272,7 @@ status cpu_experts(struct backend *backend, const struct matrix *router, int use
                    const struct matrix *down, struct device_buffer *in, struct device_buffer *out)
 {
     struct cpu_backend *cpu = cpu_of(backend);
-    const int tokens = cpu->batch->tokens;
+    const int tokens = cpu->rows;
     struct mixture mixture = {.router = router,
                               .gate_up = gate_up,
                               .down = down,

@@ -156,7 +156,7 @@ status cpu_product(struct backend *backend, const struct matrix *matrix, const s
                    struct device_buffer *in, struct device_buffer *out)
 {
     struct cpu_backend *cpu = cpu_of(backend);
-    const int tokens = cpu->batch->tokens;
+    const int tokens = cpu->rows;
     const float *from = cpu_floats(in, tokens, matrix->columns);
     float *to = cpu_floats(out, tokens, matrix->rows);
     if (from == NULL || to == NULL) {
@@ -181,7 +181,7 @@ status cpu_product_sliced(struct backend *backend, const struct matrix *matrix,
                           struct device_buffer *in, struct device_buffer *out)
 {
     struct cpu_backend *cpu = cpu_of(backend);
-    const int tokens = cpu->batch->tokens;
+    const int tokens = cpu->rows;
     const float *from = cpu_floats(in, tokens, matrix->columns);
     float *to = cpu_floats(out, tokens, matrix->rows);
     if (from == NULL || to == NULL) {
@@ -205,7 +205,7 @@ status cpu_logits(struct backend *backend, const struct matrix *matrix, float sc
     struct cpu_backend *cpu = cpu_of(backend);
     const struct batch *batch = cpu->batch;
     const size_t columns = (size_t)matrix->columns;
-    const float *from = cpu_floats(in, batch->tokens, matrix->columns);
+    const float *from = cpu_floats(in, cpu->rows, matrix->columns);
     float *to = cpu_floats(logits, batch->outputs, matrix->rows);
     if (from == NULL || to == NULL) {
         return STATUS_INTERNAL;
@@ -219,8 +219,9 @@ status cpu_logits(struct backend *backend, const struct matrix *matrix, float sc
     TRY(cpu_region_grow(&cpu->gathered, bytes, "output rows"));
     float *rows = cpu->gathered.data;
     for (int i = 0; i < batch->outputs; i++) {
-        memcpy(rows + (size_t)i * stride, from + (size_t)batch->output_rows[i] * columns,
-               columns * sizeof(float));
+        /* ascending: as many as rows are all of them */
+        const int row = cpu->rows == batch->outputs ? i : batch->output_rows[i];
+        memcpy(rows + (size_t)i * stride, from + (size_t)row * columns, columns * sizeof(float));
     }
     const struct product_call call = {
         .matrix = matrix, .in = rows, .in_stride = stride, .rows = batch->outputs, .out = to};

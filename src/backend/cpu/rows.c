@@ -31,7 +31,7 @@ status cpu_norm(struct backend *backend, const struct norm_facts *facts,
                 struct device_buffer *normed)
 {
     struct cpu_backend *cpu = cpu_of(backend);
-    const int tokens = cpu->batch->tokens;
+    const int tokens = cpu->rows;
     const float *in = cpu_floats(residual, tokens, hidden);
     float *out = cpu_floats(normed, tokens, hidden);
     float *replaced = facts->in_place ? cpu_floats(residual, tokens, hidden) : NULL;
@@ -63,7 +63,7 @@ status cpu_add_norm(struct backend *backend, const struct norm_facts *facts,
 {
     struct cpu_backend *cpu = cpu_of(backend);
     const struct cpu_kernels *kernels = cpu->kernels;
-    const int tokens = cpu->batch->tokens;
+    const int tokens = cpu->rows;
     float *from = cpu_floats(partials, parts * tokens, hidden);
     float *sum = cpu_floats(residual, tokens, hidden);
     float *out = normed != NULL ? cpu_floats(normed, tokens, hidden) : NULL;
@@ -100,12 +100,33 @@ status cpu_add_norm(struct backend *backend, const struct norm_facts *facts,
     return STATUS_OK;
 }
 
+status cpu_keep_outputs(struct backend *backend, struct device_buffer *residual, int hidden,
+                        struct device_buffer *attended, int width)
+{
+    struct cpu_backend *cpu = cpu_of(backend);
+    const struct batch *batch = cpu->batch;
+    float *rows[] = {cpu_floats(residual, cpu->rows, hidden),
+                     cpu_floats(attended, cpu->rows, width)};
+    const size_t widths[] = {(size_t)hidden, (size_t)width};
+    for (size_t b = 0; b < COUNT_OF(rows); b++) {
+        if (rows[b] == NULL) {
+            return STATUS_INTERNAL;
+        }
+        for (int i = 0; i < batch->outputs; i++) { /* ascending: none is overwritten before */
+            memmove(rows[b] + (size_t)i * widths[b],
+                    rows[b] + (size_t)batch->output_rows[i] * widths[b], widths[b] * sizeof(float));
+        }
+    }
+    cpu->rows = batch->outputs;
+    return STATUS_OK;
+}
+
 status cpu_activate(struct backend *backend, enum activation activation, bool gated, int width,
                     struct device_buffer *in, const struct matrix *reader,
                     struct device_buffer *out)
 {
     struct cpu_backend *cpu = cpu_of(backend);
-    const int tokens = cpu->batch->tokens;
+    const int tokens = cpu->rows;
     const int in_width = gated ? 2 * width : width;
     const float *from = cpu_floats(in, tokens, in_width);
     float *to = cpu_floats(out, tokens, width);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/batch.h"
+
 /* ---- Errors ------------------------------------------------------------------------------------
  */
 
@@ -194,44 +196,6 @@ static status memory(struct backend *backend, int64_t *total_bytes, int64_t *fre
 /* ---- The step ----------------------------------------------------------------------------------
  */
 
-static status check_sequence(const struct batch *batch, int sequence)
-{
-    const int first = batch->query_start[sequence], last = batch->query_start[sequence + 1];
-    if (first >= last || last > batch->tokens) {
-        return status_fail(STATUS_INTERNAL, "step: sequence %d has tokens %d to %d of %d", sequence,
-                           first, last, batch->tokens);
-    }
-    if (batch->positions[first] < 0 ||
-        batch->positions[first] != batch->context_length[sequence] - (last - first)) {
-        return status_fail(
-            STATUS_INTERNAL, "step: sequence %d: token %d stands at position %d, context %d",
-            sequence, first, batch->positions[first], batch->context_length[sequence]);
-    }
-    return STATUS_OK;
-}
-
-static status check_batch(const struct cuda_backend *cuda, const struct batch *batch)
-{
-    if (batch->tokens < 1 || batch->tokens > cuda->max_tokens || batch->sequences < 1 ||
-        batch->sequences > cuda->max_sequences || batch->outputs < 0 ||
-        batch->outputs > cuda->max_sequences || batch->query_start[0] != 0 ||
-        batch->query_start[batch->sequences] != batch->tokens) {
-        return status_fail(
-            STATUS_INTERNAL, "step of %d tokens, %d sequences, %d outputs; made for %d and %d",
-            batch->tokens, batch->sequences, batch->outputs, cuda->max_tokens, cuda->max_sequences);
-    }
-    for (int s = 0; s < batch->sequences; s++) {
-        TRY(check_sequence(batch, s));
-    }
-    for (int i = 0; i < batch->outputs; i++) {
-        if (batch->output_rows[i] < 0 || batch->output_rows[i] >= batch->tokens) {
-            return status_fail(STATUS_INTERNAL, "step: output row %d of %d tokens",
-                               batch->output_rows[i], batch->tokens);
-        }
-    }
-    return STATUS_OK;
-}
-
 /* One array of the batch: where it stands in the step's memory. */
 struct step_array {
     const void *from;
@@ -331,7 +295,7 @@ static status step_begin(struct backend *backend, const struct batch *batch)
     struct cuda_backend *cuda = cuda_of(backend);
     cuda->batch = NULL;
     cuda->checked = NULL;
-    TRY(check_batch(cuda, batch));
+    TRY(batch_check(batch, cuda->max_tokens, cuda->max_sequences));
     struct step_array arrays[STEP_ARRAYS];
     struct cuda_attention_plan plan;
     const size_t bytes = lay_out_step(batch, cuda_attention_plan_size(batch, &plan), arrays);
@@ -384,8 +348,9 @@ static void backend_destroy(struct backend *backend)
         (void)cudaFree(cuda->rope[i].cosine);
         (void)cudaFree(cuda->rope[i].sine);
     }
-    struct cuda_space *spaces[] = {&cuda->step_space, &cuda->scratch, &cuda->attention,
-                                   &cuda->experts, &cuda->sampling};
+    struct cuda_space *spaces[] = {&cuda->step_space, &cuda->scratch,  &cuda->attention,
+                                   &cuda->experts,    &cuda->sampling, &cuda->widened[0],
+                                   &cuda->widened[1]};
     for (size_t i = 0; i < COUNT_OF(spaces); i++) {
         cuda_space_free(spaces[i]);
     }
@@ -438,6 +403,7 @@ static const struct backend_operations operations = {
     .product_sliced = cuda_product_sliced,
     .rope_append = cuda_rope_append,
     .attention = cuda_attention,
+    .keep_outputs = cuda_keep_outputs,
     .activate = cuda_activate,
     .experts = cuda_experts,
     .logits = cuda_logits,
@@ -473,6 +439,9 @@ status cuda_backend_create(const struct backend_options *options, struct backend
         return status_fail(STATUS_INVALID, "CUDA backend for %d tokens, %d sequences",
                            options->max_tokens, options->max_sequences);
     }
+    if (options->wide_sums && options->compute != DTYPE_FLOAT32) {
+        return status_fail(STATUS_UNSUPPORTED, "wide sums are for float32 activations");
+    }
     if (options->compute == DTYPE_FLOAT8_E4M3) {
         return status_fail(STATUS_UNSUPPORTED,
                            "activations in fp8: fp8 is a type of weights and of the KV cache");
@@ -486,6 +455,7 @@ status cuda_backend_create(const struct backend_options *options, struct backend
     cuda->activation = options->compute;
     cuda->max_tokens = options->max_tokens;
     cuda->max_sequences = options->max_sequences;
+    cuda->wide_sums = options->wide_sums;
     status s = open_device(cuda);
     if (s != STATUS_OK) {
         backend_destroy(&cuda->backend);

@@ -105,7 +105,8 @@ struct cuda_attention_plan {
 
 /* The batch of the step in device memory, by value to kernels. */
 struct cuda_step {
-    int tokens, sequences, outputs;
+    int tokens; /* rows of the step's buffers: T, or O after keep_outputs */
+    int sequences, outputs;
     int block_table_stride;
     int longest_query, longest_context;                    /* over sequences */
     const int32_t *token_ids, *positions, *token_sequence; /* [T] */
@@ -141,6 +142,7 @@ struct cuda_backend {
     int major, minor, multiprocessors; /* compute capability */
     enum dtype activation;             /* float32, bfloat16 or float16 */
     int max_tokens, max_sequences;
+    bool wide_sums; /* as in struct backend_options */
     char name[256];
 
     const struct batch *batch;      /* of the step, host, borrowed */
@@ -158,11 +160,12 @@ struct cuda_backend {
     struct cuda_partials partials;
     struct cuda_products *products;
     struct cuda_loader *loader;
-    struct cuda_space scratch;   /* free for use within one operation */
-    struct cuda_space attention; /* attention.c */
-    struct cuda_space experts;   /* experts.c */
-    struct cuda_space sampling;  /* sample.c */
-    void *sampling_host;         /* pinned */
+    struct cuda_space scratch;    /* free for use within one operation */
+    struct cuda_space attention;  /* attention.c */
+    struct cuda_space experts;    /* experts.c */
+    struct cuda_space sampling;   /* sample.c */
+    struct cuda_space widened[2]; /* wide_sums: both operands of a product */
+    void *sampling_host;          /* pinned */
     size_t sampling_host_bytes;
 };
 
@@ -220,6 +223,9 @@ void cuda_products_destroy(struct cuda_products *products);
  * and the scales are the caller's. All device pointers. */
 status cuda_product_run(struct cuda_backend *cuda, const struct matrix *matrix, int index,
                         const void *in, int tokens, void *out, enum dtype out_type) MUST_CHECK;
+/* *values = the fp8 numbers `from` in float32, for wide_sums; operand 0 or 1, until the next. */
+status cuda_widen(struct cuda_backend *cuda, int operand, const void *from, size_t count,
+                  const void **values) MUST_CHECK;
 /* Facts of what an operation leaves for `matrix` in a step of `tokens`; an operation that leaves
  * partial sums puts them into cuda->partials. */
 void cuda_partials_describe(const struct cuda_backend *cuda, const struct matrix *matrix,
@@ -229,6 +235,8 @@ status cuda_product(struct backend *backend, const struct matrix *matrix, const 
                     struct device_buffer *in, struct device_buffer *out);
 status cuda_product_sliced(struct backend *backend, const struct matrix *matrix,
                            struct device_buffer *in, struct device_buffer *out);
+status cuda_keep_outputs(struct backend *backend, struct device_buffer *residual, int hidden,
+                         struct device_buffer *attended, int width);
 status cuda_logits(struct backend *backend, const struct matrix *matrix, float scale,
                    float soft_cap, struct device_buffer *in, struct device_buffer *logits);
 

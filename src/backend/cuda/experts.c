@@ -191,15 +191,24 @@ static status pack(struct cuda_backend *cuda, struct mixture *mixture, const str
 
 /* Where the slices of `matrix` begin and how much of k they hold, and the same of its input: plain
  * rows `in`, or packed ones of `in_rows` rows. */
-static void describe_operands(const struct matrix *matrix, const void *in, int in_rows,
-                              struct experts_product *call)
+static status describe_operands(struct cuda_backend *cuda, const struct matrix *matrix,
+                                const void *in, int in_rows, struct experts_product *call)
 {
-    const size_t value_bytes = dtype_bytes(matrix->dtype);
     const bool fp8 = is_fp8(matrix);
-    const size_t row = (size_t)(fp8 ? matrix->padded : matrix->columns) * value_bytes;
-    call->dtype = (int)matrix->dtype;
+    const void *weights = matrix->data;
+    enum dtype dtype = matrix->dtype;
     call->slices = matrix->slices > 0 ? matrix->slices : 1;
-    call->weights = matrix->data;
+    if (fp8 && cuda->wide_sums) {
+        const size_t columns = (size_t)call->slices * (size_t)matrix->padded;
+        const size_t rows = (size_t)matrix->count * (size_t)matrix->rows;
+        TRY(cuda_widen(cuda, 0, weights, rows * columns, &weights));
+        TRY(cuda_widen(cuda, 1, in, (size_t)in_rows * columns, &in));
+        dtype = DTYPE_FLOAT32;
+    }
+    const size_t value_bytes = dtype_bytes(dtype);
+    const size_t row = (size_t)(fp8 ? matrix->padded : matrix->columns) * value_bytes;
+    call->dtype = (int)dtype;
+    call->weights = weights;
     call->weight_row_bytes = call->in_row_bytes = row;
     call->expert_bytes = (size_t)matrix->rows * row * (size_t)(fp8 ? call->slices : 1);
     call->matrix_rows = matrix->rows;
@@ -215,6 +224,7 @@ static void describe_operands(const struct matrix *matrix, const void *in, int i
         offsets |= call->weight_slice[i] | call->in_slice[i];
     }
     call->aligned = offsets % 16 == 0;
+    return STATUS_OK;
 }
 
 /* active = activation(gates), for every row */
@@ -248,7 +258,7 @@ static status run_gates(struct cuda_backend *cuda, struct mixture *mixture, cons
         call.in_scale = mixture->packed_in_scale;
         call.in_scale_stride = in_rows;
     }
-    describe_operands(gate_up, in, in_rows, &call);
+    TRY(describe_operands(cuda, gate_up, in, in_rows, &call));
     return cuda_check(experts_product_launch(cuda->stream, &call), "experts");
 }
 
@@ -273,7 +283,7 @@ static status run_down(struct cuda_backend *cuda, struct mixture *mixture, int t
         call.in_scale = mixture->packed_active_scale;
         call.in_scale_stride = mixture->rows;
     }
-    describe_operands(down, in, mixture->rows, &call);
+    TRY(describe_operands(cuda, down, in, mixture->rows, &call));
     if (down->columns == 0) {
         call.weight_scale = NULL; /* nobody wrote them; the sums are 0 */
     }

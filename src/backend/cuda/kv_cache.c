@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/batch.h"
+
 /* Bytes of the keys (or values) of all layers and blocks; false where they do not fit a size_t. */
 static bool cache_bytes(int layers, int kv_heads, int head_dim, int block_tokens, int blocks,
                         enum dtype dtype, size_t *bytes)
@@ -198,20 +200,7 @@ static status check_blocks(struct cuda_backend *cuda, const struct kv_cache *cac
     if (cuda->checked == cache) {
         return STATUS_OK;
     }
-    for (int s = 0; s < batch->sequences; s++) {
-        const int used = (batch->context_length[s] - 1) / cache->block_tokens + 1;
-        const int32_t *blocks = batch->block_table + (size_t)s * (size_t)batch->block_table_stride;
-        if (used > batch->block_table_stride) {
-            return status_fail(STATUS_INTERNAL, "step: sequence %d needs %d KV blocks, has %d", s,
-                               used, batch->block_table_stride);
-        }
-        for (int i = 0; i < used; i++) {
-            if (blocks[i] < 0 || blocks[i] >= cache->blocks) {
-                return status_fail(STATUS_INTERNAL, "step: KV block %d of %d", blocks[i],
-                                   cache->blocks);
-            }
-        }
-    }
+    TRY(batch_check_blocks(batch, cache->block_tokens, cache->blocks));
     cuda->checked = cache;
     return STATUS_OK;
 }

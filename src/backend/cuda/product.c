@@ -131,6 +131,31 @@ cublasStatus_t product_launch(const struct cuda_backend *cuda,
                           products->workspace, products->workspace_bytes, cuda->stream);
 }
 
+status cuda_widen(struct cuda_backend *cuda, int operand, const void *from, size_t count,
+                  const void **values)
+{
+    struct cuda_space *space = &cuda->widened[operand];
+    TRY(cuda_space_grow(cuda, space, count * sizeof(float), "wide sums"));
+    *values = space->data;
+    return cuda_check(rows_widen_launch(cuda->stream, from, count, space->data), "wide sums");
+}
+
+static status run(struct cuda_backend *cuda, const struct product_shape *shape, const void *a,
+                  const void *b, int tokens, void *out);
+
+/* The same product of the same numbers in float32. fp8 operands have no gaps between rows. */
+static status run_wide(struct cuda_backend *cuda, const struct product_shape *shape, const void *a,
+                       const void *b, int tokens, void *out)
+{
+    const size_t row = (size_t)shape->count * (size_t)shape->columns;
+    TRY(cuda_widen(cuda, 0, a, row * (size_t)shape->rows, &a));
+    TRY(cuda_widen(cuda, 1, b, row * (size_t)tokens, &b));
+    struct product_shape wide = *shape;
+    wide.in = DTYPE_FLOAT32;
+    wide.alignment = 16;
+    return run(cuda, &wide, a, b, tokens, out);
+}
+
 /* out = in · aᵀ, with zeros where there is nothing to add up. */
 static status run(struct cuda_backend *cuda, const struct product_shape *shape, const void *a,
                   const void *b, int tokens, void *out)
@@ -142,6 +167,9 @@ static status run(struct cuda_backend *cuda, const struct product_shape *shape, 
     }
     if (shape->columns == 0) {
         return cuda_check(cudaMemsetAsync(out, 0, bytes, cuda->stream), "product");
+    }
+    if (cuda->wide_sums && shape->in == DTYPE_FLOAT8_E4M3) {
+        return run_wide(cuda, shape, a, b, tokens, out);
     }
     struct product_description description;
     TRY(product_describe(shape, tokens, &description));
@@ -344,6 +372,49 @@ status cuda_product_sliced(struct backend *backend, const struct matrix *matrix,
     return cuda->partials.scaled ? append_scales(cuda, matrix, &in->packed, out) : STATUS_OK;
 }
 
+/* to[O][width] = the outputs' rows of from [T][width], both of `dtype`. */
+static status pick_outputs(struct cuda_backend *cuda, const void *from, int width, enum dtype dtype,
+                           const char *what)
+{
+    const struct cuda_step *step = &cuda->step;
+    const size_t bytes = (size_t)step->outputs * (size_t)width * dtype_bytes(dtype);
+    TRY(cuda_space_grow(cuda, &cuda->scratch, bytes, what));
+    const struct rows_copy call = {.rows = step->outputs,
+                                   .width = width,
+                                   .in = from,
+                                   .dtype = (int)dtype,
+                                   .pick = step->output_rows,
+                                   .target = {.plain = cuda->scratch.data, .dtype = (int)dtype}};
+    return cuda_check(rows_copy_launch(cuda->stream, &call), what);
+}
+
+status cuda_keep_outputs(struct backend *backend, struct device_buffer *residual, int hidden,
+                         struct device_buffer *attended, int width)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    const struct {
+        struct device_buffer *buffer;
+        int width;
+        enum dtype dtype;
+    } parts[] = {{residual, hidden, DTYPE_FLOAT32}, {attended, width, cuda->activation}};
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        struct device_buffer *buffer = parts[i].buffer;
+        const size_t row_bytes = (size_t)parts[i].width * dtype_bytes(parts[i].dtype);
+        TRY(cuda_buffer_check(buffer, cuda->step.tokens, parts[i].width,
+                              dtype_bytes(parts[i].dtype)));
+        if (buffer->packed.valid) {
+            return status_fail(STATUS_INTERNAL, "outputs: their rows were left for a product");
+        }
+        TRY(pick_outputs(cuda, buffer->data, parts[i].width, parts[i].dtype, "outputs"));
+        TRY(cuda_check(cudaMemcpyAsync(buffer->data, cuda->scratch.data,
+                                       (size_t)cuda->step.outputs * row_bytes,
+                                       cudaMemcpyDeviceToDevice, cuda->stream),
+                       "outputs"));
+    }
+    cuda->step.tokens = cuda->step.outputs;
+    return STATUS_OK;
+}
+
 status cuda_logits(struct backend *backend, const struct matrix *matrix, float scale,
                    float soft_cap, struct device_buffer *in, struct device_buffer *logits)
 {
@@ -358,16 +429,7 @@ status cuda_logits(struct backend *backend, const struct matrix *matrix, float s
     TRY(cuda_buffer_check(logits, step->outputs, matrix->rows, sizeof(float)));
     const void *rows = in->data;
     if (step->outputs != step->tokens) { /* ascending: as many as tokens are all of them */
-        const size_t bytes = (size_t)step->outputs * (size_t)matrix->columns * value_bytes;
-        TRY(cuda_space_grow(cuda, &cuda->scratch, bytes, "logits"));
-        const struct rows_copy call = {
-            .rows = step->outputs,
-            .width = matrix->columns,
-            .in = in->data,
-            .dtype = (int)cuda->activation,
-            .pick = step->output_rows,
-            .target = {.plain = cuda->scratch.data, .dtype = (int)cuda->activation}};
-        TRY(cuda_check(rows_copy_launch(cuda->stream, &call), "logits"));
+        TRY(pick_outputs(cuda, in->data, matrix->columns, cuda->activation, "logits"));
         rows = cuda->scratch.data;
     }
     cuda_buffer_is_plain(logits);

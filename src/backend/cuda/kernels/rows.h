@@ -109,6 +109,9 @@ struct rows_weights {
 };
 cudaError_t rows_weights_launch(cudaStream_t stream, const struct rows_weights *call);
 
+/* to[i] = the fp8 number from[i]. */
+cudaError_t rows_widen_launch(cudaStream_t stream, const void *from, size_t count, float *to);
+
 /* Values for trials of products: row i of [rows][columns] depends on min(i, rows - 1 - i) modulo
  * `period` alone, so that its first and last rows are the same ones for any `rows`. dtype may be
  * fp8. */

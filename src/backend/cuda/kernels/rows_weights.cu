@@ -86,6 +86,28 @@ cudaError_t rows_weights_launch(cudaStream_t stream, const rows_weights *call)
     return cudaGetLastError();
 }
 
+/* ---- Widening ----------------------------------------------------------------------------------
+ */
+
+__global__ void widen_kernel(const __nv_fp8_e4m3 *from, size_t count, float *to)
+{
+    for (size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x; i < count;
+         i += (size_t)gridDim.x * THREADS) {
+        to[i] = to_float(from[i]);
+    }
+}
+
+cudaError_t rows_widen_launch(cudaStream_t stream, const void *from, size_t count, float *to)
+{
+    const size_t blocks = (count + THREADS - 1) / THREADS;
+    if (blocks == 0) {
+        return cudaSuccess;
+    }
+    widen_kernel<<<(unsigned)(blocks < 65536 ? blocks : 65536), THREADS, 0, stream>>>(
+        static_cast<const __nv_fp8_e4m3 *>(from), count, to);
+    return cudaGetLastError();
+}
+
 /* ---- Trials of products ------------------------------------------------------------------------
  */
 
