@@ -530,35 +530,20 @@ static status read_tokens(const struct json *generation, const struct json *root
 
 /* ---- Whole ---- */
 
-/* Which quantised checkpoints can be read: FP8 weights with scales beside them. */
-static status check_quantization(const struct json *root)
+/* Of the whole or of the text model in it; older compressed-tensors files have another name. */
+static status read_quantization(const struct json *root, const struct json *object,
+                                struct model_config *out)
 {
-    const struct json *object = json_get(root, "quantization_config");
-    if (!config_has(root, "quantization_config")) {
-        return STATUS_OK;
+    static const char *const keys[] = {"quantization_config", "compression_config"};
+    const struct json *const places[] = {root, object};
+    for (size_t i = 0; i < COUNT_OF(keys) * COUNT_OF(places); i++) {
+        const char *key = keys[i % COUNT_OF(keys)];
+        const struct json *place = places[i / COUNT_OF(keys)];
+        if (config_has(place, key)) {
+            return config_read_quantization(key, json_get(place, key), &out->has_float8_weights);
+        }
     }
-    const char *method = json_string(json_get(object, "quant_method"));
-    const char *format = json_string(json_get(object, "format"));
-    const char *algorithm = json_string(json_get(object, "quant_algo"));
-    const char *name = method == NULL ? "" : method, *detail = "";
-    bool is_read = false;
-    if (strcmp(name, "fp8") == 0 || strcmp(name, "fbgemm_fp8") == 0) {
-        is_read = true;
-    } else if (strcmp(name, "compressed-tensors") == 0) {
-        detail = format == NULL ? "" : format;
-        /* "naive" is what older files say of FP8 and of integers; the tensors tell which */
-        is_read = strcmp(detail, "float-quantized") == 0 || strcmp(detail, "naive-quantized") == 0;
-    } else if (strcmp(name, "modelopt") == 0 || algorithm != NULL) {
-        detail = algorithm == NULL ? "" : algorithm;
-        is_read = strcmp(detail, "FP8") == 0;
-    }
-    if (is_read) {
-        return STATUS_OK;
-    }
-    return status_fail(STATUS_UNSUPPORTED,
-                       "quantization_config: weights quantised by \"%.40s%s%.40s\" are not "
-                       "supported (supported: FP8 by fp8, compressed-tensors or modelopt)",
-                       name, *detail == '\0' ? "" : " ", detail);
+    return STATUS_OK;
 }
 
 status config_finish(struct model_config *config)
@@ -599,8 +584,7 @@ status config_from_json(const struct json *root, const struct json *generation, 
     TRY(find_family(root, arena, &family, &out->architecture));
     const struct json *object = config_text_object(root, family);
     config_set_family(family, out);
-    TRY(check_quantization(root));
-    out->has_float8_weights = config_has(root, "quantization_config");
+    TRY(read_quantization(root, object, out));
     TRY(read_sizes(object, family, out));
     TRY(read_activation(object, family, out));
     TRY(read_bias(object, "attention_bias", family->qkv_bias, &out->qkv_bias));

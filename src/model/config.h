@@ -64,4 +64,9 @@ status config_read_rope(const struct json *object, const struct family *family, 
 /* The rotated part of a head: what transformers computes as int(head_dim · fraction). */
 int config_rotary_dimensions(const struct model_config *config);
 
+/* What `object`, the value of `key`, says of a checkpoint's quantisation: *has_float8 is set where
+ * weights are FP8; other ways are STATUS_UNSUPPORTED, with a message that names them. */
+status config_read_quantization(const char *key, const struct json *object,
+                                bool *has_float8) MUST_CHECK;
+
 #endif

@@ -2,12 +2,12 @@
  *
  * The model is walked twice: first for the list of what has to be read for the matrices, then to
  * hand it to the backend in the same order, while threads read ahead. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/load_names.h"
 #include "model/load_plan.h"
+#include "model/load_scales.h"
 #include "model/model_internal.h"
 #include "model/read_ahead.h"
 
@@ -152,11 +152,16 @@ static status load_part(struct loader *loader, const struct weight_item *item,
     return STATUS_OK;
 }
 
-/* The type that all values of a matrix are in the files: float32 unless it is one and the same. */
-static status find_source_type(const struct model *model, const struct weight_item *item,
-                               enum dtype *out)
+/* What a matrix is in the files. */
+struct source {
+    enum dtype dtype; /* of all values; float32 unless it is one and the same */
+    bool has_float8;  /* some tensor of it is FP8 */
+};
+
+static status find_source(const struct model *model, const struct weight_item *item,
+                          struct source *out)
 {
-    *out = DTYPE_FLOAT32;
+    *out = (struct source){.dtype = DTYPE_FLOAT32};
     for (int index = 0; index < item->count; index++) {
         for (int i = 0; i < item->part_count; i++) {
             struct tensor_place place;
@@ -165,32 +170,45 @@ static status find_source_type(const struct model *model, const struct weight_it
             enum dtype here = item->parts[i].token_types > 0
                                   ? DTYPE_FLOAT32 /* a sum */
                                   : tensor_format_facts(place.tensor->format)->dtype;
-            if (here != *out && (index > 0 || i > 0)) {
-                *out = DTYPE_FLOAT32;
-                return STATUS_OK;
-            }
-            *out = here;
+            out->has_float8 = out->has_float8 || place.tensor->format == FORMAT_FLOAT8_E4M3;
+            out->dtype = (index == 0 && i == 0) || here == out->dtype ? here : DTYPE_FLOAT32;
         }
     }
     return STATUS_OK;
 }
 
-/* The static scale of a product's input, as FP8 checkpoints may have it. The rows of several
- * tensors share one input: the largest of their scales holds all of its values. */
-static status load_input_scale(struct loader *loader, const struct weight_item *item, int index)
+/* The type that a matrix is kept in. What an FP8 checkpoint leaves in more bits (layers that its
+ * configuration says to ignore) is not rounded to fp8 here either. */
+static status choose_kept_type(const struct model *model, struct backend *backend,
+                               enum dtype stored, const struct weight_item *item, enum dtype *out)
 {
-    float most = 0;
-    for (int i = 0; loader->keep_float8 && i < item->part_count; i++) {
-        struct tensor_place place;
-        float scale;
-        TRY(tensor_place_find(loader->model, &item->parts[i], false, item->layer, index,
-                              item->count, &place));
-        TRY(tensor_input_scale(&loader->model->tensors, place.tensor, &scale));
-        most = scale > most ? scale : most;
+    struct source source;
+    TRY(find_source(model, item, &source));
+    if (stored == DTYPE_FLOAT8_E4M3 && model->config.has_float8_weights && !source.has_float8) {
+        stored = backend->operations->activation_dtype(backend);
     }
-    return most > 0
-               ? operations(loader)->matrix_input_scale(loader->backend, *item->matrix, index, most)
-               : STATUS_OK;
+    *out = weight_kept_type(backend, item, stored, source.dtype);
+    return STATUS_OK;
+}
+
+static status write_input_scales(struct loader *loader, const struct weight_item *item)
+{
+    if (!loader->keep_float8) {
+        return STATUS_OK;
+    }
+    float *scales = calloc((size_t)item->count + 1, sizeof *scales);
+    if (scales == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "weights: out of memory");
+    }
+    status s = load_input_scales(loader->model, item, scales);
+    for (int index = 0; s == STATUS_OK && index < item->count; index++) {
+        if (scales[index] > 0) {
+            s = operations(loader)->matrix_input_scale(loader->backend, *item->matrix, index,
+                                                       scales[index]);
+        }
+    }
+    free(scales);
+    return s;
 }
 
 static status load_parts(struct loader *loader, const struct weight_item *item, int index,
@@ -205,9 +223,7 @@ static status load_parts(struct loader *loader, const struct weight_item *item, 
 /* The type that a matrix is kept in, and whether FP8 in the files is handed on as it is. */
 static status choose_type(struct loader *loader, const struct weight_item *item, enum dtype *kept)
 {
-    enum dtype source;
-    TRY(find_source_type(loader->model, item, &source));
-    *kept = weight_kept_type(loader->backend, item, loader->stored, source);
+    TRY(choose_kept_type(loader->model, loader->backend, loader->stored, item, kept));
     loader->keep_float8 = *kept == DTYPE_FLOAT8_E4M3 && operations(loader)->matrix_scale != NULL &&
                           operations(loader)->matrix_input_scale != NULL;
     return STATUS_OK;
@@ -221,8 +237,8 @@ static status load_matrix(struct loader *loader, const struct weight_item *item)
                                           item->slice_start, item->slices, kept, item->matrix));
     for (int index = 0; index < item->count; index++) {
         TRY(load_parts(loader, item, index, *item->matrix));
-        TRY(load_input_scale(loader, item, index));
     }
+    TRY(write_input_scales(loader, item));
     return operations(loader)->matrix_finish(loader->backend, *item->matrix);
 }
 
@@ -292,52 +308,13 @@ static status load_item(void *context, const struct weight_item *item)
     return item->is_vector ? load_vector(loader, item) : load_matrix(loader, item);
 }
 
-/* ---- Scales of the KV cache ---- */
-
-/* Where FP8 checkpoints keep a layer's: compressed-tensors, ModelOpt, older exports with one for
- * both. */
-static const char *const key_scale_names[] = {
-    "model.layers.{layer}.self_attn.k_scale",
-    "model.layers.{layer}.self_attn.attn.k_scale",
-    "model.layers.{layer}.self_attn.k_proj.k_scale",
-    "model.layers.{layer}.self_attn.k_proj.output_scale",
-    "model.layers.{layer}.self_attn.kv_scale",
-};
-static const char *const value_scale_names[] = {
-    "model.layers.{layer}.self_attn.v_scale",
-    "model.layers.{layer}.self_attn.attn.v_scale",
-    "model.layers.{layer}.self_attn.v_proj.v_scale",
-    "model.layers.{layer}.self_attn.v_proj.output_scale",
-    "model.layers.{layer}.self_attn.kv_scale",
-};
-
-static status load_kv_scale(struct loader *loader, const char *const *names, size_t count,
-                            int layer, float *out)
-{
-    for (size_t i = 0; i < count; i++) {
-        const struct tensor *tensor = tensor_find_in_layer(loader->model, names[i], layer);
-        if (tensor != NULL) {
-            const struct tensor_table *table = &loader->model->tensors;
-            TRY(tensor_read_values(table, tensor, 0, 1, &loader->scratch, out));
-            return *out > 0 && isfinite(*out)
-                       ? STATUS_OK
-                       : status_fail(STATUS_INVALID, "%s: tensor %s: %g is no scale",
-                                     tensor_path(table, tensor), tensor->name, (double)*out);
-        }
-    }
-    return STATUS_OK;
-}
-
-static status load_kv_scales(struct loader *loader, const struct partition *partition,
+static status load_kv_scales(const struct loader *loader, const struct partition *partition,
                              struct model_weights *weights)
 {
     for (int i = 0; i < partition->layer_count; i++) {
         struct layer_weights *layer = &weights->layers[i];
-        const int number = partition->first_layer + i;
-        TRY(load_kv_scale(loader, key_scale_names, COUNT_OF(key_scale_names), number,
-                          &layer->key_scale));
-        TRY(load_kv_scale(loader, value_scale_names, COUNT_OF(value_scale_names), number,
-                          &layer->value_scale));
+        TRY(load_cache_scales(loader->model, partition->first_layer + i, &layer->key_scale,
+                              &layer->value_scale));
     }
     return STATUS_OK;
 }
@@ -441,13 +418,15 @@ static status count_item(void *context, const struct weight_item *item)
         counter->bytes += (int64_t)item->columns * (int64_t)sizeof(float);
         return STATUS_OK;
     }
-    enum dtype source = counter->model->config.dtype; /* where there are no files */
+    enum dtype kept;
     if (counter->model->tensors.count > 0) {
-        TRY(find_source_type(counter->model, item, &source));
+        TRY(choose_kept_type(counter->model, counter->backend, counter->stored, item, &kept));
+    } else {
+        kept =
+            weight_kept_type(counter->backend, item, counter->stored, counter->model->config.dtype);
     }
     counter->bytes += counter->backend->operations->matrix_bytes(
-        counter->backend, item->count, item->rows, item->columns, item->slices,
-        weight_kept_type(counter->backend, item, counter->stored, source));
+        counter->backend, item->count, item->rows, item->columns, item->slices, kept);
     return STATUS_OK;
 }
 

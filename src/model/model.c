@@ -34,6 +34,26 @@ status model_read_json(const char *path, struct arena *arena, char sha256[65], s
     return s;
 }
 
+/* ModelOpt's first checkpoints say in a file of its own how they are quantised. */
+static status read_hf_quant_config(struct model *model, const char *directory, struct arena *arena)
+{
+    static const char name[] = "hf_quant_config.json";
+    struct buffer path = {0};
+    struct json *root = NULL;
+    status s = path_join(directory, name, &path);
+    if (s == STATUS_OK) {
+        s = model_read_json(path.data, arena, NULL, &root);
+    }
+    const struct json *object = root == NULL ? NULL : json_get(root, "quantization");
+    if (s == STATUS_OK && object != NULL) {
+        s = status_context(
+            config_read_quantization("quantization", object, &model->config.has_float8_weights),
+            "%s", path.data);
+    }
+    buffer_destroy(&path);
+    return s;
+}
+
 /* `directory` is NULL for a config.json that was named itself. */
 static status open_config(struct model *model, const char *path, const char *directory)
 {
@@ -50,6 +70,9 @@ static status open_config(struct model *model, const char *path, const char *dir
     if (s == STATUS_OK && root != NULL) {
         s = status_context(config_from_json(root, generation, &model->arena, &model->config), "%s",
                            path);
+        if (s == STATUS_OK && directory != NULL && !model->config.has_float8_weights) {
+            s = read_hf_quant_config(model, directory, &arena);
+        }
         model->has_config = s == STATUS_OK;
     }
     buffer_destroy(&generation_path);

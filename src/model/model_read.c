@@ -91,7 +91,9 @@ static status scale_grid_read(const struct tensor_table *table, const struct ten
     out->block_rows = block_side(tensor->shape[0], rows);
     out->block_columns = block_side(tensor->shape[1], columns);
     out->stride = columns;
-    if (scale->rank > 2 || out->block_rows == 0 || out->block_columns == 0 ||
+    /* Some scales in one dimension would be of tensors that were joined: it is not said where. */
+    const bool is_list = scale->rank == 1 && rows > 1 && rows < tensor->shape[0];
+    if (scale->rank > 2 || is_list || out->block_rows == 0 || out->block_columns == 0 ||
         rows > MAX_SCALES / columns) {
         return status_fail(STATUS_INVALID, "%s: tensor %s does not fit the shape of %s",
                            tensor_path(table, scale), scale->name, tensor->name);
@@ -103,8 +105,15 @@ static status scale_grid_read(const struct tensor_table *table, const struct ten
     }
     status s = tensor_read_values(table, scale, 0, (int)(rows * columns), &scratch, out->values);
     tensor_scratch_destroy(&scratch);
+    for (int64_t i = 0; s == STATUS_OK && i < rows * columns; i++) {
+        if (!(out->values[i] >= 0) || isinf(out->values[i])) { /* 0: of rows that are all 0 */
+            s = status_fail(STATUS_INVALID, "%s: tensor %s: %g is no scale",
+                            tensor_path(table, scale), scale->name, (double)out->values[i]);
+        }
+    }
     if (s != STATUS_OK) {
         free(out->values);
+        out->values = NULL;
     }
     return s;
 }
@@ -137,31 +146,6 @@ static status read_row_scales(const struct tensor_table *table, const struct ten
     free(grid.values);
     *out = s == STATUS_OK ? scratch->scales : NULL;
     return s;
-}
-
-status tensor_input_scale(const struct tensor_table *table, const struct tensor *tensor, float *out)
-{
-    static const char weight[] = "weight";
-    char name[512];
-    const size_t length = strlen(tensor->name), cut = sizeof weight - 1;
-    *out = 0;
-    if (tensor->format != FORMAT_FLOAT8_E4M3 || length < cut || length >= sizeof name - 8 ||
-        strcmp(tensor->name + length - cut, weight) != 0) {
-        return STATUS_OK;
-    }
-    snprintf(name, sizeof name, "%.*sinput_scale", (int)(length - cut), tensor->name);
-    const struct tensor *scale = tensor_table_find(table, name);
-    if (scale == NULL) {
-        return STATUS_OK;
-    }
-    struct tensor_scratch scratch = {0};
-    const status s = tensor_read_values(table, scale, 0, 1, &scratch, out);
-    tensor_scratch_destroy(&scratch);
-    TRY(s);
-    return *out > 0 && isfinite(*out)
-               ? STATUS_OK
-               : status_fail(STATUS_INVALID, "%s: tensor %s: %g is no scale",
-                             tensor_path(table, scale), scale->name, (double)*out);
 }
 
 static status apply_scale(const struct tensor_table *table, const struct tensor *tensor,

@@ -112,11 +112,6 @@ status tensor_read_rows(const struct tensor_table *table, const struct tensor *t
                         int64_t first_row, int row_count, int first_column, int column_count,
                         struct tensor_scratch *scratch, struct tensor_rows *out) MUST_CHECK;
 
-/* The static scale of what a weight ("X.weight") is multiplied with ("X.input_scale"), as FP8
- * checkpoints store it; 0 where there is none. */
-status tensor_input_scale(const struct tensor_table *table, const struct tensor *tensor,
-                          float *out) MUST_CHECK;
-
 /* How many rows fit into a read of about `bytes` bytes of staging, at least 1. */
 int tensor_rows_within(const struct tensor *tensor, size_t bytes);
 

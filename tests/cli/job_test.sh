@@ -39,6 +39,16 @@ both 2 2 "bad.yaml: line 1: expected sections" bad.yaml
 both 2 2 "bad.yaml: the file is empty" bad.yaml
 both 2 2 "not a regular file" .
 
+# Quantised in a way that is not read: what, and what to use instead.
+fp8=$SLUICE_SOURCE_DIR/tests/data/models_fp8/mistral_activation
+cp -r "$fp8" quantised
+sed 's/"quant_method": "fp8"/"quant_method": "awq"/' "$fp8/config.json" >quantised/config.json
+both 1 1 'quantised/config.json: quantization_config: weights quantised by "awq" are not supported; use the model'"'"'s checkpoint in 16 bits, in FP8 (' \
+    job.yaml --set model.path=quantised
+sed 's/"quantization_config"/"comment"/' "$fp8/config.json" >quantised/config.json
+echo '{"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8"}}' >quantised/hf_quant_config.json
+both 1 1 'quantised/hf_quant_config.json: quantization: weights quantised by "modelopt NVFP4" are not supported' job.yaml --set model.path=quantised
+
 both 1 1 "no-such-model" job.yaml --set model.path=no-such-model
 both 1 1 "no-such.jsonl" job.yaml --set data.input=no-such.jsonl
 both 1 1 "model.max_model_len: 5000; the model has 1024 positions" job.yaml --set model.max_model_len=5000

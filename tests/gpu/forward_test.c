@@ -1,25 +1,12 @@
 /* The forward pass on a GPU: golden logits of every family in float32, bfloat16 and fp8, and the
  * same bits however a prompt is cut, what it is batched with, and on how many ranks (threads that
  * share the GPU). Differences are collected, printed for every family, and fail at the end. */
-#include "parity/forward_fixture.h"
-
+#include "gpu/forward_checks.h"
 #include "gpu/gpu_require.h"
 
-static int failures;
-
-static status create_named(const struct machine *machine, const struct backend_options *options,
-                           struct backend **out)
-{
-    return backend_create(machine->facts, options, out);
-}
-
-static status create_wide(const struct machine *machine, const struct backend_options *options,
-                          struct backend **out)
-{
-    struct backend_options wide = *options;
-    wide.wide_sums = true;
-    return create_named(machine, &wide, out);
-}
+static const char *const families[] = {"llama", "llama3",    "mistral", "mixtral",
+                                       "gemma", "gemma2",    "gemma3",  "qwen2",
+                                       "qwen3", "qwen3_moe", "phi3"};
 
 /* What an fp8 run is compared with: the CPU, which rounds where and as the GPU does. */
 static const struct machine rounded_alike[] = {
@@ -82,46 +69,6 @@ static double bound_of(const struct bound *bound, const char *family)
     return mixture ? bound->mixture : bound->dense;
 }
 
-static void report(bool right, const char *family, const char *what, const char *more)
-{
-    if (!right) {
-        failures++;
-        print_error("%s: %s: %s\n", family, what, more);
-    }
-}
-
-struct errors {
-    double worst; /* relative error of the position that is farthest */
-    double all;   /* of all positions together */
-};
-
-/* `should` NULL: the golden logits. */
-static struct errors errors_of(const struct golden *golden, const struct logits *is,
-                               const struct logits *should)
-{
-    struct errors errors = {0};
-    double difference = 0, norm = 0;
-    for (int i = 0; i < PROMPTS; i++) {
-        for (int j = 0; j < golden->prompt[i].length; j++) {
-            const size_t at = (size_t)j * (size_t)golden->vocabulary;
-            const float *expected =
-                should != NULL ? should->of[i] + at : golden->prompt[i].logits + at;
-            const double error = relative_error(is->of[i] + at, expected, golden->vocabulary);
-            double here = 0;
-            for (int k = 0; k < golden->vocabulary; k++) {
-                here += (double)expected[k] * (double)expected[k];
-            }
-            errors.worst = error > errors.worst || isnan(error) ? error : errors.worst;
-            difference += error * error * here;
-            norm += here;
-        }
-    }
-    errors.all = sqrt(difference / norm);
-    return errors;
-}
-
-static const struct course whole = {.set = (1u << PROMPTS) - 1, .chunk = MAX_LENGTH};
-
 static void logits_are_golden(void **state)
 {
     (void)state;
@@ -154,13 +101,6 @@ static int layers_of(const char *family)
     return layers;
 }
 
-static double values_error(const float *is, const float *should, size_t bytes)
-{
-    return relative_error(is, should, (int)(bytes / sizeof(float)));
-}
-
-/* Layer by layer, each from the residual that the GPU's layer before left: what a layer (the last
- * with the vocabulary projection) makes of it beside what the CPU makes of it. */
 static void layers_round_as_the_cpu_does(void **state)
 {
     (void)state;
@@ -173,57 +113,17 @@ static void layers_round_as_the_cpu_does(void **state)
             if (gpus[g].reference == NULL) {
                 continue;
             }
-            struct tape on_gpu = {.bytes = 0}, on_cpu = {.bytes = 0};
-            struct logits logits =
-                run_taped(families[f], &golden, &gpus[g].machine, 1, layers, whole, &on_gpu, NULL);
-            struct logits reference = run_taped(families[f], &golden, gpus[g].reference, 1, layers,
-                                                whole, &on_cpu, &on_gpu);
-            struct logits alone = run_layout(families[f], &golden, gpus[g].reference, 1, 1, whole);
-            double worst = errors_of(&golden, &logits, &reference).all;
-            for (int i = 0; i + 1 < layers; i++) {
-                const double error = values_error(on_gpu.sent[i], on_cpu.sent[i], on_gpu.bytes);
-                worst = error > worst || isnan(error) ? error : worst;
-                free(on_gpu.sent[i]);
-                free(on_cpu.sent[i]);
-            }
-            const double whole_way = errors_of(&golden, &logits, &alone).all;
-            print_message("%-10s %-20s the farthest of %d layers %.2e; from prompt to logits "
-                          "%.2e, both from golden %.2e and %.2e\n",
-                          families[f], gpus[g].name, layers, worst, whole_way,
-                          errors_of(&golden, &logits, NULL).all,
-                          errors_of(&golden, &alone, NULL).all);
-            report(worst < bound_of(&gpus[g].layer, families[f]), families[f], gpus[g].name,
+            const struct distances far = distances_of(families[f], gpus[g].name, &golden,
+                                                      &gpus[g].machine, gpus[g].reference, layers);
+            report(far.layer < bound_of(&gpus[g].layer, families[f]), families[f], gpus[g].name,
                    "a layer is far from the CPU that rounds alike");
             const double most = bound_of(&gpus[g].logits, families[f]);
-            report(most == 0 || whole_way < most, families[f], gpus[g].name,
+            report(most == 0 || far.logits < most, families[f], gpus[g].name,
                    "the logits are far from those of the CPU that rounds alike");
-            logits_destroy(&logits);
-            logits_destroy(&reference);
-            logits_destroy(&alone);
         }
         golden_destroy(&golden);
     }
     assert_int_equal(failures, 0);
-}
-
-static void compare_bits(const char *family, const char *type, const char *what,
-                         const struct golden *golden, const struct logits *is,
-                         const struct logits *should, unsigned set)
-{
-    int values = 0, prompts = 0;
-    for (int i = 0; i < PROMPTS; i++) {
-        const size_t count = (size_t)golden->prompt[i].length * (size_t)golden->vocabulary;
-        int here = 0;
-        for (size_t k = 0; (set >> i & 1) && k < count; k++) {
-            here += memcmp(&is->of[i][k], &should->of[i][k], sizeof(float)) != 0;
-        }
-        values += here;
-        prompts += here > 0;
-    }
-    char text[200];
-    snprintf(text, sizeof text, "%s: other bits with %s: %d values in %d prompts", type, what,
-             values, prompts);
-    report(values == 0, family, "bits", text);
 }
 
 static void bits_know_no_batch(void **state)

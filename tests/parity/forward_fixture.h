@@ -1,7 +1,6 @@
-/* Models of tests/data/models run by the ranks of a layout, as threads of one process, and the
- * golden files beside them. One file includes this: tests/parity/forward_test.c,
- * tests/gpu/forward_test.c.
- */
+/* Models of tests/data/models and models_fp8 run by the ranks of a layout, as threads of one
+ * process, and the golden files beside them. One file of a program includes this:
+ * tests/parity/forward_test.c and fp8_test.c, tests/gpu/forward_test.c and fp8_test.c. */
 #ifndef SLUICE_FORWARD_FIXTURE_H
 #define SLUICE_FORWARD_FIXTURE_H
 
@@ -31,10 +30,6 @@ enum {
     ANSWER = 32,
 };
 
-static const char *const families[] = {"llama", "llama3",    "mistral", "mixtral",
-                                       "gemma", "gemma2",    "gemma3",  "qwen2",
-                                       "qwen3", "qwen3_moe", "phi3"};
-
 /* ---- Golden files ------------------------------------------------------------------------------
  */
 
@@ -45,7 +40,7 @@ struct golden {
     struct {
         int32_t ids[MAX_LENGTH];
         int length;
-        int32_t answer[ANSWER];
+        int32_t answer[ANSWER]; /* where the file has one */
         double margin[ANSWER];
         const float *logits; /* [length, vocabulary] */
     } prompt[PROMPTS];
@@ -60,10 +55,13 @@ static inline void check(status s)
 
 static void model_path(const char *family, const char *file, char *path, size_t size)
 {
-    snprintf(path, size, "%s/models/%s%s%s", SLUICE_TEST_DATA, family, *file ? "/" : "", file);
+    /* "models/llama" or, of the set that most tests are about, "llama" */
+    snprintf(path, size, "%s/%s%s%s%s", SLUICE_TEST_DATA,
+             strchr(family, '/') == NULL ? "models/" : "", family, *file ? "/" : "", file);
 }
 
-static void golden_read(const char *family, struct golden *golden)
+/* `kind`: which of the logits in the file, "logits" where there is but one. */
+static void golden_read_kind(const char *family, const char *kind, struct golden *golden)
 {
     memset(golden, 0, sizeof *golden);
     char path[1024];
@@ -90,14 +88,17 @@ static void golden_read(const char *family, struct golden *golden)
             assert_true(json_int64(prompt->items[j], &number));
             golden->prompt[i].ids[j] = (int32_t)number;
         }
-        for (int j = 0; j < ANSWER; j++) {
+        for (int j = 0; answer != NULL && j < ANSWER; j++) {
             assert_true(json_int64(answer->items[j], &number));
             golden->prompt[i].answer[j] = (int32_t)number;
             assert_true(json_double(margin->items[j], &golden->prompt[i].margin[j]));
         }
         char name[32];
-        snprintf(name, sizeof name, "logits_%d", i);
+        snprintf(name, sizeof name, "%s_%d", kind, i);
         const struct json *tensor = json_get(header, name);
+        if (tensor == NULL) {
+            fail_msg("%s: there are no golden %s", family, name);
+        }
         int64_t start;
         assert_true(json_int64(json_get(tensor, "data_offsets")->items[0], &start));
         assert_true(json_int64(json_get(tensor, "shape")->items[1], &number));
@@ -106,6 +107,11 @@ static void golden_read(const char *family, struct golden *golden)
             (const float *)(const void *)(golden->tensors.data + 8 + header_bytes + start);
     }
     buffer_destroy(&text);
+}
+
+static inline void golden_read(const char *family, struct golden *golden)
+{
+    golden_read_kind(family, "logits", golden);
 }
 
 static void golden_destroy(struct golden *golden)

@@ -5,6 +5,10 @@
 
 #include "backend/cpu/cpu.h"
 
+static const char *const families[] = {"llama", "llama3",    "mistral", "mixtral",
+                                       "gemma", "gemma2",    "gemma3",  "qwen2",
+                                       "qwen3", "qwen3_moe", "phi3"};
+
 static status create_cpu(const struct machine *machine, const struct backend_options *options,
                          struct backend **out)
 {

@@ -299,6 +299,49 @@ static void encoders_are_read(void **state)
     }
 }
 
+static void fp8_checkpoints_are_known(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *member;
+        bool has_float8;
+    } cases[] = {
+        {"\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[128,128]}",
+         true},
+        {"\"quantization_config\":{\"quant_method\":\"fbgemm_fp8\"}", true},
+        {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\","
+         "\"format\":\"float-quantized\",\"sparsity_config\":{}}",
+         true},
+        {"\"compression_config\":{\"quant_method\":\"compressed-tensors\","
+         "\"format\":\"naive-quantized\",\"sparsity_config\":{\"format\":\"dense\"}}",
+         true},
+        {"\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"FP8\"}", true},
+        {"\"quantization_config\":{\"quant_algo\":\"FP8\"}", true},
+        {"\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":null,"
+         "\"kv_cache_quant_algo\":\"FP8\"}",
+         false},
+        {"\"quantization_config\":null", false},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct buffer text = {0};
+        assert_int_equal(
+            buffer_format(&text,
+                          "{\"architectures\":[\"LlamaForCausalLM\"],\"num_hidden_layers\":8,"
+                          "\"hidden_size\":64,\"intermediate_size\":96,\"vocab_size\":100,"
+                          "\"num_attention_heads\":8,%s}",
+                          cases[i].member),
+            STATUS_OK);
+        struct model_config config;
+        if (parse(text.data, NULL, &config) != STATUS_OK) {
+            fail_msg("%s: %s", cases[i].member, status_message());
+        }
+        if (config.has_float8_weights != cases[i].has_float8) {
+            fail_msg("%s", cases[i].member);
+        }
+        buffer_destroy(&text);
+    }
+}
+
 static void refusals_name_the_key(void **state)
 {
     (void)state;
@@ -331,6 +374,31 @@ static void refusals_name_the_key(void **state)
         {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\","
          "\"format\":\"pack-quantized\"}",
          "\"compressed-tensors pack-quantized\" are not supported"},
+        {"\"compression_config\":{\"quant_method\":\"compressed-tensors\","
+         "\"format\":\"int-quantized\"}",
+         "compression_config: weights quantised by \"compressed-tensors int-quantized\""},
+        {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\","
+         "\"format\":\"float-quantized\",\"sparsity_config\":{\"format\":"
+         "\"sparse-24-bitmask\"}}",
+         "\"compressed-tensors sparse-24-bitmask\" are not supported"},
+        {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\","
+         "\"format\":\"nvfp4-pack-quantized\"}",
+         "\"compressed-tensors nvfp4-pack-quantized\" are not supported"},
+        {"\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"NVFP4\"}",
+         "\"modelopt NVFP4\" are not supported; use the model's checkpoint in 16 bits, in FP8 (by "
+         "fp8, compressed-tensors or modelopt) or as GGUF"},
+        {"\"quantization_config\":{\"quant_algo\":\"W4A8_AWQ\"}",
+         "\"modelopt W4A8_AWQ\" are not supported"},
+        {"\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4}",
+         "\"awq\" are not supported"},
+        {"\"quantization_config\":{\"quant_method\":\"bitsandbytes\"}",
+         "\"bitsandbytes\" are not supported"},
+        {"\"quantization_config\":{\"quant_method\":\"mxfp4\"}", "\"mxfp4\" are not supported"},
+        {"\"quantization_config\":{\"quant_method\":\"quark\"}", "\"quark\" are not supported"},
+        {"\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[128,192]}",
+         "quantization_config: weight_block_size: only powers of two"},
+        {"\"quantization_config\":{}", "quantised by \"\" are not supported"},
+        {"\"quantization_config\":7", "quantised by \"\" are not supported"},
         {"\"architectures\":[\"OPTForCausalLM\"]",
          "architectures: \"OPTForCausalLM\" is not supported (supported: LlamaForCausalLM, "},
         {"\"architectures\":7", "architectures: expected an array of names, not 7"},
@@ -374,6 +442,7 @@ int main(void)
         cmocka_unit_test_teardown(mixtures_and_multipliers, reset),
         cmocka_unit_test_teardown(end_tokens_come_from_the_first_that_says, reset),
         cmocka_unit_test_teardown(encoders_are_read, reset),
+        cmocka_unit_test_teardown(fp8_checkpoints_are_known, reset),
         cmocka_unit_test_teardown(refusals_name_the_key, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

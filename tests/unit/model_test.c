@@ -279,6 +279,16 @@ static void what_is_no_model_is_refused(void **state)
     assert_refused(folder->path, STATUS_NOT_FOUND, "neither config.json nor tokenizer.json");
     put_text(state, "config.json", "{\"architectures\":[\"X\"]}");
     assert_refused(folder->path, STATUS_UNSUPPORTED, "config.json: architectures: \"X\"");
+    put_text(state, "config.json",
+             "{\"architectures\":[\"LlamaForCausalLM\"],\"num_hidden_layers\":1,\"hidden_size\":64,"
+             "\"intermediate_size\":96,\"num_attention_heads\":8,\"vocab_size\":100}");
+    put_text(state, "hf_quant_config.json", "{\"quantization\":{\"quant_algo\":\"NVFP4\"}}");
+    assert_refused(folder->path, STATUS_UNSUPPORTED,
+                   "hf_quant_config.json: quantization: weights quantised by \"modelopt NVFP4\"");
+    put_text(state, "hf_quant_config.json", "{\"quantization\":{\"quant_algo\":\"FP8\"}}");
+    struct model *model = open_model(folder->path);
+    assert_true(model_config(model)->has_float8_weights);
+    model_close(model);
     put_text(state, "config.json", "{");
     assert_refused(folder->path, STATUS_INVALID, "config.json: byte");
     put_text(state, "model.gguf", "GGUF");

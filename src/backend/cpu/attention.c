@@ -153,7 +153,7 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
                 .head_dim = cache->head_dim,
                 .padded_dim = cache->padded_dim,
                 .bfloat16 = cache->bfloat16,
-                .scale = facts->scale,
+                .scale = facts->scale * cache->scales[layer].key,
                 .soft_cap = facts->soft_cap,
                 .window = facts->window,
                 .context = facts->bidirectional ? batch->context_length[s] : 0,
@@ -161,6 +161,10 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
             };
             cpu->kernels->attention(&work);
         }
+    }
+    const float value_scale = cache->scales[layer].value;
+    for (size_t i = 0; value_scale != 1.0f && i < (size_t)batch->tokens * (size_t)out_width; i++) {
+        to[i] *= value_scale;
     }
     cpu_round(cpu, NULL, to, (size_t)batch->tokens * (size_t)out_width);
     return STATUS_OK;

@@ -236,6 +236,7 @@ static const struct backend_operations operations = {
     .kv_create = cpu_kv_create,
     .kv_destroy = cpu_kv_destroy,
     .kv_block_bytes = cpu_kv_block_bytes,
+    .kv_scale = cpu_kv_scale,
     .step_begin = step_begin,
     .embed = cpu_embed,
     .embed_positions = cpu_embed_positions,

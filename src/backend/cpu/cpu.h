@@ -56,11 +56,14 @@ struct matrix {
 };
 
 /* keys [layer][block][kv head][group][head_dim][16], values [layer][block][kv head][position]
- * [padded_dim]. */
+ * [padded_dim]. Numbers of fp8 are kept in bfloat16, which has them all. */
 struct kv_cache {
     struct cpu_region keys, values;
     int layers, kv_heads, head_dim, padded_dim, block_tokens, blocks;
-    bool bfloat16;
+    bool bfloat16, fp8;
+    struct kv_scales {
+        float key, value;
+    } * scales; /* fp8: [layers] what the layer's keys and values are divided by */
     size_t head_key_bytes, head_value_bytes; /* one block of one key/value head */
 };
 
@@ -205,6 +208,8 @@ status cpu_kv_create(struct backend *backend, int layers, int kv_heads, int head
 void cpu_kv_destroy(struct backend *backend, struct kv_cache *cache);
 int64_t cpu_kv_block_bytes(struct backend *backend, int layers, int kv_heads, int head_dim,
                            int block_tokens, enum dtype dtype);
+status cpu_kv_scale(struct backend *backend, struct kv_cache *cache, int layer, float key_scale,
+                    float value_scale);
 status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
                        const struct rope_facts *rope, const struct norm_facts *norm,
                        const struct vector *q_norm, const struct vector *k_norm,

@@ -12,16 +12,33 @@ static int padded_dimension(int head_dim)
     return (head_dim + 15) / 16 * 16;
 }
 
+/* bfloat16 has all numbers of fp8, which are computed with in float32 anyway. */
+static size_t kept_bytes(enum dtype dtype)
+{
+    return dtype == DTYPE_FLOAT32 ? sizeof(float) : sizeof(uint16_t);
+}
+
 int64_t cpu_kv_block_bytes(struct backend *backend, int layers, int kv_heads, int head_dim,
                            int block_tokens, enum dtype dtype)
 {
     (void)backend;
     size_t bytes;
     return cpu_size(&bytes, "KV cache", 5, (size_t)layers, (size_t)kv_heads, (size_t)block_tokens,
-                    (size_t)(head_dim + padded_dimension(head_dim)),
-                    dtype_bytes(dtype)) == STATUS_OK
+                    (size_t)(head_dim + padded_dimension(head_dim)), kept_bytes(dtype)) == STATUS_OK
                ? (int64_t)bytes
                : INT64_MAX;
+}
+
+static status create_scales(struct kv_cache *cache)
+{
+    cache->scales = calloc((size_t)cache->layers + 1, sizeof *cache->scales);
+    if (cache->scales == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the KV cache");
+    }
+    for (int i = 0; i < cache->layers; i++) {
+        cache->scales[i] = (struct kv_scales){.key = 1.0f, .value = 1.0f};
+    }
+    return STATUS_OK;
 }
 
 status cpu_kv_create(struct backend *backend, int layers, int kv_heads, int head_dim,
@@ -29,10 +46,9 @@ status cpu_kv_create(struct backend *backend, int layers, int kv_heads, int head
 {
     (void)backend;
     *out = NULL;
-    if (dtype != DTYPE_FLOAT32 && dtype != DTYPE_BFLOAT16) {
+    if (dtype == DTYPE_FLOAT16) {
         return status_fail(STATUS_UNSUPPORTED,
-                           "KV cache in %s: the CPU keeps it in float32 or bfloat16",
-                           dtype_name(dtype));
+                           "KV cache in float16: the CPU keeps it in float32, bfloat16 or fp8");
     }
     if (layers < 0 || kv_heads < 0 || head_dim < 1 || head_dim > 1 << 16 || block_tokens < 1 ||
         block_tokens % POSITION_GROUP != 0 || blocks < 0) {
@@ -50,13 +66,17 @@ status cpu_kv_create(struct backend *backend, int layers, int kv_heads, int head
                                .padded_dim = padded_dimension(head_dim),
                                .block_tokens = block_tokens,
                                .blocks = blocks,
-                               .bfloat16 = dtype == DTYPE_BFLOAT16};
-    const size_t value_bytes = dtype_bytes(dtype);
+                               .bfloat16 = dtype != DTYPE_FLOAT32,
+                               .fp8 = dtype == DTYPE_FLOAT8_E4M3};
+    const size_t value_bytes = kept_bytes(dtype);
     cache->head_key_bytes = (size_t)block_tokens * (size_t)head_dim * value_bytes;
     cache->head_value_bytes = (size_t)block_tokens * (size_t)cache->padded_dim * value_bytes;
     size_t key_bytes = 0, cache_value_bytes = 0;
-    status s = cpu_size(&key_bytes, "KV cache", 4, (size_t)layers, (size_t)blocks, (size_t)kv_heads,
-                        cache->head_key_bytes);
+    status s = create_scales(cache);
+    if (s == STATUS_OK) {
+        s = cpu_size(&key_bytes, "KV cache", 4, (size_t)layers, (size_t)blocks, (size_t)kv_heads,
+                     cache->head_key_bytes);
+    }
     if (s == STATUS_OK) {
         s = cpu_size(&cache_value_bytes, "KV cache", 4, (size_t)layers, (size_t)blocks,
                      (size_t)kv_heads, cache->head_value_bytes);
@@ -81,8 +101,23 @@ void cpu_kv_destroy(struct backend *backend, struct kv_cache *cache)
     if (cache != NULL) {
         cpu_region_destroy(&cache->keys);
         cpu_region_destroy(&cache->values);
+        free(cache->scales);
         free(cache);
     }
+}
+
+status cpu_kv_scale(struct backend *backend, struct kv_cache *cache, int layer, float key_scale,
+                    float value_scale)
+{
+    (void)backend;
+    if (layer < 0 || layer >= cache->layers || !(key_scale > 0.0f) || !(value_scale > 0.0f)) {
+        return status_fail(STATUS_INTERNAL, "KV cache: scales %g and %g of layer %d of %d",
+                           (double)key_scale, (double)value_scale, layer, cache->layers);
+    }
+    if (cache->fp8) { /* others hold keys and values as they are */
+        cache->scales[layer] = (struct kv_scales){.key = key_scale, .value = value_scale};
+    }
+    return STATUS_OK;
 }
 
 /* ---- Rotary embedding --------------------------------------------------------------------------
@@ -142,14 +177,15 @@ static status check_blocks(struct cpu_backend *cpu, const struct kv_cache *cache
     return STATUS_OK;
 }
 
-static void store_values(void *to, size_t index, size_t stride, const float *from, int n,
-                         bool bfloat16)
+static void store_values(const struct kv_cache *cache, void *to, size_t index, size_t stride,
+                         const float *from, float scale)
 {
-    for (int i = 0; i < n; i++) {
-        if (bfloat16) {
-            ((uint16_t *)to)[index + (size_t)i * stride] = cpu_bfloat16(from[i]);
+    for (int i = 0; i < cache->head_dim; i++) {
+        const float value = cache->fp8 ? cpu_fp8(from[i] / scale) : from[i];
+        if (cache->bfloat16) {
+            ((uint16_t *)to)[index + (size_t)i * stride] = cpu_bfloat16(value);
         } else {
-            ((float *)to)[index + (size_t)i * stride] = from[i];
+            ((float *)to)[index + (size_t)i * stride] = value;
         }
     }
 }
@@ -161,12 +197,11 @@ static void append_head(const struct kv_cache *cache, int layer, int head, int b
         ((size_t)layer * (size_t)cache->blocks + (size_t)block) * (size_t)cache->kv_heads +
         (size_t)head;
     const size_t group = (size_t)within / POSITION_GROUP;
-    store_values((char *)cache->keys.data + place * cache->head_key_bytes,
+    store_values(cache, (char *)cache->keys.data + place * cache->head_key_bytes,
                  group * (size_t)cache->head_dim * POSITION_GROUP + (size_t)within % POSITION_GROUP,
-                 POSITION_GROUP, key, cache->head_dim, cache->bfloat16);
-    store_values((char *)cache->values.data + place * cache->head_value_bytes,
-                 (size_t)within * (size_t)cache->padded_dim, 1, value, cache->head_dim,
-                 cache->bfloat16);
+                 POSITION_GROUP, key, cache->scales[layer].key);
+    store_values(cache, (char *)cache->values.data + place * cache->head_value_bytes,
+                 (size_t)within * (size_t)cache->padded_dim, 1, value, cache->scales[layer].value);
 }
 
 status cpu_rope_append(struct backend *backend, const struct head_layout *heads,

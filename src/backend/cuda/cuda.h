@@ -125,7 +125,7 @@ struct cuda_space {
 };
 
 /* How the latest product_sliced or experts left its partial sums: [slices][T][H] in the activation
- * type; `scaled`: row scales [slices][T] and column scales [slices][H] at scales_offset. */
+ * type; `scaled`: column scales [slices][H] and row scales [slices][T] at scales_offset. */
 struct cuda_partials {
     int slices;
     bool scaled;

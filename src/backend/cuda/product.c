@@ -302,20 +302,21 @@ size_t cuda_partial_bytes(struct backend *backend, const struct matrix *matrix, 
     return partials.block_bytes;
 }
 
-/* Row and column scales behind the partial sums. */
+/* Column and row scales behind the partial sums: what vectors are read from comes first, where
+ * their alignment does not depend on the tokens. */
 static status append_scales(struct cuda_backend *cuda, const struct matrix *matrix,
                             const struct cuda_packed *packed, struct device_buffer *out)
 {
     const size_t slices = (size_t)matrix->slices;
     const size_t row_bytes = (size_t)cuda->step.tokens * sizeof(float);
+    const size_t column_bytes = slices * (size_t)matrix->rows * sizeof(float);
     char *to = (char *)out->data + cuda->partials.scales_offset;
-    TRY(cuda_check(cudaMemcpy2DAsync(to, row_bytes, packed->scale,
-                                     (size_t)packed->scale_stride * sizeof(float), row_bytes,
-                                     slices, cudaMemcpyDeviceToDevice, cuda->stream),
-                   "scales"));
-    return cuda_check(cudaMemcpyAsync(to + slices * row_bytes, matrix->scale,
-                                      slices * (size_t)matrix->rows * sizeof(float),
-                                      cudaMemcpyDeviceToDevice, cuda->stream),
+    TRY(cuda_check(
+        cudaMemcpyAsync(to, matrix->scale, column_bytes, cudaMemcpyDeviceToDevice, cuda->stream),
+        "scales"));
+    return cuda_check(cudaMemcpy2DAsync(to + column_bytes, row_bytes, packed->scale,
+                                        (size_t)packed->scale_stride * sizeof(float), row_bytes,
+                                        slices, cudaMemcpyDeviceToDevice, cuda->stream),
                       "scales");
 }
 

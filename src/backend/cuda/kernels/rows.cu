@@ -1,204 +1,279 @@
 /* Kernels on each row alone: embedding, activation, rounding to fp8, logits.
  *
- * All are bound by memory; the floor of each is the bytes that it reads and writes once. A row is
- * one block, or one block a slice; its reductions run in an order that depends on the row's width
- * alone, so that its bits depend on nothing beside it. */
+ * All are bound by memory; the floor of each is the bytes that it reads and writes once: gate and
+ * up in 16 bits and the result in fp8, 5 bytes a value; rounding, 3. Scales and biases of columns
+ * are the same for all rows and stay in the first-level cache, which rows pass by. A block takes a
+ * slice of a row (a piece where nothing is rounded to fp8), held as rows.cuh says; the largest
+ * magnitude of a slice is exact in any order, so that a value's bits depend on its slice alone. */
 #include "backend/cuda/kernels/activation.cuh"
 #include "backend/cuda/kernels/rows.cuh"
 
 /* ---- Embedding ---------------------------------------------------------------------------------
  */
 
-template <int N> __global__ void embed_kernel(rows_embed call)
+enum { EMBED_THREADS = 256 };
+
+template <typename T, int N>
+__global__ void __launch_bounds__(EMBED_THREADS)
+    embed_kernel(const __grid_constant__ rows_embed call)
 {
     const int token = (int)blockIdx.x;
     const int64_t row = (int64_t)call.row_ids[token] - call.first_row;
     const bool here = row >= 0 && row < call.rows;
+    const T *from = static_cast<const T *>(call.table) + (size_t)row * (size_t)call.hidden;
     float *to = call.residual + (size_t)token * (size_t)call.hidden;
-    for (int i = (int)threadIdx.x * N; i < call.hidden; i += THREADS * N) {
-        float values[N] = {}, before[N] = {};
+    for (int i = (int)threadIdx.x * N; i < call.hidden; i += EMBED_THREADS * N) {
+        chunk<float, N> before = {};
+        chunk<T, N> entry = {};
         if (call.is_added) {
-            read_values<N>(to, TYPE_FLOAT32, (size_t)i, before);
+            before = read_chunk<float, N>(to + i);
         }
         if (here) {
-            read_values<N>(call.table, call.dtype, (size_t)row * (size_t)call.hidden + (size_t)i,
-                           values);
+            entry = read_chunk<T, N>(from + i);
         }
+        float values[N];
 #pragma unroll
         for (int k = 0; k < N; k++) {
             /* -0 becomes 0, as in a sum over ranks */
-            values[k] = values[k] * call.scale + before[k];
+            values[k] = __fmaf_rn(to_float(entry.values[k]), call.scale, before.values[k]);
         }
-        write_values<N>(to, TYPE_FLOAT32, (size_t)i, values);
+        write_chunk<float, N>(to + i, values);
     }
 }
 
 cudaError_t rows_embed_launch(cudaStream_t stream, const rows_embed *call)
 {
-    if (is_wide(call->hidden)) {
-        embed_kernel<WIDE><<<(unsigned)call->tokens, THREADS, 0, stream>>>(*call);
+    const bool wide = call->hidden % 8 == 0 && all_aligned({call->table, call->residual});
+    return with_type(call->dtype, wide, [&](auto type, auto groups) {
+        using T = decltype(type);
+        constexpr int N = decltype(groups)::value > 0 ? 8 : 1;
+        embed_kernel<T, N><<<(unsigned)call->tokens, EMBED_THREADS, 0, stream>>>(*call);
+        return cudaGetLastError();
+    });
+}
+
+/* ---- Pieces of rows ----------------------------------------------------------------------------
+ */
+
+/* How a grid goes over rows: block (row, part) takes a slice, or the columns from part · piece on.
+ */
+struct row_grid {
+    row_shape shape;
+    dim3 blocks;
+    int piece; /* 0: slices */
+};
+
+/* Columns of a piece at most. */
+enum { MOST_PIECE = 4096, MOST_GROUPS = 8 };
+
+static row_grid grid_of(const rows_target &target, int rows, int width, bool wide)
+{
+    row_grid grid = {{}, dim3((unsigned)rows), 0};
+    int widest = 0;
+    if (target.packed != nullptr) {
+        grid.blocks.y = (unsigned)target.slices;
+        for (int i = 0; i < target.slices; i++) {
+            const int slice = target.slice_start[i + 1] - target.slice_start[i];
+            widest = slice > widest ? slice : widest;
+        }
     } else {
-        embed_kernel<1><<<(unsigned)call->tokens, THREADS, 0, stream>>>(*call);
+        const int pieces = (width + MOST_PIECE - 1) / MOST_PIECE;
+        grid.blocks.y = (unsigned)pieces;
+        widest = pieces > 0 ? ((width + pieces - 1) / pieces + 7) / 8 * 8 : 0;
+        grid.piece = widest;
     }
-    return cudaGetLastError();
+    grid.shape = shape_of(widest, wide && is_wide(target, width), MOST_GROUPS);
+    return grid;
+}
+
+/* First column of the block's part, and how many it has. */
+__device__ __forceinline__ int part_start(const rows_target &target, int piece, int width,
+                                          int *columns)
+{
+    const int part = (int)blockIdx.y;
+    const int first = piece > 0 ? part * piece : target.slice_start[part];
+    const int last = piece > 0 ? min(first + piece, width) : target.slice_start[part + 1];
+    *columns = last - first;
+    return first;
+}
+
+template <typename T, typename Values>
+__device__ __forceinline__ void write_part(const rows_target &target, int row, int rows, int width,
+                                           Values &values, int first)
+{
+    __shared__ float shared[32];
+    if (target.packed != nullptr) {
+        pack_slice(target, row, rows, (int)blockIdx.y, values, first, shared);
+    } else {
+        write_plain<T>(target, row, width, values, first);
+    }
+}
+
+/* Whether the target is for rows of this type. */
+static bool has_type(const rows_target &target, int dtype)
+{
+    return target.packed != nullptr || target.dtype == dtype;
 }
 
 /* ---- Activation --------------------------------------------------------------------------------
  */
 
-/* N finished values of a raw product's row from column i on. */
+/* Finishes N values of a raw product's row from column i on. */
 template <int N>
-__device__ __forceinline__ void read_pending(const rows_activate &call, size_t row, int i,
-                                             float row_scale, float *values)
+__device__ __forceinline__ void finish_pending(const rows_pending &pending, float row_scale, int i,
+                                               float *values)
 {
-    read_values<N>(call.in, call.dtype, row + (size_t)i, values);
-#pragma unroll
-    for (int k = 0; k < N; k++) {
-        if (call.pending.column_scale != nullptr) {
-            values[k] *= row_scale * call.pending.column_scale[i + k];
-        }
-        if (call.pending.bias != nullptr) {
-            values[k] += call.pending.bias[i + k];
-        }
-    }
-}
-
-template <int N>
-__device__ __forceinline__ void activated(const rows_activate &call, int token, float row_scale,
-                                          int i, float *values)
-{
-    const size_t in_width = (size_t)call.width * (call.gated ? 2 : 1);
-    const size_t row = (size_t)token * in_width;
-    read_pending<N>(call, row, i, row_scale, values);
-    float up[N];
-    if (call.gated) {
-        read_pending<N>(call, row, i + call.width, row_scale, up);
-    }
-#pragma unroll
-    for (int k = 0; k < N; k++) {
-        values[k] = activation_of(call.activation, values[k]);
-        values[k] = call.gated ? values[k] * up[k] : values[k];
-    }
-}
-
-/* What activate_kernel and copy_kernel share: values<N>(i, out) are N of a row from column i on. To
- * a plain target the row's `gridDim.y` blocks take turns; of a packed one each makes a slice, whose
- * values wait in shared memory for their scale (N = 1 where slices begin anywhere). */
-template <int N, typename Values>
-__device__ __forceinline__ void write_row(const rows_target &target, int row, int rows, int width,
-                                          Values values)
-{
-    extern __shared__ float4 slice_memory[];
-    __shared__ float shared[32];
-    const int part = (int)blockIdx.y;
-    float several[N];
-    if (target.packed == nullptr) {
-        for (int i = (part * THREADS + (int)threadIdx.x) * N; i < width;
-             i += (int)gridDim.y * THREADS * N) {
-            values(i, several);
-            write_values<N>(target.plain, target.dtype, (size_t)row * (size_t)width + (size_t)i,
-                            several);
-        }
-        return;
-    }
-    float *slice = reinterpret_cast<float *>(slice_memory);
-    const int first = target.slice_start[part], last = target.slice_start[part + 1];
-    float most = 0.0f;
-    for (int i = first + (int)threadIdx.x * N; i < last; i += THREADS * N) {
-        values(i, several);
+    float vector[N];
+    if (pending.column_scale != nullptr) {
+        read_vector<N>(pending.column_scale, i, 1.0f, vector);
 #pragma unroll
         for (int k = 0; k < N; k++) {
-            most = fmaxf(most, fabsf(several[k]));
+            values[k] = __fmul_rn(values[k], __fmul_rn(row_scale, vector[k]));
         }
-        write_values<N>(slice, TYPE_FLOAT32, (size_t)(i - first), several);
     }
-    const float scale = packed_scale(target, row, most, shared);
-    __syncthreads();
-    write_packed(target, row, rows, part, scale, [&](int i) { return slice[i]; });
+    if (pending.bias != nullptr) {
+        read_vector<N>(pending.bias, i, 0.0f, vector);
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            values[k] = __fadd_rn(values[k], vector[k]);
+        }
+    }
 }
 
-template <int N> __global__ void activate_kernel(rows_activate call)
+template <int N> __device__ __forceinline__ void activate_any(int activation, float *values)
 {
+    switch (activation) {
+    case SILU:
+        return activate<SILU, N>(values);
+    case GELU_TANH:
+        return activate<GELU_TANH, N>(values);
+    case GELU:
+        return activate<GELU, N>(values);
+    default:
+        return activate<RELU, N>(values);
+    }
+}
+
+/* Registers of a thread: three blocks of 448 threads, or two where a thread holds four groups, find
+ * room on a multiprocessor. */
+constexpr int activate_registers(int groups, int value_bytes)
+{
+    return value_bytes > 2 || groups > 4 ? 128 : groups == 4 ? 72 : 48;
+}
+
+template <typename T, int G>
+__global__ void __maxnreg__(activate_registers(G, sizeof(T)))
+    activate_kernel(const __grid_constant__ rows_activate call, int piece)
+{
+    using Values = row_values<G>;
+    constexpr int N = Values::N;
     const int token = (int)blockIdx.x;
+    int columns;
+    const int first = part_start(call.target, piece, call.width, &columns);
+    const T *from = static_cast<const T *>(call.in) + (size_t)first +
+                    (size_t)token * (size_t)(call.gated ? 2 * call.width : call.width);
+    Values values(columns);
+    chunk<T, N> gate[Values::HELD], up[Values::HELD];
+    const auto read = [&](int g, int i) {
+        gate[g] = read_chunk<T, N>(from + i);
+        if (call.gated) {
+            up[g] = read_chunk<T, N>(from + call.width + i);
+        }
+    };
+    if constexpr (Values::AHEAD) {
+        values.each([&](int g, int i, float *) { read(g, i); });
+    }
     const float row_scale =
         call.pending.row_scale != nullptr ? call.pending.row_scale[token] : 1.0f;
-    write_row<N>(call.target, token, call.tokens, call.width,
-                 [&](int i, float *out) { activated<N>(call, token, row_scale, i, out); });
-}
-
-template <int N> __global__ void copy_kernel(rows_copy call)
-{
-    const int row = (int)blockIdx.x;
-    const size_t from = (size_t)(call.pick != nullptr ? call.pick[row] : row) * (size_t)call.width;
-    write_row<N>(call.target, row, call.rows, call.width, [&](int i, float *out) {
-        read_values<N>(call.in, call.dtype, from + (size_t)i, out);
-    });
-}
-
-/* How write_row is launched for a target. */
-struct row_grid {
-    bool wide;
-    dim3 blocks;
-    size_t shared_bytes;
-};
-
-static row_grid grid_of(const rows_target &target, int rows, int width)
-{
-    row_grid grid = {is_wide(width), dim3((unsigned)rows), 0};
-    if (target.packed == nullptr) {
-        grid.blocks.y = (unsigned)(width + 8 * THREADS - 1) / (8 * THREADS);
-        return grid;
-    }
-    grid.blocks.y = (unsigned)target.slices;
-    for (int i = 0; i < target.slices; i++) {
-        const int first = target.slice_start[i], last = target.slice_start[i + 1];
-        const size_t bytes = (size_t)(last - first) * sizeof(float);
-        grid.wide = grid.wide && is_wide(first) && is_wide(last);
-        grid.shared_bytes = bytes > grid.shared_bytes ? bytes : grid.shared_bytes;
-    }
-    return grid;
-}
-
-template <typename Call>
-static cudaError_t launch_rows(cudaStream_t stream, void (*kernel)(Call), const row_grid &grid,
-                               const Call *call)
-{
-    if (grid.shared_bytes > 47 * 1024) {
-        const cudaError_t error = cudaFuncSetAttribute(
-            kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)grid.shared_bytes);
-        if (error != cudaSuccess) {
-            return error;
+    values.each([&](int g, int i, float *x) {
+        if constexpr (!Values::AHEAD) {
+            read(g, i);
         }
-    }
-    kernel<<<grid.blocks, THREADS, grid.shared_bytes, stream>>>(*call);
-    return cudaGetLastError();
+        unpack(gate[g], x);
+        finish_pending<N>(call.pending, row_scale, first + i, x);
+        activate_any<N>(call.activation, x);
+        if (call.gated) {
+            float factor[N];
+            unpack(up[g], factor);
+            finish_pending<N>(call.pending, row_scale, call.width + first + i, factor);
+#pragma unroll
+            for (int k = 0; k < N; k++) {
+                x[k] = __fmul_rn(x[k], factor[k]);
+            }
+        }
+    });
+    write_part<T>(call.target, token, call.tokens, call.width, values, first);
 }
 
 cudaError_t rows_activate_launch(cudaStream_t stream, const rows_activate *call)
 {
-    const row_grid grid = grid_of(call->target, call->tokens, call->width);
+    const bool wide = all_aligned({call->in, call->pending.column_scale, call->pending.bias});
+    const row_grid grid = grid_of(call->target, call->tokens, call->width, wide);
     if (call->tokens == 0 || grid.blocks.y == 0) {
         return cudaSuccess;
     }
-    return launch_rows(stream, grid.wide ? activate_kernel<WIDE> : activate_kernel<1>, grid, call);
+    if (!has_type(call->target, call->dtype)) {
+        return cudaErrorInvalidValue;
+    }
+    return with_type(call->dtype, grid.shape.groups, [&](auto type, auto groups) {
+        return launch_rows(stream, activate_kernel<decltype(type), decltype(groups)::value>,
+                           grid.blocks, grid.shape, *call, grid.piece);
+    });
+}
+
+/* ---- Copies ------------------------------------------------------------------------------------
+ */
+
+template <typename T, int G>
+__global__ void __launch_bounds__(most_threads(G))
+    copy_kernel(const __grid_constant__ rows_copy call, int piece)
+{
+    using Values = row_values<G>;
+    constexpr int N = Values::N;
+    const int row = (int)blockIdx.x;
+    int columns;
+    const int first = part_start(call.target, piece, call.width, &columns);
+    const T *from = static_cast<const T *>(call.in) + (size_t)first +
+                    (size_t)(call.pick != nullptr ? call.pick[row] : row) * (size_t)call.width;
+    Values values(columns);
+    chunk<T, N> raw[Values::HELD];
+    const auto read = [&](int g, int i) { raw[g] = read_chunk<T, N>(from + i); };
+    if constexpr (Values::AHEAD) {
+        values.each([&](int g, int i, float *) { read(g, i); });
+    }
+    values.each([&](int g, int i, float *x) {
+        if constexpr (!Values::AHEAD) {
+            read(g, i);
+        }
+        unpack(raw[g], x);
+    });
+    write_part<T>(call.target, row, call.rows, call.width, values, first);
 }
 
 cudaError_t rows_copy_launch(cudaStream_t stream, const rows_copy *call)
 {
-    const row_grid grid = grid_of(call->target, call->rows, call->width);
+    const row_grid grid = grid_of(call->target, call->rows, call->width, all_aligned({call->in}));
     if (call->rows == 0 || grid.blocks.y == 0) {
         return cudaSuccess;
     }
-    return launch_rows(stream, grid.wide ? copy_kernel<WIDE> : copy_kernel<1>, grid, call);
+    if (!has_type(call->target, call->dtype)) {
+        return cudaErrorInvalidValue;
+    }
+    return with_type(call->dtype, grid.shape.groups, [&](auto type, auto groups) {
+        return launch_rows(stream, copy_kernel<decltype(type), decltype(groups)::value>,
+                           grid.blocks, grid.shape, *call, grid.piece);
+    });
 }
 
 /* ---- Logits ------------------------------------------------------------------------------------
  */
 
+enum { LOGITS_THREADS = 256 };
+
 __global__ void scale_cap_kernel(float *logits, size_t count, float scale, float soft_cap)
 {
-    for (size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x; i < count;
-         i += (size_t)gridDim.x * THREADS) {
+    for (size_t i = (size_t)blockIdx.x * LOGITS_THREADS + threadIdx.x; i < count;
+         i += (size_t)gridDim.x * LOGITS_THREADS) {
         const float x = logits[i] * scale;
         logits[i] = soft_cap > 0.0f ? soft_cap * tanhf(x / soft_cap) : x;
     }
@@ -208,11 +283,11 @@ cudaError_t rows_scale_cap_launch(cudaStream_t stream, float *logits, int rows, 
                                   float scale, float soft_cap)
 {
     const size_t count = (size_t)rows * (size_t)width;
-    const size_t blocks = (count + 4 * THREADS - 1) / (4 * THREADS);
+    const size_t blocks = (count + 4 * LOGITS_THREADS - 1) / (4 * LOGITS_THREADS);
     if (blocks == 0) {
         return cudaSuccess;
     }
-    scale_cap_kernel<<<(unsigned)(blocks < 65536 ? blocks : 65536), THREADS, 0, stream>>>(
+    scale_cap_kernel<<<(unsigned)(blocks < 65536 ? blocks : 65536), LOGITS_THREADS, 0, stream>>>(
         logits, count, scale, soft_cap);
     return cudaGetLastError();
 }

@@ -1,163 +1,322 @@
-/* How kernels on rows read and write: several values at a time, in any type, and rounded to fp8. */
+/* What the kernels on rows are made of: how a block holds a row, reads and writes it, and rounds it
+ * to fp8.
+ *
+ * A block takes a row, or a piece of one, of at most 32,768 values. Where the row can be taken
+ * eight values at a time each thread holds 1, 2, 4 or 8 groups of eight in registers
+ * (row_values<G>): every access is one of 16 bytes, and all that a row reads is asked for before
+ * the first value is used. Other rows (odd widths, wider ones) are taken value by value and wait in
+ * shared memory (row_values<0>). Which of them, and the threads of a block, the row's width decides
+ * alone. What is done to a value is written in single operations, so that every variant rounds
+ * alike. */
 #ifndef SLUICE_CUDA_ROWS_CUH
 #define SLUICE_CUDA_ROWS_CUH
+
+#include <initializer_list>
+#include <type_traits>
 
 #include "backend/cuda/kernels/numbers.cuh"
 #include "backend/cuda/kernels/rows.h"
 
-enum { THREADS = 256, WIDE = 4 }; /* WIDE: values that a thread takes at once */
+enum { THREADS_WITHOUT_GROUPS = 256 };
 
-__device__ __forceinline__ void write_plain(void *to, int dtype, size_t at, float value)
+/* Threads of a block at most, where each holds so many groups: two groups a thread keep more bytes
+ * under way than one with twice the threads. */
+__host__ __device__ constexpr int most_threads(int groups)
 {
-    if (dtype == TYPE_FLOAT32) {
-        static_cast<float *>(to)[at] = value;
-    } else if (dtype == TYPE_BFLOAT16) {
-        static_cast<__nv_bfloat16 *>(to)[at] = from_float<__nv_bfloat16>(value);
+    return groups == 0 ? THREADS_WITHOUT_GROUPS : groups == 1 ? 128 : 512;
+}
+
+/* ---- Neighbouring values -----------------------------------------------------------------------
+ */
+
+/* N values as memory has them: N = 1, or N = 8 at an address that 16 divides (8 for fp8). */
+template <typename T, int N> union chunk {
+    static constexpr int WORDS = N * (int)sizeof(T) / 16;
+    T values[N];
+    uint4 words[WORDS > 0 ? WORDS : 1];
+};
+
+/* Reads past the first-level cache, which is for what all rows share. */
+template <typename T, int N> __device__ __forceinline__ chunk<T, N> read_chunk(const T *from)
+{
+    chunk<T, N> chunk;
+    if constexpr (N == 1) {
+        chunk.values[0] = from[0];
     } else {
-        static_cast<__half *>(to)[at] = from_float<__half>(value);
+#pragma unroll
+        for (int w = 0; w < chunk.WORDS; w++) {
+            chunk.words[w] = __ldcg(reinterpret_cast<const uint4 *>(from) + w);
+        }
+    }
+    return chunk;
+}
+
+template <typename T, int N>
+__device__ __forceinline__ void unpack(const chunk<T, N> &chunk, float *values)
+{
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        values[k] = to_float(chunk.values[k]);
     }
 }
 
-__device__ __forceinline__ float read_plain(const void *from, int dtype, size_t at)
+/* One operation a value. */
+__device__ __forceinline__ void unpack(const chunk<__nv_bfloat16, 8> &chunk, float *values)
 {
-    if (dtype == TYPE_FLOAT32) {
-        return static_cast<const float *>(from)[at];
-    }
-    if (dtype == TYPE_BFLOAT16) {
-        return to_float(static_cast<const __nv_bfloat16 *>(from)[at]);
-    }
-    if (dtype == TYPE_FLOAT16) {
-        return to_float(static_cast<const __half *>(from)[at]);
-    }
-    return to_float(static_cast<const __nv_fp8_e4m3 *>(from)[at]);
-}
-
-template <typename T>
-__device__ __forceinline__ void read_four(const void *from, size_t at, float *values)
-{
-    union {
-        uint2 word;
-        T value[4];
-    } four;
-    four.word = *reinterpret_cast<const uint2 *>(static_cast<const T *>(from) + at);
+    const uint4 words = chunk.words[0];
+    const uint32_t pairs[4] = {words.x, words.y, words.z, words.w};
 #pragma unroll
     for (int k = 0; k < 4; k++) {
-        values[k] = to_float(four.value[k]);
+        values[2 * k] = __uint_as_float(pairs[k] << 16);
+        values[2 * k + 1] = __uint_as_float(pairs[k] & 0xffff0000u);
     }
 }
 
-template <typename T>
-__device__ __forceinline__ void write_four(void *to, size_t at, const float *values)
+template <typename T, int N> __device__ __forceinline__ void write_chunk(T *to, const float *values)
 {
-    union {
-        uint2 word;
-        T value[4];
-    } four;
+    chunk<T, N> chunk;
 #pragma unroll
-    for (int k = 0; k < 4; k++) {
-        four.value[k] = from_float<T>(values[k]);
+    for (int k = 0; k < N; k++) {
+        chunk.values[k] = from_float<T>(values[k]);
     }
-    *reinterpret_cast<uint2 *>(static_cast<T *>(to) + at) = four.word;
-}
-
-/* N values from element `at` on: N = 1, or N = WIDE and `at` a multiple of it. Not fp8. */
-template <int N>
-__device__ __forceinline__ void read_values(const void *from, int dtype, size_t at, float *values)
-{
-    if (N == 1) {
-        values[0] = read_plain(from, dtype, at);
-    } else if (dtype == TYPE_FLOAT32) {
-        const float4 four =
-            *reinterpret_cast<const float4 *>(static_cast<const float *>(from) + at);
-        values[0] = four.x;
-        values[1] = four.y;
-        values[2] = four.z;
-        values[3] = four.w;
-    } else if (dtype == TYPE_BFLOAT16) {
-        read_four<__nv_bfloat16>(from, at, values);
+    if constexpr (N == 1) {
+        to[0] = chunk.values[0];
     } else {
-        read_four<__half>(from, at, values);
+#pragma unroll
+        for (int w = 0; w < chunk.WORDS; w++) {
+            reinterpret_cast<uint4 *>(to)[w] = chunk.words[w];
+        }
+    }
+}
+
+/* N values of a vector that all rows read; `otherwise` where there is none. */
+template <int N>
+__device__ __forceinline__ void read_vector(const float *from, int i, float otherwise,
+                                            float (&values)[N])
+{
+    if (from == nullptr) {
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            values[k] = otherwise;
+        }
+    } else if constexpr (N == 1) {
+        values[0] = __ldg(from + i);
+    } else {
+#pragma unroll
+        for (int w = 0; w < N / 4; w++) {
+            const float4 four = __ldg(reinterpret_cast<const float4 *>(from + i) + w);
+            values[4 * w] = four.x;
+            values[4 * w + 1] = four.y;
+            values[4 * w + 2] = four.z;
+            values[4 * w + 3] = four.w;
+        }
     }
 }
 
 template <int N>
-__device__ __forceinline__ void write_values(void *to, int dtype, size_t at, const float *values)
+__device__ __forceinline__ void write_fp8(__nv_fp8_e4m3 *to, const float *values, float inverse)
 {
-    if (N == 1) {
-        write_plain(to, dtype, at, values[0]);
-    } else if (dtype == TYPE_FLOAT32) {
-        *reinterpret_cast<float4 *>(static_cast<float *>(to) + at) =
-            make_float4(values[0], values[1], values[2], values[3]);
-    } else if (dtype == TYPE_BFLOAT16) {
-        write_four<__nv_bfloat16>(to, at, values);
+    if constexpr (N == 1) {
+        to[0] = from_float<__nv_fp8_e4m3>(values[0] * inverse);
     } else {
-        write_four<__half>(to, at, values);
+        union {
+            uint2 word;
+            __nv_fp8x2_storage_t pairs[4];
+        } eight;
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            const float2 pair = {values[2 * k] * inverse, values[2 * k + 1] * inverse};
+            eight.pairs[k] = __nv_cvt_float2_to_fp8x2(pair, __NV_SATFINITE, __NV_E4M3);
+        }
+        *reinterpret_cast<uint2 *>(to) = eight.word;
     }
 }
 
-/* Whether rows of this width can be taken WIDE values at a time, wherever they start in memory that
- * is aligned to 16 bytes. */
-__host__ __device__ __forceinline__ bool is_wide(int width)
-{
-    return width % WIDE == 0;
-}
+/* ---- A block's row -----------------------------------------------------------------------------
+ */
+
+/* The row's values: thread t has eight from 8 · t on, G times, 8 · blockDim.x apart. each(f) calls
+ * f(g, column, values) for each group g that the row has. AHEAD: what the groups are made of is to
+ * be read for all HELD of them before the first is finished. */
+template <int G> struct row_values {
+    static constexpr bool AHEAD = true;
+    static constexpr int N = 8, HELD = G;
+    int width;
+    float values[G][N];
+
+    __device__ __forceinline__ row_values(int columns) : width(columns)
+    {
+    }
+
+    template <typename Each> __device__ __forceinline__ void each(Each each)
+    {
+#pragma unroll
+        for (int g = 0; g < G; g++) {
+            const int i = (g * (int)blockDim.x + (int)threadIdx.x) * N;
+            if (i < width) {
+                each(g, i, values[g]);
+            }
+        }
+    }
+};
+
+/* In dynamic shared memory, of which a thread reads what it wrote itself alone. */
+template <> struct row_values<0> {
+    static constexpr bool AHEAD = false;
+    static constexpr int N = 1, HELD = 1;
+    int width;
+    float *values;
+
+    __device__ __forceinline__ row_values(int columns) : width(columns)
+    {
+        extern __shared__ float row_memory[];
+        values = row_memory;
+    }
+
+    template <typename Each> __device__ __forceinline__ void each(Each each)
+    {
+        for (int i = (int)threadIdx.x; i < width; i += (int)blockDim.x) {
+            each(0, i, values + i);
+        }
+    }
+};
 
 /* ---- Targets -----------------------------------------------------------------------------------
  */
 
-/* The scale of one slice of a row: the target's or the row's own, or from the largest magnitude
- * that this thread has seen of it. The same on every thread. */
-__device__ __forceinline__ float packed_scale(const rows_target &target, int row, float most,
-                                              float *shared)
+/* The block writes a slice of a row in fp8, its scale, and zeros behind it. `values` are the row's
+ * from column `origin` on. */
+template <typename Values>
+__device__ __forceinline__ void pack_slice(const rows_target &target, int row, int rows, int slice,
+                                           Values &values, int origin, float *shared)
 {
-    const float given =
+    const int first = target.slice_start[slice] - origin;
+    const int last = target.slice_start[slice + 1] - origin;
+    float scale =
         target.row_static_scale != nullptr ? target.row_static_scale[row] : target.static_scale;
-    if (given != 0.0f) {
-        return given;
-    }
-    most = block_max(most, shared);
-    return most > 0.0f ? most / FP8_MAX : 1.0f;
-}
-
-/* Writes one slice of a row in fp8, its scale, and zeros behind it; value(i): of the slice's i-th
- * column. */
-template <typename Value>
-__device__ __forceinline__ void write_packed(const rows_target &target, int row, int rows,
-                                             int slice, float scale, Value value)
-{
-    const int width = target.slice_start[slice + 1] - target.slice_start[slice];
-    const float inverse = 1.0f / scale;
-    __nv_fp8_e4m3 *to = static_cast<__nv_fp8_e4m3 *>(target.packed) +
-                        ((size_t)slice * (size_t)rows + (size_t)row) * (size_t)target.padded;
-    for (int i = (int)threadIdx.x * WIDE; i < target.padded; i += (int)blockDim.x * WIDE) {
-        union {
-            uint32_t word;
-            __nv_fp8_e4m3 value[WIDE];
-        } four;
+    if (scale == 0.0f) {
+        float most = 0.0f; /* a NaN is passed over here, and stays one below */
+        values.each([&](int, int i, const float *x) {
+            if (i >= first && i < last) {
 #pragma unroll
-        for (int k = 0; k < WIDE; k++) {
-            four.value[k] =
-                from_float<__nv_fp8_e4m3>(i + k < width ? value(i + k) * inverse : 0.0f);
+                for (int k = 0; k < Values::N; k++) {
+                    most = fmaxf(most, fabsf(x[k]));
+                }
+            }
+        });
+        most = block_max(most, shared);
+        scale = most > 0.0f ? most / FP8_MAX : 1.0f;
+    }
+    const float inverse = 1.0f / scale;
+    const size_t at = (size_t)slice * (size_t)rows + (size_t)row;
+    __nv_fp8_e4m3 *to = static_cast<__nv_fp8_e4m3 *>(target.packed) + at * (size_t)target.padded;
+    values.each([&](int, int i, const float *x) {
+        if (i >= first && i < last) {
+            write_fp8<Values::N>(to + (i - first), x, inverse);
         }
-        *reinterpret_cast<uint32_t *>(to + i) = four.word;
+    });
+    for (int i = last - first + (int)threadIdx.x; i < target.padded; i += (int)blockDim.x) {
+        to[i] = from_float<__nv_fp8_e4m3>(0.0f);
     }
     if (threadIdx.x == 0) {
         target.scale[(size_t)slice * (size_t)target.scale_stride + (size_t)row] = scale;
     }
 }
 
-/* The same from shared memory, where the whole row's values stand; a barrier must stand between
- * their writing and this. */
-__device__ __forceinline__ void pack_row(const rows_target &target, int row, int rows, int slice,
-                                         const float *values, float *shared)
+/* The block writes its values, which begin at column `first` of the row, as they are. */
+template <typename T, typename Values>
+__device__ __forceinline__ void write_plain(const rows_target &target, int row, int width,
+                                            Values &values, int first)
 {
-    const int first = target.slice_start[slice], last = target.slice_start[slice + 1];
-    float most = 0.0f;
-    for (int i = first + (int)threadIdx.x; i < last; i += (int)blockDim.x) {
-        most = fmaxf(most, fabsf(values[i]));
+    T *to = static_cast<T *>(target.plain) + (size_t)row * (size_t)width + (size_t)first;
+    values.each([&](int, int i, const float *x) { write_chunk<T, Values::N>(to + i, x); });
+}
+
+/* ---- Launches ----------------------------------------------------------------------------------
+ */
+
+/* How blocks hold `width` values: G of row_values, and what they are launched with. */
+struct row_shape {
+    int groups, threads;
+    size_t shared_bytes;
+};
+
+/* `wide`: whether they can be taken eight at a time. */
+static inline row_shape shape_of(int width, bool wide, int most_groups)
+{
+    const int eights = (width + 7) / 8;
+    for (int groups = 1; wide && groups <= most_groups; groups *= 2) {
+        const int threads = ((eights + groups - 1) / groups + 31) / 32 * 32;
+        if (threads <= most_threads(groups)) {
+            return {groups, threads > 0 ? threads : 32, 0};
+        }
     }
-    const float scale = packed_scale(target, row, most, shared);
-    write_packed(target, row, rows, slice, scale, [&](int i) { return values[first + i]; });
+    return {0, THREADS_WITHOUT_GROUPS, (size_t)width * sizeof(float)};
+}
+
+static inline bool all_aligned(std::initializer_list<const void *> pointers)
+{
+    uintptr_t bits = 0;
+    for (const void *pointer : pointers) {
+        bits |= reinterpret_cast<uintptr_t>(pointer);
+    }
+    return bits % 16 == 0;
+}
+
+/* Whether a target takes rows of `width` values eight at a time. */
+static inline bool is_wide(const rows_target &target, int width)
+{
+    int bits = width;
+    for (int i = 0; target.packed != nullptr && i <= target.slices; i++) {
+        bits |= target.slice_start[i];
+    }
+    return bits % 8 == 0 && all_aligned({target.plain, target.packed});
+}
+
+/* launch(type, groups) with a value of the type, and the groups as a constant of the compiler's. */
+template <typename T, typename Launch> static cudaError_t with_groups(int groups, Launch launch)
+{
+    switch (groups) {
+    case 0:
+        return launch(T(), std::integral_constant<int, 0>());
+    case 1:
+        return launch(T(), std::integral_constant<int, 1>());
+    case 2:
+        return launch(T(), std::integral_constant<int, 2>());
+    case 4:
+        return launch(T(), std::integral_constant<int, 4>());
+    default:
+        return launch(T(), std::integral_constant<int, 8>());
+    }
+}
+
+template <typename Launch> static cudaError_t with_type(int dtype, int groups, Launch launch)
+{
+    switch (dtype) {
+    case TYPE_FLOAT32:
+        return with_groups<float>(groups, launch);
+    case TYPE_BFLOAT16:
+        return with_groups<__nv_bfloat16>(groups, launch);
+    case TYPE_FLOAT16:
+        return with_groups<__half>(groups, launch);
+    default:
+        return cudaErrorInvalidValue;
+    }
+}
+
+template <typename Kernel, typename... Call>
+static cudaError_t launch_rows(cudaStream_t stream, Kernel kernel, dim3 blocks,
+                               const row_shape &shape, const Call &...call)
+{
+    if (shape.shared_bytes > 47 * 1024) {
+        const cudaError_t error = cudaFuncSetAttribute(
+            kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shape.shared_bytes);
+        if (error != cudaSuccess) {
+            return error;
+        }
+    }
+    kernel<<<blocks, (unsigned)shape.threads, shape.shared_bytes, stream>>>(call...);
+    return cudaGetLastError();
 }
 
 #endif

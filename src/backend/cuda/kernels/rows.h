@@ -1,5 +1,5 @@
-/* Kernels on each row alone: rows.cu. Types are enum dtype's values of sluice/backend.h, without
- * fp8. */
+/* Kernels on each row alone: rows.cu, rows_norm.cu, rows_weights.cu. Types are enum dtype's values
+ * of sluice/backend.h, without fp8. */
 #ifndef SLUICE_CUDA_ROWS_H
 #define SLUICE_CUDA_ROWS_H
 
@@ -13,8 +13,8 @@ extern "C" {
 
 enum { ROWS_MAX_SLICES = 8 };
 
-/* Where rows of `width` values go: plain [rows][width] in `dtype`, or, where `packed` is set, as
- * struct cuda_packed says. */
+/* Where rows of `width` values go: plain [rows][width] in `dtype`, which is that of the rows read,
+ * or, where `packed` is set, as struct cuda_packed says. */
 struct rows_target {
     void *plain;
     int dtype;
@@ -51,8 +51,8 @@ struct rows_norm {
     float *residual;          /* [T][hidden] */
 
     /* What is added before; parts 0: nothing. Part p of rank r is at partials + r · rank_bytes,
-     * [slices][T][hidden] of partial_dtype; `scaled`: behind them row scales [slices][T] and
-     * column scales [slices][hidden], at scales_offset. */
+     * [slices][T][hidden] of partial_dtype; `scaled`: behind them column scales [slices][hidden]
+     * and row scales [slices][T], at scales_offset. */
     int ranks, slices;
     const void *partials;
     size_t rank_bytes, scales_offset;

@@ -1,7 +1,38 @@
 /* Kernels on weights and on trials of products, none of them in a step: weights as a file holds
  * them to their place in a matrix, made-up inputs, and hashes of rows. Bound by memory: a weight is
  * read once (twice where it is rounded to fp8: the second time from the cache) and written once. */
-#include "backend/cuda/kernels/rows.cuh"
+#include "backend/cuda/kernels/numbers.cuh"
+#include "backend/cuda/kernels/rows.h"
+
+enum { THREADS = 256 };
+
+/* ---- Values of any type ------------------------------------------------------------------------
+ */
+
+__device__ __forceinline__ void write_value(void *to, int dtype, size_t at, float value)
+{
+    if (dtype == TYPE_FLOAT32) {
+        static_cast<float *>(to)[at] = value;
+    } else if (dtype == TYPE_BFLOAT16) {
+        static_cast<__nv_bfloat16 *>(to)[at] = from_float<__nv_bfloat16>(value);
+    } else {
+        static_cast<__half *>(to)[at] = from_float<__half>(value);
+    }
+}
+
+__device__ __forceinline__ float read_value(const void *from, int dtype, size_t at)
+{
+    if (dtype == TYPE_FLOAT32) {
+        return static_cast<const float *>(from)[at];
+    }
+    if (dtype == TYPE_BFLOAT16) {
+        return to_float(static_cast<const __nv_bfloat16 *>(from)[at]);
+    }
+    if (dtype == TYPE_FLOAT16) {
+        return to_float(static_cast<const __half *>(from)[at]);
+    }
+    return to_float(static_cast<const __nv_fp8_e4m3 *>(from)[at]);
+}
 
 /* ---- Weights -----------------------------------------------------------------------------------
  */
@@ -15,8 +46,8 @@ __global__ void weights_kernel(rows_weights call)
     const float given = call.row_scale != nullptr ? call.row_scale[row] : 1.0f;
     if (call.dtype != TYPE_FLOAT8) {
         for (int i = (int)threadIdx.x; i < call.columns; i += THREADS) {
-            write_plain(call.to, call.dtype, (size_t)at_row * (size_t)call.columns + (size_t)i,
-                        given * read_plain(call.from, call.source, from + (size_t)i));
+            write_value(call.to, call.dtype, (size_t)at_row * (size_t)call.columns + (size_t)i,
+                        given * read_value(call.from, call.source, from + (size_t)i));
         }
         return;
     }
@@ -25,7 +56,7 @@ __global__ void weights_kernel(rows_weights call)
     if (call.source != TYPE_FLOAT8) {
         float most = 0.0f;
         for (int i = first + (int)threadIdx.x; i < last; i += THREADS) {
-            most = fmaxf(most, fabsf(read_plain(call.from, call.source, from + (size_t)i)));
+            most = fmaxf(most, fabsf(read_value(call.from, call.source, from + (size_t)i)));
         }
         most = block_max(most, shared) * fabsf(given);
         scale = most > 0.0f ? most / FP8_MAX : 1.0f;
@@ -36,7 +67,7 @@ __global__ void weights_kernel(rows_weights call)
         ((size_t)part * (size_t)call.matrix_rows + (size_t)at_row) * (size_t)call.padded;
     for (int i = (int)threadIdx.x; i < call.padded; i += THREADS) {
         const float value = first + i < last
-                                ? read_plain(call.from, call.source, from + (size_t)(first + i))
+                                ? read_value(call.from, call.source, from + (size_t)(first + i))
                                 : 0.0f;
         to[i] = from_float<__nv_fp8_e4m3>(value * inverse);
     }
@@ -99,7 +130,7 @@ __global__ void probe_kernel(void *to, int rows, int columns, int dtype, int per
         if (dtype == TYPE_FLOAT8) {
             static_cast<__nv_fp8_e4m3 *>(to)[at] = from_float<__nv_fp8_e4m3>(value * FP8_MAX);
         } else {
-            write_plain(to, dtype, at, value);
+            write_value(to, dtype, at, value);
         }
     }
 }
