@@ -427,6 +427,7 @@ template <typename Cache, int DIM> struct group_warp {
             pin_sums(scores);
             release(RING_KEYS, &keys);
             weigh(call, scores, at, factors);
+            pin_sums(scores); /* or the compiler lets the weights wait for the values */
             wait_for_products();
             pin_sums(state.sum);
             release(RING_VALUES, &values);
