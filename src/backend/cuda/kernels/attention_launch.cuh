@@ -28,7 +28,7 @@ static cudaError_t launch_groups(cudaStream_t stream, const attention_call &call
         const int works = chunk_works(call, shape::ROWS);
         const int most = call.chunk_blocks / 2; /* one of these fits where two of the others do */
         return launch(group_kernel<Cache, DIM>, (unsigned)(works < most ? works : most),
-                      shape::ALL_THREADS, shape::SHARED_BYTES, stream, call);
+                      shape::THREADS + shape::COPIERS, shape::SHARED_BYTES, stream, call);
     }
     return cudaErrorInvalidValue;
 }

@@ -2,8 +2,8 @@
  *
  * group_kernel computes what chunk_kernel does, tile by tile and in the same order; on this chip a
  * warpgroup's products have the bits of mma.sync's, so a row has one result, whichever kernel takes
- * it. A block is two warpgroups of 64 rows each and two that copy: keys and values come in through
- * rings in shared memory, an fp8 cache widened to float16 on the way, with the dimensions
+ * it. A block is two warpgroups of 64 rows each and a third that copies: keys and values come in
+ * through rings in shared memory, an fp8 cache widened to float16 on the way, with the dimensions
  * of keys in the order that attention_tile.cuh gives them. Queries and weights are the products'
  * first operands and stay in registers. While a tile's values are added, the next tile's scores are
  * on their way; while one warpgroup is at its soft-max, the other has the tensor cores.
@@ -21,19 +21,18 @@ template <typename Cache, int DIM> struct group_shape {
     static constexpr bool KNOWN = DIM == 64 || DIM == 128;
     static constexpr int GROUPS = 2, GROUP_ROWS = 64, ROWS = GROUPS * GROUP_ROWS;
     static constexpr int THREADS = 128 * GROUPS; /* that compute */
-    static constexpr int COPIERS = 128;          /* that fill a ring */
-    static constexpr int ALL_THREADS = THREADS + 2 * COPIERS;
+    static constexpr int COPIERS = 128;
     /* A tile in 16 bits: blocks of 64 dimensions, [keys][128 bytes] as piece_at places them. */
     static constexpr int BLOCKS = DIM / 64;
     static constexpr int BLOCK_BYTES = tile::TILE * STAGE_BYTES;
     static constexpr int TILE_BYTES = BLOCKS * BLOCK_BYTES;
-    static constexpr int STAGES = 4; /* tiles of a ring */
-    static constexpr int LAG = 2;    /* copies that a copying thread has under way */
+    static constexpr int STAGES = 4; /* tiles of keys, and of values */
+    static constexpr int LAG = 3;    /* copies that a copying thread has under way */
     static constexpr int RAW_SLOTS = Cache::BYTES == 1 ? LAG + 1 : 0; /* tiles as in the cache */
     static constexpr int RAW_BYTES = tile::TILE * tile::ROW_BYTES;
-    static constexpr int RING_BYTES = 2 * (STAGES * TILE_BYTES + RAW_SLOTS * RAW_BYTES);
+    static constexpr int RING_BYTES = 2 * STAGES * TILE_BYTES + RAW_SLOTS * RAW_BYTES;
     static constexpr int SHARED_BYTES = RING_BYTES + 4 * STAGES * 8; /* and barriers */
-    static_assert(LAG + 1 < STAGES, "a tile is shown before its place is wanted again");
+    static_assert(LAG + 1 < 2 * STAGES, "a tile is shown before its place is wanted again");
 };
 
 enum { RING_KEYS, RING_VALUES };
@@ -77,6 +76,37 @@ __device__ __forceinline__ void begin_products()
 __device__ __forceinline__ void commit_products()
 {
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+/* Shared memory by its address. */
+__device__ __forceinline__ uint4 load_piece(uint32_t from)
+{
+    uint4 piece;
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(piece.x), "=r"(piece.y), "=r"(piece.z), "=r"(piece.w)
+                 : "r"(from)
+                 : "memory");
+    return piece;
+}
+
+__device__ __forceinline__ void store_piece(uint32_t to, const uint4 &piece)
+{
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(piece.x), "r"(piece.y),
+                 "r"(piece.z), "r"(piece.w)
+                 : "memory");
+}
+
+/* An operand in shared memory as describe_operand has it; `distance` bytes from 64 dimensions of
+ * values to the next. */
+__device__ __forceinline__ uint32_t operand_at(uint32_t address, int distance)
+{
+    return address >> 4 | (uint32_t)(distance / 16) << 16;
+}
+
+__device__ __forceinline__ uint64_t operand_of(uint32_t low)
+{
+    constexpr uint32_t HIGH = (uint32_t)(8 * STAGE_BYTES / 16) | 1u << 30;
+    return (uint64_t)HIGH << 32 | low;
 }
 
 /* All but the latest commit. */
@@ -141,21 +171,19 @@ __device__ __forceinline__ void pass_turn(int group)
 /* A block's shared memory: keys' tiles, values' tiles, raw tiles, barriers. */
 template <typename Cache, int DIM> struct group_memory {
     typedef group_shape<Cache, DIM> shape;
-    char *base;
+    uint32_t base;
 
-    __device__ __forceinline__ char *tile(int ring, int stage) const
+    __device__ __forceinline__ uint32_t tile(int ring, int stage) const
     {
-        return base + (ring * shape::STAGES + stage) * shape::TILE_BYTES;
+        return base + (uint32_t)((ring * shape::STAGES + stage) * shape::TILE_BYTES);
     }
-    __device__ __forceinline__ char *raw(int ring, int slot) const
+    __device__ __forceinline__ uint32_t raw(int slot) const
     {
-        return base + 2 * shape::STAGES * shape::TILE_BYTES +
-               (ring * shape::RAW_SLOTS + slot) * shape::RAW_BYTES;
+        return base + (uint32_t)(2 * shape::STAGES * shape::TILE_BYTES + slot * shape::RAW_BYTES);
     }
     __device__ __forceinline__ uint32_t full(int ring, int stage) const
     {
-        return shared_address(base) +
-               (uint32_t)(shape::RING_BYTES + 8 * (ring * shape::STAGES + stage));
+        return base + (uint32_t)(shape::RING_BYTES + 8 * (ring * shape::STAGES + stage));
     }
     __device__ __forceinline__ uint32_t empty(int ring, int stage) const
     {
@@ -195,44 +223,84 @@ __device__ __forceinline__ tile_range find_row_tiles(const attention_call &call,
 /* ---- Copies ------------------------------------------------------------------------------------
  */
 
-/* What a ring's copying threads do: tile number n is begun, and tile n - LAG is shown to those that
- * compute. */
+/* What copying threads do, tile by tile, keys and values in turns: tile number n is begun, and tile
+ * n - LAG is shown to those that compute. */
 template <typename Cache, int DIM> struct tile_copier {
     typedef group_shape<Cache, DIM> shape;
     typedef typename shape::tile tile;
     static constexpr int EACH = tile::TILE * tile::CHUNKS / shape::COPIERS; /* pieces a thread */
     static_assert(tile::TILE * tile::CHUNKS % shape::COPIERS == 0, "as many for each");
 
+    static constexpr int STEP = shape::COPIERS / tile::CHUNKS; /* keys from a piece to the next */
+    static_assert(STEP % 8 == 0, "pieces of a thread have one place in the swizzle");
+
     group_memory<Cache, DIM> memory;
-    int ring, thread;
-    ring_place<shape::STAGES> next, hidden; /* of the ring: to begin, to show */
-    int next_raw = 0, hidden_raw = 0, under_way = 0;
+    int row, chunk;        /* of the thread's first piece */
+    uint32_t to;           /* bytes from a tile's (or raw tile's) start */
+    unsigned begun, shown; /* tiles of keys and values */
+
+    __device__ __forceinline__ tile_copier(const group_memory<Cache, DIM> &rings, int thread)
+        : memory(rings), row(thread / tile::CHUNKS), chunk(thread % tile::CHUNKS), begun(0),
+          shown(0)
+    {
+        to = Cache::BYTES == 2
+                 ? (uint32_t)(chunk / 8 * shape::BLOCK_BYTES + piece_at(row, chunk % 8))
+                 : (uint32_t)thread * 16;
+    }
+
+    __device__ __forceinline__ void locate(unsigned number, int *ring, int *stage,
+                                           uint32_t *parity) const
+    {
+        const unsigned round = number / 2;
+        *ring = (int)(number % 2);
+        *stage = (int)(round % shape::STAGES);
+        *parity = round / shape::STAGES % 2;
+    }
+
+    __device__ __forceinline__ void wait_until_empty(unsigned number) const
+    {
+        int ring, stage;
+        uint32_t parity;
+        locate(number, &ring, &stage, &parity);
+        barrier_wait(memory.empty(ring, stage), parity ^ 1);
+    }
+
+    /* `whole`: all positions of the tile are within the context. */
+    template <bool WHOLE>
+    __device__ __forceinline__ void copy(const char *from, const pages &p, int blocks, int first,
+                                         uint32_t at) const
+    {
+        constexpr uint32_t DISTANCE = Cache::BYTES == 2 ? STEP * STAGE_BYTES : shape::COPIERS * 16;
+        const int mask = (1 << p.shift) - 1, start = (first & mask) + row;
+        const char *head = from + p.head_offset + chunk * 16;
+#pragma unroll
+        for (int i = 0; i < EACH; i++) {
+            const int within = start + i * STEP;
+            const int block = __shfl_sync(0xffffffffu, blocks, within >> p.shift);
+            copy_async(at + (uint32_t)i * DISTANCE,
+                       head + (size_t)block * p.block_bytes + (within & mask) * tile::ROW_BYTES,
+                       WHOLE || first + row + i * STEP < p.context);
+        }
+    }
 
     __device__ __forceinline__ void begin(const char *from, const pages &p, int blocks, int first)
     {
+        int ring, stage;
+        uint32_t parity;
+        locate(begun, &ring, &stage, &parity);
         if (Cache::BYTES == 2) {
-            barrier_wait(memory.empty(ring, next.stage), next.parity ^ 1);
+            wait_until_empty(begun);
         }
-        char *to = Cache::BYTES == 2 ? memory.tile(ring, next.stage) : memory.raw(ring, next_raw);
-        const int first_block = first >> p.shift, mask = (1 << p.shift) - 1;
-#pragma unroll
-        for (int i = 0; i < EACH; i++) {
-            const int index = i * shape::COPIERS + thread;
-            const int row = index / tile::CHUNKS, chunk = index % tile::CHUNKS;
-            const int position = first + row;
-            const int block = __shfl_sync(0xffffffffu, blocks, (position >> p.shift) - first_block);
-            const size_t offset = (size_t)block * p.block_bytes + p.head_offset +
-                                  (size_t)((position & mask) * tile::ROW_BYTES + chunk * 16);
-            char *piece = Cache::BYTES == 2
-                              ? to + chunk / 8 * shape::BLOCK_BYTES + piece_at(row, chunk % 8)
-                              : to + index * 16;
-            copy_async(shared_address(piece), from + offset, position < p.context);
+        const uint32_t at = to + (Cache::BYTES == 2 ? memory.tile(ring, stage)
+                                                    : memory.raw((int)(begun % (shape::LAG + 1))));
+        if (first + tile::TILE <= p.context) {
+            copy<true>(from, p, blocks, first, at);
+        } else {
+            copy<false>(from, p, blocks, first, at);
         }
         copy_commit();
-        next.advance();
-        next_raw = next_raw == shape::LAG ? 0 : next_raw + 1;
-        under_way++;
-        if (under_way > shape::LAG) {
+        begun++;
+        if (begun > shape::LAG) {
             copy_wait<shape::LAG>();
             show();
         }
@@ -241,33 +309,39 @@ template <typename Cache, int DIM> struct tile_copier {
     __device__ __forceinline__ void end()
     {
         copy_wait<0>();
-        while (under_way > 0) {
+        while (shown < begun) {
             show();
         }
     }
 
-    /* The earliest tile under way, all of whose copies by this thread have arrived. */
+    /* The next tile, all of whose copies by this thread have arrived. */
     __device__ __forceinline__ void show()
     {
+        int ring, stage;
+        uint32_t parity;
+        locate(shown, &ring, &stage, &parity);
         if (Cache::BYTES == 1) {
-            barrier_wait(memory.empty(ring, hidden.stage), hidden.parity ^ 1);
-            widen(memory.raw(ring, hidden_raw), memory.tile(ring, hidden.stage));
+            wait_until_empty(shown);
+            widen(ring, memory.raw((int)(shown % (shape::LAG + 1))), memory.tile(ring, stage));
         }
         show_copies();
-        barrier_arrive(memory.full(ring, hidden.stage));
-        hidden.advance();
-        hidden_raw = hidden_raw == shape::LAG ? 0 : hidden_raw + 1;
-        under_way--;
+        barrier_arrive(memory.full(ring, stage));
+        shown++;
     }
 
     /* This thread's pieces of a raw tile, 16 fp8 values each, as two of float16. */
-    __device__ __forceinline__ void widen(const char *raw, char *to) const
+    __device__ __forceinline__ void widen(int ring, uint32_t raw, uint32_t whole) const
     {
+        const bool keys = ring == RING_KEYS;
+        /* Neighbours write their two pieces in different order, so that eight threads never meet on
+         * a bank. */
+        const int piece = chunk % 4 * 2, turn = chunk / 4 % 2;
+        const uint32_t block = whole + (uint32_t)(chunk / 4 * shape::BLOCK_BYTES);
+        const uint32_t one = block + (uint32_t)piece_at(row, piece + turn);
+        const uint32_t two = block + (uint32_t)piece_at(row, piece + 1 - turn);
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
-            const int index = i * shape::COPIERS + thread;
-            const int row = index / tile::CHUNKS, chunk = index % tile::CHUNKS;
-            const uint4 bits = *reinterpret_cast<const uint4 *>(raw + index * 16);
+            const uint4 bits = load_piece(raw + to + (uint32_t)(i * shape::COPIERS * 16));
             const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
             uint32_t low[4], high[4]; /* dimensions 4j, 4j + 1 and 4j + 2, 4j + 3 */
 #pragma unroll
@@ -275,34 +349,23 @@ template <typename Cache, int DIM> struct tile_copier {
                 low[j] = widen_pair(words[j] & 0xffffu);
                 high[j] = widen_pair(words[j] >> 16);
             }
-            const bool keys = ring == RING_KEYS;
             const uint4 front = make_uint4(low[0], keys ? low[1] : high[0], keys ? low[2] : low[1],
                                            keys ? low[3] : high[1]);
             const uint4 back = make_uint4(keys ? high[0] : low[2], keys ? high[1] : high[2],
                                           keys ? high[2] : low[3], high[3]);
-            /* Neighbours write their two pieces in different order, so that eight threads never
-             * meet on a bank. */
-            char *block = to + chunk / 4 * shape::BLOCK_BYTES;
-            const int piece = chunk % 4 * 2, turn = chunk / 4 % 2;
-            const uint4 one = turn == 0 ? front : back;
-            const uint4 two = turn == 0 ? back : front;
-            *reinterpret_cast<uint4 *>(block + piece_at(row, piece + turn)) = one;
-            *reinterpret_cast<uint4 *>(block + piece_at(row, piece + 1 - turn)) = two;
+            store_piece(one + (uint32_t)(i * STEP * STAGE_BYTES), turn == 0 ? front : back);
+            store_piece(two + (uint32_t)(i * STEP * STAGE_BYTES), turn == 0 ? back : front);
         }
     }
 };
 
 template <typename Cache, int DIM>
-__device__ __forceinline__ void
-copy_tiles(const attention_call &call, const group_memory<Cache, DIM> &memory, int ring, int thread)
+__device__ __forceinline__ void copy_tiles(const attention_call &call,
+                                           const group_memory<Cache, DIM> &memory, int thread)
 {
     typedef group_shape<Cache, DIM> shape;
     constexpr int TILE = shape::tile::TILE;
-    tile_copier<Cache, DIM> copier;
-    copier.memory = memory;
-    copier.ring = ring;
-    copier.thread = thread;
-    const char *const from = static_cast<const char *>(ring == RING_KEYS ? call.keys : call.values);
+    tile_copier<Cache, DIM> copier(memory, thread);
     each_work<shape::ROWS>(call, [&](const attention_chunk &chunk, int kv, int row_block) {
         const int group = call.heads.start[kv + 1] - call.heads.start[kv];
         const int rows = chunk.query * group, first_row = row_block * shape::ROWS;
@@ -312,7 +375,8 @@ copy_tiles(const attention_call &call, const group_memory<Cache, DIM> &memory, i
         int blocks = load_blocks(p, tiles.first * TILE, thread % 32);
         for (int tile = tiles.first; tile < tiles.last; tile++) {
             const int next_blocks = load_blocks(p, (tile + 1) * TILE, thread % 32);
-            copier.begin(from, p, blocks, tile * TILE);
+            copier.begin(static_cast<const char *>(call.keys), p, blocks, tile * TILE);
+            copier.begin(static_cast<const char *>(call.values), p, blocks, tile * TILE);
             blocks = next_blocks;
         }
     });
@@ -356,14 +420,15 @@ template <typename Cache, int DIM> struct group_warp {
     __device__ __forceinline__ void start_scores(tile_scores &scores) const
     {
         barrier_wait(memory.full(RING_KEYS, keys.stage), keys.parity);
-        const uint64_t other = describe_operand(memory.tile(RING_KEYS, keys.stage));
+        const uint32_t other = operand_at(memory.tile(RING_KEYS, keys.stage), 16);
         take_turn(warp / 4);
         begin_products();
 #pragma unroll
         for (int t = 0; t < tile::STEPS; t++) {
             multiply_rows<product, false>(
                 scores[0], queries[t],
-                other + (uint64_t)(t / 4 * (shape::BLOCK_BYTES / 16) + t % 4 * 2), t > 0);
+                operand_of(other + (uint32_t)(t / 4 * (shape::BLOCK_BYTES / 16) + t % 4 * 2)),
+                t > 0);
         }
         commit_products();
     }
@@ -371,15 +436,13 @@ template <typename Cache, int DIM> struct group_warp {
     __device__ __forceinline__ void start_values(const uint4 (&weights)[tile::TILE / 16])
     {
         barrier_wait(memory.full(RING_VALUES, values.stage), values.parity);
-        /* 64 dimensions, 8 keys at a time; the next 64 are a block away */
-        const uint64_t other =
-            (describe_operand(memory.tile(RING_VALUES, values.stage)) & ~((uint64_t)0x3fff << 16)) |
-            (uint64_t)(shape::BLOCK_BYTES / 16) << 16;
+        const uint32_t other =
+            operand_at(memory.tile(RING_VALUES, values.stage), shape::BLOCK_BYTES);
         begin_products();
 #pragma unroll
         for (int k = 0; k < tile::TILE / 16; k++) {
             multiply_rows<product, true>(state.sum[0], weights[k],
-                                         other + (uint64_t)(k * 16 * STAGE_BYTES / 16), true);
+                                         operand_of(other + (uint32_t)(k * STAGE_BYTES)), true);
         }
         commit_products();
     }
@@ -395,6 +458,30 @@ template <typename Cache, int DIM> struct group_warp {
             mask_scores(scores, latest, call.window, first, lane);
         }
         weigh_scores<Cache, DIM, 1>(scores, state, call.exponent_scale, 2, factors);
+    }
+
+    /* O moves by the factors once the values under way are added. The branch hangs on all weights
+     * (their sum), so that no compiler puts them behind the wait; a row that is not a number moves
+     * by 1. */
+    __device__ __forceinline__ void move_when_added(const float (&factors)[1][2])
+    {
+        const bool moves = factors[0][0] != 1.0f || factors[0][1] != 1.0f ||
+                           state.total[0][0] != state.total[0][0] ||
+                           state.total[0][1] != state.total[0][1];
+        if (__any_sync(0xffffffffu, moves)) {
+            wait_for_products();
+            pin_sums(state.sum);
+#pragma unroll
+            for (int n = 0; n < tile::COLUMNS; n++) {
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    state.sum[0][n][i] = __fmul_rn(state.sum[0][n][i], factors[0][i / 2]);
+                }
+            }
+        } else {
+            asm volatile("wgmma.wait_group.sync.aligned 0; // nothing moves" ::: "memory");
+            pin_sums(state.sum);
+        }
     }
 
     static __device__ __forceinline__ void pack(const tile_scores &scores,
@@ -427,11 +514,8 @@ template <typename Cache, int DIM> struct group_warp {
             pin_sums(scores);
             release(RING_KEYS, &keys);
             weigh(call, scores, at, factors);
-            pin_sums(scores); /* or the compiler lets the weights wait for the values */
-            wait_for_products();
-            pin_sums(state.sum);
+            move_when_added(factors);
             release(RING_VALUES, &values);
-            move_sums<Cache, DIM, 1>(state, factors);
             pack(scores, weights);
         }
         start_values(weights);
@@ -511,13 +595,14 @@ template <typename Cache, int DIM> struct group_warp {
  */
 
 template <typename Cache, int DIM>
-__global__ void __launch_bounds__(group_shape<Cache, DIM>::ALL_THREADS, 1)
+__global__ void
+__launch_bounds__(group_shape<Cache, DIM>::THREADS + group_shape<Cache, DIM>::COPIERS, 1)
     group_kernel(const __grid_constant__ attention_call call)
 {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     typedef group_shape<Cache, DIM> shape;
     extern __shared__ __align__(1024) char rings[]; /* as the swizzle of warpgroups wants it */
-    const group_memory<Cache, DIM> memory = {rings};
+    const group_memory<Cache, DIM> memory = {shared_address(rings)};
     const int thread = (int)threadIdx.x;
     if (thread < 2 * shape::STAGES) {
         const int ring = thread / shape::STAGES, stage = thread % shape::STAGES;
@@ -526,12 +611,11 @@ __global__ void __launch_bounds__(group_shape<Cache, DIM>::ALL_THREADS, 1)
     }
     __syncthreads();
     if (thread >= shape::THREADS) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 48;");
-        const int copier = thread - shape::THREADS;
-        copy_tiles<Cache, DIM>(call, memory, copier / shape::COPIERS, copier % shape::COPIERS);
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
+        copy_tiles<Cache, DIM>(call, memory, thread - shape::THREADS);
         return;
     }
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 208;");
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
     group_warp<Cache, DIM> warp;
     warp.memory = memory;
     warp.warp = thread / 32;
