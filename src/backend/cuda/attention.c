@@ -185,7 +185,8 @@ static status set_work(struct cuda_backend *cuda, struct attention_call *call)
     call->chunk_tokens = plan->chunk_tokens;
     call->chunk_blocks = 2 * cuda->multiprocessors; /* what they hold at once */
 #ifdef SLUICE_CUDA_SM90A
-    call->has_warpgroups = cuda->major == 9 && cuda->minor == 0;
+    call->by_warpgroups =
+        cuda->major == 9 && cuda->minor == 0 && 1 << call->block_shift <= ATTENTION_GROUP_BLOCK;
 #endif
 
     const size_t rows = (size_t)plan->slots * (size_t)call->query_heads;

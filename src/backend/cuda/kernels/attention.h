@@ -16,6 +16,7 @@ enum {
     ATTENTION_SPLIT = 1024, /* positions of a split; splits lie at multiples of it */
     ATTENTION_SHORT = 16,   /* sequences with at most so many tokens in the step are taken split by
                                split, others row by row over all their splits */
+    ATTENTION_GROUP_BLOCK = 64,
     ATTENTION_MAX_HEADS = 256
 };
 
@@ -85,7 +86,8 @@ struct attention_call {
     float2 *partial_sums; /* [slots][query_heads]: the largest q·k, the sum of weights */
     float *totals;        /* of chunk_blocks blocks; NULL where no chunk has several splits */
     int chunk_blocks;     /* blocks that take chunks in turn */
-    int has_warpgroups;   /* the device is one of compute capability 9.0, compiled for as such */
+    int by_warpgroups;    /* chunks go to warpgroups: compute capability 9.0, compiled for as such,
+                             and blocks of at most ATTENTION_GROUP_BLOCK positions */
 
     int tokens; /* attention_general alone: */
     const int32_t *positions, *token_sequence, *context_length;

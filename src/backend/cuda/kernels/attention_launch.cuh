@@ -37,7 +37,7 @@ template <typename Cache, int DIM>
 static cudaError_t launch_all(cudaStream_t stream, const attention_call &call)
 {
     cudaError_t error = cudaSuccess;
-    if (call.chunk_count > 0 && group_shape<Cache, DIM>::KNOWN && call.has_warpgroups) {
+    if (call.chunk_count > 0 && group_shape<Cache, DIM>::KNOWN && call.by_warpgroups) {
         error = launch_groups<Cache, DIM>(stream, call);
     } else if (call.chunk_count > 0) {
         typedef chunk_shape<Cache, DIM> shape;

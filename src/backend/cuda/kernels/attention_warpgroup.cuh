@@ -19,6 +19,7 @@
 template <typename Cache, int DIM> struct group_shape {
     typedef tile_shape<Cache, DIM> tile;
     static constexpr bool KNOWN = DIM == 64 || DIM == 128;
+    static_assert(DIM > 128 || tile::TILE == ATTENTION_GROUP_BLOCK, "a tile is of whole blocks");
     static constexpr int GROUPS = 2, GROUP_ROWS = 64, ROWS = GROUPS * GROUP_ROWS;
     static constexpr int THREADS = 128 * GROUPS; /* that compute */
     static constexpr int COPIERS = 128;
@@ -237,15 +238,24 @@ template <typename Cache, int DIM> struct tile_copier {
     group_memory<Cache, DIM> memory;
     int row, chunk;        /* of the thread's first piece */
     uint32_t to;           /* bytes from a tile's (or raw tile's) start */
+    int block[EACH];       /* of the tile's, by piece */
+    uint32_t within[EACH]; /* 16 bytes from the block's start of the head */
     unsigned begun, shown; /* tiles of keys and values */
 
-    __device__ __forceinline__ tile_copier(const group_memory<Cache, DIM> &rings, int thread)
+    __device__ __forceinline__ tile_copier(const group_memory<Cache, DIM> &rings, int block_shift,
+                                           int thread)
         : memory(rings), row(thread / tile::CHUNKS), chunk(thread % tile::CHUNKS), begun(0),
           shown(0)
     {
         to = Cache::BYTES == 2
                  ? (uint32_t)(chunk / 8 * shape::BLOCK_BYTES + piece_at(row, chunk % 8))
                  : (uint32_t)thread * 16;
+#pragma unroll
+        for (int i = 0; i < EACH; i++) {
+            const int key = row + i * STEP;
+            block[i] = key >> block_shift;
+            within[i] = (uint32_t)((key & ((1 << block_shift) - 1)) * tile::CHUNKS + chunk);
+        }
     }
 
     __device__ __forceinline__ void locate(unsigned number, int *ring, int *stage,
@@ -265,20 +275,19 @@ template <typename Cache, int DIM> struct tile_copier {
         barrier_wait(memory.empty(ring, stage), parity ^ 1);
     }
 
-    /* `whole`: all positions of the tile are within the context. */
+    /* WHOLE: all positions of the tile are within the context. */
     template <bool WHOLE>
     __device__ __forceinline__ void copy(const char *from, const pages &p, int blocks, int first,
                                          uint32_t at) const
     {
         constexpr uint32_t DISTANCE = Cache::BYTES == 2 ? STEP * STAGE_BYTES : shape::COPIERS * 16;
-        const int mask = (1 << p.shift) - 1, start = (first & mask) + row;
-        const char *head = from + p.head_offset + chunk * 16;
+        const char *head = from + p.head_offset;
+        const uint32_t block_pieces = (uint32_t)(p.block_bytes / 16);
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
-            const int within = start + i * STEP;
-            const int block = __shfl_sync(0xffffffffu, blocks, within >> p.shift);
-            copy_async(at + (uint32_t)i * DISTANCE,
-                       head + (size_t)block * p.block_bytes + (within & mask) * tile::ROW_BYTES,
+            const uint32_t number = (uint32_t)__shfl_sync(0xffffffffu, blocks, block[i]);
+            const uint32_t piece = number * block_pieces + within[i];
+            copy_async(at + (uint32_t)i * DISTANCE, head + (uint64_t)piece * 16,
                        WHOLE || first + row + i * STEP < p.context);
         }
     }
@@ -365,7 +374,7 @@ __device__ __forceinline__ void copy_tiles(const attention_call &call,
 {
     typedef group_shape<Cache, DIM> shape;
     constexpr int TILE = shape::tile::TILE;
-    tile_copier<Cache, DIM> copier(memory, thread);
+    tile_copier<Cache, DIM> copier(memory, call.block_shift, thread);
     each_work<shape::ROWS>(call, [&](const attention_chunk &chunk, int kv, int row_block) {
         const int group = call.heads.start[kv + 1] - call.heads.start[kv];
         const int rows = chunk.query * group, first_row = row_block * shape::ROWS;
