@@ -2,11 +2,11 @@
  *
  * group_kernel computes what chunk_kernel does, tile by tile and in the same order; on this chip a
  * warpgroup's products have the bits of mma.sync's, so a row has one result, whichever kernel takes
- * it. A block is two warpgroups of 64 rows each and a third that copies: keys and values come in
+ * it. A block is three warpgroups of 64 rows each and a fourth that copies: keys and values come in
  * through rings in shared memory, an fp8 cache widened to float16 on the way, with the dimensions
- * of keys in the order that attention_tile.cuh gives them. Queries and weights are the products'
- * first operands and stay in registers. While a tile's values are added, the next tile's scores are
- * on their way; while one warpgroup is at its soft-max, the other has the tensor cores.
+ * of keys in the order that attention_tile.cuh gives them. While a tile's values are added, the
+ * next tile's scores are on their way; while one warpgroup is at its soft-max, the other has the
+ * tensor cores.
  *
  * Floor: 4 · head_dim operations a query row and visible key; an exponential each of a quarter of
  * the tensor cores' time at 128 dimensions. */
@@ -20,7 +20,7 @@ template <typename Cache, int DIM> struct group_shape {
     typedef tile_shape<Cache, DIM> tile;
     static constexpr bool KNOWN = DIM == 64 || DIM == 128;
     static_assert(DIM > 128 || tile::TILE == ATTENTION_GROUP_BLOCK, "a tile is of whole blocks");
-    static constexpr int GROUPS = 2, GROUP_ROWS = 64, ROWS = GROUPS * GROUP_ROWS;
+    static constexpr int GROUPS = 3, GROUP_ROWS = 64, ROWS = GROUPS * GROUP_ROWS;
     static constexpr int THREADS = 128 * GROUPS; /* that compute */
     static constexpr int COPIERS = 128;
     /* A tile in 16 bits: blocks of 64 dimensions, [keys][128 bytes] as piece_at places them. */
@@ -32,7 +32,9 @@ template <typename Cache, int DIM> struct group_shape {
     static constexpr int RAW_SLOTS = Cache::BYTES == 1 ? LAG + 1 : 0; /* tiles as in the cache */
     static constexpr int RAW_BYTES = tile::TILE * tile::ROW_BYTES;
     static constexpr int RING_BYTES = 2 * STAGES * TILE_BYTES + RAW_SLOTS * RAW_BYTES;
-    static constexpr int SHARED_BYTES = RING_BYTES + 4 * STAGES * 8; /* and barriers */
+    static constexpr int QUERY_BYTES = BLOCKS * GROUP_ROWS * STAGE_BYTES; /* of a warpgroup */
+    static constexpr int BARRIERS_AT = RING_BYTES + GROUPS * QUERY_BYTES;
+    static constexpr int SHARED_BYTES = BARRIERS_AT + 4 * STAGES * 8;
     static_assert(LAG + 1 < 2 * STAGES, "a tile is shown before its place is wanted again");
 };
 
@@ -97,6 +99,11 @@ __device__ __forceinline__ void store_piece(uint32_t to, const uint4 &piece)
                  : "memory");
 }
 
+__device__ __forceinline__ void store_word(uint32_t to, uint32_t word)
+{
+    asm volatile("st.shared.u32 [%0], %1;" ::"r"(to), "r"(word) : "memory");
+}
+
 /* An operand in shared memory as describe_operand has it; `distance` bytes from 64 dimensions of
  * values to the next. */
 __device__ __forceinline__ uint32_t operand_at(uint32_t address, int distance)
@@ -132,6 +139,25 @@ __device__ __forceinline__ void wait_for_earlier_products()
                       SUMS_16(sum, 0));                                                            \
     }
 
+/* sum[64 × 64] += rows[64 × 16] · other[64][16]ᵀ (= where not `add`), both in shared memory. */
+#define MULTIPLY_SHARED(TYPES)                                                                     \
+    asm volatile("{ .reg .pred add; setp.ne.b32 add, %34, 0; "                                     \
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPES " {" NAMES_64                 \
+                 "}, %32, %33, add, 1, 1, 0, 0; }"                                                 \
+                 : SUMS_8(sum, 0)                                                                  \
+                 : "l"(rows), "l"(other), "r"((int)add))
+
+template <typename T>
+__device__ __forceinline__ void multiply_shared(float (&sum)[8][4], uint64_t rows, uint64_t other,
+                                                bool add)
+{
+    if constexpr (std::is_same<T, __nv_bfloat16>::value) {
+        MULTIPLY_SHARED("bf16.bf16");
+    } else {
+        MULTIPLY_SHARED("f16.f16");
+    }
+}
+
 /* sum[64 × 8 N] += rows[64 × 16] · other (= where not `add`): rows in the registers of a warpgroup,
  * the other operand in shared memory: [8 N][16] (keys), or turned [16][8 N] (values). */
 template <typename T, bool TURNED, int N>
@@ -154,16 +180,10 @@ __device__ __forceinline__ void multiply_rows(float (&sum)[N][4], const uint4 &r
     }
 }
 
-/* Both warpgroups issue their products in turns, once a tile of the block, so that one's soft-max
- * falls into the other's products. Named barriers 1 and 2, of all that compute. */
-__device__ __forceinline__ void take_turn(int group)
+/* The warps of a warpgroup meet; named barriers from 1 on. */
+__device__ __forceinline__ void meet(int group)
 {
-    asm volatile("bar.sync %0, 256;" ::"r"(1 + group) : "memory");
-}
-
-__device__ __forceinline__ void pass_turn(int group)
-{
-    asm volatile("bar.arrive %0, 256;" ::"r"(2 - group) : "memory");
+    asm volatile("bar.sync %0, 128;" ::"r"(1 + group) : "memory");
 }
 
 /* ---- Rings -------------------------------------------------------------------------------------
@@ -182,9 +202,13 @@ template <typename Cache, int DIM> struct group_memory {
     {
         return base + (uint32_t)(2 * shape::STAGES * shape::TILE_BYTES + slot * shape::RAW_BYTES);
     }
+    __device__ __forceinline__ uint32_t queries(int group) const
+    {
+        return base + (uint32_t)(shape::RING_BYTES + group * shape::QUERY_BYTES);
+    }
     __device__ __forceinline__ uint32_t full(int ring, int stage) const
     {
-        return base + (uint32_t)(shape::RING_BYTES + 8 * (ring * shape::STAGES + stage));
+        return base + (uint32_t)(shape::BARRIERS_AT + 8 * (ring * shape::STAGES + stage));
     }
     __device__ __forceinline__ uint32_t empty(int ring, int stage) const
     {
@@ -401,14 +425,14 @@ template <typename Cache, int DIM> struct group_warp {
     typedef typename shape::tile tile;
     typedef typename Cache::product product;
     typedef float tile_scores[1][tile::KEY_TILES][4];
-    static_assert(shape::THREADS == 256, "named barriers count them");
 
     group_memory<Cache, DIM> memory;
     ring_place<shape::STAGES> keys, values;
     int warp, lane;
 
+    uint32_t queries; /* the warpgroup's, as an operand */
+
     /* Of the rows at hand. */
-    uint4 queries[tile::STEPS];
     int latest[1][2], first_latest, last_latest;
     row_state<Cache, DIM, 1> state;
 
@@ -430,14 +454,12 @@ template <typename Cache, int DIM> struct group_warp {
     {
         barrier_wait(memory.full(RING_KEYS, keys.stage), keys.parity);
         const uint32_t other = operand_at(memory.tile(RING_KEYS, keys.stage), 16);
-        take_turn(warp / 4);
         begin_products();
 #pragma unroll
         for (int t = 0; t < tile::STEPS; t++) {
-            multiply_rows<product, false>(
-                scores[0], queries[t],
-                operand_of(other + (uint32_t)(t / 4 * (shape::BLOCK_BYTES / 16) + t % 4 * 2)),
-                t > 0);
+            const uint32_t step = (uint32_t)(t / 4 * (shape::BLOCK_BYTES / 16) + t % 4 * 2);
+            multiply_shared<product>(scores[0], operand_of(queries + step),
+                                     operand_of(other + step), t > 0);
         }
         commit_products();
     }
@@ -509,7 +531,6 @@ template <typename Cache, int DIM> struct group_warp {
         float factors[1][2];
         uint4 weights[tile::TILE / 16];
         start_scores(scores);
-        pass_turn(warp / 4);
         wait_for_products();
         pin_sums(scores);
         release(RING_KEYS, &keys);
@@ -518,7 +539,6 @@ template <typename Cache, int DIM> struct group_warp {
         for (int at = first + 1; at < last; at++) {
             start_scores(scores);
             start_values(weights);
-            pass_turn(warp / 4);
             wait_for_earlier_products();
             pin_sums(scores);
             release(RING_KEYS, &keys);
@@ -536,11 +556,32 @@ template <typename Cache, int DIM> struct group_warp {
     __device__ __forceinline__ void pass_tiles(int first, int last)
     {
         for (int at = first; at < last; at++) {
-            take_turn(warp / 4);
-            pass_turn(warp / 4);
             pass(RING_KEYS, &keys);
             pass(RING_VALUES, &values);
         }
+    }
+
+    /* The warp's queries to where its warpgroup's products find them, once all of it are done with
+     * those before. */
+    __device__ __forceinline__ void store_queries(const attention_call &call,
+                                                  const query_row &upper, const query_row &lower)
+    {
+        uint4 fragments[tile::STEPS];
+        load_queries<Cache, DIM, 1>(call, upper, lower, fragments, lane);
+        meet(warp / 4);
+        const int row = warp % 4 * 16 + lane / 4;
+        const uint32_t to = memory.queries(warp / 4) + (uint32_t)(lane % 4 * 4);
+#pragma unroll
+        for (int t = 0; t < tile::STEPS; t++) {
+            const uint32_t block = to + (uint32_t)(t / 4 * shape::BLOCK_BYTES);
+            const int piece = t % 4 * 2;
+            store_word(block + (uint32_t)piece_at(row, piece), fragments[t].x);
+            store_word(block + (uint32_t)piece_at(row + 8, piece), fragments[t].y);
+            store_word(block + (uint32_t)piece_at(row, piece + 1), fragments[t].z);
+            store_word(block + (uint32_t)piece_at(row + 8, piece + 1), fragments[t].w);
+        }
+        show_copies();
+        meet(warp / 4);
     }
 
     __device__ __forceinline__ void run(const attention_call &call, const attention_chunk &chunk,
@@ -565,7 +606,7 @@ template <typename Cache, int DIM> struct group_warp {
             find_row(call, kv, row, chunk.first_token, chunk.query, chunk.context);
         const query_row lower =
             find_row(call, kv, row + 8, chunk.first_token, chunk.query, chunk.context);
-        load_queries<Cache, DIM, 1>(call, upper, lower, queries, lane);
+        store_queries(call, upper, lower);
         latest[0][0] = upper.latest;
         latest[0][1] = lower.latest;
 
@@ -611,7 +652,9 @@ __launch_bounds__(group_shape<Cache, DIM>::THREADS + group_shape<Cache, DIM>::CO
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     typedef group_shape<Cache, DIM> shape;
     extern __shared__ __align__(1024) char rings[]; /* as the swizzle of warpgroups wants it */
-    const group_memory<Cache, DIM> memory = {shared_address(rings)};
+    group_memory<Cache, DIM> memory;
+    /* not to be worked out again and again */
+    asm volatile("mov.u32 %0, %1;" : "=r"(memory.base) : "r"(shared_address(rings)));
     const int thread = (int)threadIdx.x;
     if (thread < 2 * shape::STAGES) {
         const int ring = thread / shape::STAGES, stage = thread % shape::STAGES;
@@ -624,14 +667,12 @@ __launch_bounds__(group_shape<Cache, DIM>::THREADS + group_shape<Cache, DIM>::CO
         copy_tiles<Cache, DIM>(call, memory, thread - shape::THREADS);
         return;
     }
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 152;");
     group_warp<Cache, DIM> warp;
     warp.memory = memory;
     warp.warp = thread / 32;
     warp.lane = thread % 32;
-    if (warp.warp / 4 == 1) {
-        pass_turn(1); /* the first turn is the other's */
-    }
+    warp.queries = operand_at(memory.queries(warp.warp / 4), 16);
     each_work<shape::ROWS>(call, [&](const attention_chunk &chunk, int kv, int row_block) {
         warp.run(call, chunk, kv, row_block);
     });
