@@ -20,31 +20,41 @@ static cudaError_t launch(Kernel kernel, unsigned blocks, unsigned threads, int 
     return cudaGetLastError();
 }
 
-template <typename Cache, int DIM>
+template <typename Cache, int DIM, int GROUPS>
 static cudaError_t launch_groups(cudaStream_t stream, const attention_call &call)
 {
-    if constexpr (group_shape<Cache, DIM>::KNOWN) {
-        typedef group_shape<Cache, DIM> shape;
-        const int works = chunk_works(call, shape::ROWS);
-        const int most = call.chunk_blocks / 2; /* one of these fits where two of the others do */
-        return launch(group_kernel<Cache, DIM>, (unsigned)(works < most ? works : most),
-                      shape::THREADS + shape::COPIERS, shape::SHARED_BYTES, stream, call);
+    typedef group_shape<Cache, DIM, GROUPS> shape;
+    const int works = chunk_works(call, shape::ROWS);
+    const int most = call.chunk_blocks / 2; /* one of these fits where two of the others do */
+    return launch(group_kernel<Cache, DIM, GROUPS>, (unsigned)(works < most ? works : most),
+                  shape::THREADS + shape::COPIERS, shape::SHARED_BYTES, stream, call);
+}
+
+/* Chunks by warpgroups: three to a block, or two where three would often be left without rows. */
+template <typename Cache, int DIM>
+static cudaError_t launch_chunks(cudaStream_t stream, const attention_call &call)
+{
+    enum { FEW_ROWS = 1536 };
+    if constexpr (DIM == 64 || DIM == 128) {
+        const int64_t rows = (int64_t)call.chunk_tokens * call.largest_group;
+        if (call.by_warpgroups) {
+            return rows / call.chunk_count < FEW_ROWS ? launch_groups<Cache, DIM, 2>(stream, call)
+                                                      : launch_groups<Cache, DIM, 3>(stream, call);
+        }
     }
-    return cudaErrorInvalidValue;
+    typedef chunk_shape<Cache, DIM> shape;
+    const int works = chunk_works(call, shape::ROWS);
+    return launch(chunk_kernel<Cache, DIM>,
+                  (unsigned)(works < call.chunk_blocks ? works : call.chunk_blocks), CHUNK_THREADS,
+                  shape::SHARED_BYTES, stream, call);
 }
 
 template <typename Cache, int DIM>
 static cudaError_t launch_all(cudaStream_t stream, const attention_call &call)
 {
     cudaError_t error = cudaSuccess;
-    if (call.chunk_count > 0 && group_shape<Cache, DIM>::KNOWN && call.by_warpgroups) {
-        error = launch_groups<Cache, DIM>(stream, call);
-    } else if (call.chunk_count > 0) {
-        typedef chunk_shape<Cache, DIM> shape;
-        const int works = chunk_works(call, shape::ROWS);
-        error = launch(chunk_kernel<Cache, DIM>,
-                       (unsigned)(works < call.chunk_blocks ? works : call.chunk_blocks),
-                       CHUNK_THREADS, shape::SHARED_BYTES, stream, call);
+    if (call.chunk_count > 0) {
+        error = launch_chunks<Cache, DIM>(stream, call);
     }
     if (call.item_count > 0 && error == cudaSuccess) {
         const int row_tiles = (call.longest_short * call.largest_group + 15) / 16;

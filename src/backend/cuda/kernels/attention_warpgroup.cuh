@@ -16,11 +16,11 @@
 #include "backend/cuda/kernels/attention_work.cuh"
 #include "backend/cuda/kernels/tile_product.cuh"
 
-template <typename Cache, int DIM> struct group_shape {
+template <typename Cache, int DIM, int GROUPS_> struct group_shape {
     typedef tile_shape<Cache, DIM> tile;
-    static constexpr bool KNOWN = DIM == 64 || DIM == 128;
-    static_assert(DIM > 128 || tile::TILE == ATTENTION_GROUP_BLOCK, "a tile is of whole blocks");
-    static constexpr int GROUPS = 3, GROUP_ROWS = 64, ROWS = GROUPS * GROUP_ROWS;
+    static_assert(DIM == 64 || DIM == 128, "head size");
+    static_assert(tile::TILE == ATTENTION_GROUP_BLOCK, "a tile is of whole blocks");
+    static constexpr int GROUPS = GROUPS_, GROUP_ROWS = 64, ROWS = GROUPS * GROUP_ROWS;
     static constexpr int THREADS = 128 * GROUPS; /* that compute */
     static constexpr int COPIERS = 128;
     /* A tile in 16 bits: blocks of 64 dimensions, [keys][128 bytes] as piece_at places them. */
@@ -190,8 +190,8 @@ __device__ __forceinline__ void meet(int group)
  */
 
 /* A block's shared memory: keys' tiles, values' tiles, raw tiles, barriers. */
-template <typename Cache, int DIM> struct group_memory {
-    typedef group_shape<Cache, DIM> shape;
+template <typename Cache, int DIM, int GROUPS> struct group_memory {
+    typedef group_shape<Cache, DIM, GROUPS> shape;
     uint32_t base;
 
     __device__ __forceinline__ uint32_t tile(int ring, int stage) const
@@ -250,8 +250,8 @@ __device__ __forceinline__ tile_range find_row_tiles(const attention_call &call,
 
 /* What copying threads do, tile by tile, keys and values in turns: tile number n is begun, and tile
  * n - LAG is shown to those that compute. */
-template <typename Cache, int DIM> struct tile_copier {
-    typedef group_shape<Cache, DIM> shape;
+template <typename Cache, int DIM, int GROUPS> struct tile_copier {
+    typedef group_shape<Cache, DIM, GROUPS> shape;
     typedef typename shape::tile tile;
     static constexpr int EACH = tile::TILE * tile::CHUNKS / shape::COPIERS; /* pieces a thread */
     static_assert(tile::TILE * tile::CHUNKS % shape::COPIERS == 0, "as many for each");
@@ -259,15 +259,15 @@ template <typename Cache, int DIM> struct tile_copier {
     static constexpr int STEP = shape::COPIERS / tile::CHUNKS; /* keys from a piece to the next */
     static_assert(STEP % 8 == 0, "pieces of a thread have one place in the swizzle");
 
-    group_memory<Cache, DIM> memory;
+    group_memory<Cache, DIM, GROUPS> memory;
     int row, chunk;        /* of the thread's first piece */
     uint32_t to;           /* bytes from a tile's (or raw tile's) start */
     int block[EACH];       /* of the tile's, by piece */
     uint32_t within[EACH]; /* 16 bytes from the block's start of the head */
     unsigned begun, shown; /* tiles of keys and values */
 
-    __device__ __forceinline__ tile_copier(const group_memory<Cache, DIM> &rings, int block_shift,
-                                           int thread)
+    __device__ __forceinline__ tile_copier(const group_memory<Cache, DIM, GROUPS> &rings,
+                                           int block_shift, int thread)
         : memory(rings), row(thread / tile::CHUNKS), chunk(thread % tile::CHUNKS), begun(0),
           shown(0)
     {
@@ -392,13 +392,13 @@ template <typename Cache, int DIM> struct tile_copier {
     }
 };
 
-template <typename Cache, int DIM>
-__device__ __forceinline__ void copy_tiles(const attention_call &call,
-                                           const group_memory<Cache, DIM> &memory, int thread)
+template <typename Cache, int DIM, int GROUPS>
+__device__ __forceinline__ void
+copy_tiles(const attention_call &call, const group_memory<Cache, DIM, GROUPS> &memory, int thread)
 {
-    typedef group_shape<Cache, DIM> shape;
+    typedef group_shape<Cache, DIM, GROUPS> shape;
     constexpr int TILE = shape::tile::TILE;
-    tile_copier<Cache, DIM> copier(memory, call.block_shift, thread);
+    tile_copier<Cache, DIM, GROUPS> copier(memory, call.block_shift, thread);
     each_work<shape::ROWS>(call, [&](const attention_chunk &chunk, int kv, int row_block) {
         const int group = call.heads.start[kv + 1] - call.heads.start[kv];
         const int rows = chunk.query * group, first_row = row_block * shape::ROWS;
@@ -420,13 +420,13 @@ __device__ __forceinline__ void copy_tiles(const attention_call &call,
  */
 
 /* A warp of a warpgroup, its rows and where it is in the rings. */
-template <typename Cache, int DIM> struct group_warp {
-    typedef group_shape<Cache, DIM> shape;
+template <typename Cache, int DIM, int GROUPS> struct group_warp {
+    typedef group_shape<Cache, DIM, GROUPS> shape;
     typedef typename shape::tile tile;
     typedef typename Cache::product product;
     typedef float tile_scores[1][tile::KEY_TILES][4];
 
-    group_memory<Cache, DIM> memory;
+    group_memory<Cache, DIM, GROUPS> memory;
     ring_place<shape::STAGES> keys, values;
     int warp, lane;
 
@@ -454,12 +454,14 @@ template <typename Cache, int DIM> struct group_warp {
     {
         barrier_wait(memory.full(RING_KEYS, keys.stage), keys.parity);
         const uint32_t other = operand_at(memory.tile(RING_KEYS, keys.stage), 16);
+        uint32_t rows = queries; /* sums of it are cheaper than registers that hold them */
+        asm volatile("" : "+r"(rows));
         begin_products();
 #pragma unroll
         for (int t = 0; t < tile::STEPS; t++) {
             const uint32_t step = (uint32_t)(t / 4 * (shape::BLOCK_BYTES / 16) + t % 4 * 2);
-            multiply_shared<product>(scores[0], operand_of(queries + step),
-                                     operand_of(other + step), t > 0);
+            multiply_shared<product>(scores[0], operand_of(rows + step), operand_of(other + step),
+                                     t > 0);
         }
         commit_products();
     }
@@ -644,15 +646,15 @@ template <typename Cache, int DIM> struct group_warp {
 /* ---- The kernel --------------------------------------------------------------------------------
  */
 
-template <typename Cache, int DIM>
-__global__ void
-__launch_bounds__(group_shape<Cache, DIM>::THREADS + group_shape<Cache, DIM>::COPIERS, 1)
-    group_kernel(const __grid_constant__ attention_call call)
+template <typename Cache, int DIM, int GROUPS>
+__global__ void __launch_bounds__(group_shape<Cache, DIM, GROUPS>::THREADS +
+                                      group_shape<Cache, DIM, GROUPS>::COPIERS,
+                                  1) group_kernel(const __grid_constant__ attention_call call)
 {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-    typedef group_shape<Cache, DIM> shape;
+    typedef group_shape<Cache, DIM, GROUPS> shape;
     extern __shared__ __align__(1024) char rings[]; /* as the swizzle of warpgroups wants it */
-    group_memory<Cache, DIM> memory;
+    group_memory<Cache, DIM, GROUPS> memory;
     /* not to be worked out again and again */
     asm volatile("mov.u32 %0, %1;" : "=r"(memory.base) : "r"(shared_address(rings)));
     const int thread = (int)threadIdx.x;
@@ -664,11 +666,11 @@ __launch_bounds__(group_shape<Cache, DIM>::THREADS + group_shape<Cache, DIM>::CO
     __syncthreads();
     if (thread >= shape::THREADS) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
-        copy_tiles<Cache, DIM>(call, memory, thread - shape::THREADS);
+        copy_tiles<Cache, DIM, GROUPS>(call, memory, thread - shape::THREADS);
         return;
     }
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 152;");
-    group_warp<Cache, DIM> warp;
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(GROUPS == 2 ? 224 : 152));
+    group_warp<Cache, DIM, GROUPS> warp;
     warp.memory = memory;
     warp.warp = thread / 32;
     warp.lane = thread % 32;
