@@ -32,7 +32,10 @@ template <typename Cache, int DIM, int GROUPS_> struct group_shape {
     static constexpr int RAW_SLOTS = Cache::BYTES == 1 ? LAG + 1 : 0; /* tiles as in the cache */
     static constexpr int RAW_BYTES = tile::TILE * tile::ROW_BYTES;
     static constexpr int RING_BYTES = 2 * STAGES * TILE_BYTES + RAW_SLOTS * RAW_BYTES;
-    static constexpr int QUERY_BYTES = BLOCKS * GROUP_ROWS * STAGE_BYTES; /* of a warpgroup */
+    /* Queries stay in registers where there is room for them, which spares the way through shared
+     * memory. */
+    static constexpr bool HOLDS_QUERIES = GROUPS == 2;
+    static constexpr int QUERY_BYTES = HOLDS_QUERIES ? 0 : BLOCKS * GROUP_ROWS * STAGE_BYTES;
     static constexpr int BARRIERS_AT = RING_BYTES + GROUPS * QUERY_BYTES;
     static constexpr int SHARED_BYTES = BARRIERS_AT + 4 * STAGES * 8;
     static_assert(LAG + 1 < 2 * STAGES, "a tile is shown before its place is wanted again");
@@ -430,9 +433,9 @@ template <typename Cache, int DIM, int GROUPS> struct group_warp {
     ring_place<shape::STAGES> keys, values;
     int warp, lane;
 
-    uint32_t queries; /* the warpgroup's, as an operand */
-
-    /* Of the rows at hand. */
+    /* Of the rows at hand. Queries: the lane's, or as the warpgroup's operand. */
+    uint4 queries[shape::HOLDS_QUERIES ? tile::STEPS : 1];
+    uint32_t shared_queries;
     int latest[1][2], first_latest, last_latest;
     row_state<Cache, DIM, 1> state;
 
@@ -454,14 +457,19 @@ template <typename Cache, int DIM, int GROUPS> struct group_warp {
     {
         barrier_wait(memory.full(RING_KEYS, keys.stage), keys.parity);
         const uint32_t other = operand_at(memory.tile(RING_KEYS, keys.stage), 16);
-        uint32_t rows = queries; /* sums of it are cheaper than registers that hold them */
+        uint32_t rows = shared_queries; /* sums of it are cheaper than registers for them */
         asm volatile("" : "+r"(rows));
         begin_products();
 #pragma unroll
         for (int t = 0; t < tile::STEPS; t++) {
             const uint32_t step = (uint32_t)(t / 4 * (shape::BLOCK_BYTES / 16) + t % 4 * 2);
-            multiply_shared<product>(scores[0], operand_of(rows + step), operand_of(other + step),
-                                     t > 0);
+            if constexpr (shape::HOLDS_QUERIES) {
+                multiply_rows<product, false>(scores[0], queries[t], operand_of(other + step),
+                                              t > 0);
+            } else {
+                multiply_shared<product>(scores[0], operand_of(rows + step),
+                                         operand_of(other + step), t > 0);
+            }
         }
         commit_products();
     }
@@ -608,7 +616,11 @@ template <typename Cache, int DIM, int GROUPS> struct group_warp {
             find_row(call, kv, row, chunk.first_token, chunk.query, chunk.context);
         const query_row lower =
             find_row(call, kv, row + 8, chunk.first_token, chunk.query, chunk.context);
-        store_queries(call, upper, lower);
+        if constexpr (shape::HOLDS_QUERIES) {
+            load_queries<Cache, DIM, 1>(call, upper, lower, queries, lane);
+        } else {
+            store_queries(call, upper, lower);
+        }
         latest[0][0] = upper.latest;
         latest[0][1] = lower.latest;
 
@@ -674,7 +686,7 @@ __global__ void __launch_bounds__(group_shape<Cache, DIM, GROUPS>::THREADS +
     warp.memory = memory;
     warp.warp = thread / 32;
     warp.lane = thread % 32;
-    warp.queries = operand_at(memory.queries(warp.warp / 4), 16);
+    warp.shared_queries = operand_at(memory.queries(warp.warp / 4), 16);
     each_work<shape::ROWS>(call, [&](const attention_chunk &chunk, int kv, int row_block) {
         warp.run(call, chunk, kv, row_block);
     });
