@@ -182,13 +182,14 @@ status tensor_read_rows(const struct tensor_table *table, const struct tensor *t
                            file->path, tensor->name, tensor->type_name);
     }
     size_t length = (size_t)row_length(tensor);
+    size_t row_bytes = length / (size_t)facts->elements * (size_t)facts->bytes;
     if (first_row < 0 || row_count < 1 || first_column < 0 || column_count < 1 ||
-        (size_t)first_column + (size_t)column_count > length) {
+        (size_t)first_column + (size_t)column_count > length || row_bytes == 0 ||
+        (uint64_t)first_row + (uint64_t)row_count > tensor->bytes / row_bytes) {
         return status_fail(STATUS_INTERNAL, "%s: tensor %s: %d × %d values from %lld, %d",
                            file->path, tensor->name, row_count, column_count, (long long)first_row,
                            first_column);
     }
-    size_t row_bytes = length / (size_t)facts->elements * (size_t)facts->bytes;
     size_t first_block = (size_t)first_column / (size_t)facts->elements;
     size_t end_block = ((size_t)first_column + (size_t)column_count + (size_t)facts->elements - 1) /
                        (size_t)facts->elements;

@@ -1,6 +1,6 @@
 /* A model's small files, each ended by a NUL: config.json, generation_config.json,
- * tokenizer_config.json, special_tokens_map.json, tokenizer.json, chat_template.jinja. What opens
- * can render a conversation or says why not. */
+ * tokenizer_config.json, special_tokens_map.json, tokenizer.json, chat_template.jinja,
+ * hf_quant_config.json. What opens can render a conversation or says why not. */
 #include <sys/stat.h>
 
 #include "fuzz.h"
@@ -9,7 +9,8 @@
 
 static const char *const names[] = {"config.json",           "generation_config.json",
                                     "tokenizer_config.json", "special_tokens_map.json",
-                                    "tokenizer.json",        "chat_template.jinja"};
+                                    "tokenizer.json",        "chat_template.jinja",
+                                    "hf_quant_config.json"};
 
 static void check(const struct model *model, const struct json *messages)
 {

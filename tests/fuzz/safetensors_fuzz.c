@@ -9,6 +9,33 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
 enum { FILE_BYTES = 4096, DATA_START = 128 };
 
+/* All of a tensor as the loader reads it, FP8 with the scales beside it; and its last column. */
+static void read_rows(const struct tensor_table *table, const struct tensor *tensor,
+                      struct tensor_scratch *scratch)
+{
+    const int columns = tensor->rank > 0 ? (int)tensor->shape[tensor->rank - 1] : 1;
+    const int rows = tensor_rows_within(tensor, FILE_BYTES) > 8 ? 8 : 1;
+    const int firsts[] = {0, columns - 1};
+    for (size_t i = 0; i < sizeof firsts / sizeof *firsts; i++) {
+        struct tensor_rows out;
+        if (tensor_read_rows(table, tensor, 0, rows, firsts[i], columns - firsts[i], scratch,
+                             &out) != STATUS_OK) {
+            if (status_message()[0] == '\0') {
+                abort();
+            }
+            continue;
+        }
+        const unsigned char *data = out.data;
+        volatile unsigned char last =
+            data[((size_t)(rows - 1) * out.stride + (size_t)(columns - firsts[i])) *
+                     dtype_bytes(out.dtype) -
+                 1];
+        volatile float scale = out.scales != NULL ? out.scales[rows - 1] : 0.0f;
+        (void)last;
+        (void)scale;
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     struct tensor_table table = {0};
@@ -33,6 +60,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
             status_message()[0] == '\0') {
             abort();
         }
+        for (int kept = 0; tensor->bytes > 0 && kept < 2; kept++) {
+            scratch.keep_float8 = kept != 0;
+            read_rows(&table, tensor, &scratch);
+        }
+        scratch.keep_float8 = false;
     }
     tensor_scratch_destroy(&scratch);
     tensor_table_destroy(&table);
