@@ -30,8 +30,9 @@ static void report(bool right, const char *family, const char *what, const char 
 }
 
 struct errors {
-    double worst; /* relative error of the position that is farthest */
-    double all;   /* of all positions together */
+    double worst;       /* relative error of the position that is farthest */
+    double all;         /* of all positions together */
+    int far, positions; /* those with an error over 1e-2 */
 };
 
 /* `should` NULL: the golden logits. */
@@ -51,6 +52,8 @@ static struct errors errors_of(const struct golden *golden, const struct logits 
                 here += (double)expected[k] * (double)expected[k];
             }
             errors.worst = error > errors.worst || isnan(error) ? error : errors.worst;
+            errors.far += !(error < 1e-2);
+            errors.positions++;
             difference += error * error * here;
             norm += here;
         }
@@ -81,8 +84,8 @@ static struct distances distances_of(const char *family, const char *type,
     struct logits logits = run_taped(family, golden, machine, 1, layers, whole, &on_gpu, NULL);
     struct logits other = run_taped(family, golden, reference, 1, layers, whole, &on_cpu, &on_gpu);
     struct logits alone = run_layout(family, golden, reference, 1, 1, whole);
-    struct distances far = {.layer = errors_of(golden, &logits, &other).all,
-                            .logits = errors_of(golden, &logits, &alone).all};
+    const struct errors errors = errors_of(golden, &logits, &alone);
+    struct distances far = {.layer = errors_of(golden, &logits, &other).all, .logits = errors.all};
     const double last = far.layer;
     print_message("%-10s %-20s layers", family, type);
     for (int i = 0; i + 1 < layers; i++) {
@@ -92,9 +95,11 @@ static struct distances distances_of(const char *family, const char *type,
         free(on_gpu.sent[i]);
         free(on_cpu.sent[i]);
     }
-    print_message(" %.2e; from prompt to logits %.2e, both from golden %.2e and %.2e\n", last,
-                  far.logits, errors_of(golden, &logits, NULL).all,
-                  errors_of(golden, &alone, NULL).all);
+    print_message(
+        " %.2e; from prompt to logits %.2e, %d of %d positions over 1e-2; both from golden "
+        "%.2e and %.2e\n",
+        last, far.logits, errors.far, errors.positions, errors_of(golden, &logits, NULL).all,
+        errors_of(golden, &alone, NULL).all);
     logits_destroy(&logits);
     logits_destroy(&other);
     logits_destroy(&alone);
