@@ -1,254 +1,7 @@
-/* The CUDA backend's kernels on rows beside the CPU's operations, value by value: activation,
- * rounding to fp8 and norms, for widths, slices and types of every variant that a kernel has; and
- * the same bits for a row whatever stands beside it. */
-#include "backend/cuda/cuda.h"
-#include "gpu/gpu_fixture.h"
-
-enum { MOST_ROWS = 300, MOST_WIDTH = 40960, SOME_ROWS = 37, MOST_PARTS = 8 };
-
-static int failures;
-
-/* Values that all cases take theirs from. */
-static float *random_values, *random_vector[5];
-
-static const struct {
-    const char *name;
-    enum dtype dtype;
-    double half; /* of the distance of neighbouring numbers, over their magnitude */
-} types[] = {{"float32", DTYPE_FLOAT32, 2e-6},
-             {"bfloat16", DTYPE_BFLOAT16, 1.0 / 256},
-             {"float16", DTYPE_FLOAT16, 1.0 / 2048}};
-
-static int prepare(void **state)
-{
-    (void)state;
-    const size_t most = (size_t)MOST_ROWS * 2 * 4096;
-    const size_t some = (size_t)SOME_ROWS * 2 * MOST_WIDTH;
-    random_values = malloc((most > some ? most : some) * sizeof(float));
-    assert_non_null(random_values);
-    gpu_random(random_values, most > some ? most : some, 1, 1.5f);
-    for (size_t v = 0; v < COUNT_OF(random_vector); v++) {
-        random_vector[v] = malloc((size_t)MOST_PARTS * MOST_WIDTH * sizeof(float));
-        assert_non_null(random_vector[v]);
-        gpu_random(random_vector[v], (size_t)MOST_PARTS * MOST_WIDTH, 2 + v, 0.7f);
-    }
-    return 0;
-}
-
-static int clear(void **state)
-{
-    (void)state;
-    free(random_values);
-    for (size_t v = 0; v < COUNT_OF(random_vector); v++) {
-        free(random_vector[v]);
-    }
-    return 0;
-}
-
-static float *new_floats(size_t count)
-{
-    float *values = malloc((count + 1) * sizeof *values);
-    assert_non_null(values);
-    return values;
-}
-
-static float *rounded_copy(const float *from, size_t count, enum dtype dtype)
-{
-    float *values = new_floats(count);
-    memcpy(values, from, count * sizeof *values);
-    gpu_round(values, count, dtype);
-    return values;
-}
-
-static void begin_step(struct backend *backend, int tokens)
-{
-    static int32_t ids[MOST_ROWS], positions[MOST_ROWS], start[2], context, blocks[1 + MOST_ROWS];
-    static struct batch batch;
-    for (int i = 0; i < tokens; i++) {
-        positions[i] = i;
-    }
-    start[1] = context = tokens;
-    batch = (struct batch){.tokens = tokens,
-                           .sequences = 1,
-                           .token_ids = ids,
-                           .positions = positions,
-                           .query_start = start,
-                           .context_length = &context,
-                           .block_table = blocks,
-                           .block_table_stride = 1 + MOST_ROWS};
-    check(backend->operations->step_begin(backend, &batch));
-}
-
-static struct vector *new_vector(struct backend *backend, bool wanted, int which, int length)
-{
-    struct vector *vector = NULL;
-    if (wanted) {
-        check(backend->operations->vector_create(backend, length, random_vector[which], &vector));
-    }
-    return vector;
-}
-
-/* ---- Targets -----------------------------------------------------------------------------------
- */
-
-enum cut { EQUAL, BY_EIGHT, ANYWHERE, CUTS };
-
-/* What an operation writes to. slices -1: plain; 0: fp8 in one piece. */
-struct target {
-    int slices;
-    enum cut cut;
-    float static_scale;
-};
-
-static void cut_slices(const struct target *target, int width, int32_t *start)
-{
-    for (int i = 0; i <= target->slices; i++) {
-        const int even = (int)((int64_t)width * i / target->slices);
-        start[i] = target->cut == EQUAL      ? even
-                   : target->cut == BY_EIGHT ? (i == 1 ? 0 : even / 8 * 8) /* the first is empty */
-                                             : even + 3 * (i % 2);
-        start[i] = i == target->slices || start[i] > width ? width : start[i];
-    }
-}
-
-/* A product's matrix that reads the target, or NULL. */
-static struct matrix *new_reader(struct backend *backend, const struct target *target, int width)
-{
-    struct matrix *matrix = NULL;
-    int32_t start[MAX_SLICES + 1] = {0};
-    if (target->slices >= 0) {
-        const int slices = target->slices;
-        cut_slices(&(struct target){slices > 0 ? slices : 1, target->cut, 0}, width, start);
-        check(backend->operations->matrix_create(backend, 1, 1, width, slices > 0 ? start : NULL,
-                                                 slices, DTYPE_FLOAT8_E4M3, &matrix));
-        if (target->static_scale > 0) {
-            check(
-                backend->operations->matrix_input_scale(backend, matrix, 0, target->static_scale));
-        }
-    }
-    return matrix;
-}
-
-static float fp8_value(uint8_t bits)
-{
-    const int exponent = bits >> 3 & 15, fraction = bits & 7;
-    const float magnitude = (bits & 127) == 127 ? NAN
-                            : exponent == 0     ? ldexpf((float)fraction, -9)
-                                                : ldexpf((float)(8 + fraction), exponent - 10);
-    return (bits & 128) != 0 ? -magnitude : magnitude;
-}
-
-/* Bytes and scales as no operation leaves them, and `bytes` of the plain values. */
-static void poison(struct backend *backend, const struct device_buffer *buffer, size_t bytes)
-{
-    check(backend->operations->synchronize(backend));
-    const struct cuda_packed *packed = &buffer->packed;
-    if (packed->data != NULL) {
-        assert_int_equal(cudaMemset(packed->data, 0x55, packed->bytes), cudaSuccess);
-        assert_int_equal(
-            cudaMemset(packed->scale, 0xff, (size_t)packed->scale_capacity * sizeof(float)),
-            cudaSuccess);
-    }
-    assert_int_equal(cudaMemset(buffer->data, 0xff, bytes), cudaSuccess);
-    assert_int_equal(cudaDeviceSynchronize(), cudaSuccess);
-}
-
-/* What stands in the buffer, [rows][width]; in fp8: times its scale, scales [slices][rows] too, NaN
- * in a row where the padding behind it is not zero. */
-static void read_target(struct backend *backend, struct device_buffer *buffer,
-                        const struct matrix *reader, int rows, int width, float *values,
-                        float *scales)
-{
-    const size_t count = (size_t)rows * (size_t)width;
-    if (reader == NULL) {
-        gpu_values(backend, buffer, count, backend->operations->activation_dtype(backend), values);
-        return;
-    }
-    check(backend->operations->synchronize(backend));
-    const struct cuda_packed *packed = &buffer->packed;
-    assert_true(packed->valid);
-    const size_t bytes = (size_t)packed->slices * (size_t)rows * (size_t)packed->padded;
-    uint8_t *data = malloc(bytes + 1);
-    assert_non_null(data);
-    assert_int_equal(cudaMemcpy(data, packed->data, bytes, cudaMemcpyDeviceToHost), cudaSuccess);
-    for (int slice = 0; slice < packed->slices; slice++) {
-        float *scale = scales + (size_t)slice * (size_t)rows;
-        assert_int_equal(cudaMemcpy(scale,
-                                    packed->scale + (size_t)slice * (size_t)packed->scale_stride,
-                                    (size_t)rows * sizeof(float), cudaMemcpyDeviceToHost),
-                         cudaSuccess);
-        const int first = reader->slice_start[slice], last = reader->slice_start[slice + 1];
-        for (int row = 0; row < rows; row++) {
-            const uint8_t *from =
-                data + ((size_t)slice * (size_t)rows + (size_t)row) * (size_t)packed->padded;
-            float *to = values + (size_t)row * (size_t)width + first;
-            for (int i = 0; i < packed->padded; i++) {
-                if (i < last - first) {
-                    to[i] = scale[row] * fp8_value(from[i]);
-                } else if (from[i] != 0) {
-                    print_error("byte %d of row %d, slice %d: 0x%02x behind %d values\n", i, row,
-                                slice, from[i], last - first);
-                    failures++;
-                    i = packed->padded;
-                }
-            }
-        }
-    }
-    free(data);
-}
-
-static float most_of(const float *values, int count)
-{
-    float most = 0.0f;
-    for (int i = 0; i < count; i++) {
-        most = fmaxf(most, fabsf(values[i]));
-    }
-    return most;
-}
-
-/* Values beside the exact ones of the CPU: at most half a step of the target's type away, and what
- * float32 loses on the way. */
-static void expect_values(const char *name, const struct matrix *reader, double half, int rows,
-                          int width, const float *is, const float *scales, const float *right)
-{
-    const int32_t whole[2] = {0, width};
-    const int32_t *start = reader != NULL ? reader->slice_start : whole;
-    const int slices = reader == NULL || reader->slices == 0 ? 1 : reader->slices;
-    int wrong = 0;
-    for (int row = 0; row < rows; row++) {
-        const size_t at = (size_t)row * (size_t)width;
-        const double lost = 1e-5 * (double)most_of(right + at, width);
-        for (int slice = 0; slice < slices; slice++) {
-            double step = 0, limit = INFINITY;
-            if (reader != NULL) {
-                const float scale = scales[(size_t)slice * (size_t)rows + (size_t)row];
-                const float given = reader->input_scale != NULL ? reader->input_scale[0] : 0.0f;
-                const float most =
-                    most_of(right + at + start[slice], start[slice + 1] - start[slice]);
-                const float wanted = given > 0 ? given : most > 0.0f ? most / 448.0f : 1.0f;
-                if (!(fabsf(scale - wanted) <= (float)lost / 448.0f) && wrong++ < 3) {
-                    print_error("%s: scale of row %d, slice %d is %.9g, should be %.9g\n", name,
-                                row, slice, (double)scale, (double)wanted);
-                }
-                step = (double)wanted / 1024;
-                limit = 448.0 * (double)wanted;
-            }
-            for (int i = start[slice]; i < start[slice + 1]; i++) {
-                const double x = (double)right[at + (size_t)i];
-                const double bounded = fmax(-limit, fmin(limit, x));
-                const double distance = fabs((double)is[at + (size_t)i] - bounded);
-                if (!(distance <= half * fabs(bounded) * 1.001 + step + lost) && wrong++ < 3) {
-                    print_error("%s: row %d, column %d is %.9g, should be %.9g\n", name, row, i,
-                                (double)is[at + (size_t)i], x);
-                }
-            }
-        }
-    }
-    if (wrong > 0) {
-        print_error("%s: %d wrong of %d x %d\n", name, wrong, rows, width);
-        failures++;
-    }
-}
+/* The CUDA backend's activation, copies and rounding to fp8 beside the CPU's, value by value, for
+ * widths, slices and types of every variant that a kernel has; and the same bits for a row whatever
+ * stands beside it. Norms: rows_norm_test.c. */
+#include "gpu/rows_fixture.h"
 
 /* ---- Activation --------------------------------------------------------------------------------
  */
@@ -436,321 +189,172 @@ static void a_nan_stays(void **state)
     assert_int_equal(failures, 0);
 }
 
-/* ---- Norms -------------------------------------------------------------------------------------
+/* ---- Copies ------------------------------------------------------------------------------------
  */
 
-struct norm_case {
-    int hidden, ranks, slices; /* ranks 0: the norm of the residual alone */
-    bool scaled, biased, post, layer_norm, in_place, weighted, written;
-    struct target target;
-};
-
-static struct norm_facts facts_of(const struct norm_case *c)
+/* Row i of a copy is row pick_of(i) of what it is taken from: some are taken twice, some never. */
+static int pick_of(int row, int rows)
 {
-    return (struct norm_facts){.epsilon = 1e-5f,
-                               .weight_offset = c->post ? 1.0f : 0.0f,
-                               .layer_norm = c->layer_norm,
-                               .in_place = c->in_place};
+    return (row * 7 + 3) % ((rows + 1) / 2);
 }
 
-/* Norms on either side; `partials` are ready for it. */
-static void call_norm(struct backend *backend, const struct norm_case *c, int parts,
-                      struct device_buffer *partials, struct device_buffer *residual,
-                      const struct matrix *reader, struct device_buffer *normed)
+/* Scales that rows have of their own, of which 0 stands for one from the row's magnitude; some cut
+ * the largest values off. */
+static float own_scale(size_t number, int row)
 {
-    const struct backend_operations *op = backend->operations;
-    const struct norm_facts facts = facts_of(c);
-    struct vector *bias = new_vector(backend, c->biased, 2, c->hidden);
-    struct vector *post = new_vector(backend, c->post, 3, c->hidden);
-    struct vector *weight = new_vector(backend, c->weighted, 4, c->hidden);
-    struct vector *norm_bias = new_vector(backend, c->layer_norm, 2, c->hidden);
-    if (c->ranks == 0) {
-        check(op->norm(backend, &facts, weight, norm_bias, residual, c->hidden, reader, normed));
-    } else {
-        check(op->add_norm(backend, &facts, partials, parts, bias, 0.75f, post, residual, c->hidden,
-                           weight, norm_bias, reader, normed));
-    }
-    check(op->synchronize(backend));
-    op->vector_destroy(backend, bias);
-    op->vector_destroy(backend, post);
-    op->vector_destroy(backend, weight);
-    op->vector_destroy(backend, norm_bias);
+    static const float scales[] = {0.0f, 0.002f, 0.01f, 0.5f};
+    return scales[(number + (size_t)row) % COUNT_OF(scales)];
 }
 
-/* What part p of the sum is made of: scales of its rows and columns, and its raw rows. */
-static float row_scale_of(int part, int row)
+/* Room for `rows` rows in fp8, with more of it between the scales of slices than needed. */
+static void reserve_rows(struct device_buffer *buffer, const struct matrix *reader, int rows)
 {
-    return random_vector[0][(part * MOST_ROWS + row) % MOST_WIDTH];
+    struct cuda_packed *packed = &buffer->packed;
+    packed->slices = reader->slices > 0 ? reader->slices : 1;
+    packed->padded = reader->padded;
+    packed->scale_stride = rows + 5;
+    packed->scale_capacity = packed->slices * packed->scale_stride;
+    packed->bytes = (size_t)packed->slices * (size_t)rows * (size_t)packed->padded;
+    packed->valid = true;
+    assert_int_equal(cudaMalloc(&packed->data, packed->bytes), cudaSuccess);
+    assert_int_equal(
+        cudaMalloc((void **)&packed->scale, (size_t)packed->scale_capacity * sizeof(float)),
+        cudaSuccess);
 }
 
-static const float *column_scales_of(const struct norm_case *c, int part)
-{
-    return random_vector[1] + (size_t)part * (size_t)c->hidden;
-}
-
-static const float *raw_of(const float *raw, const struct norm_case *c, int part, int row)
-{
-    return raw + (size_t)((part * 11 + row) % SOME_ROWS) * (size_t)c->hidden;
-}
-
-static void put_values(void *to, const float *from, int count, enum dtype dtype)
-{
-    for (int i = 0; i < count; i++) {
-        if (dtype == DTYPE_FLOAT32) {
-            ((float *)to)[i] = from[i];
-        } else if (dtype == DTYPE_BFLOAT16) {
-            ((uint16_t *)to)[i] = gpu_bfloat16(from[i]);
-        } else {
-            ((_Float16 *)to)[i] = (_Float16)from[i];
-        }
-    }
-}
-
-/* Blocks of partial sums as the ranks' products leave them, of rows [first, first + rows). */
-static struct device_buffer *new_partials(struct backend *backend, const struct norm_case *c,
-                                          const float *raw, int first, int rows)
-{
-    const enum dtype act = backend->operations->activation_dtype(backend);
-    const size_t hidden = (size_t)c->hidden, row_bytes = hidden * dtype_bytes(act);
-    const size_t slices = (size_t)c->slices;
-    struct cuda_partials *facts = &cuda_of(backend)->partials;
-    *facts = (struct cuda_partials){.slices = c->slices, .scaled = c->scaled};
-    facts->scales_offset = (slices * (size_t)rows * row_bytes + 15) / 16 * 16;
-    facts->block_bytes = facts->scales_offset;
-    if (c->scaled) {
-        facts->block_bytes += (slices * (hidden + (size_t)rows) * sizeof(float) + 15) / 16 * 16;
-    }
-    const size_t bytes = (size_t)c->ranks * facts->block_bytes;
-    char *host = calloc(1, bytes + 1);
-    assert_non_null(host);
-    for (int part = 0; part < c->ranks * c->slices; part++) {
-        char *block = host + (size_t)(part / c->slices) * facts->block_bytes;
-        const size_t slice = (size_t)(part % c->slices);
-        float *scales = (float *)(void *)(block + facts->scales_offset);
-        for (int row = 0; row < rows; row++) {
-            put_values(block + (slice * (size_t)rows + (size_t)row) * row_bytes,
-                       raw_of(raw, c, part, first + row), c->hidden, act);
-            if (c->scaled) {
-                scales[slices * hidden + slice * (size_t)rows + (size_t)row] =
-                    row_scale_of(part, first + row);
-            }
-        }
-        if (c->scaled) {
-            memcpy(scales + slice * hidden, column_scales_of(c, part), hidden * sizeof(float));
-        }
-    }
-    struct device_buffer *buffer;
-    check(backend->operations->buffer_create(backend, bytes, &buffer));
-    check(backend->operations->upload(backend, buffer, 0, host, bytes));
-    free(host);
-    return buffer;
-}
-
-static void run_norm(struct backend *backend, const struct norm_case *c, const float *raw,
-                     int first, int rows, float *residual, float *values, float *scales)
+/* As a mixture's rows go to their experts: picked, and in fp8 with scales of their own, which a
+ * scale of the whole target yields to. */
+static void run_copy(struct backend *backend, const struct matrix *reader, size_t number,
+                     const float *in, int rows, int width, float *values, float *scales)
 {
     const struct backend_operations *op = backend->operations;
     const enum dtype act = op->activation_dtype(backend);
-    const size_t count = (size_t)rows * (size_t)c->hidden;
-    struct matrix *reader = new_reader(backend, &c->target, c->hidden);
-    struct device_buffer *partials =
-        c->ranks > 0 ? new_partials(backend, c, raw, first, rows) : NULL;
+    const size_t count = (size_t)rows * (size_t)width;
+    int32_t pick[SOME_ROWS];
+    float own[SOME_ROWS];
+    for (int row = 0; row < rows; row++) {
+        pick[row] = pick_of(row, rows);
+        own[row] = own_scale(number, row);
+    }
+    struct device_buffer *from = gpu_buffer(backend, in, count, act);
     struct device_buffer *out = gpu_buffer(backend, NULL, count, act);
-    begin_step(backend, rows);
-    for (int round = 0; round < 2; round++) { /* the first makes room */
-        struct device_buffer *stream = gpu_buffer(
-            backend, random_values + (size_t)first * (size_t)c->hidden, count, DTYPE_FLOAT32);
-        if (round > 0) {
-            poison(backend, out, out->bytes);
-        }
-        call_norm(backend, c, c->ranks, partials, stream, reader, c->written ? out : NULL);
-        gpu_values(backend, stream, count, DTYPE_FLOAT32, residual);
-        op->buffer_destroy(backend, stream);
+    struct device_buffer *own_scales = gpu_buffer(backend, own, (size_t)rows, DTYPE_FLOAT32);
+    struct device_buffer *picks;
+    check(op->buffer_create(backend, (size_t)rows * sizeof *pick, &picks));
+    check(op->upload(backend, picks, 0, pick, (size_t)rows * sizeof *pick));
+    struct rows_copy call = {.rows = rows,
+                             .width = width,
+                             .in = from->data,
+                             .dtype = (int)act,
+                             .pick = picks->data,
+                             .target = {.plain = out->data, .dtype = (int)act}};
+    if (reader != NULL) {
+        reserve_rows(out, reader, rows);
+        call.target = (struct rows_target){.packed = out->packed.data,
+                                           .scale = out->packed.scale,
+                                           .slices = out->packed.slices,
+                                           .padded = out->packed.padded,
+                                           .scale_stride = out->packed.scale_stride,
+                                           .static_scale = 7.0f,
+                                           .row_static_scale = own_scales->data};
+        memcpy(call.target.slice_start, reader->slice_start, sizeof call.target.slice_start);
     }
-    if (c->written) {
-        read_target(backend, out, reader, rows, c->hidden, values, scales);
-    }
+    poison(backend, out, out->bytes);
+    assert_int_equal(rows_copy_launch(cuda_of(backend)->stream, &call), cudaSuccess);
+    read_target(backend, out, reader, rows, width, values, scales);
+    op->buffer_destroy(backend, from);
     op->buffer_destroy(backend, out);
-    if (partials != NULL) {
-        op->buffer_destroy(backend, partials);
-    }
-    op->matrix_destroy(backend, reader);
+    op->buffer_destroy(backend, own_scales);
+    op->buffer_destroy(backend, picks);
 }
 
-static void reference_norm(struct backend *cpu, const struct norm_case *c, const float *raw,
-                           int rows, float *residual, float *right)
+/* Row by row, as the scale that is right is another one in each. */
+static void expect_copy(struct backend *backend, const char *name, struct matrix *reader,
+                        size_t number, int rows, int width, const float *is, const float *scales,
+                        const float *in)
 {
-    const struct backend_operations *op = cpu->operations;
-    const int parts = c->ranks * c->slices;
-    const size_t count = (size_t)rows * (size_t)c->hidden;
-    float *sums = new_floats(count * (size_t)(parts + 1));
-    for (int part = 0; part < parts; part++) {
-        for (int row = 0; row < rows; row++) {
-            const float *from = raw_of(raw, c, part, row), *columns = column_scales_of(c, part);
-            float *to = sums + (size_t)part * count + (size_t)row * (size_t)c->hidden;
-            for (int i = 0; i < c->hidden; i++) {
-                to[i] = c->scaled ? from[i] * (row_scale_of(part, row) * columns[i]) : from[i];
+    for (int row = 0; row < rows; row++) {
+        const size_t right = (size_t)pick_of(row, rows) * (size_t)width;
+        float row_scales[MAX_SLICES] = {0};
+        char row_name[250];
+        snprintf(row_name, sizeof row_name, "%s: row %d of %d, scale %g", name, row, rows,
+                 (double)own_scale(number, row));
+        if (reader != NULL) {
+            const int slices = reader->slices > 0 ? reader->slices : 1;
+            for (int slice = 0; slice < slices; slice++) {
+                row_scales[slice] = scales[slice * rows + row];
             }
+            check(backend->operations->matrix_input_scale(backend, reader, 0,
+                                                          own_scale(number, row)));
         }
+        expect_values(row_name, reader, reader != NULL ? 1.0 / 16 : 0, 1, width,
+                      is + (size_t)row * (size_t)width, row_scales, in + right);
     }
-    struct device_buffer *partials =
-        gpu_buffer(cpu, sums, count * (size_t)(parts + 1), DTYPE_FLOAT32);
-    struct device_buffer *stream = gpu_buffer(cpu, random_values, count, DTYPE_FLOAT32);
-    struct device_buffer *out = gpu_buffer(cpu, NULL, count, DTYPE_FLOAT32);
-    begin_step(cpu, rows);
-    call_norm(cpu, c, parts, partials, stream, NULL, c->written ? out : NULL);
-    gpu_values(cpu, stream, count, DTYPE_FLOAT32, residual);
-    gpu_values(cpu, out, count, DTYPE_FLOAT32, right);
-    op->buffer_destroy(cpu, partials);
-    op->buffer_destroy(cpu, stream);
-    op->buffer_destroy(cpu, out);
-    free(sums);
 }
 
-static const int norm_widths[] = {64, 72, 100, 896, 4096, 8192, 12288, 16384, 20000};
-static const struct {
-    int ranks, slices;
-} norm_parts[] = {{0, 0}, {1, 1}, {1, 2}, {2, 1}, {2, 2}, {1, 8}, {4, 2}};
-
-static struct norm_case make_norm(size_t number, int hidden, int ranks, int slices)
-{
-    static const struct target targets[] = {{-1, EQUAL, 0}, {0, EQUAL, 0},    {0, EQUAL, 0.02f},
-                                            {2, EQUAL, 0},  {4, BY_EIGHT, 0}, {0, EQUAL, 0},
-                                            {-1, EQUAL, 0}};
-    return (struct norm_case){.hidden = hidden,
-                              .ranks = ranks,
-                              .slices = slices,
-                              .scaled = number % 2 == 0,
-                              .biased = number % 3 == 1,
-                              .post = number % 4 == 1,
-                              .layer_norm = number % 5 == 2,
-                              .in_place = number % 7 == 3,
-                              .weighted = number % 11 != 6,
-                              .written = ranks == 0 || number % 13 != 7,
-                              .target = targets[number % COUNT_OF(targets)]};
-}
-
-static void norms_are_right(void **state)
+static void copies_are_right(void **state)
 {
     (void)state;
+    static const int widths[] = {100, 896, 4096, 14336, MOST_WIDTH};
     size_t number = 0;
     failures = 0;
-    struct backend *cpu = gpu_backend("cpu", DTYPE_FLOAT32, MOST_ROWS, MOST_ROWS);
     for (size_t t = 0; t < COUNT_OF(types); t++) {
         struct backend *cuda = gpu_backend("cuda", types[t].dtype, MOST_ROWS, MOST_ROWS);
-        for (size_t i = 0; i < COUNT_OF(norm_widths) * COUNT_OF(norm_parts) * 2; i++) {
-            const int hidden = norm_widths[i / 2 / COUNT_OF(norm_parts)];
-            const size_t p = i / 2 % COUNT_OF(norm_parts);
+        for (size_t i = 0; i < COUNT_OF(widths) * COUNT_OF(slice_counts) * CUTS; i++) {
+            const int width = widths[i / CUTS / COUNT_OF(slice_counts)];
+            const struct target target = {slice_counts[i / CUTS % COUNT_OF(slice_counts)],
+                                          (enum cut)(i % CUTS), 0};
             const int rows = ++number % 3 == 0 ? 1 : SOME_ROWS;
-            if (gpu_leaves_out(number, rows * hidden, 40000)) {
+            if ((target.slices < 2 && target.cut != EQUAL) ||
+                gpu_leaves_out(number, rows * width, 40000)) {
                 continue;
             }
-            const struct norm_case c =
-                make_norm(number, hidden, norm_parts[p].ranks, norm_parts[p].slices);
-            const size_t count = (size_t)rows * (size_t)hidden;
-            float *raw =
-                rounded_copy(random_values + 1, (size_t)SOME_ROWS * (size_t)hidden, types[t].dtype);
-            float *is = new_floats(count), *right = new_floats(count);
-            float *stream = new_floats(count), *right_stream = new_floats(count);
-            float scales[MAX_SLICES * SOME_ROWS];
-            char name[250];
-            snprintf(name, sizeof name,
-                     "norm in %s x %d, %d ranks of %d slices%s%s%s%s%s%s, to %d slices cut %d, "
-                     "scale %g, %d rows",
-                     types[t].name, hidden, c.ranks, c.slices, c.scaled ? ", scaled" : "",
-                     c.biased ? ", bias" : "", c.post ? ", post" : "",
-                     c.layer_norm ? ", layer norm" : "", c.in_place ? ", in place" : "",
-                     c.weighted ? "" : ", no weight", c.target.slices, (int)c.target.cut,
-                     (double)c.target.static_scale, rows);
-            reference_norm(cpu, &c, raw, rows, right_stream, right);
-            run_norm(cuda, &c, raw, 0, rows, stream, is, scales);
-            expect_values(name, NULL, 0, rows, hidden, stream, NULL, right_stream);
-            if (c.written) {
-                struct matrix *reader = new_reader(cuda, &c.target, hidden);
-                expect_values(name, reader, reader != NULL ? 1.0 / 16 : types[t].half, rows, hidden,
-                              is, scales, right);
-                cuda->operations->matrix_destroy(cuda, reader);
-            }
-            free(raw);
+            const size_t count = (size_t)rows * (size_t)width;
+            float *in = rounded_copy(random_values, count, types[t].dtype);
+            float *is = new_floats(count), scales[MAX_SLICES * SOME_ROWS];
+            struct matrix *reader = new_reader(cuda, &target, width);
+            char name[200];
+            snprintf(name, sizeof name, "copy in %s x %d, %s, %d slices cut %d", types[t].name,
+                     width, target.slices < 0 ? "plain" : "fp8", target.slices, (int)target.cut);
+            run_copy(cuda, reader, number, in, rows, width, is, scales);
+            expect_copy(cuda, name, reader, number, rows, width, is, scales, in);
+            cuda->operations->matrix_destroy(cuda, reader);
+            free(in);
             free(is);
-            free(right);
-            free(stream);
-            free(right_stream);
         }
         cuda->operations->destroy(cuda);
     }
-    cpu->operations->destroy(cpu);
     assert_int_equal(failures, 0);
 }
 
 /* ---- Bits --------------------------------------------------------------------------------------
  */
 
-static void expect_bits(const char *what, int width, int first, int rows, const float *part,
-                        const float *whole)
-{
-    const size_t count = (size_t)rows * (size_t)width;
-    const float *there = whole + (size_t)first * (size_t)width;
-    if (memcmp(part, there, count * sizeof *part) == 0) {
-        return;
-    }
-    failures++;
-    for (size_t i = 0; i < count; i++) {
-        if (memcmp(&part[i], &there[i], sizeof *part) != 0) {
-            print_error("%s, width %d: rows %d to %d alone: column %zu of row %zu is %.9g, among "
-                        "%d rows %.9g\n",
-                        what, width, first, first + rows - 1, i % (size_t)width, i / (size_t)width,
-                        (double)part[i], MOST_ROWS, (double)there[i]);
-            return;
-        }
-    }
-}
-
-/* Rows alone and in smaller batches have the bits that they have in the whole; a rank's slice of a
- * row has those that it has in the whole row. */
+/* Rows alone and in smaller batches have the bits that they have in the whole. */
 static void bits_know_no_batch(void **state)
 {
     (void)state;
-    static const int widths[] = {100, 896, 2048, 4096};
-    static const struct {
-        int first, rows;
-    } parts[] = {{0, 1}, {299, 1}, {150, 7}};
     failures = 0;
     const size_t most = (size_t)MOST_ROWS * 4096;
-    float *whole[2] = {new_floats(most), new_floats(most)};
-    float *part[2] = {new_floats(most), new_floats(most)};
+    float *whole = new_floats(most), *part = new_floats(most);
     static float scales[MAX_SLICES * MOST_ROWS];
     struct backend *cuda = gpu_backend("cuda", DTYPE_BFLOAT16, MOST_ROWS, MOST_ROWS);
-    for (size_t i = 0; i < COUNT_OF(widths) * 2; i++) {
-        const int width = widths[i / 2], slices = i % 2 == 0 ? 2 : -1;
-        const struct activation_case activation = {
+    for (size_t i = 0; i < COUNT_OF(bits_widths) * 2; i++) {
+        const int width = bits_widths[i / 2], slices = i % 2 == 0 ? 2 : -1;
+        const struct activation_case c = {
             .width = width, .gated = true, .scaled = true, .target = {slices, EQUAL, 0}};
-        const struct norm_case norm = {.hidden = width,
-                                       .ranks = 1,
-                                       .slices = 2,
-                                       .scaled = true,
-                                       .weighted = true,
-                                       .written = true,
-                                       .target = {slices < 0 ? -1 : 0, EQUAL, 0}};
         float *raw =
             rounded_copy(random_values, 2 * (size_t)MOST_ROWS * (size_t)width, DTYPE_BFLOAT16);
-        run_activation(cuda, &activation, raw, 0, MOST_ROWS, whole[0], scales);
-        for (size_t k = 0; k < COUNT_OF(parts); k++) {
-            run_activation(cuda, &activation, raw, parts[k].first, parts[k].rows, part[0], scales);
-            expect_bits("activation", width, parts[k].first, parts[k].rows, part[0], whole[0]);
-        }
-        run_norm(cuda, &norm, raw, 0, MOST_ROWS, whole[0], whole[1], scales);
-        for (size_t k = 0; k < COUNT_OF(parts); k++) {
-            run_norm(cuda, &norm, raw, parts[k].first, parts[k].rows, part[0], part[1], scales);
-            expect_bits("residual", width, parts[k].first, parts[k].rows, part[0], whole[0]);
-            expect_bits("norm", width, parts[k].first, parts[k].rows, part[1], whole[1]);
+        run_activation(cuda, &c, raw, 0, MOST_ROWS, whole, scales);
+        for (size_t k = 0; k < COUNT_OF(bits_parts); k++) {
+            const int first = bits_parts[k].first, rows = bits_parts[k].rows;
+            run_activation(cuda, &c, raw, first, rows, part, scales);
+            expect_bits("activation", width, first, rows, part, whole);
         }
         free(raw);
     }
-    for (int i = 0; i < 2; i++) {
-        free(whole[i]);
-        free(part[i]);
-    }
+    free(whole);
+    free(part);
     cuda->operations->destroy(cuda);
     assert_int_equal(failures, 0);
 }
@@ -810,7 +414,7 @@ int main(void)
     gpu_prepare();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(activations_are_right), cmocka_unit_test(a_nan_stays),
-        cmocka_unit_test(norms_are_right),       cmocka_unit_test(bits_know_no_batch),
+        cmocka_unit_test(copies_are_right),      cmocka_unit_test(bits_know_no_batch),
         cmocka_unit_test(bits_know_no_ranks),
     };
     return cmocka_run_group_tests(tests, prepare, clear);

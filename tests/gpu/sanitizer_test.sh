@@ -71,7 +71,7 @@ run_job() {
     rm -rf "$work"/out.h5*
     sanitize "$tool" "$what" "$SLUICE" run "$work/job.yaml" --quiet "$@"
 }
-for name in product attention rows experts sample given; do
+for name in product attention rows rows_norm experts sample given; do
     sanitize memcheck "gpu_${name}_test" "$SLUICE_GPU_TESTS/gpu_${name}_test"
 done
 run_job memcheck "small model, bfloat16" --set model.dtype=bfloat16
@@ -84,7 +84,7 @@ for name in qwen3_moe gemma2; do
 done
 # The tool cannot run cuBLAS's kernels of 16 and 8 bits under racecheck, instrumented or not (it says that it failed to handle a hardware
 # exception): what needs them is run in float32.
-for name in attention rows experts sample given; do
+for name in attention rows rows_norm experts sample given; do
     sanitize racecheck "gpu_${name}_test" "$SLUICE_GPU_TESTS/gpu_${name}_test"
 done
 run_job racecheck "small model, float32" --set model.dtype=float32
