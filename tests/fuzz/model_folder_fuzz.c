@@ -7,10 +7,9 @@
 #include "sluice/chat_template.h"
 #include "sluice/model.h"
 
-static const char *const names[] = {"config.json",           "generation_config.json",
-                                    "tokenizer_config.json", "special_tokens_map.json",
-                                    "tokenizer.json",        "chat_template.jinja",
-                                    "hf_quant_config.json"};
+static const char *const names[] = {
+    "config.json",    "generation_config.json", "tokenizer_config.json", "special_tokens_map.json",
+    "tokenizer.json", "chat_template.jinja",    "hf_quant_config.json"};
 
 static void check(const struct model *model, const struct json *messages)
 {
