@@ -55,7 +55,7 @@ static const struct {
      .golden = {3e-1, 5e-1},
      .reference = &rounded_alike[0],
      .layer = {1e-4, 1e-4},
-     .logits = {1e-4, 3e-2}},
+     .logits = {1e-2, 3e-2}},
     {.name = "fp8",
      .machine = {create_named, "cuda", DTYPE_BFLOAT16, DTYPE_FLOAT8_E4M3, DTYPE_BFLOAT16, 0, 2},
      .golden = {3e-1, 5e-1},
