@@ -72,14 +72,14 @@ status cpu_kv_create(struct backend *backend, int layers, int kv_heads, int head
     cache->head_key_bytes = (size_t)block_tokens * (size_t)head_dim * value_bytes;
     cache->head_value_bytes = (size_t)block_tokens * (size_t)cache->padded_dim * value_bytes;
     size_t key_bytes = 0, cache_value_bytes = 0;
-    status s = create_scales(cache);
-    if (s == STATUS_OK) {
-        s = cpu_size(&key_bytes, "KV cache", 4, (size_t)layers, (size_t)blocks, (size_t)kv_heads,
-                     cache->head_key_bytes);
-    }
+    status s = cpu_size(&key_bytes, "KV cache", 4, (size_t)layers, (size_t)blocks, (size_t)kv_heads,
+                        cache->head_key_bytes);
     if (s == STATUS_OK) {
         s = cpu_size(&cache_value_bytes, "KV cache", 4, (size_t)layers, (size_t)blocks,
                      (size_t)kv_heads, cache->head_value_bytes);
+    }
+    if (s == STATUS_OK) {
+        s = create_scales(cache);
     }
     if (s == STATUS_OK) {
         s = cpu_region_create(&cache->keys, key_bytes, "KV cache");
