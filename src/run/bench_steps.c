@@ -1,6 +1,7 @@
 /* The steps of a replica without a coordinator: as a job runs them, with the times kept. */
 #include "run/bench_steps.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,6 +106,10 @@ static status run_oldest_step(struct leader *self)
     struct device_buffer *logits;
     TRY(forward_step(self->stage->forward, &step->batch, &logits));
     double launched = clock_seconds();
+    while (step_queue_is_sending(&self->steps) && !backend->operations->is_idle(backend)) {
+        TRY(step_queue_poll(&self->steps));
+        sched_yield();
+    }
     if (step->batch.outputs > 0) {
         TRY(backend->operations->sample(backend, logits, step->batch.outputs,
                                         model_config(self->stage->model)->vocabulary,

@@ -95,14 +95,17 @@ static void pause_if_idle(struct worker *self, bool idle)
 }
 
 /* While the device works, messages on their way are pushed on (a large one needs that of its
- * sender, and the receiver's step needs the message) and rank 0 answers. */
-static status wait_for_device(struct worker *self, struct outbox *outbox)
+ * sender, and the receiver's step needs the message) and rank 0 answers. `steps`: a leader's. */
+static status wait_for_device(struct worker *self, struct outbox *outbox, struct step_queue *steps)
 {
     struct backend *backend = self->options->stage->backend;
     while (!backend->operations->is_idle(backend)) {
         bool idle;
         TRY(serve_coordinator(self, &idle));
         TRY(outbox_poll(outbox));
+        if (steps != NULL) {
+            TRY(step_queue_poll(steps));
+        }
         sched_yield();
     }
     return STATUS_OK;
@@ -118,7 +121,7 @@ static status follow_step(struct worker *self, const struct batch *batch, int pr
     struct outbox nothing = {0};
     struct device_buffer *logits;
     TRY(forward_step(stage->forward, batch, &logits));
-    TRY(wait_for_device(self, &nothing));
+    TRY(wait_for_device(self, &nothing, NULL));
     TRY(stage->backend->operations->synchronize(stage->backend));
     return worker_end_step(self, &start, batch->tokens, prefill_tokens);
 }
@@ -264,7 +267,7 @@ static status run_oldest_step(struct leader *self)
     struct step_start start = worker_begin_step(&self->worker);
     struct device_buffer *logits;
     TRY(forward_step(stage->forward, &step->batch, &logits));
-    TRY(wait_for_device(&self->worker, &self->outbox));
+    TRY(wait_for_device(&self->worker, &self->outbox, &self->steps));
     if (step->batch.outputs > 0) {
         TRY(operations->sample(stage->backend, logits, step->batch.outputs,
                                model_config(stage->model)->vocabulary, step->requests,

@@ -37,6 +37,23 @@ status step_queue_deliver(struct step_queue *queue)
     return outbox_flush(&queue->sent[0]);
 }
 
+status step_queue_poll(struct step_queue *queue)
+{
+    for (int i = 0; i < queue->count; i++) {
+        TRY(outbox_poll(&queue->sent[i]));
+    }
+    return STATUS_OK;
+}
+
+bool step_queue_is_sending(const struct step_queue *queue)
+{
+    bool sending = false;
+    for (int i = 0; i < queue->count; i++) {
+        sending = sending || queue->sent[i].count > 0;
+    }
+    return sending;
+}
+
 void step_queue_remove(struct step_queue *queue)
 {
     const struct outbox delivered = queue->sent[0]; /* empty; its memory serves a later step */

@@ -28,6 +28,11 @@ status step_queue_add(struct step_queue *queue, struct step_plan *step) MUST_CHE
  * pushes messages on, and a large one needs that of its sender. The others take a step once they
  * have ended the one before, for which they wait for nothing that is still to come. */
 status step_queue_deliver(struct step_queue *queue) MUST_CHECK;
+/* Pushes on what is on its way, without waiting. While this rank waits for its device in one step
+ * the others are to get the next, or the stages of a pipeline work one after the other. */
+status step_queue_poll(struct step_queue *queue) MUST_CHECK;
+/* Whether any step is still on its way. */
+bool step_queue_is_sending(const struct step_queue *queue);
 /* Takes the oldest step, which has been delivered, off the queue. */
 void step_queue_remove(struct step_queue *queue);
 /* Tells the others that there are no more steps; through `outbox`. */
