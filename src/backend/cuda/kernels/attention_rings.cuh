@@ -8,6 +8,8 @@
 #include "backend/cuda/kernels/attention_work.cuh"
 #include "backend/cuda/kernels/tile_product.cuh"
 
+/* A block of group_kernel with GROUPS_ warpgroups that compute, and what it has of shared memory.
+ */
 template <typename Cache, int DIM, int GROUPS_> struct group_shape {
     typedef tile_shape<Cache, DIM> tile;
     static_assert(DIM == 64 || DIM == 128, "head size");
@@ -87,7 +89,8 @@ __device__ __forceinline__ void store_piece(uint32_t to, const uint4 &piece)
 /* ---- Rings -------------------------------------------------------------------------------------
  */
 
-/* A block's shared memory: keys' tiles, values' tiles, raw tiles, barriers. */
+/* A block's shared memory, in bytes from `base`, its address there: keys' tiles, values' tiles, raw
+ * tiles, queries, barriers. */
 template <typename Cache, int DIM, int GROUPS> struct group_memory {
     typedef group_shape<Cache, DIM, GROUPS> shape;
     uint32_t base;
