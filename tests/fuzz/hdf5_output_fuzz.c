@@ -79,7 +79,9 @@ static void replace_attribute(hid_t file, struct fuzz_input *input)
     H5Tclose(type);
 }
 
-/* Four bytes at a place of a dataset, whatever its type. */
+/* An element of a dataset, up to its first eight bytes, whatever its type; but for sequences, whose
+ * elements are lengths and addresses in memory, and where these lie in another file, lengths that
+ * HDF5 would allocate. */
 static void overwrite(hid_t file, const char *name, struct fuzz_input *input)
 {
     hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
@@ -90,7 +92,8 @@ static void overwrite(hid_t file, const char *name, struct fuzz_input *input)
     hssize_t elements = H5Sget_simple_extent_npoints(space);
     size_t size = H5Tget_size(type);
     char values[4096];
-    if (H5Tis_variable_str(type) == 0 && elements > 0 && (size_t)elements * size <= sizeof values &&
+    if (H5Tis_variable_str(type) == 0 && H5Tget_class(type) != H5T_VLEN && elements > 0 &&
+        (size_t)elements * size <= sizeof values &&
         H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0) {
         size_t at = (size_t)take_byte(input) * size % ((size_t)elements * size);
         struct fuzz_input data = take_bytes(input, size < 8 ? size : 8);
