@@ -93,8 +93,13 @@ status interrupt_check(void) MUST_CHECK;
 /* ---- Files -------------------------------------------------------------------------------------
  */
 
+/* Opens a regular file for reading; the caller closes *fd. Anything else, such as a pipe, is
+ * refused at once: nothing that a model directory or a data set names can make the program wait.
+ * STATUS_NOT_FOUND, STATUS_INVALID, STATUS_IO; the message names the path. */
+status file_open(const char *path, int *fd, uint64_t *bytes) MUST_CHECK;
+
 /* Reads a whole regular file of at most `limit` bytes into `out` (appended; NUL after it).
- * STATUS_NOT_FOUND, STATUS_LIMIT, STATUS_IO; the message names the path. */
+ * As file_open, and STATUS_LIMIT. */
 status file_read(const char *path, size_t limit, struct buffer *out) MUST_CHECK;
 
 /* "directory/name" into `out` (appended). */

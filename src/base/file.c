@@ -1,4 +1,4 @@
-/* Whole-file reads and paths. */
+/* Files to read, and paths. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -7,23 +7,40 @@
 
 #include "sluice/base.h"
 
-status file_read(const char *path, size_t limit, struct buffer *out)
+status file_open(const char *path, int *fd, uint64_t *bytes)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block here */
+    if (*fd < 0) {
         return status_fail_errno(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "%s", path);
     }
     status s = STATUS_OK;
     struct stat info;
-    if (fstat(fd, &info) != 0) {
+    if (fstat(*fd, &info) != 0) {
         s = status_fail_errno(STATUS_IO, "%s", path);
     } else if (!S_ISREG(info.st_mode)) {
-        s = status_fail(STATUS_INVALID, "%s: not a regular file", path);
-    } else if ((uint64_t)info.st_size > limit) {
-        s = status_fail(STATUS_LIMIT, "%s: %lld bytes, more than the %zu that such a file may have",
-                        path, (long long)info.st_size, limit);
+        s = status_fail(STATUS_INVALID, "%s: %s", path,
+                        S_ISDIR(info.st_mode) ? "a directory, not a file" : "not a regular file");
+    }
+    if (s != STATUS_OK) {
+        close(*fd);
+        *fd = -1;
+        return s;
+    }
+    *bytes = (uint64_t)info.st_size;
+    return STATUS_OK;
+}
+
+status file_read(const char *path, size_t limit, struct buffer *out)
+{
+    int fd;
+    uint64_t bytes;
+    TRY(file_open(path, &fd, &bytes));
+    status s = STATUS_OK;
+    if (bytes > limit) {
+        s = status_fail(STATUS_LIMIT, "%s: %llu bytes, more than the %zu that such a file may have",
+                        path, (unsigned long long)bytes, limit);
     } else {
-        s = buffer_reserve(out, (size_t)info.st_size);
+        s = buffer_reserve(out, (size_t)bytes);
     }
     size_t start = out->length;
     while (s == STATUS_OK) {

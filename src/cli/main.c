@@ -1,4 +1,5 @@
 /* The program: a table of commands. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,8 @@ static bool take_log_level(void)
 
 int main(int argc, char **argv)
 {
+    /* A file that may not grow further (ulimit -f) is a failed write, which has its message. */
+    signal(SIGXFSZ, SIG_IGN);
     if (!take_log_level()) {
         return cli_fail(EXIT_BAD_USAGE);
     }

@@ -43,10 +43,11 @@ static const struct argp argp = {
     .options = options,
     .parser = parse_option,
     .args_doc = "JOB.yaml",
-    .doc = "Runs a job: every row of the data set through the model, into one HDF5 file.\v"
-           "Started alone it is one rank; `mpirun -n N sluice run JOB.yaml` or srun make it N. "
-           "Stopped by SIGTERM, SIGINT or SIGUSR1 it exits with status 75, and the same command "
-           "continues."};
+    .doc =
+        "Runs a job: every row of the data set through the model, into one HDF5 file.\v"
+        "Started alone it is one rank; `mpirun -n N sluice run JOB.yaml` or srun make it N. "
+        "Stopped by SIGTERM, SIGINT, SIGUSR1, SIGHUP or SIGXCPU it exits with status 75, and the "
+        "same command continues."};
 
 static void print_summary(const struct job *job, const struct run_summary *summary)
 {

@@ -2,10 +2,8 @@
 #include "data/byte_source.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -123,32 +121,12 @@ static status source_tell_encoding(struct byte_source *source)
     return STATUS_OK;
 }
 
-static status open_regular(const char *path, int *fd)
-{
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block here */
-    if (*fd < 0) {
-        return status_fail_errno(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "%s", path);
-    }
-    struct stat info;
-    status s = STATUS_OK;
-    if (fstat(*fd, &info) != 0) {
-        s = status_fail_errno(STATUS_IO, "%s", path);
-    } else if (!S_ISREG(info.st_mode)) {
-        s = status_fail(STATUS_INVALID, "%s: %s, not a data file", path,
-                        S_ISDIR(info.st_mode) ? "a directory" : "not a regular file");
-    }
-    if (s != STATUS_OK) {
-        close(*fd);
-        *fd = -1;
-    }
-    return s;
-}
-
 static status source_create(const char *path, struct byte_source **out)
 {
     *out = NULL;
     int fd;
-    TRY(open_regular(path, &fd));
+    uint64_t bytes;
+    TRY(file_open(path, &fd, &bytes));
     struct byte_source *source = calloc(1, sizeof *source);
     struct sha256 *hash = sha256_create();
     if (source == NULL || hash == NULL) {

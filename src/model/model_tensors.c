@@ -2,10 +2,8 @@
 #include "model/model_tensors.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "model/gguf_quants.h"
@@ -63,22 +61,7 @@ status tensor_table_open_file(struct tensor_table *table, const char *path, int 
     if (file.path == NULL) {
         return status_fail(STATUS_NO_MEMORY, "%s: out of memory", path);
     }
-    file.fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (file.fd < 0) {
-        return status_fail_errno(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "%s", path);
-    }
-    struct stat info;
-    status s = STATUS_OK;
-    if (fstat(file.fd, &info) != 0) {
-        s = status_fail_errno(STATUS_IO, "%s", path);
-    } else if (!S_ISREG(info.st_mode)) {
-        s = status_fail(STATUS_INVALID, "%s: not a regular file", path);
-    }
-    if (s != STATUS_OK) {
-        close(file.fd);
-        return s;
-    }
-    file.size = (uint64_t)info.st_size;
+    TRY(file_open(path, &file.fd, &file.size));
     *out = (int)table->file_count;
     table->files[table->file_count++] = file;
     return STATUS_OK;

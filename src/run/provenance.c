@@ -2,7 +2,6 @@
 #include "run/provenance.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +11,9 @@
 
 static status hash_file(const char *path, int64_t *bytes, char hex[65])
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return status_fail_errno(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "%s", path);
-    }
+    int fd;
+    uint64_t length;
+    TRY(file_open(path, &fd, &length));
     struct sha256 *hash = sha256_create();
     enum { BLOCK = 1 << 20 };
     char *block = malloc(BLOCK);

@@ -47,16 +47,31 @@ static void on_signal(int number)
     }
 }
 
-/* A second signal of the same kind ends the process at once, as people expect of Ctrl-C twice. */
+/* A second signal of the same kind ends the process at once, as people expect of Ctrl-C twice; but
+ * for the one that comes every second while CPU time is over its soft limit. What the process was
+ * started to ignore, as nohup does, it ignores. */
 static void catch_signals(void)
 {
-    struct sigaction action = {.sa_handler = on_signal,
-                               .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
-    sigemptyset(&action.sa_mask);
-    static const int numbers[] = {SIGTERM, SIGINT, SIGUSR1};
-    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
-        sigaction(numbers[i], &action, NULL);
+    static const struct {
+        int number, flags;
+    } signals[] = {
+        {SIGTERM, (int)SA_RESETHAND},
+        {SIGINT, (int)SA_RESETHAND},
+        {SIGUSR1, (int)SA_RESETHAND},
+        {SIGHUP, (int)SA_RESETHAND},
+        {SIGXCPU, 0},
+    };
+    for (size_t i = 0; i < COUNT_OF(signals); i++) {
+        struct sigaction action = {.sa_handler = on_signal,
+                                   .sa_flags = SA_RESTART | signals[i].flags};
+        struct sigaction before;
+        sigemptyset(&action.sa_mask);
+        if (sigaction(signals[i].number, NULL, &before) != 0 || before.sa_handler != SIG_IGN) {
+            sigaction(signals[i].number, &action, NULL);
+        }
     }
+    /* That nobody reads the messages any more is no reason to end. */
+    signal(SIGPIPE, SIG_IGN);
     struct sigaction deadline = {.sa_handler = on_deadline};
     sigemptyset(&deadline.sa_mask);
     sigaction(SIGALRM, &deadline, NULL);

@@ -4,8 +4,8 @@
 
 #include "sluice/base.h"
 
-/* Catches SIGTERM, SIGINT and SIGUSR1 and lets long loops notice (interrupt_check). After MPI has
- * started and world_get() is filled. Collective. */
+/* Catches SIGTERM, SIGINT, SIGUSR1, SIGHUP and SIGXCPU and lets long loops notice
+ * (interrupt_check). After MPI has started and world_get() is filled. Collective. */
 status stop_start(void) MUST_CHECK;
 /* The job's outcome is decided: the deadline below counts no more. */
 void stop_end(void);

@@ -37,7 +37,7 @@ write '- a list'
 both 2 2 "bad.yaml: line 1: expected sections" bad.yaml
 : >bad.yaml
 both 2 2 "bad.yaml: the file is empty" bad.yaml
-both 2 2 "not a regular file" .
+both 2 2 ".: a directory, not a file" .
 
 # Quantised in a way that is not read: what, and what to use instead.
 fp8=$SLUICE_SOURCE_DIR/tests/data/models_fp8/mistral_activation
@@ -48,6 +48,20 @@ both 1 1 'quantised/config.json: quantization_config: weights quantised by "awq"
 sed 's/"quantization_config"/"comment"/' "$fp8/config.json" >quantised/config.json
 echo '{"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8"}}' >quantised/hf_quant_config.json
 both 1 1 'quantised/hf_quant_config.json: quantization: weights quantised by "modelopt NVFP4" are not supported' job.yaml --set model.path=quantised
+
+# A pipe that nobody writes into, in place of any file: refused, not waited for.
+for name in $(cd "$model" && ls) chat_template.jinja special_tokens_map.json model.safetensors.index.json hf_quant_config.json; do
+    [ "$name" != training.json ] || continue
+    rm -rf piped
+    mkdir piped
+    for file in "$model"/*; do [ "${file##*/}" = "$name" ] || ln -s "$file" piped/; done
+    mkfifo "piped/$name"
+    both 1 1 "piped/$name: not a regular file" job.yaml --set model.path=piped
+done
+mkfifo pipe.jsonl pipe.h5 pipe.gguf
+both 1 1 "pipe.jsonl: not a regular file" job.yaml --set data.input=pipe.jsonl
+both 1 1 "pipe.h5: not a regular file" job.yaml --set data.input=pipe.h5
+both 1 1 "pipe.gguf: not a regular file" job.yaml --set model.path=pipe.gguf
 
 both 1 1 "no-such-model" job.yaml --set model.path=no-such-model
 both 1 1 "no-such.jsonl" job.yaml --set data.input=no-such.jsonl

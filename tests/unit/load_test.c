@@ -26,7 +26,7 @@ struct file {
     const struct model_config *config;
 };
 
-static void file_open(struct file *file, const char *family)
+static void copy_open(struct file *file, const char *family)
 {
     char path[1024];
     snprintf(path, sizeof path, "%s/models/%s/model.safetensors", SLUICE_TEST_DATA, family);
@@ -286,7 +286,7 @@ static void check_family(const char *family)
         fail_msg("%s", status_message());
     }
     struct file file;
-    file_open(&file, family);
+    copy_open(&file, family);
     file.config = model_config(model);
     for (int tp = 1; tp <= 8; tp *= 2) {
         for (int pp = 1; pp <= 3; pp++) {
