@@ -58,7 +58,7 @@ fuzz_one() {
     (
         cd "$work/$target/scratch"
         export TMPDIR=$PWD
-        "$targets/$target" -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=20 -print_final_stats=1 -verbosity=1 \
+        "$targets/$target" -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=60 -print_final_stats=1 -verbosity=1 \
             -artifact_prefix="$work/$target/findings/" "$work/$target/corpus" "${seeds[@]}"
     ) >"$work/$target.log" 2>&1 || status=$?
     rm -rf "$work/$target/scratch"
