@@ -44,7 +44,7 @@ end() {
 }
 
 for signal in HUP XCPU; do
-    start "$signal" env
+    start "$signal" env --default-signal # the test itself may run under nohup
     kill -"$signal" "$program"
     [ "$signal" = HUP ] || kill -"$signal" "$program" # comes again every second
     end
