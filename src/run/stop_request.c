@@ -48,25 +48,28 @@ static void on_signal(int number)
 }
 
 /* A second signal of the same kind ends the process at once, as people expect of Ctrl-C twice; but
- * for the one that comes every second while CPU time is over its soft limit. What the process was
- * started to ignore, as nohup does, it ignores. */
+ * for the one that comes every second while CPU time is over its soft limit. A hangup is ignored
+ * where the process was started to ignore it, as by nohup; the others are not: a shell's script
+ * starts its background jobs with SIGINT ignored, and they are to stop all the same. */
 static void catch_signals(void)
 {
     static const struct {
         int number, flags;
+        bool may_be_ignored;
     } signals[] = {
-        {SIGTERM, (int)SA_RESETHAND},
-        {SIGINT, (int)SA_RESETHAND},
-        {SIGUSR1, (int)SA_RESETHAND},
-        {SIGHUP, (int)SA_RESETHAND},
-        {SIGXCPU, 0},
+        {SIGTERM, (int)SA_RESETHAND, false},
+        {SIGINT, (int)SA_RESETHAND, false},
+        {SIGUSR1, (int)SA_RESETHAND, false},
+        {SIGHUP, (int)SA_RESETHAND, true},
+        {SIGXCPU, 0, false},
     };
     for (size_t i = 0; i < COUNT_OF(signals); i++) {
         struct sigaction action = {.sa_handler = on_signal,
                                    .sa_flags = SA_RESTART | signals[i].flags};
         struct sigaction before;
         sigemptyset(&action.sa_mask);
-        if (sigaction(signals[i].number, NULL, &before) != 0 || before.sa_handler != SIG_IGN) {
+        if (!signals[i].may_be_ignored || sigaction(signals[i].number, NULL, &before) != 0 ||
+            before.sa_handler != SIG_IGN) {
             sigaction(signals[i].number, &action, NULL);
         }
     }

@@ -3,7 +3,7 @@
 # answer, and what is stopped by one continues.
 set -euo pipefail
 source "$(dirname "$0")/../cli/expect.sh"
-export ASAN_OPTIONS=detect_leaks=0
+export ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1
 
 blob=$(head -c 60000 /dev/zero | tr '\0' x)
 for ((i = 0; i < 300; i++)); do printf '{"prompt": "%d + %d =", "blob": "%s"}\n' "$i" $((i % 7)) "$blob"; done >large.jsonl
@@ -54,6 +54,12 @@ for signal in HUP XCPU; do
     [ "$status" -eq 0 ] || fail "$signal: continued: exit status $status"
 done
 cmp -s <("$SLUICE" export HUP.h5) <("$SLUICE" export XCPU.h5) || fail "the two continued jobs' rows differ"
+
+# A script's background job has SIGINT ignored from its start, and stops all the same.
+start background env
+kill -INT "$program"
+end
+[ "$status" -eq 75 ] || fail "SIGINT to a background job: exit status $status"
 
 start nohup nohup
 kill -HUP "$program"
