@@ -3,7 +3,7 @@
 # Usage: bench/several_gpus.sh [BUILD_FOLDER [PART…]]     parts: replicas, layouts, sums (all)
 # The floors: replicas, a GPU's own figure times their number; layouts, the serial bound (src/run/serial_bound.c), which divides a model's work by its ranks;
 # sums, NCCL's all-reduce.
-# GPUS: use so many; REQUESTS: a GPU's requests instead of the table's (a quick look); DEVICE (cuda), SMALL, LARGE (shapes), TYPES (--dtype fp8 --kv-dtype fp8)
+# GPUS: use so many; LENGTHS: only these of the table's prompt/output lengths ("1000/1000 2048/128"); REQUESTS: a GPU's requests instead of the table's (a quick look); DEVICE (cuda), SMALL, LARGE (shapes), TYPES (--dtype fp8 --kv-dtype fp8)
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$root/build/cuda}
@@ -26,11 +26,17 @@ measure() {
     return 1
 }
 
+# wanted LENGTHS
+wanted() {
+    [ -z "${LENGTHS:-}" ] || [[ " $LENGTHS " == *" $1 "* ]]
+}
+
 replicas() {
     echo '| devices | prompt/output | replicas | output tokens/s | a GPU | share of linear |'
     echo '| --- | --- | --- | --- | --- | --- |'
     #   prompt output requests a GPU
     while read -r prompt output requests; do
+        wanted "$prompt/$output" || continue
         for ((ranks = 1; ranks <= GPUS; ranks *= 2)); do
             local compare=()
             [ "$ranks" -eq 1 ] || compare=(--compare-one)
@@ -54,6 +60,7 @@ layouts() {
     echo '| --- | --- | --- | --- | --- | --- | --- | --- |'
     #   prompt output requests a GPU
     while read -r prompt output requests; do
+        wanted "$prompt/$output" || continue
         while read -r tp pp; do
             [ $((tp * pp)) -le "$GPUS" ] || continue
             measure $((tp * pp)) --random-weights "$LARGE" --tp "$tp" --pp "$pp" --prompt-tokens "$prompt" --new-tokens "$output" \

@@ -119,6 +119,7 @@ for type in bfloat16 fp8; do
         run ${type}_tp2_pp2 4 "${common[@]}" layout.tp=2 layout.pp=2 && same ${type}_tp2_pp2 ${type}_one
         run ${type}_tp2_replicas2 4 "${common[@]}" layout.tp=2 && same ${type}_tp2_replicas2 ${type}_one
         run ${type}_pp4 4 "${common[@]}" layout.pp=4 && same ${type}_pp4 ${type}_one
+        run ${type}_replicas4 4 "${common[@]}" && same ${type}_replicas4 ${type}_one
         run ${type}_slices4 1 "${common[@]}" layout.tp_slices=4
         run ${type}_tp4 4 "${common[@]}" layout.tp=4 && same ${type}_tp4 ${type}_slices4
         run ${type}_tp4_seven 4 "${common[@]}" layout.tp=4 engine.max_sequences=7 && same ${type}_tp4_seven ${type}_slices4
@@ -131,12 +132,19 @@ for type in bfloat16 fp8; do
     fi
 done
 
+# The GPUs' memory in use, in MiB.
+memory_in_use() {
+    nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
 # harm SIGNAL NAME RANKS LIMIT SETTINGS…: sends the signal to the last rank of a long job once rows are there; all processes must be gone
-# within LIMIT seconds, with an exit status other than 0.
+# and the GPUs' memory free within LIMIT seconds, with an exit status other than 0.
 harm() {
     local signal=$1 name=$2 ranks=$3 limit=$4 setting arguments=() tries
     shift 4
     for setting in "$@"; do arguments+=(--set "$setting"); done
+    local idle
+    idle=$(memory_in_use)
     mpirun "${root[@]}" -n "$ranks" "$SLUICE" run "$work/job.yaml" --quiet --set "output.path=$work/$name.h5" "${arguments[@]}" \
         2>"$work/$name.err" </dev/null &
     local launcher=$!
@@ -154,7 +162,8 @@ harm() {
         kill $launcher 2>/dev/null
         return
     fi
-    local begin=$SECONDS
+    local begin=$SECONDS busy
+    busy=$(memory_in_use)
     ( sleep "$limit"; kill -9 $launcher ) 2>/dev/null &
     local timer=$!
     wait $launcher
@@ -167,6 +176,11 @@ harm() {
     echo "$name: SIG$signal: exit status $status after $took s, $left processes left; messages:"
     grep '^sluice\|NCCL' "$work/$name.err" | head -n 5
     [ "$status" -ne 0 ] && [ "$took" -lt "$limit" ] || fail "$name: exit status $status after $took s"
+    while [ "$(memory_in_use)" -gt $((idle + 64)) ] && [ $((SECONDS - begin)) -lt "$limit" ]; do sleep 0.5; done
+    local used
+    used=$(memory_in_use)
+    echo "$name: GPU memory: $idle MiB before, $busy during, $used after $((SECONDS - begin)) s"
+    [ "$used" -le $((idle + 64)) ] || fail "$name: $used MiB of GPU memory in use, $idle before"
     [ "$left" -eq 0 ] || { fail "$name: $left processes left"; kill -9 $victims 2>/dev/null; }
 }
 
