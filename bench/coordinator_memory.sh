@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Peak memory of rank 0 against the number of rows: it must not grow with the data set.
 # Usage: bench/coordinator_memory.sh [BUILD_FOLDER] [ROWS…]     (default: build/release 20000 200000)
 # The floor is what the program holds anyway (model, KV cache, libraries) plus 16 bytes a row for the journal's index.

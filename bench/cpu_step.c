@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Decode steps of the CPU backend beside OpenBLAS: tokens a second of whole steps (embedding to
  * logits) with a model of SmolLM2-135M's shape and random weights, the same linear layers alone as
  * cblas_sgemm does them, and where the time goes.

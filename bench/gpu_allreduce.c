@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Communication between GPUs: our sum in rank order and our gather beside NCCL's all-reduce and
  * all-gather, microseconds a call for messages of 8 KiB to 8 MiB.
  *

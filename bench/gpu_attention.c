@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Attention and the append of the CUDA backend, one layer of 32 query and 8 key/value heads of 128,
  * blocks of 16 scattered over the cache, random data: decode steps in TB/s of keys and values read,
  * causal prefill in TFLOP/s, each beside its floor. Times are CUDA events around CALLS calls in a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA backend's mixture of experts alone: microseconds of one layer beside its floor, for
  * layers of two models' shapes and several numbers of tokens.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA backend's kernels on rows with the shape of Llama-3.1-8B (hidden 4096, width 14336, 32
  * query and 8 key/value heads of 128, bfloat16, products in two slices), random data: microseconds
  * a call, GB/s of what has to be read and written once, and the share of the bandwidth of a copy

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Time of a step's sampling on a GPU beside the time that reading its logits once takes.
  *
  *     bench_gpu_sample [rows] [vocabulary]

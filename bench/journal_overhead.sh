@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # What the journal costs: the share of a run's wall time that rank 0 spends in it (opening, notes of rows under way, appending,
 # syncing every second, reading back), as the output file's attributes have it. Rank 0 does nothing else meanwhile, so a run
 # without a journal is shorter by this much at most. The difference of two wall times is smaller than their noise.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Loading a model's weights beside reading the same bytes and copying them to the device.
  *
  *     bench_load MODEL [DEVICE [TP [RANK [TYPE [THREADS]]]]]

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Prompts of 4,000 tokens through chunked prefill: peak memory must follow the chunk, not the prompt.
 # Usage: bench/long_prompts.sh MODEL [BUILD_FOLDER]      (a model of at least 4,100 positions, e.g. the demo's GGUF file)
 # The floor is weights + KV cache; activations are max_batch_tokens (512) rows whatever the prompt's length.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A model directory of a Llama's shape with random bfloat16 weights, for measuring how it loads:
  * config.json, safetensors files of a few GB each, their index.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How fast a tokenizer encodes and decodes a text: bench_tokenizer TOKENIZER.json TEXT [ROUNDS].
  *
  * The text is cut at line ends into pieces of about 8 KB, the size of a long prompt. The first

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The CPU kernels: src/backend/cpu/kernels/*.c, compiled once per instruction set and chosen at run
 # time (src/backend/cpu/cpu.c). -ffp-contract=off: which multiply-adds are fused is written in the
 # source, never left to the compiler, so that v3 and v4 give the same bits.

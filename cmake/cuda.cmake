@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The CUDA backend: host files in C, kernels in CUDA C, cuBLASLt and NCCL. Included where SLUICE_CUDA is on.
 #   SLUICE_CUDA_ARCHITECTURES  what the kernels are compiled for; default: all of sm_80, sm_89, sm_90a, sm_100 that nvcc knows
 find_package(CUDAToolkit 12.4 REQUIRED)

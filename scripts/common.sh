@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Shared by demo.sh and test.sh: installs what is missing and builds. Source it from the repository's root.
 
 packages=(build-essential cmake ninja-build pkg-config

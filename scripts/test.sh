@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds, and runs all tests. SLUICE_TEST_QUICK=1 leaves out the sanitizer build; SLUICE_TEST_FUZZ=60 also
 # fuzzes every parser for so many seconds. The CUDA backend is built too where the CUDA toolkit and NCCL are there; its tests skip
 # themselves without a GPU.

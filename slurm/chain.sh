@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A chain of jobs, each of which continues where the one before it was cut off (time limit, lost node, failure); the first that comes
 # to the end cancels the rest. For clusters on which jobs may not requeue themselves.
 #   slurm/chain.sh LINKS [sbatch's options] slurm/many-nodes.sbatch jobs/my-job.yaml [--set key=value]…

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes tests/data/encoders/: two tiny encoders of random weights in sentence-transformers' layout, texts, and their embeddings
 computed in float64 from the papers' formulas (BERT, arXiv 1810.04805; RoBERTa, arXiv 1907.11692; Sentence-BERT, arXiv 1908.10084).
 

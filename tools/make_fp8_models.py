@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes tests/data/models_fp8: tiny checkpoints in the FP8 forms that the Hub has, with the logits that must come of them.
 
     pip install numpy ml_dtypes

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes rows.jsonl beside each golden.json of tests/data/models: a data set of its prompts, with the tokens that must follow.
 
     python3 tools/make_greedy_rows.py tests/data/models

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Makes rows of small checkable tasks: the questions that data/small-model was trained to answer.
 
     tools/make_tasks.py --rows 1000 --seed 1 --split held-out > data/tasks.jsonl

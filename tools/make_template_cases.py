@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes tests/data/templates/{language,chat}.json with the reference implementation of chat templates.
 
 Needs jinja2 3.1 (pip install jinja2). The environment is set up as transformers does for

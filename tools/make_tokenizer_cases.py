@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes tests/data/tokenizers/cases.json.gz: small tokenizers, one or more for each part that the
 reference library has, with what the library makes of some texts.
 

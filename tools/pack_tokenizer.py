@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Packs a tokenizer.json of the BPE kind for the tests: the vocabulary as a list in id order, a merge
 as two numbers (the difference of the merged token's id to that of the merge before, and how many
 bytes of it are the left part). tests/parity/tokenizer_parity_test.c turns it back.

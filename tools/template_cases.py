@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What make_template_cases.py renders: small templates for the language, conversations for chat templates."""
 
 VARIABLES = {

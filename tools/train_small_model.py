@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Trains data/small-model from nothing: tokenizer, weights, and the score on data/tasks.jsonl.
 
     tools/train_small_model.py --out DIR

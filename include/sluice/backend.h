@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The tensor operations that a forward pass is made of: one interface, cpu/ and cuda/ behind it.
  *
  * Bits. An operation's result for a token depends on that token's inputs alone: not on how many

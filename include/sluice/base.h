@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The ground everything stands on: arena, growable bytes, clock, log, hashes. Knows nothing of
  * models or jobs. */
 #ifndef SLUICE_BASE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Measuring: throughput on synthetic prompts of fixed lengths, and what a device could do at most.
  * What `sluice bench` stands on. */
 #ifndef SLUICE_BENCH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Chat templates: messages to prompt text, by an interpreter for the Jinja that model directories
  * carry.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Validating a job without running it: everything that can be known before the first step. */
 #ifndef SLUICE_CHECK_H
 #define SLUICE_CHECK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The few collectives that a replica needs, on device buffers; MPI in host memory or NCCL in device
  * memory behind it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Data sets in, results out: record readers, rows, results, the journal and the HDF5 output file.
  *
  * A *record* is a row as it stands in the input, not yet understood: rank 0 reads records and sends

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The engine of one replica: a queue of rows in, steps to run out, finished samples back.
  *
  * Continuous batching over a paged KV cache: each step takes the running sequences' next tokens and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a row asks of generation: sampling, stopping, what to report. One struct for the job's
  * defaults and a row's own.
  *

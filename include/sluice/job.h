@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The job file, and the plan made from it: YAML keys as a table, layout against memory. */
 #ifndef SLUICE_JOB_H
 #define SLUICE_JOB_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* JSON: a tree in an arena, numbers with their original text, and a writer that escapes.
  *
  * Parsing is YAJL's; the tree is ours because fields travel through this program unchanged, so a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One rank without MPI: a model, ready to run steps in this process. What `sluice logits`
  * stands on. */
 #ifndef SLUICE_LOCAL_RUNNER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One float32 matrix in an HDF5 file, written a few rows at a time. */
 #ifndef SLUICE_MATRIX_FILE_H
 #define SLUICE_MATRIX_FILE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A model directory or GGUF file: its facts, its tokenizer and template, its weights on a rank, and
  * the forward pass.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Running a job: the coordinator on rank 0, the replicas, and everything between start and the
  * finished file. */
 #ifndef SLUICE_RUN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Scoring an output file: how many answers equal what the data set says they should be. */
 #ifndef SLUICE_SCORE_H
 #define SLUICE_SCORE_H

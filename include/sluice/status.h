@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Errors: a function that can fail returns a `status`; the reason is one line of text kept per
  * thread.
  *

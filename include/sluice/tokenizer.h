@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tokenizer: text to token ids and back, exactly as the Hugging Face `tokenizers` library does it.
  *
  * A tokenizer is immutable once created and may be used by many threads at once; each thread brings

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The backends of this build, and what their types are called. */
 #include "sluice/backend.h"
 

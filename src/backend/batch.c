@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Checks of a batch: what a caller got wrong is told before a kernel reads past its arrays. */
 #include "backend/batch.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What every backend asks of a batch before it works on it. */
 #ifndef SLUICE_BACKEND_BATCH_H
 #define SLUICE_BACKEND_BATCH_H

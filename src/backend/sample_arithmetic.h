@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The arithmetic of sampling that all backends share, so that the same logits give the same tokens
  * on each: weights, their sums, the order of logits, penalties. cpu/sample.h says what is computed.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A backend that times another one: every operation of a step is waited for and its seconds are
  * kept by operation. For profiles of a few steps; nothing runs ahead, so steps take longer. */
 #ifndef SLUICE_BACKEND_TIMED_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Clock and log lines. */
 #include <pthread.h>
 #include <stdio.h>

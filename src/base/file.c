@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files to read, and paths. */
 #include <errno.h>
 #include <fcntl.h>

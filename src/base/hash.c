@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* XXH3 for speed, SHA-256 for identity. */
 #include <openssl/evp.h>
 #include <stdio.h>

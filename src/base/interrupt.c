@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A question that long loops ask. */
 #include "sluice/base.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* JSON tree over YAJL's event parser, and the writer. */
 #include "sluice/json.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Arena, growable buffer and growable arrays. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Error text, one buffer a thread. */
 #include "sluice/status.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* UTF-8 as Unicode 15, table 3-7 (well-formed byte sequences), defines it. */
 #include "sluice/base.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sluice bench: throughput on synthetic prompts of fixed lengths, on all ranks that MPI started. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A measurement on standard output. */
 #include "cli/bench_report.h"
 

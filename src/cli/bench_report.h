@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A measurement on standard output: tables for people, or one JSON object. */
 #ifndef SLUICE_CLI_BENCH_REPORT_H
 #define SLUICE_CLI_BENCH_REPORT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sluice check JOB.yaml: all of a job's validation, and the plan. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Arguments, errors, exit statuses. */
 #include "cli/cli.h"
 

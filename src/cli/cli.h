@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the commands share: arguments, errors, exit statuses. A command is a function of its own
  * arguments (argv[0] is its name) that returns the program's exit status. */
 #ifndef SLUICE_CLI_CLI_H

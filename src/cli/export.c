@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sluice export OUT.h5: rows out again as JSON lines. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sluice inspect OUT.h5: provenance, totals, the table of ranks, and scores. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* JSON lines in, JSON lines out. */
 #include "cli/json_lines.h"
 

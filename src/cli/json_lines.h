@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Commands that read JSON lines on standard input and write one JSON line for each. */
 #ifndef SLUICE_CLI_JSON_LINES_H
 #define SLUICE_CLI_JSON_LINES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sluice logits: token ids to logits, into an HDF5 file. */
 #include <errno.h>
 #include <stdlib.h>

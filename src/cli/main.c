@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The program: a table of commands. */
 #include <signal.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sluice render: messages to prompt text. */
 #include <stdlib.h>
 #include <time.h>

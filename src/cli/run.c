@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sluice run JOB.yaml: the job, on all ranks that MPI started. */
 #include <stdio.h>
 

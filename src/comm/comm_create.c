@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The choice between MPI and NCCL. */
 #include "comm/comm_create.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which communicator a group of ranks gets. */
 #ifndef SLUICE_COMM_CREATE_H
 #define SLUICE_COMM_CREATE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The communicator over MPI: sums as a pairwise tree in rank order, blocks gathered to all, columns
  * gathered to rank 0, buffered sends. Buffers in device memory pass through host memory, which is
  * for ranks that share a device; NCCL is for those that do not.

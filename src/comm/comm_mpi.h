@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The communicator over MPI in host memory. */
 #ifndef SLUICE_COMM_MPI_H
 #define SLUICE_COMM_MPI_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A communicator that times another one. */
 #include "comm/timed.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A communicator that times another one: every call is waited for. For profiles. */
 #ifndef SLUICE_COMM_TIMED_H
 #define SLUICE_COMM_TIMED_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The watchdog's rule and its thread. */
 #include "comm/watchdog.h"
 

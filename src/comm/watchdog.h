@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Notices that work which should end does not: a thread that looks at it at intervals.
  *
  * What is watched says whether something is under way and counts what has ended. Where something is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which rows are under way, and what earlier starts of the job died of.
  *
  * A start that ends without saying so leaves its rows under way in the file: the next start blames

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Streams a file: plain, gzip (RFC 1952, several members) or zstd (RFC 8878, several frames). */
 #include "data/byte_source.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The bytes of a data set: decompressed where they are compressed, hashed as they are stored. */
 #ifndef SLUICE_DATA_BYTE_SOURCE_H
 #define SLUICE_DATA_BYTE_SOURCE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fsync of folders. */
 #include "data/durable.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Folders on disk: what makes a created or renamed file survive a crash. */
 #ifndef SLUICE_DATA_DURABLE_H
 #define SLUICE_DATA_DURABLE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Generation parameters: the one table of names, ranges, defaults and meanings. */
 #include "data/generate_fields.h"
 

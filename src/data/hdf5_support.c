@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* HDF5 errors as status, and columns: one-dimensional datasets read in pieces. */
 #include "data/hdf5_support.h"
 

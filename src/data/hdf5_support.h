@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* HDF5 with our errors: what the readers and the writer of HDF5 files share.
  *
  * HDF5 is used from one thread at a time. */

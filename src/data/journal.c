@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The journal: finished rows, appended and synced in groups, read back by row.
  *
  * What commit has acknowledged is followed by a mark, written after the sync. Damage before a mark

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Header, entries and marks of a journal as bytes, and whole reads and writes of them. */
 #include "data/journal_file.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The journal's bytes: header, entries and marks; docs/journal-format.md describes them. */
 #ifndef SLUICE_DATA_JOURNAL_FILE_H
 #define SLUICE_DATA_JOURNAL_FILE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The lock of a journal.
  *
  * Several means at once, since none does on its own: flock(2) is released by the kernel with its

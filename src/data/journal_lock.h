@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One writer a journal: a lock file that names its holder. */
 #ifndef SLUICE_DATA_JOURNAL_LOCK_H
 #define SLUICE_DATA_JOURNAL_LOCK_H

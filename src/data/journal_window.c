@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Windows on a journal file. */
 #include "data/journal_window.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads of a journal that is nearly in order: a few windows on the file, the oldest used again. */
 #ifndef SLUICE_DATA_JOURNAL_WINDOW_H
 #define SLUICE_DATA_JOURNAL_WINDOW_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A float32 matrix in HDF5. */
 #include "sluice/matrix_file.h"
 

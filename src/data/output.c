@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Writes an output file: results in batches, metrics, attributes, and the rename at the end. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Growing datasets, written a batch at a time. */
 #include "data/output_column.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Results of an output file as lines of JSON: ours, or OpenAI's batch output. */
 #include <math.h>
 #include <stdio.h>

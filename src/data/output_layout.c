@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Names and types of an output file. */
 #include "data/output_layout.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The layout of an output file, shared by its writer and its reader: names, types, the tables of
  * columns. docs/output-format.md describes it. */
 #ifndef SLUICE_DATA_OUTPUT_LAYOUT_H

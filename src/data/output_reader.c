@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads an output file back: attributes, ranks, results in order and in bounded memory.
  *
  * The file may come from anywhere: every type, shape and value is checked before it is used. */

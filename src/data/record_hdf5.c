@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* HDF5 input: a dataset of strings, or token ids end to end with offsets; read a window at a time.
  */
 #include "data/record_hdf5.h"

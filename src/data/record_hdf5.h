@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Records from an HDF5 data set; the part of the record reader that knows HDF5. */
 #ifndef SLUICE_DATA_RECORD_HDF5_H
 #define SLUICE_DATA_RECORD_HDF5_H

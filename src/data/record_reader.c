@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Records in order: JSON lines split here, HDF5 rows from record_hdf5.c. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Results on the wire and in the journal; docs/journal-format.md describes the bytes. */
 #include <string.h>
 

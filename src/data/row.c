@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Records to rows: which field is the prompt, which are parameters, what travels on.
  *
  * Fields are sorted into what is understood and what is not first, so that a bad row still has its

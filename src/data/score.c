@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Answers against a passthrough field. */
 #include "sluice/score.h"
 

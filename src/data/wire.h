@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Little-endian numbers in byte strings, whatever the host's own order and alignment. */
 #ifndef SLUICE_DATA_WIRE_H
 #define SLUICE_DATA_WIRE_H

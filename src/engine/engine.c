@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The public face of the engine: rows in, plans out, results back, finished samples. */
 #include "sluice/engine.h"
 

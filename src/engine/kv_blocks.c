@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Block allocator and prefix cache. Every operation is O(1) but for hashing a block's tokens. */
 #include "engine/kv_blocks.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Blocks of the KV cache: who holds which, and which full ones can be found again by content.
  *
  * Knows block numbers and token ids, never the keys and values themselves. A block is

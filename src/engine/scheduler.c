@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What runs in the next step: admission, preemption, plans. docs/engine.md tells how it works. */
 #include "engine/scheduler.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What runs in the next step: queues, admission, preemption, plans. Knows tokens and blocks, not
  * what tokens mean. docs/engine.md tells how it works. */
 #ifndef SLUICE_SCHEDULER_H

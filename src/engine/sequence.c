@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A row and its samples: tokens, text so far, and when a sample ends. */
 #include "engine/sequence.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A row and its samples: tokens, blocks, text so far, and when a sample ends. Knows nothing of what
  * else runs. */
 #ifndef SLUICE_SEQUENCE_H

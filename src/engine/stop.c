@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stop strings in text that grows piece by piece. */
 #include "engine/stop.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of keys and the one mechanism that reads, checks and writes by it. */
 #include "job/fields.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of job file keys: a row says where a key's value lives, what it may be, its default and
  * its meaning; reading, checking, writing and documentation are all made from it. The keys of
  * `generate` are rows of another table of the same kind (generate_field_describe, sluice/data.h).

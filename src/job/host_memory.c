@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Available memory: /proc/meminfo, bounded by the cgroup (v2, then v1) that batch systems put jobs
  * in. */
 #include "job/host_memory.h"

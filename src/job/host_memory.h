@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Memory of this host that a process may still take. */
 #ifndef SLUICE_JOB_HOST_MEMORY_H
 #define SLUICE_JOB_HOST_MEMORY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The job file: sections to a struct job and back. */
 #include <errno.h>
 #include <stdlib.h>

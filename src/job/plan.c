@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The plan: types, layout and sizes that the job leaves to auto, decided from the model's shapes
  * and the memory that a rank may use. */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Nearest name by edit distance with transpositions (optimal string alignment). */
 #include "job/suggest.h"
 

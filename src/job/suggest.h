@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* "Did you mean …": the known name that is nearest to an unknown one. */
 #ifndef SLUICE_JOB_SUGGEST_H
 #define SLUICE_JOB_SUGGEST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* YAML events to entries and JSON values (libyaml's event interface, so that nothing is composed or
  * expanded before it was looked at). */
 #include "job/yaml.h"

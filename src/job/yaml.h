@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The part of YAML that a job file needs: sections of keys with scalars and lists, and nothing that
  * could grow: no anchors, aliases, tags or second documents. Values come out as JSON trees, so that
  * one set of typed reads serves rows and job files. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* config.json to facts, in both dialects. Every value is checked: the file is a stranger's. */
 #include "model/config.h"
 

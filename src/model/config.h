@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From config.json to facts. */
 #ifndef SLUICE_CONFIG_H
 #define SLUICE_CONFIG_H

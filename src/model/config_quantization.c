@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which quantised checkpoints can be read: FP8 weights with scales beside them. */
 #include <string.h>
 

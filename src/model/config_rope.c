@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rope in config.json: rope_parameters (transformers 5, flat or one object a layer type) or
  * rope_theta and rope_scaling (transformers 4). */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From an encoder's vectors to a row's embedding: what the files of sentence-transformers beside a
  * model say, and the pooling itself.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What lies beside an encoder and says how its vectors are pooled. */
 #ifndef SLUICE_MODEL_EMBEDDING_H
 #define SLUICE_MODEL_EMBEDDING_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of families. Defaults are those of the configuration classes of Hugging Face
  * transformers (models/<family>/configuration_<family>.py), GGUF's those of its writer and reader
  * in llama.cpp.

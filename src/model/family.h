@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Families of models as facts: which configuration means which architecture, what the defaults are,
  * what the tensors are called. config.c, gguf_config.c and load.c read the table; there is no other
  * place that knows a family. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The forward pass of every family, written once over the backend's operations.
  *
  * Pre-norm transformer (Vaswani et al., arXiv 1706.03762; Xiong et al., arXiv 2002.04745), or

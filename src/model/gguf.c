@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The GGUF format, versions 2 and 3, little-endian: a header of typed metadata and of tensor names,
  * shapes, types and offsets, then the data.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The GGUF format: metadata and tensor places (gguf.c), facts (gguf_config.c), tokenizer
  * (gguf_tokenizer.c). */
 #ifndef SLUICE_GGUF_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* GGUF metadata to facts. Keys are "ARCHITECTURE.key"; what the format leaves to the reader
  * (windows, attention scales) is as in llama.cpp's llama_model::load_hparams and graph builders. */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Block formats of GGUF, expanded to float32.
  *
  * The layouts are those of ggml's block structs (ggml-common.h) and the arithmetic is that of its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Block formats of GGUF, expanded to float32: gguf_quants.c. */
 #ifndef SLUICE_GGUF_QUANTS_H
 #define SLUICE_GGUF_QUANTS_H

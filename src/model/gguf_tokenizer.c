@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The tokenizer that a GGUF file carries (tokenizer.ggml.*). */
 #include "model/gguf.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Weights of a rank: from the files into the backend, and their bytes for plans.
  *
  * The model is walked twice: first for the list of what has to be read for the matrices, then to

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Names of tensors: patterns of the family's table, filled in and looked up. */
 #include "model/load_names.h"
 

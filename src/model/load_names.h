@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From a logical tensor to the place in the files that has it. */
 #ifndef SLUICE_LOAD_NAMES_H
 #define SLUICE_LOAD_NAMES_H

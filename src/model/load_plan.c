@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The list of a rank's weights, from the facts and the partition alone. */
 #include "model/load_plan.h"
 

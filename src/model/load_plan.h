@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a rank's weights are made of: one list for loading, random filling and counting bytes. */
 #ifndef SLUICE_LOAD_PLAN_H
 #define SLUICE_LOAD_PLAN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Random weights, for benchmarks without files. */
 #include <math.h>
 #include <omp.h>

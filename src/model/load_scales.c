@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Static scales of FP8 checkpoints: their names, and what they are for a product or a layer. */
 #include "model/load_scales.h"
 

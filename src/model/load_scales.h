@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Static scales of FP8 checkpoints: of products' inputs, and of cached keys and values. The scales
  * of weights are read with them (model_read.c). */
 #ifndef SLUICE_LOAD_SCALES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Opening a model: a directory or a GGUF file to facts, tensor places, tokenizer and template. */
 #include <stdlib.h>
 #include <string.h>

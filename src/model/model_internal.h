@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What model.c opens and load.c reads. */
 #ifndef SLUICE_MODEL_INTERNAL_H
 #define SLUICE_MODEL_INTERNAL_H

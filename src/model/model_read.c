@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading rectangles of tensors: staging, expansion of block formats, scales of FP8 weights. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of a model's tensors: built by safetensors.c and gguf.c, read by load.c. */
 #include "model/model_tensors.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tensors of a model as they lie in its files: names, types, shapes and places; and reading them.
  *
  * safetensors.c and gguf.c fill the table, load.c reads through it. Files stay open for the table's

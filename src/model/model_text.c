@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tokenizer, chat template and token strings: from tokenizer.json, tokenizer_config.json,
  * special_tokens_map.json and chat_template.jinja, or from GGUF metadata. */
 #include "model/model_text.h"

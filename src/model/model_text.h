@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tokenizer, chat template and token strings of a model: model_text.c. */
 #ifndef SLUICE_MODEL_TEXT_H
 #define SLUICE_MODEL_TEXT_H

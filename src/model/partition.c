@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which part of a model a rank has. Everything is cut at n·i/parts, so that a cut into 8 slices and
  * a cut into 2 ranks fall on the same places. */
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads of tensors ahead of their use.
  *
  * Copying out of the page cache is bound by one processor, so several threads read: each takes the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads of tensors ahead of their use: a list of rectangles, read by a few threads while the caller
  * works on those before. */
 #ifndef SLUICE_MODEL_READ_AHEAD_H

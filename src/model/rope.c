@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inverse frequencies of the rotary embedding.
  *
  * Formulas: Su et al., RoFormer (2021), §3.4.2; linear: Chen et al., Position Interpolation (2023);

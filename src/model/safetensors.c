@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The safetensors format: 8 bytes of header length (little-endian), a JSON header of names with
  * dtype, shape and data_offsets, the data. A directory has one file, or several and an index.
  *

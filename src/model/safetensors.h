@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The safetensors format: headers into the table of tensors. */
 #ifndef SLUICE_SAFETENSORS_H
 #define SLUICE_SAFETENSORS_H

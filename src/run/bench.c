@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A measurement from model to report: what every rank does, in order. */
 #include "sluice/bench.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Steps made by hand in the shape of a run's: to warm up, and to time every operation. */
 #include <stdlib.h>
 #include <string.h>

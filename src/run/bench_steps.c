@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The steps of a replica without a coordinator: as a job runs them, with the times kept. */
 #include "run/bench_steps.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A measurement's inside: the steps of a replica without a coordinator, and the profile. */
 #ifndef SLUICE_RUN_BENCH_STEPS_H
 #define SLUICE_RUN_BENCH_STEPS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a device can do, measured with the backend's own operations: a copy within its memory, and
  * products of large matrices at several numbers of rows. */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A job's validation: model, plan, every row, the place of the output. */
 #include "sluice/check.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The coordinator: data set in, shards out, finished rows into the journal. */
 #include "run/coordinator.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The coordinator: reads the data set, hands out shards on demand, journals finished rows. Lives on
  * rank 0 beside that rank's work, and gets its turn through coordinator_poll: never waits. */
 #ifndef SLUICE_RUN_COORDINATOR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The handler, which may call what signal-safety(7) lists and nothing else. */
 #include "run/crash_note.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A rank that dies of a signal of its own says so, in a file that the next start reads. */
 #ifndef SLUICE_RUN_CRASH_NOTE_H
 #define SLUICE_RUN_CRASH_NOTE_H

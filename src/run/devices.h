@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which device each rank takes, and the plan that follows. */
 #ifndef SLUICE_RUN_DEVICES_H
 #define SLUICE_RUN_DEVICES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One rank without MPI. */
 #include "sluice/local_runner.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rows to token ids: chat template, tokenizer, what is scored, what an encoder can take. */
 #include "run/prompt.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From a parsed row to the token ids that the model is given. */
 #ifndef SLUICE_RUN_PROMPT_H
 #define SLUICE_RUN_PROMPT_H

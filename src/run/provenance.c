@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Identity and provenance. */
 #include "run/provenance.h"
 

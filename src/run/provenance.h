@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a job is (the journal's identity) and where a result came from (the output's attributes). */
 #ifndef SLUICE_RUN_PROVENANCE_H
 #define SLUICE_RUN_PROVENANCE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The leader's loop, the followers' loop, and what they measure. */
 #include "run/replica.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A replica at work: its leader plans steps and samples, the other ranks run their part of each
  * step.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Records to engine sequences, finished samples to results. */
 #include "run/row_queue.h"
 

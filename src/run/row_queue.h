@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Between records and the engine, on a replica's leader: a record becomes a row, a prompt, token
  * ids and engine sequences; finished samples become results, and a row whose samples are all there
  * becomes a message. */

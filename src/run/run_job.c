@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A job from start to finished file: what every rank does, in order. */
 #include <errno.h>
 #include <mpi.h>

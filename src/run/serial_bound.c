@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The serial bound: output tokens a second that a model's shapes, the lengths and a device's
  * ceilings allow when nothing overlaps and nothing is lost. */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One rank's part of a replica. */
 #include "run/stage.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One rank's part of a replica, ready to run steps: model facts, partition, backend, weights, KV
  * cache, forward pass. */
 #ifndef SLUICE_RUN_STAGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A leader's steps under way. */
 #include "run/step_queue.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Times of steps, and what they come to. */
 #include <stdlib.h>
 #include <string.h>

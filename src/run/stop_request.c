@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Signals, and the news of them between ranks.
  *
  * A batch system signals every rank, a person often just one. Whoever is asked tells rank 0, which

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Being asked to stop: by a signal to any rank, and known to all of them soon after. */
 #ifndef SLUICE_RUN_STOP_REQUEST_H
 #define SLUICE_RUN_STOP_REQUEST_H

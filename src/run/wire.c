@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Packing and unpacking of messages between ranks. */
 #include "run/wire.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Messages between ranks: what stands in them, and how it is packed. Used on one machine type at a
  * time: native byte order.
  *

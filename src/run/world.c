@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* MPI's start and end, the ranks' agreement, and the outbox. */
 #include "run/world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The ranks: MPI's start and end, groups, and messages that do not block the sender. */
 #ifndef SLUICE_RUN_WORLD_H
 #define SLUICE_RUN_WORLD_H

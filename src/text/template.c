@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Chat templates: creating them, rendering them, and the bounds of a rendering. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Attributes, items and calls: how a template reaches what values can do. */
 #include "text/template_tree.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Expressions: operators, attributes and items, calls. */
 #include <math.h>
 

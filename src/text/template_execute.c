@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Statements: scopes, loops, macros, blocks that capture their text. */
 #include "text/template_tree.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Filters of one value: text, numbers, defaults. A table of facts at the end. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Python's two ways to format text: "…" % arguments, and "…".format(…). */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Global functions, and the methods of everything but strings: tables of facts at the end. */
 #include <time.h>
 

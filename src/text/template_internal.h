@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inside the chat template interpreter: tokens, syntax tree, values and the state of one rendering.
  *
  * A template goes text -> tokens (template_lex.c) -> tree (template_parse*.c), all in the

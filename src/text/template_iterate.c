@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Walking over values: iterators, generators that can be walked once, slices, sorting. */
 #include "text/template_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Template text to tokens, with Jinja's white space control.
  *
  * The rules are those of Jinja with trim_blocks and lstrip_blocks on and keep_trailing_newline off:

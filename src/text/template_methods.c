@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Methods of strings that look at them or change their case and ends: a table of facts at the end.
  */
 #include "text/template_internal.h"

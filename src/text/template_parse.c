@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Statements of a template: tokens to tree. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Expressions of a template: tokens to tree, by recursive descent in Jinja's order of precedence.
  */
 #include <stdlib.h>

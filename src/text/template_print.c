@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Values as text: str(), repr() and JSON as Python writes them, and HTML escapes. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Filters of many values: choosing, grouping, sorting. A table of facts at the end. */
 #include "text/template_internal.h"
 

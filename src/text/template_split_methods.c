@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Methods of strings that take them apart, put them together and pad them: a table of facts at the
  * end. */
 #include "text/template_internal.h"

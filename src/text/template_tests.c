@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The tests of "is": a table of facts. */
 #include "text/template_internal.h"
 

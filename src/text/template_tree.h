@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A template's tokens, its syntax tree, and what the parser's files share. Text -> tokens
  * (template_lex.c) -> tree (template_parse*.c), all in the template's arena and constant from then
  * on. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What Python says of characters: classes, case, lines. Classes come from utf8proc's categories. */
 #include <utf8proc.h>
 

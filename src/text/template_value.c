@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Values of a rendering: making them, comparing them, and what Python says they are. */
 #include <stdio.h>
 #include <stdlib.h>

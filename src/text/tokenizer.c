@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tokenizer: its life, and what it answers about its tokens. */
 #include "sluice/tokenizer.h"
 

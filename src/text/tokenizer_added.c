@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Added tokens: found in the text before any model sees it. */
 #include <stdlib.h>
 #include <string.h>

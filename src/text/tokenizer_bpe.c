@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Byte pair encoding: characters become symbols, and of all neighbours that may merge those of the
  * lowest rank do, the leftmost first, until none may. */
 #include <stdlib.h>

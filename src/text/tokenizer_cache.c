@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Words seen before and their ids. Prose repeats its words, so that most of the work of a model is
  * found here. */
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Decoders: token strings to text, a list of strings to a list of strings at each step. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The way of a text through the parts of a tokenizer. */
 #include <stdlib.h>
 #include <string.h>

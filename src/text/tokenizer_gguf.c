@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A tokenizer from the vocabulary of a GGUF file: byte-level BPE ("gpt2") whose pre-tokenizer the
  * file only names, or SentencePiece's BPE by score ("llama"). */
 #include <stdlib.h>

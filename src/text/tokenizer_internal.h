@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Parts of a tokenizer and how they hand text to each other. The way of a text:
  *
  *     text ─► added tokens that match raw text ─► normalizers ─► added tokens that match normalized

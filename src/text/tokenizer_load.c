@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer.json: normalizers, pre-tokenizers, post-processors, decoders. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer.json: the models. Vocabularies are large, so that members are walked in order and never
  * looked up by key. */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Patterns of Split and Replace: literals and regular expressions behind one face. */
 #include <stdlib.h>
 #include <string.h>

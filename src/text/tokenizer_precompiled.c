@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* SentencePiece's precompiled character map: a double-array trie (Darts) over the strings that it
  * replaces, and the replacements. The layout is that of sentencepiece/src/normalizer.cc: the size
  * of the trie in bytes (uint32, little endian), the trie's units, NUL-terminated replacements. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Pre-tokenizers: each splits pieces into smaller ones; some rewrite the text too. */
 #include <stdlib.h>
 #include <string.h>

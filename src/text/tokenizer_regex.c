@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Matcher of regular expressions: runs the program with a stack of its own. */
 #include "text/tokenizer_regex.h"
 

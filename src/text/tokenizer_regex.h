@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Regular expressions of tokenizer.json: the syntax and the semantics of Oniguruma as far as
  * tokenizers use them, over well-formed UTF-8.
  *

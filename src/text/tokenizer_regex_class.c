@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Parser of regular expressions: what stands in brackets and behind backslashes. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Compiler of regular expressions: tree to program. */
 #include <stdlib.h>
 #include <string.h>

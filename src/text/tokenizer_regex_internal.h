@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The regular expression's program, between its compiler and its matcher. */
 #ifndef SLUICE_TEXT_TOKENIZER_REGEX_INTERNAL_H
 #define SLUICE_TEXT_TOKENIZER_REGEX_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Parser of regular expressions: text to tree, but for classes. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Character classes by name: \p{…}, [[:…:]], \w, \s. */
 #include <ctype.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Incremental decoding: a window of the last ids is decoded again as ids come, and what is new in
  * its text is handed out. */
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Unigram: the segmentation with the greatest sum of scores, found left to right (Viterbi). */
 #include <math.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Strings and ids, tries over bytes, the byte alphabet, id lists. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* WordPiece: the longest piece of the vocabulary that a word begins with, then the longest that
  * continues it; a word that cannot be cut so is unknown as a whole. */
 #include "text/tokenizer_internal.h"

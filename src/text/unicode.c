@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Properties of code points and the normalization forms. */
 #include "text/unicode.h"
 

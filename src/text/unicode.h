@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tokenizer needs to know of Unicode: properties as the reference library has them,
  * lower case, normalization forms, sets of code points.
  *

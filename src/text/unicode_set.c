@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sets of code points as sorted ranges: union, negation, intersection, closure under case. */
 #include <stdlib.h>
 #include <string.h>

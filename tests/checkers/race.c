@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A race on purpose: ThreadSanitizer with Archer must see it, or what it says of the rest means
  * nothing. */
 #include <stdio.h>

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Nothing of an input can reach a shell where nothing starts one. That formats are literals is the compiler's to check: -Wformat=2, an error in
 # the presets that tests use, and switched off in two places only, where a template's conversions are made of letters from a list.
 set -euo pipefail
@@ -15,4 +16,9 @@ if [ "$switched_off" -ne 2 ]; then
     failures=1
 fi
 grep -q -- '-Wformat=2' CMakeLists.txt || { echo "FAILED: -Wformat=2 is gone"; failures=1; }
+# A licence that a machine can read, in the first lines of each source file.
+while IFS= read -r file; do
+    head -n 2 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0' || { echo "FAILED: $file has no SPDX line"; failures=1; }
+done < <(find src include tests bench tools scripts cmake slurm -name fuzz/corpus -prune -o -type f -regextype egrep \
+    -regex '.*\.(c|h|cu|cuh|sh|py|cmake|sbatch)' -print)
 exit "$failures"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The threaded parts under ThreadSanitizer: the CPU backend and sampling (OpenMP), reading ahead of weights, the watchdog of collectives; MPI
 # is called by one thread. They run on clang's OpenMP, whose tool Archer tells ThreadSanitizer what OpenMP orders. Needs clang and
 # libomp-dev.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The program under Valgrind: one rank from start to end on a tiny model, its output read; the text commands on the small one. No wrong
 # access, nothing uninitialised, no leak of its own. Exit status 77: there is no Valgrind here.
 set -euo pipefail

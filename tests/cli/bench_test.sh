@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # sluice bench: counts that must add up, as text and as JSON, alone and on two ranks.
 set -euo pipefail
 source "$(dirname "$0")/expect.sh"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # From a job to its answers, command by command, on the small model.
 set -euo pipefail
 source "$(dirname "$0")/expect.sh"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Encoders as a job runs them, against embeddings computed apart (tools/make_encoder_models.py); and what encoders refuse.
 set -euo pipefail
 source "$(dirname "$0")/expect.sh"

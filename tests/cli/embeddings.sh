@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # compare_embeddings EXPORTED EXPECTED TOLERANCE: lines of `sluice export` against lines "tokens value value…"; says where they differ.
 compare_embeddings() {
     sed -n 's/.*"prompt_tokens":\([0-9]*\).*"embedding":\[\([^]]*\)\].*/\1 \2/p' "$1" | tr , ' ' |

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What the scripts of this folder share. They run in a folder of their own, $work, with data sets and jobs that they write.
 : "${SLUICE:?the program to test}" "${SLUICE_SOURCE_DIR:?the root of the repository}"
 work=$(mktemp -d)

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Jobs that are wrong, and what check and run say of them.
 set -euo pipefail
 source "$(dirname "$0")/expect.sh"

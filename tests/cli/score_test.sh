@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # generate.mode: score as a job runs it, against the logits of the same tokens.
 set -euo pipefail
 source "$(dirname "$0")/expect.sh"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A job that is asked to stop keeps what it has, says so with status 75, and goes on where it stopped.
 set -euo pipefail
 source "$(dirname "$0")/expect.sh"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Usage: help, versions, and every way to call a command wrongly.
 set -euo pipefail
 source "$(dirname "$0")/expect.sh"

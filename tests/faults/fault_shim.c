@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* LD_PRELOAD: makes the n-th system call or allocation of a kind fail, or a marked row deadly.
  *
  *   FAULT_KIND    read, write, sync, rename, open, close, map, truncate, stat, unlink, lock,

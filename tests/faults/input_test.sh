@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A data set that cannot be read any more in the middle: one message with the line, what was finished is kept, and the same
 # command continues once it can be read.
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Kills ranks of a job with SIGKILL at random moments, again and again, with another layout at each start, until the job is
 # done; then the next job, until there were enough kills. Every finished file must hold the rows of the undisturbed run.
 # Usage: kill_walk.sh [KILLS]     (20)

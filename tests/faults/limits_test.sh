@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Limits of the shell and of batch systems (size of files, CPU time), a terminal that is closed, messages that nobody reads any more: each has an
 # answer, and what is stopped by one continues.
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A weight that is no number: the rows that meet it are error rows which say so, all others are as they were.
 set -euo pipefail
 source "$(dirname "$0")/../cli/expect.sh"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A row that kills the rank that gets it: set aside at the third start when the rank could say so, after five deaths when it
 # could not; all other rows as if nothing had happened.
 set -euo pipefail

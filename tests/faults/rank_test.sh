@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Memory that runs out on one rank of two, anywhere from reading the model on: all ranks end, one message, which names the rank.
 set -euo pipefail
 source "$(dirname "$0")/../cli/expect.sh"

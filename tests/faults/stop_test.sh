@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A signal to any one rank, or to mpirun, in any phase: status 75 within 20 seconds, one message, nobody left behind, and the
 # same command continues. With --stuck: also while a rank does not move at all, which takes the deadline's 18 seconds.
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Fails every system call and every allocation of a small job once, one run each: no crash, no hang, no wrong result. A run
 # either succeeds with the right file, or says in one line why not, and the same command then gives the right file.
 # Usage: walk.sh [STRIDE]      every call; with a STRIDE only every so many, from a random one on (for a quick look)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as the file of rows under way, and edits of one that is in order: what opens must be
  * usable, and what it says of a row must hold at the next opening. */
 #include "fuzz.h"

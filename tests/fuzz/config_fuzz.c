@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any JSON as config.json: what is accepted can be cut into ranks and has finite frequencies. */
 #include <math.h>
 #include <stdlib.h>

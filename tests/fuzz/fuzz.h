@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the fuzz targets share: an input taken apart from the front, and files with it. */
 #ifndef SLUICE_FUZZ_H
 #define SLUICE_FUZZ_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as a GGUF file: parsed, its facts and tokenizer read, its tensors expanded. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* HDF5 files made as an input says: datasets of any type, shape, storage and kind of link. The
  * container itself is libhdf5's to parse; what our readers make of what they find in it is what
  * these targets try.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An HDF5 data set made as the input says: every record is one that a row can be read from, and
  * nothing comes out of other files. */
 #include "data/hdf5_support.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An output file in which the input replaces datasets and values: read, exported and its ranks
  * listed, or refused; and nothing comes out of other files. */
 #include "data/output_layout.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any text as a job file, and what follows a NUL as --set arguments, one a NUL. A job that loads is
  * written as YAML that loads as the same job. */
 #include "fuzz.h"

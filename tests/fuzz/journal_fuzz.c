@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as a journal. A checksum stops nearly all of them, so the input is also taken as a list
  * of edits to a journal that is in order. What opens must be readable, and open again. */
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as JSON: refused, or a tree that is written as text which parses into the same tree. */
 #include "fuzz.h"
 #include "sluice/json.h"

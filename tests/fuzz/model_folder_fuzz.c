@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A model's small files, each ended by a NUL: config.json, generation_config.json,
  * tokenizer_config.json, special_tokens_map.json, tokenizer.json, chat_template.jinja,
  * hf_quant_config.json. What opens can render a conversation or says why not. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as a data set, plain or compressed as they tell themselves: read to the end, or a
  * message with the place. The first byte says how many rows are wanted. */
 #include "fuzz.h"

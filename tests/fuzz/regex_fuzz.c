@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A regular expression, a NUL, and a text to search. Matches lie in the text, one behind the other,
  * and between characters. */
 #include "fuzz.h"

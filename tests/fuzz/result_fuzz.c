@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as a result: refused, or decoded into what encodes to the same bytes again. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as a record of any kind. What parses must be whole: its passthrough is JSON again, its
  * parameters are in range. */
 #include <stdio.h>

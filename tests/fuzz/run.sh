@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Fuzzes every parser and prints a line each: executions, coverage (edges), findings.
 #   tests/fuzz/run.sh [--jobs N] [SECONDS [TARGET…]]     N at a time (default 1), SECONDS each (default 60)
 #   tests/fuzz/run.sh --bundle FOLDER                    all that another x86-64 machine with this or a newer C library needs:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A folder of safetensors: an index, a NUL, and a file with its length, header and data. No name of
  * the index leads out of the folder, and every tensor lies inside of its file. */
 #include <sys/stat.h>

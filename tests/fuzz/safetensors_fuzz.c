@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any text as a safetensors header: every tensor that is accepted lies inside of the file. */
 #include <stdlib.h>
 #include <string.h>

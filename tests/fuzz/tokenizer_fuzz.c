@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Fuzz target: a tokenizer.json, a NUL, and a text to encode. Whatever loads must encode any text,
  * decode what it made, and give the same text piece by piece.
  *

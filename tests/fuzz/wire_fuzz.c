@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as a message between ranks: refused, or every part of what it says lies inside of it.
  */
 #include "fuzz.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A layer's queries, keys and values on a GPU, in steps cut in any way: what attention's tests
  * share. Fresh caches and results hold NaN. */
 #ifndef SLUICE_GPU_ATTENTION_FIXTURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rotary embedding, cache and attention of the CUDA backend beside the CPU's, and the same bits
  * however a sequence is cut into steps, batched, placed in blocks, and its heads cut over ranks.
  *

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # On a GPU a row has the same token ids and the same bits of log-probability alone, among few, among many, in another order, after
 # preemption and after chunked prefill; greedy and sampled, in every type. Ends with 77 (skipped) where no GPU is.
 # SLUICE: the program; SLUICE_SOURCE_DIR: the repository; SLUICE_ROWS: rows of data/tasks.jsonl (default 300).

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Encoders on a GPU: embeddings beside those computed apart in float64 (tools/make_encoder_models.py) and those of the CPU, and a row's same bits
 # alone, in another order and on two ranks. Ends with 77 (skipped) where no GPU is.
 # SLUICE: the program; SLUICE_SOURCE_DIR: the repository; SLUICE_DEVICE: cuda, or another device to try the test itself on.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA backend's mixture of experts beside the CPU's, and the same bits for a token whatever
  * stands beside it and on however many ranks the experts are cut. Differences are collected,
  * printed, and fail at the end. */

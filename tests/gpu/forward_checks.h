@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tests of whole models on a GPU share: differences are counted and printed, and the test
  * goes on. One file of a program includes this: tests/gpu/forward_test.c, tests/gpu/fp8_test.c. */
 #ifndef SLUICE_FORWARD_CHECKS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The forward pass on a GPU: golden logits of every family in float32, bfloat16 and fp8, and the
  * same bits however a prompt is cut, what it is batched with, and on how many ranks (threads that
  * share the GPU). Differences are collected, printed for every family, and fail at the end. */

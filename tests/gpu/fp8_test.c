@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Published forms of FP8 checkpoints on a GPU (tests/data/models_fp8): beside golden logits with
  * the same roundings and beside the CPU that rounds alike, and the same bits however a prompt is
  * cut, what it is batched with, and on how many ranks. Differences are collected, printed for every

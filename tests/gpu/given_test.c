@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What scoring and encoders ask of the CUDA backend, beside the CPU's: log-probabilities of given
  * tokens, added positions, norms that the residual takes. */
 #include "gpu/gpu_fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A CPU backend and a CUDA backend side by side, and values compared between them. */
 #ifndef SLUICE_GPU_FIXTURE_H
 #define SLUICE_GPU_FIXTURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Ends a test program as skipped where there is no GPU. */
 #ifndef SLUICE_GPU_REQUIRE_H
 #define SLUICE_GPU_REQUIRE_H

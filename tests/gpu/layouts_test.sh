@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Jobs on GPUs, on as many as there are: scores of the small model in every type; the same bits (ids, texts, token ids, log-probabilities)
 # on different layouts and batch sizes; a killed rank, and with SLUICE_STUCK=1 (a minute and a half) one that only stops.
 # Exit status 77 where no GPU is there.   (SLUICE: the program; SLUICE_SOURCE_DIR: the repository; SLUICE_GPUS: use no more)

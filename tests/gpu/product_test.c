@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Products, norms and activations of the CUDA backend beside the CPU's, and the same bits for a row
  * whatever stands beside it. */
 #include "gpu/gpu_fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What tests of the CUDA backend's kernels on rows share: the values that cases take theirs from, a
  * buffer that an operation writes to, plain or in fp8, and results beside the right ones. */
 #ifndef SLUICE_GPU_ROWS_FIXTURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA backend's norms, and sums of partial products before them, beside the CPU's, value by
  * value, for widths, slices and types of every variant that a kernel has; and the same bits for a
  * row whatever stands beside it. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sampling of the CUDA backend beside the CPU's, which it equals to the bit; the same bits for a
  * row whatever stands beside it; and draws that follow the distribution. */
 #include "gpu/gpu_fixture.h"

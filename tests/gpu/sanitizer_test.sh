@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The CUDA kernels under compute-sanitizer: memcheck (accesses out of bounds, misaligned, memory that is not freed) and racecheck (hazards in shared
 # memory), over a few cases of the test programs and over jobs of a few rows. Only this program's kernels are checked: the libraries' are left
 # alone, and what CUDA calls of theirs return is not reported. Ends with 77 (skipped) where the tool or a GPU is missing.

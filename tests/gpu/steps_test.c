@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Memory over many steps: after the first run through, none is taken any more, neither on the GPU
  * nor, but for what the allocator rounds, on the host. */
 #include "gpu/gpu_fixture.h"

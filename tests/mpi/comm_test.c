@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The communicator on any number of ranks (a power of two): sums have the bits of the pairwise
  * tree, whatever the message's size; logits are gathered in place; the pipeline delivers in order
  * without waiting. Exit status 0 when all holds. */

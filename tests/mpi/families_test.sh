@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Every golden model through `sluice run`: the reference's greedy tokens, on several layouts and batch sizes.
 # Usage: families_test.sh FOLDER   (of models with rows.jsonl: prompt_token_ids, greedy, margin; SLUICE: the program)
 set -euo pipefail

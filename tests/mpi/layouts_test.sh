@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The same job on different layouts and batch sizes gives the same bits: ids, texts, token ids, log-probabilities of every row.
 # Usage: layouts_test.sh MODEL INPUT LABEL [--set key=value]…   (SLUICE: the program; SLUICE_LAYOUTS: which lines below, default all)
 set -euo pipefail

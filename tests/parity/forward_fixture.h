@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Models of tests/data/models and models_fp8 run by the ranks of a layout, as threads of one
  * process, and the golden files beside them. One file of a program includes this:
  * tests/parity/forward_test.c and fp8_test.c, tests/gpu/forward_test.c and fp8_test.c. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The forward pass against Hugging Face transformers (tests/data/models), and against itself: the
  * same bits however a prompt is cut into steps, what it is batched with, where its blocks lie, on
  * how many ranks and with which instruction set. */

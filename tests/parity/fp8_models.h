@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The checkpoints of tests/data/models_fp8. */
 #ifndef SLUICE_FP8_MODELS_H
 #define SLUICE_FP8_MODELS_H

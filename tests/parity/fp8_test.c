@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Published forms of FP8 checkpoints through whole models: weights' scales, static scales of inputs
  * and of the cache, against logits that tools/make_fp8_models.py computed in float64 with the same
  * roundings. Its seeds are such that no value lies so near the middle of two fp8 numbers that an

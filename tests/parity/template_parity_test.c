@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Templates rendered as Jinja renders them: every case that tools/make_template_cases.py wrote with
  * the reference implementation, text for text and error for error. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Token ids and decoded text against what the reference library gives: four tokenizers of real
  * models on 1,524 texts each, and small ones for each part that a tokenizer.json may have. */
 #include <setjmp.h>

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # all-MiniLM-L6-v2: embeddings of some texts against those that tools/make_encoder_models.py --embed computes in float64, and the same bits
 # on other layouts. Skipped (exit status 77) where the model cannot be downloaded.
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # SmolLM2-135M-Instruct: the greedy answers to 20 prompts are the recorded ones on every layout. smollm2_greedy.txt was computed by this
 # program and agrees, token by token, with a float64 computation from the dequantised weights in numpy.
 # Skipped (exit status 77) where the model cannot be downloaded.

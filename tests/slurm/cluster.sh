@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A Slurm cluster of two nodes on this machine, for a test: munged, slurmctld and a slurmd for each node, with a key, a configuration,
 # ports and state of their own in $cluster. Nothing under /etc is read or written, and a Slurm that may be there is left alone.
 # Source it, then cluster_start; cluster_stop ends whatever was started, also after a failure.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The scripts of slurm/ on a real Slurm of two nodes that this test starts for itself: a job is preempted, runs into its time limit, loses
 # a rank, and its rows come out as those of a run that nothing happened to. Exit status 77: Slurm cannot be had here.
 set -euo pipefail

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rows under way when a start ends, and what becomes of them: blamed, run alone, set aside. */
 #include <setjmp.h>
 #include <stdarg.h>

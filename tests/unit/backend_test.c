@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The registry of backends and the CPU's buffers, memory and limits. */
 #include "cpu_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* config.json in both dialects, its defaults and its refusals. */
 #include <setjmp.h>
 #include <stdarg.h>

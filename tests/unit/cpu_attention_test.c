@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rotary embedding, cache and attention of the CPU backend against a plain reference in double, and
  * the same bits however a sequence is cut into steps, batched and placed. */
 #include "cpu_fixture.h"

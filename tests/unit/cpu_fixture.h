@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the CPU backend's tests share: backends of every variant, random data, buffers. */
 #ifndef SLUICE_TEST_CPU_FIXTURE_H
 #define SLUICE_TEST_CPU_FIXTURE_H

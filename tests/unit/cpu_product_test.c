@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Products of the CPU backend: right, and of the same bits however they are cut. */
 #include "cpu_fixture.h"
 

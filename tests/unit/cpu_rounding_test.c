@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reduced types on the CPU: fp8 numbers, products of rounded operands, activations in 16 bits. */
 #include "cpu_fixture.h"
 

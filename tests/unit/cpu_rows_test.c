@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Norms, residual additions, activations and experts of the CPU backend against a plain reference
  * in double, and the same bits with every instruction set and number of threads. */
 #include "cpu_fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the engine's tests put in a model's and a tokenizer's place. Included once in a program: it
  * defines the token_stream functions.
  *

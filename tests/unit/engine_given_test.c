@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rows whose tokens are all given: scored and embedded ones, with a fake device. */
 #include "engine_fake.h"
 

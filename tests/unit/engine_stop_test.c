@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How a sample ends and what its text is: a scripted model speaks given tokens. */
 #include "engine_fake.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The engine as a whole with a fake device: what a row answers depends on the row alone. */
 #include "engine_fake.h"
 

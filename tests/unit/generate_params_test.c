@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of generation parameters: defaults, ranges, names, messages. */
 #include <setjmp.h>
 #include <stdarg.h>

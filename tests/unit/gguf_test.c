@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* GGUF: block formats against what the gguf package makes of them, metadata, hostile files. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Job files: what is read is what is written, and what is wrong says file, line and key. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The journal: what was committed survives cuts, kills and full disks, and damage is not taken for
  * an end. */
 #include <fcntl.h>

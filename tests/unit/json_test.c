@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* JSON tree and writer: what comes in goes out unchanged, and what is malformed says where. */
 #include <setjmp.h>
 #include <stdarg.h>

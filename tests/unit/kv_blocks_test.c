@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* KV blocks: nothing leaks, nothing is given away while held, what is found is what was published.
  */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A backend for tests of loading: it only keeps what is written, as float32. */
 #ifndef LOAD_BACKEND_H
 #define LOAD_BACKEND_H

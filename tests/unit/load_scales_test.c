@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Static scales of FP8 checkpoints: the names that they are published under, shapes, and values
  * that are none. */
 #include <setjmp.h>

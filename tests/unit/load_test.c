@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Loading: every rank's pieces, over all ways to cut a model, are the file's tensors. A backend
  * that only keeps what is written stands in for a device; the expected values are read from the
  * files by this test's own few lines. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One rank without MPI, on the small model: logits whatever the chunks. */
 #include <setjmp.h>
 #include <stdarg.h>

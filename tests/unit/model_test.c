@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Opening models: what a directory or a file may hold, what each accessor says, what is refused. */
 #include <setjmp.h>
 #include <stdarg.h>

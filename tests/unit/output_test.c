@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Output files: the layout as HDF5 shows it, round trips, exports, the atomic end, hostile files.
  */
 #include <math.h>

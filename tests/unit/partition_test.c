@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Partition: over all ranks every thing is owned once, slices fall on the same places whatever tp
  * is, and every query head finds its key/value head. */
 #include <setjmp.h>

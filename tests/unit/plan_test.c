@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The plan: what is chosen when memory is plenty, when it is short, and what is refused. */
 #include <setjmp.h>
 #include <stdarg.h>

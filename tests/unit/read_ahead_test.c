@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads ahead of their use: in order, with the right bytes, and failures where they belong. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Record readers: the same rows from every encoding, and what is said of files that are no data. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inverse frequencies against what transformers' modeling_rope_utils.py computes in float32 for a
  * head of 16 (numpy, the same order of operations). */
 #include <setjmp.h>

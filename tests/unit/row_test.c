@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rows: which field means what, what travels on, what is refused and with which words. */
 #include <setjmp.h>
 #include <stdarg.h>

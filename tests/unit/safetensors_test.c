@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* safetensors: directories with and without an index, types, FP8 scales, hostile headers. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sampling on the CPU: against plain double arithmetic with a full sort, by hand-computed values,
  * and by chi-square. */
 #include <math.h>

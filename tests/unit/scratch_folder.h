@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A folder that a test writes into: below the working directory, removed at the end. */
 #ifndef SLUICE_TESTS_SCRATCH_FOLDER_H
 #define SLUICE_TESTS_SCRATCH_FOLDER_H

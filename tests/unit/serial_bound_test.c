@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The serial bound against figures worked out by hand and published for one shape, and the summary
  * of step times. */
 #include <math.h>

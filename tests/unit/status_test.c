@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Messages: one line of UTF-8, whatever they quote. */
 #include <setjmp.h>
 #include <stdarg.h>

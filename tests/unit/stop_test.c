@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stop strings: what is found must not depend on how the text arrived. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Chat templates: what a hostile template may take, what messages say, and the contract of the
  * calls. */
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The backend that times another one: has all that the other has, does the same, counts. */
 #include <setjmp.h>
 #include <stdarg.h>

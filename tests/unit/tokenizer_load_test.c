@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tokenizers that cannot be loaded, questions about tokens, configuration, hostile input. */
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Regular expressions: where Oniguruma's syntax and semantics are their own. The spans are those
  * that the reference library gives. */
 #include <setjmp.h>

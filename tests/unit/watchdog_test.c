@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The watchdog: its rule step by step on made-up clocks, and its thread on work that hangs. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Messages between ranks: what is packed comes out again, and a message cut anywhere is an error.
  */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Attention of a step: how it is cut into tiles for the threads (kernels/attention.c does one). */
 #include <omp.h>
 

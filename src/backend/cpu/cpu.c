@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The CPU backend: creation, buffers, the step, and the table of its operations. */
 #include "backend/cpu/cpu.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of the CPU backend: what its files share. */
 #ifndef SLUICE_CPU_H
 #define SLUICE_CPU_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Mixture of experts: route, gather the rows of each expert, run its products, add the experts'
  * answers up per token. A token's experts are added in ascending order within a slice, then the
  * slices as a tree, so that neither the other tokens nor the cut over ranks enters its result. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the CPU backend asks of its host: memory, processors, a name. */
 #include <omp.h>
 #include <sched.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The inner loops of the CPU backend, one table of them per instruction set. They work on one tile
  * or one row, never allocate and know no threads; what they compute for an output depends neither
  * on the tile nor on the instruction set (v3 and v4; the baseline rounds multiply and add apart).

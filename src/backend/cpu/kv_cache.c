@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The paged key/value cache: its layout, rotary embedding and the append. */
 #include <math.h>
 #include <stdlib.h>

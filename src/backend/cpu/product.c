@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Products with packed weights: how one is cut into work for the threads. The cuts decide nothing
  * about an output's bits (kernels/product.c). */
 #include <math.h>

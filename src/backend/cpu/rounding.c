@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Fewer bits than float32: products whose operands are rounded to fp8 and activations rounded to 16
  * bits, where and as the CUDA backend rounds them. Not for speed: it is what that backend is
  * compared with, and what an fp8 model's answers look like where no GPU is.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Operations on each token's row alone: norms, residual, activation. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sampling from rows of logits; sample.h says what is computed and why sums are integers. */
 #include "backend/cpu/sample.h"
 

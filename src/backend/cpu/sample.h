@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sampling from rows of logits on the CPU: the arithmetic that a GPU backend is to follow.
  *
  * Of one row, in this order (vLLM's):

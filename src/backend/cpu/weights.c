@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Weights in the CPU's layout: packed into panels of 32 outputs once, when they are loaded. */
 #include <math.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which of cuBLASLt's algorithms runs a product: chosen by timing, among those with the right bits,
  * and kept on disk.
  *

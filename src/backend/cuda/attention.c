@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Attention of a step: its work lists, made once a step on the host, and the choice of kernels. */
 #include "backend/cuda/cuda.h"
 

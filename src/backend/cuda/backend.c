@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA backend: creation, device memory, buffers, the step, and the table of its operations. */
 #include "backend/cuda/cuda.h"
 

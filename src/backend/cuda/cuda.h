@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of the CUDA backend: what its host files (C) share. Kernels are CUDA C in kernels/, called
  * through the plain C functions of kernels/kernels.h.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a GPU says of itself before a backend is opened on it, and the energy that it counts.
  *
  * Energy comes from the driver's management library, which is looked for at run time: it need not

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Mixture of experts: router and plan, grouped gate and up product with the activation in it,
  * grouped down product by slices, and the sum over each token's experts.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The paged key/value cache on the GPU: its memory, the step's rotations, and the append. */
 #include "backend/cuda/cuda.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Products through cuBLASLt, and what they are run with.
  *
  * Row-major out[tokens][rows] = in[tokens][columns] · matrix[rows][columns]ᵀ is, in cuBLASLt's

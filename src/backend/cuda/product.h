@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of the CUDA backend's products. */
 #ifndef SLUICE_CUDA_PRODUCT_H
 #define SLUICE_CUDA_PRODUCT_H

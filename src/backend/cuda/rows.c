@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Operations on each token's row alone: embedding, norms, activation, rounding to fp8. */
 #include "backend/cuda/cuda.h"
 

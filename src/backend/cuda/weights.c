@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Weights: from host memory through pinned staging to their place, converted on the device. */
 #include "backend/cuda/cuda.h"
 

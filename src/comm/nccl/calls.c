@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The collectives over NCCL, all of them plain copies: what is added is added by a kernel of ours,
  * in the order of the tree, so that no sum depends on how NCCL cuts a message up. */
 #include "comm/nccl/state.h"

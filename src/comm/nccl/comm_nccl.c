@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The communicator over NCCL: creation over MPI, failure, and the time that it takes.
  *
  * NCCL's communicators block: without that every call would start a thread, which costs more than

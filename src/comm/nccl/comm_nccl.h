@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The communicator over NCCL, for ranks that have a GPU each. */
 #ifndef SLUICE_COMM_NCCL_H
 #define SLUICE_COMM_NCCL_H

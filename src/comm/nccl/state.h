@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of the communicator over NCCL: what comm_nccl.c (life, failure, time) and calls.c share.
  *
  * Everything but the constants of creation is guarded by `lock`: the watchdog's thread looks at

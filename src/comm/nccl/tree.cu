@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gathered float32 blocks [ranks][count] added up: to[count] = ((0+1)+(2+3))+((4+5)+(6+7)), the
  * tree that recursive doubling over ranks gives, whatever the count.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The sum over ranks of gathered blocks: tree.cu. */
 #ifndef SLUICE_COMM_NCCL_TREE_H
 #define SLUICE_COMM_NCCL_TREE_H

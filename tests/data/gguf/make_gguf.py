@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes the files of this folder with the gguf package (pip install gguf numpy), once.
 
 quants.gguf: a tensor of random blocks of each block format, and beside it ("NAME.expected") what the

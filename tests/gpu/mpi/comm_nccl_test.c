@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The communicator between GPUs, one a rank: sums have the bits of the pairwise tree whatever the
  * message's size, blocks and columns stand where they belong, the pipeline delivers in order
  * without waiting for the receiver, and a rank that stays away ends the others' waiting with a

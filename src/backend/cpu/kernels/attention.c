@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Attention of a tile of queries, causal or over the whole context, over the paged key/value cache:
  * soft-max on line (Milakov and Gimelshein, arXiv 1805.02867) over chunks of 128 positions that lie
  * at fixed positions, so that a query's bits follow from its own context, however many queries

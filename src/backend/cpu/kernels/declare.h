@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The kernels of one variant, as table.c gathers them. */
 #ifndef SLUICE_CPU_DECLARE_H
 #define SLUICE_CPU_DECLARE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Products of activations with packed weights, register-blocked: up to 14 rows by 32 outputs with
  * AVX-512, 6 by 16 elsewhere.
  *

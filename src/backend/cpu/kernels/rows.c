@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Operations on one row: norms, residual additions, activations, rotary embedding, soft-max. */
 #include "backend/cpu/kernels/declare.h"
 #include "backend/cpu/kernels/vector.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of one instruction set's kernels. */
 #include "backend/cpu/kernels/declare.h"
 #include "backend/cpu/kernels/vector.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Vectors of the instruction set that a kernel file is compiled for: 16 floats with AVX-512, 8 with
  * AVX2 and FMA, else 4 by the compiler's own vector types.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Activation functions, the same bits wherever they are inlined: where a multiply and an add could
  * become one operation or two, the source says which. */
 #ifndef SLUICE_CUDA_ACTIVATION_CUH

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Attention of a step over the paged key/value cache. Which kernel computes what, and the
  * arithmetic that they share, stand at the head of attention_tile.cuh. Types are enum dtype's
  * values. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Attention over a cache in fp8: the kernels of attention_tensor.cuh and
  * attention_warpgroup.cuh. */
 #include "backend/cuda/kernels/attention_launch.cuh"

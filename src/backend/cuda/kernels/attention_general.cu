@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Attention for any head size and types, in float32: a block takes one token and query head over
  * all its keys, in tiles of 128 at fixed positions, a thread a key for the scores and a thread a
  * dimension for the sum of values. Keys and values are read once for each query head (mostly from

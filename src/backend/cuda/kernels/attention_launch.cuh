@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Launches of the attention kernels for one type of cache. */
 #ifndef SLUICE_CUDA_ATTENTION_LAUNCH_CUH
 #define SLUICE_CUDA_ATTENTION_LAUNCH_CUH

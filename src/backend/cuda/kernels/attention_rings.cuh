@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How keys and values reach the warpgroups of group_kernel: rings of tiles in shared memory that a
  * warpgroup of copying threads fills, and barriers that say which tiles are full and which are
  * empty. An fp8 cache comes as it is and is widened to float16 on the way, with the dimensions of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Attention kernels on the tensor cores, for one type of cache.
  *
  * split_kernel: sequences with few tokens in the step (decode). A warp alone takes up to 16 rows

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The arithmetic of attention on the tensor cores, for one warp and one tile of keys. Every kernel
  * is made of these pieces, so that a query row has one result.
  *

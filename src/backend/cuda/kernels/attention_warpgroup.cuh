@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Attention of chunks (prefill) by sm_90a's warpgroups, for head sizes 64 and 128.
  *
  * group_kernel computes what chunk_kernel does, tile by tile and in the same order; on this chip a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the kernels of attention share beside the arithmetic: which tiles rows see, how work is
  * spread over blocks, and splits joined in global memory. */
 #ifndef SLUICE_CUDA_ATTENTION_WORK_CUH

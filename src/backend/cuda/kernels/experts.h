@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Kernels of the mixture of experts: experts_route.cu, experts_product.cu. Types are enum dtype's
  * values of sluice/backend.h.
  *

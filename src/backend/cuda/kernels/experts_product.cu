@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Mixture of experts: the grouped product, out[row] = in[source(row)] · weights[expert of row]ᵀ.
  *
  * A block makes a tile: `ROWS` rows of an expert's weights by `TOKENS` of its rows. The weights are

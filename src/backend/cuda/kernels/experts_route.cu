@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Mixture of experts: the router, the plan of the products, and the sum over a token's experts.
  *
  * Floors: the router reads [tokens][H] and [experts][H] once and multiplies tokens · experts · H

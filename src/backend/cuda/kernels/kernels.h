@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA kernels' callers, in plain C: each puts its launches on the stream and returns the first
  * error of them. Pointers are device memory unless said; what a call computes, its shapes and its
  * floor stand at the head of the .cu file. */

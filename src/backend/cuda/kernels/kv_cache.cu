@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Scales and bias of the raw product, norms of heads, rotary embedding (Su et al., arXiv
  * 2104.09864, halves rotated against each other) and the append to the paged cache, in one pass.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rotary embedding and the append to the key/value cache: kv_cache.cu. Types are enum dtype's
  * values. */
 #ifndef SLUICE_CUDA_KV_CACHE_H

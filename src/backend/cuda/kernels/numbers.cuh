@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Number types and fixed-order reductions that the kernels share. */
 #ifndef SLUICE_CUDA_NUMBERS_CUH
 #define SLUICE_CUDA_NUMBERS_CUH

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Kernels on each row alone: embedding, activation, rounding to fp8, logits.
  *
  * All are bound by memory; the floor of each is the bytes that it reads and writes once: gate and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the kernels on rows are made of: how a block holds a row, reads and writes it, and rounds it
  * to fp8.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Kernels on each row alone: rows.cu, rows_norm.cu, rows_weights.cu. Types are enum dtype's values
  * of sluice/backend.h, without fp8. */
 #ifndef SLUICE_CUDA_ROWS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Norms, with what is added to the residual stream before them.
  *
  * Bound by memory. The floor is what a row reads and writes once: the residual in and out in

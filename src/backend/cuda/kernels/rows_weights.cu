@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Kernels on weights and on trials of products, none of them in a step: weights as a file holds
  * them to their place in a matrix, made-up inputs, and hashes of rows. Bound by memory: a weight is
  * read once (twice where it is rounded to fp8: the second time from the cache) and written once. */

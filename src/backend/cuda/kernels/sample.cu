@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sampling from rows of logits [rows][vocabulary] float32: what cpu/sample.h says, to the last bit.
  *
  * A row is one block. Floor: the logits once, 4 · rows · vocabulary bytes, for greedy rows and

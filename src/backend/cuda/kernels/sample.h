@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sampling from rows of logits: sample.cu. */
 #ifndef SLUICE_CUDA_SAMPLE_H
 #define SLUICE_CUDA_SAMPLE_H

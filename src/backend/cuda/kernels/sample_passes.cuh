@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Passes over a row of logits or over its list: the highest, sums of weights, and where a cut
  * falls. Included by sample.cu alone, whose head tells the whole. */
 #ifndef SLUICE_CUDA_SAMPLE_PASSES_CUH

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Products of tiles in shared memory, sum += weights · rowsᵀ: by tensor cores, by sm_90a's
  * warpgroups, or in float32 by fused multiply-adds. */
 #ifndef SLUICE_CUDA_TILE_PRODUCT_CUH

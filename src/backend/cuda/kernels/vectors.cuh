@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Eight neighbouring values of a row, as one or two wide accesses where their address allows. */
 #ifndef SLUICE_CUDA_VECTORS_CUH
 #define SLUICE_CUDA_VECTORS_CUH
