@@ -163,6 +163,14 @@ status result_encode(const struct result *result, struct buffer *out) MUST_CHECK
 status result_decode(const void *bytes, size_t length, struct arena *arena, struct result *out,
                      size_t *used) MUST_CHECK;
 
+/* Which optional columns of an output file exist, or are needed. */
+struct output_columns {
+    bool prompt, token_ids, logprobs;
+    bool scores;             /* sum and mean of each result's log-probabilities */
+    int32_t top_logprobs;    /* the largest k that is asked for; 0 for none */
+    int32_t embedding_width; /* 0: none */
+};
+
 /* ---- Journal: src/data/journal.c
  * ------------------------------------------------------------------- */
 
@@ -188,6 +196,9 @@ status journal_append(struct journal *journal, int64_t row, const void *bytes,
 status journal_commit(struct journal *journal) MUST_CHECK;
 bool journal_has_row(const struct journal *journal, int64_t row);
 int64_t journal_row_count(const struct journal *journal);
+/* The columns that its rows need, all together: those that any row asked for, as wide as the widest
+ * (prompt, token ids, log-probabilities; the rest is the job's to say). */
+struct output_columns journal_columns(const struct journal *journal);
 int64_t journal_bytes(const struct journal *journal);
 /* Calls `visit` for every result in order of (row, sample), reading from disk in bounded memory. */
 typedef status (*result_visitor)(void *context, const struct result *result);
@@ -248,14 +259,6 @@ struct output_attribute {
     const char *name;
     const char *text; /* or NULL: `number` is stored */
     double number;
-};
-
-/* Which optional columns exist. */
-struct output_columns {
-    bool prompt, token_ids, logprobs;
-    bool scores;             /* sum and mean of each result's log-probabilities */
-    int32_t top_logprobs;    /* the largest k of the job; 0 for none */
-    int32_t embedding_width; /* 0: none */
 };
 
 /* One row of /metrics/ranks. */

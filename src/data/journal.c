@@ -34,6 +34,7 @@ struct journal {
     bool unmarked;         /* something was appended since the last mark */
     bool failed;           /* a write or sync failed: what the file holds past `end` is unknown */
     int64_t rows;
+    struct output_columns columns; /* that the rows need, all together */
     int64_t **pages; /* [page_count] of int64 [PAGE_ROWS]: a row's offset, 0 where there is none */
     size_t page_count, page_capacity;
     struct journal_windows windows;
@@ -84,6 +85,11 @@ bool journal_has_row(const struct journal *journal, int64_t row)
 int64_t journal_row_count(const struct journal *journal)
 {
     return journal->rows;
+}
+
+struct output_columns journal_columns(const struct journal *journal)
+{
+    return journal->columns;
 }
 
 int64_t journal_bytes(const struct journal *journal)
@@ -183,6 +189,21 @@ static status read_entry(struct journal *journal, int64_t size, int64_t offset,
     return STATUS_OK;
 }
 
+/* The results of an entry, of which the checksum was right: what columns they need. */
+static status note_columns(struct journal *journal, const char *results, size_t length)
+{
+    while (length > 0) {
+        size_t size = result_wire_size(results, length);
+        if (size == 0) {
+            return STATUS_OK; /* whoever reads the row says so */
+        }
+        TRY(result_wire_columns(results, &journal->columns));
+        results += size;
+        length -= size;
+    }
+    return STATUS_OK;
+}
+
 /* Goes through all entries, fills the index and cuts off a torn end. */
 static status read_entries(struct journal *journal, int64_t size)
 {
@@ -197,6 +218,7 @@ static status read_entries(struct journal *journal, int64_t size)
         }
         if (!entry.mark) {
             TRY(index_add(journal, entry.row, journal->end));
+            TRY(note_columns(journal, bytes + JOURNAL_ENTRY_BYTES, (size_t)entry.length));
         }
         journal->unmarked = !entry.mark;
         journal->end += JOURNAL_ENTRY_BYTES + (int64_t)entry.length;
@@ -376,6 +398,7 @@ status journal_append(struct journal *journal, int64_t row, const void *bytes, s
         }
         at += size;
     }
+    TRY(note_columns(journal, bytes, length));
     size_t start = journal->pending.length;
     int64_t offset = journal->end + (int64_t)start;
     TRY(buffer_reserve(&journal->pending, JOURNAL_ENTRY_BYTES + length));

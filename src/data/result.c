@@ -164,6 +164,16 @@ status result_encode(const struct result *result, struct buffer *out)
     return STATUS_OK;
 }
 
+static status check_version(const char *head, status otherwise)
+{
+    return head[AT_VERSION] == WIRE_VERSION
+               ? STATUS_OK
+               : status_fail(otherwise,
+                             "results of form %d, of another version of this program, which reads "
+                             "form %d; go on with that version, or start afresh with --fresh",
+                             head[AT_VERSION], WIRE_VERSION);
+}
+
 size_t result_wire_size(const void *bytes, size_t length)
 {
     if (length < HEAD_BYTES) {
@@ -171,6 +181,21 @@ size_t result_wire_size(const void *bytes, size_t length)
     }
     size_t size = (size_t)wire_get((const char *)bytes + AT_SIZE, 4);
     return size >= HEAD_BYTES + TEXT_COUNT && size <= length ? size : 0;
+}
+
+status result_wire_columns(const void *bytes, struct output_columns *columns)
+{
+    const char *head = bytes;
+    TRY(check_version(head, STATUS_EXISTS));
+    int parts = (int)wire_get(head + AT_PARTS, 2);
+    int32_t top = (parts & HAS_TOP) != 0 ? wire_get_int32(head + AT_TOP_LOGPROBS) : 0;
+    columns->prompt |= (parts & HAS_PROMPT) != 0;
+    columns->token_ids |= (parts & HAS_TOKEN_IDS) != 0;
+    columns->logprobs |= (parts & HAS_LOGPROBS) != 0;
+    if (top > columns->top_logprobs && top <= GENERATE_MAX_LOGPROBS) {
+        columns->top_logprobs = top;
+    }
+    return STATUS_OK;
 }
 
 /* Takes `count` four-byte values from *next into the arena, in the host's order. */
@@ -244,10 +269,7 @@ status result_decode(const void *bytes, size_t length, struct arena *arena, stru
     if (size == 0) {
         return status_fail(STATUS_INVALID, "a result that is cut off or no result");
     }
-    if (head[AT_VERSION] != WIRE_VERSION) {
-        return status_fail(STATUS_INVALID, "a result of form %d; this program reads form %d",
-                           head[AT_VERSION], WIRE_VERSION);
-    }
+    TRY(check_version(head, STATUS_INVALID));
     int parts = (int)wire_get(head + AT_PARTS, 2);
     uint64_t seconds = wire_get(head + AT_SECONDS, 8);
     *out = (struct result){

@@ -40,4 +40,9 @@ static inline int64_t wire_get_int64(const void *bytes)
  * there. Looks at its head only. */
 size_t result_wire_size(const void *bytes, size_t length);
 
+/* Adds the columns that this whole wire form needs. Looks at its head only; STATUS_EXISTS where it
+ * is of a form that this program does not read. */
+struct output_columns;
+status result_wire_columns(const void *bytes, struct output_columns *columns) MUST_CHECK;
+
 #endif

@@ -90,8 +90,8 @@ static int64_t row_bytes(const struct check *check, const struct row *row, int64
 {
     enum { FIXED = 150, TEXT_BYTES_A_TOKEN = 5 };
     bool is_scored = row->params.mode == MODE_SCORE;
-    int64_t a_token =
-        TEXT_BYTES_A_TOKEN + (check->job->output.include_token_ids || is_scored ? 4 : 0);
+    bool with_ids = check->model != NULL && prompt_keeps_token_ids(check->job, check->model, row);
+    int64_t a_token = TEXT_BYTES_A_TOKEN + (with_ids ? 4 : 0);
     if (row->params.logprobs >= 0) {
         a_token += 4 + 8 * (int64_t)row->params.logprobs;
     } else if (is_scored) {

@@ -29,6 +29,12 @@ void prompt_encoder_end(struct prompt_encoder *encoder)
     *encoder = (struct prompt_encoder){0};
 }
 
+bool prompt_keeps_token_ids(const struct job *job, const struct model *model, const struct row *row)
+{
+    return job->output.include_token_ids || row->params.mode == MODE_SCORE ||
+           row->params.logprobs >= 0 || model_tokenizer(model) == NULL;
+}
+
 /* A text prompt becomes the content of one user message. */
 static status render(struct prompt_encoder *encoder, const struct row *row)
 {

@@ -26,6 +26,11 @@ void prompt_encoder_end(struct prompt_encoder *encoder);
 /* How a job's rows are read for this model (NULL: not known). */
 struct row_format prompt_row_format(const struct job *job, const struct model *model);
 
+/* Whether a row's answers keep their token ids: where the job or their log-probabilities ask for
+ * them, where they are what was scored, and where nothing turns them into text. */
+bool prompt_keeps_token_ids(const struct job *job, const struct model *model,
+                            const struct row *row);
+
 /* Renders what goes through the chat template and tokenizes: encoder->text and encoder->tokens.
  *
  * Where rows are scored, a completion's text is tokenized together with the prompt's, and scored

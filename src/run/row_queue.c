@@ -254,6 +254,7 @@ static status keep_sample(struct row_queue *self, struct pending_row *pending,
     size_t top = with_top ? (size_t)sample->top_count : 0;
     const char *error = sample->error != NULL ? sample->error : "";
     bool is_scored = pending->row.params.mode == MODE_SCORE;
+    bool with_ids = prompt_keeps_token_ids(self->options.job, self->options.model, &pending->row);
     if (is_scored) {
         result->text = pending->scored != NULL ? pending->scored : "";
         result->text_length = pending->scored_length;
@@ -274,8 +275,8 @@ static status keep_sample(struct row_queue *self, struct pending_row *pending,
         size_t bytes;
         const void **to;
     } copies[] = {
-        {self->options.job->output.include_token_ids || is_scored ? sample->token_ids : NULL,
-         count * sizeof(int32_t), (const void **)&result->token_ids},
+        {with_ids ? sample->token_ids : NULL, count * sizeof(int32_t),
+         (const void **)&result->token_ids},
         {sample->logprobs, count * sizeof(float), (const void **)&result->logprobs},
         {with_top ? sample->top_ids : NULL, count * top * sizeof(int32_t),
          (const void **)&result->top_ids},

@@ -205,6 +205,27 @@ static status write_result(void *context, const struct result *result)
     return s;
 }
 
+/* What the job asks for is there, whatever its rows came to, and so is what any row asked for. */
+static struct output_columns choose_columns(const struct run *run)
+{
+    const struct job *job = run->job;
+    const struct model_config *config = model_config(run->model);
+    if (config->encoder) {
+        return (struct output_columns){.prompt = job->output.include_prompt,
+                                       .embedding_width = config->hidden};
+    }
+    bool scores = job->generate.mode == MODE_SCORE;
+    struct output_columns columns = journal_columns(run->journal);
+    columns.prompt |= job->output.include_prompt;
+    columns.token_ids |= job->output.include_token_ids || scores;
+    columns.logprobs |= job->generate.logprobs >= 0 || scores;
+    columns.scores = scores;
+    if (job->generate.logprobs > columns.top_logprobs) {
+        columns.top_logprobs = job->generate.logprobs;
+    }
+    return columns;
+}
+
 static status write_output(struct run *run, const struct rank_metrics *ranks,
                            const struct timeline_point *timeline, size_t points,
                            struct run_summary *summary)
@@ -218,18 +239,7 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
                            "%s: changed while the job ran; start again with --fresh",
                            job->data.input);
     }
-    const struct model_config *config = model_config(run->model);
-    bool scores = job->generate.mode == MODE_SCORE;
-    struct output_columns columns = {.prompt = job->output.include_prompt,
-                                     .token_ids = job->output.include_token_ids || scores,
-                                     .logprobs = job->generate.logprobs >= 0 || scores,
-                                     .scores = scores,
-                                     .top_logprobs =
-                                         job->generate.logprobs > 0 ? job->generate.logprobs : 0};
-    if (config->encoder) {
-        columns = (struct output_columns){.prompt = job->output.include_prompt,
-                                          .embedding_width = config->hidden};
-    }
+    const struct output_columns columns = choose_columns(run);
     struct output_writer *writer;
     TRY(output_create(job->output.path, job->output.overwrite, &columns, &writer));
     struct totals totals = {.summary = summary, .writer = writer, .last_row = -1};

@@ -119,6 +119,47 @@ static void rows_come_back_in_order(void **state)
     assert_int_equal(access(path, F_OK), -1);
 }
 
+static void columns_are_those_that_any_row_needs(void **state)
+{
+    static const int32_t ids[] = {1, 2, 3, 4, 5, 6};
+    static const float values[] = {-1, -2, -3, -4, -5, -6};
+    const struct result rows[] = {
+        {.row = 0, .id = "", .text = "", .error = "", .passthrough = "", .prompt = "p"},
+        {.row = 1,
+         .id = "",
+         .text = "",
+         .error = "",
+         .passthrough = "",
+         .completion_tokens = 2,
+         .token_ids = ids,
+         .logprobs = values,
+         .top_logprobs = 3,
+         .top_ids = ids,
+         .top_values = values},
+        {.row = 2, .id = "", .text = "", .error = "", .passthrough = ""},
+    };
+    const char *path = scratch_path(state, "columns");
+    struct journal *journal = open_journal(path);
+    struct output_columns none = journal_columns(journal);
+    assert_false(none.prompt || none.token_ids || none.logprobs || none.top_logprobs > 0);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct buffer bytes = {0};
+        assert_int_equal(result_encode(&rows[i], &bytes), STATUS_OK);
+        assert_int_equal(journal_append(journal, rows[i].row, bytes.data, bytes.length), STATUS_OK);
+        buffer_destroy(&bytes);
+        struct output_columns columns = journal_columns(journal);
+        assert_true(columns.prompt);
+        assert_int_equal(columns.token_ids, i > 0);
+    }
+    for (int opened = 0; opened < 2; opened++) {
+        struct output_columns columns = journal_columns(journal);
+        assert_true(columns.prompt && columns.token_ids && columns.logprobs);
+        assert_int_equal(columns.top_logprobs, 3);
+        journal_close(journal, opened == 1);
+        journal = opened == 0 ? open_journal(path) : NULL;
+    }
+}
+
 static void another_job_is_refused_by_its_line(void **state)
 {
     const char *path = scratch_path(state, "identity");
@@ -487,6 +528,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_back_in_order),
+        cmocka_unit_test(columns_are_those_that_any_row_needs),
         cmocka_unit_test(another_job_is_refused_by_its_line),
         cmocka_unit_test(only_one_writer),
         cmocka_unit_test(a_lock_of_another_machine_holds_while_it_lives),
