@@ -70,6 +70,14 @@ double clock_seconds(void); /* monotonic */
 /* UTC now as "2026-01-31T12:00:00Z" into text[21]. */
 void clock_timestamp(char text[21]);
 
+/* ---- Units for people ---------------------------------------------------------------------------
+ */
+
+/* "512 bytes", "12.3 MB": decimal units. Returns the text. */
+const char *format_bytes(int64_t bytes, char text[24]);
+/* "1.5 s", "12 min 05 s", "3 h 20 min", "2 d 04 h". Returns the text. */
+const char *format_seconds(double seconds, char text[24]);
+
 /* ---- Log: one line a call on standard error, with level and seconds since start -----------------
  */
 

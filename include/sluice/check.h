@@ -9,19 +9,26 @@ enum { CHECK_MAX_BAD_ROWS = 10 };
 
 struct check_options {
     int ranks, ranks_per_host; /* to plan for */
+    bool fresh;                /* as `run --fresh` would go about it */
 };
 
 struct check_report {
     struct buffer plan;     /* as plan_describe has it; empty where there is no plan */
     struct buffer bad_rows; /* the first CHECK_MAX_BAD_ROWS, a line each: "line 7: why" */
     struct buffer problems; /* what would keep the job from running, a line each */
+    struct buffer warnings; /* what cannot be known without running, a line each */
+    struct buffer errors;   /* the commonest of the bad rows, with counts; one line without end */
     int64_t problem_count;
+    bool complete;               /* the output is there and whole: there is nothing to run */
+    bool has_journal;            /* an earlier start was interrupted, and this job continues it */
+    int64_t kept_rows;           /* that it has left */
     int64_t rows, bad_row_count; /* bad rows are a problem where data.skip_bad_rows is false */
     int64_t samples;             /* of the good rows */
     int64_t prompt_tokens,
         longest_prompt;    /* of the good rows; 0 where nothing could be tokenized */
     int64_t output_tokens; /* at most: every sample runs to its length limit */
     int64_t output_bytes;  /* of journal and output file together at most, roughly */
+    int64_t least_bytes;   /* the same where every answer is empty */
     int64_t free_bytes;    /* where the output goes; -1: unknown */
 };
 

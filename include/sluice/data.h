@@ -187,6 +187,19 @@ struct journal;
  * Slurm job, is taken over. docs/journal-format.md has the details. */
 status journal_open(const char *directory, const char *identity, bool fresh,
                     struct journal **out) MUST_CHECK;
+/* What journal_open would find, without changing anything. */
+struct journal_state {
+    bool exists; /* a journal of this identity */
+    int64_t rows;
+    bool lock_unsure; /* a process of another machine has its lock, and may be gone */
+};
+/* Fails as journal_open would: another job's journal, a damaged one, one in use. */
+status journal_look(const char *directory, const char *identity,
+                    struct journal_state *out) MUST_CHECK;
+/* The first line in which two identities differ, there and here: "\"generate.seed: 1\" there,
+ * \"generate.seed: 2\" now", appended; nothing where they are the same. */
+status identity_difference(const char *there, size_t there_length, const char *here,
+                           struct buffer *out) MUST_CHECK;
 /* Appends a finished row: all its samples' wire forms, in order. Durable after journal_commit. A
  * row that is there already is STATUS_INTERNAL. */
 status journal_append(struct journal *journal, int64_t row, const void *bytes,

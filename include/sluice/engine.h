@@ -41,6 +41,13 @@ struct engine_options {
 status engine_create(const struct engine_options *options, struct engine **out) MUST_CHECK;
 void engine_destroy(struct engine *engine);
 
+/* Whether engine_create would take these options. */
+status engine_check_options(const struct engine_options *options) MUST_CHECK;
+/* Whether engine_add, or with `first_scored` above 0 engine_add_scored, would take this row. */
+status engine_check_row(const struct engine_options *options, const int32_t *prompt,
+                        size_t prompt_count, size_t first_scored,
+                        const struct generate_params *params, int vocabulary) MUST_CHECK;
+
 /* Queues a row: params.samples sequences. Copies what it needs. `tag` comes back with each finished
  * sample. STATUS_INVALID (row-level: the row becomes an error row) for an empty prompt, ids outside
  * of `vocabulary`, a prompt of max_model_len tokens or more ("prompt of 5000 tokens; the context

@@ -205,6 +205,11 @@ struct model_weights {
                             tied and both are here; NULL for an encoder */
 };
 
+/* Whether every tensor that a model of these facts has is in the files, with the shape that the
+ * facts say; no data are read. STATUS_INVALID names the first that is not, STATUS_NOT_FOUND a model
+ * without weights. src/model/load_check.c. */
+status model_check_weights(struct model *model) MUST_CHECK;
+
 /* Reads this rank's slices straight from the files into the backend: staging memory stays under 256
  * MiB. A tensor that is missing, has another shape or an unknown type is STATUS_INVALID naming file
  * and tensor. `stored`: type that matrices are kept in (DTYPE_FLOAT32 keeps a bfloat16 checkpoint

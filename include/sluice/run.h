@@ -13,11 +13,17 @@ struct run_options {
 
 /* What came of it, for the last lines on the terminal; filled on rank 0. */
 struct run_summary {
+    /* Of the whole job, whatever number of starts it took. */
     int64_t rows, error_rows, prompt_tokens, output_tokens;
+    bool no_answers;  /* on every rank: there are rows, and each is an error row */
+    char errors[900]; /* the commonest errors with their counts; empty where there are none */
+    /* Of this start alone. */
+    int64_t tokens_now; /* output tokens */
     double seconds;
     double journal_seconds; /* of them: opening, filling and reading back the journal */
     int64_t resumed_rows;   /* taken over from an earlier run */
-    bool complete_before;   /* the output is this job's and whole: nothing was to be done */
+    bool complete_before;   /* on every rank: the output is this job's and whole, nothing was to be
+                               done; rows, error_rows and no_answers are what it holds */
     bool failed_alone; /* on any rank: it failed while the others were in the middle of steps, so
                           that its message is its own to print and run_abort has to end them */
 };

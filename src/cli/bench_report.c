@@ -151,11 +151,11 @@ static void print_memory(const struct bench_report *report)
 {
     const struct plan *plan = &report->plan;
     const struct bench_rank *first = &report->ranks[0];
-    char text[6][32];
+    char text[6][24];
     printf("\n# memory   a rank: weights %s, KV cache %s, scratch %s; device %s of %s in use\n",
-           cli_size(plan->weight_bytes, text[0]), cli_size(plan->kv_bytes, text[1]),
-           cli_size(plan->activation_bytes, text[2]), cli_size(first->device_used, text[3]),
-           cli_size(first->device_total, text[4]));
+           format_bytes(plan->weight_bytes, text[0]), format_bytes(plan->kv_bytes, text[1]),
+           format_bytes(plan->activation_bytes, text[2]), format_bytes(first->device_used, text[3]),
+           format_bytes(first->device_total, text[4]));
 }
 
 static void print_ranks(const struct bench_report *report)
@@ -164,12 +164,12 @@ static void print_ranks(const struct bench_report *report)
            "output/s", "decode ms", "comm", "load s", "load peak", "host peak", "host");
     for (int i = 0; i < report->plan.ranks; i++) {
         const struct bench_rank *rank = &report->ranks[i];
-        char loading[32], peak[32];
+        char loading[24], peak[24];
         printf("%4d %4d %4d %4d %10.1f %10.3f %9.1f%% %10.2f %14s %14s  %s\n", rank->rank, rank->dp,
                rank->tp, rank->pp, rate(rank->output_tokens, rank->seconds),
                1e3 * rank->decode.median, 100 * share(rank->communication, rank->seconds),
-               rank->load_seconds, cli_size(rank->host_peak_loading, loading),
-               cli_size(rank->host_peak, peak), rank->host);
+               rank->load_seconds, format_bytes(rank->host_peak_loading, loading),
+               format_bytes(rank->host_peak, peak), rank->host);
     }
 }
 

@@ -6,12 +6,13 @@
 #include "cli/cli.h"
 #include "sluice/check.h"
 
-enum { OPTION_SET = 256, OPTION_RANKS, OPTION_RANKS_PER_HOST };
+enum { OPTION_SET = 256, OPTION_RANKS, OPTION_RANKS_PER_HOST, OPTION_FRESH };
 
 struct arguments {
     const char *job;
     struct cli_settings settings;
     int64_t ranks, ranks_per_host; /* 0: as many as ranks */
+    bool fresh;
 };
 
 static const struct argp_option options[] = {
@@ -19,6 +20,7 @@ static const struct argp_option options[] = {
     {"ranks", OPTION_RANKS, "N", 0, "plan for N ranks (default 1)", 0},
     {"ranks-per-host", OPTION_RANKS_PER_HOST, "N", 0,
      "of which N share a host like this one (default: all)", 0},
+    {"fresh", OPTION_FRESH, NULL, 0, "as `run --fresh` would go about it", 0},
     {0}};
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
@@ -31,6 +33,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return cli_integer("ranks", argument, 1, 1 << 20, &arguments->ranks);
     case OPTION_RANKS_PER_HOST:
         return cli_integer("ranks-per-host", argument, 1, 1 << 20, &arguments->ranks_per_host);
+    case OPTION_FRESH:
+        arguments->fresh = true;
+        return 0;
     case ARGP_KEY_ARG:
         return cli_positional(argument, &arguments->job);
     case ARGP_KEY_END:
@@ -46,14 +51,35 @@ static const struct argp argp = {
     .args_doc = "JOB.yaml",
     .doc = "Validates a job without running it: job file, model, layout against memory, every row "
            "of the data set, the place of the output and its disk. Prints the plan and an "
-           "estimate.\vExit status 0: the job can run; 1: it cannot; 2: the job file is wrong. Bad "
-           "rows alone are a warning unless data.skip_bad_rows is false."};
+           "estimate.\vThe exit status is the one that run would end with: 0 where rows would have "
+           "answers, or have them already; 1 where the job cannot run or no row would have one; 2 "
+           "where the job file is wrong. What cannot be known without running is said."};
+
+static void print_disk(const struct job *job, const struct check_report *report)
+{
+    char most[24], least[24], there[24];
+    printf("disk       %s to %s, %s free at %s\n", format_bytes(report->least_bytes, least),
+           format_bytes(report->output_bytes, most),
+           report->free_bytes >= 0 ? format_bytes(report->free_bytes, there) : "unknown",
+           job->output.path);
+}
+
+static void print_bad_rows(const struct check_report *report)
+{
+    bool all = report->bad_row_count <= CHECK_MAX_BAD_ROWS;
+    printf("errors     %s\n\nbad rows%s:\n%s", report->errors.data,
+           all ? "" : ", the first of them", report->bad_rows.data);
+}
 
 static void print_report(const struct job *job, const struct check_report *report)
 {
-    char size[32], space[32];
     if (report->plan.length > 0) {
         printf("%s\n", report->plan.data);
+    }
+    if (report->complete) {
+        printf("output     %s is complete: this very job has written it; nothing is left to run\n",
+               job->output.path);
+        return;
     }
     printf("data       %s: %lld rows, %lld bad\n", job->data.input, (long long)report->rows,
            (long long)report->bad_row_count);
@@ -63,12 +89,22 @@ static void print_report(const struct job *job, const struct check_report *repor
     }
     printf("answers    %lld, at most %lld tokens\n", (long long)report->samples,
            (long long)report->output_tokens);
-    printf("disk       at most about %s, %s free at %s\n", cli_size(report->output_bytes, size),
-           report->free_bytes >= 0 ? cli_size(report->free_bytes, space) : "unknown",
-           job->output.path);
+    print_disk(job, report);
+    if (report->has_journal) {
+        printf("journal    %lld rows kept from an earlier start; run continues with the others\n",
+               (long long)report->kept_rows);
+    }
     if (report->bad_row_count > 0) {
-        bool all = report->bad_row_count <= CHECK_MAX_BAD_ROWS;
-        printf("\nbad rows%s:\n%s", all ? "" : ", the first of them", report->bad_rows.data);
+        print_bad_rows(report);
+    }
+}
+
+static void print_warnings(struct check_report *report)
+{
+    char *rest = report->warnings.data;
+    for (char *line = strsep(&rest, "\n"); line != NULL && *line != '\0';
+         line = strsep(&rest, "\n")) {
+        log_write(LOG_WARNING, "%s", line);
     }
 }
 
@@ -98,13 +134,15 @@ static int check(const struct arguments *arguments)
     bool all_here = arguments->ranks_per_host == 0 || arguments->ranks_per_host > arguments->ranks;
     struct check_options check_options = {
         .ranks = (int)arguments->ranks,
-        .ranks_per_host = (int)(all_here ? arguments->ranks : arguments->ranks_per_host)};
+        .ranks_per_host = (int)(all_here ? arguments->ranks : arguments->ranks_per_host),
+        .fresh = arguments->fresh};
     struct check_report report;
     if (check_job(&job, &check_options, &report) != STATUS_OK) {
         exit_status = cli_fail(EXIT_FAILED);
     } else {
         print_report(&job, &report);
         exit_status = cli_finish_output(EXIT_DONE);
+        print_warnings(&report);
         int problems = print_problems(&report);
         exit_status = exit_status == EXIT_DONE ? problems : exit_status;
     }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "job/suggest.h"
+
 struct parse {
     const struct argp *command;
     void *input;
@@ -27,20 +29,60 @@ static const struct argp_option *find_option(const struct argp *argp, const char
     return NULL;
 }
 
+/* getopt goes on to the next argument before it looks at the name of a long option, but stays at
+ * one with several short options until it has seen them all. */
+static const char *wrong_argument(const struct parse *parse, int argc, char **argv)
+{
+    int before = parse->stopped_at - 1;
+    bool is_option = before >= 1 && before < argc && argv[before][0] == '-';
+    if (!is_option && parse->stopped_at < argc && argv[parse->stopped_at][0] == '-') {
+        return argv[parse->stopped_at];
+    }
+    return before >= 1 && before < argc ? argv[before] : "arguments";
+}
+
+/* The nearest option, whatever number of dashes it was written with. */
+static status describe_unknown_option(const struct argp *argp, const char *argument,
+                                      const char *command)
+{
+    char name[64];
+    size_t dashes = strspn(argument, "-");
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(argument + dashes, "="), argument + dashes);
+    struct suggestion suggestion = {.unknown = name};
+    bool is_short = dashes == 1 && name[1] == '\0';
+    for (const struct argp_option *option = argp->options;
+         !is_short && option != NULL &&
+         (option->name != NULL || option->key != 0 || option->doc != NULL);
+         option++) {
+        if (option->name != NULL) {
+            suggestion_offer(&suggestion, option->name);
+        }
+    }
+    if (!is_short) {
+        suggestion_offer(&suggestion, "help");
+    }
+    if (suggestion.best == NULL) {
+        return status_fail(STATUS_INVALID, "%.100s: unknown option; see sluice %s --help", argument,
+                           command);
+    }
+    return status_fail(STATUS_INVALID,
+                       "%.100s: unknown option; did you mean --%s? See sluice %s --help", argument,
+                       suggestion.best, command);
+}
+
 /* argp is kept from printing, since it would print two lines and end the program; what it found
  * wrong is told from the argument that it stopped at. */
 static status describe_bad_option(const struct parse *parse, int argc, char **argv)
 {
-    const char *argument = parse->stopped_at > 1 && parse->stopped_at <= argc
-                               ? argv[parse->stopped_at - 1]
-                               : "arguments";
+    const char *argument = wrong_argument(parse, argc, argv);
     const char *name = strncmp(argument, "--", 2) == 0 ? argument + 2 : NULL;
     const struct argp_option *option =
         name != NULL ? find_option(parse->command, name, strcspn(name, "=")) : NULL;
-    const char *why = option == NULL        ? "unknown option, or its value is missing"
-                      : option->arg != NULL ? "needs a value"
-                                            : "takes no value";
-    return status_fail(STATUS_INVALID, "%.100s: %s; see sluice %s --help", argument, why, argv[0]);
+    if (option == NULL) {
+        return describe_unknown_option(parse->command, argument, argv[0]);
+    }
+    return status_fail(STATUS_INVALID, "%.100s: %s; see sluice %s --help", argument,
+                       option->arg != NULL ? "needs a value" : "takes no value", argv[0]);
 }
 
 static error_t watch_parse(int key, char *argument, struct argp_state *state)
@@ -74,7 +116,8 @@ status cli_parse_quietly(const struct argp *argp, int argc, char **argv, void *i
 {
     *help_printed = false;
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0 ||
+            strcmp(argv[i], "-?") == 0 || strcmp(argv[i], "--usage") == 0) {
             print_help(argp, argv[0]); /* the rest of the line need not be complete */
             *help_printed = true;
             return STATUS_OK;
@@ -114,15 +157,24 @@ static error_t bad_value(status s)
     return EDOM;
 }
 
+enum { OPTION_BYTES = 64 };
+
+/* An option as the user writes it, whether or not the caller's name has its dashes. */
+static const char *dashed(const char *option, char name[OPTION_BYTES])
+{
+    snprintf(name, OPTION_BYTES, "%s%s", option[0] == '-' ? "" : "--", option);
+    return name;
+}
+
 error_t cli_integer(const char *option, const char *text, int64_t least, int64_t most, int64_t *out)
 {
-    char *end;
+    char *end, name[OPTION_BYTES];
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || value < least || value > most) {
-        return bad_value(status_fail(STATUS_INVALID,
-                                     "--%s: expected an integer from %lld to %lld, not \"%.40s\"",
-                                     option, (long long)least, (long long)most, text));
+        return bad_value(
+            status_fail(STATUS_INVALID, "%s: expected an integer from %lld to %lld, not \"%.40s\"",
+                        dashed(option, name), (long long)least, (long long)most, text));
     }
     *out = value;
     return 0;
@@ -141,8 +193,9 @@ static error_t choose_name(const char *option, const char *text, const char *con
         size_t used = strlen(list);
         snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", names[i]);
     }
-    status s =
-        status_fail(STATUS_INVALID, "--%s: expected one of %s, not \"%.40s\"", option, list, text);
+    char name[OPTION_BYTES];
+    status s = status_fail(STATUS_INVALID, "%s: expected one of %s, not \"%.40s\"",
+                           dashed(option, name), list, text);
     (void)s;
     return EDOM;
 }
@@ -233,17 +286,4 @@ int cli_finish_output(int exit_status)
         return cli_fail(EXIT_FAILED);
     }
     return exit_status;
-}
-
-const char *cli_size(int64_t bytes, char text[32])
-{
-    static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB"};
-    double size = (double)bytes;
-    size_t unit = 0;
-    while (size >= 1000 && unit + 1 < COUNT_OF(units)) {
-        size /= 1000;
-        unit++;
-    }
-    snprintf(text, 32, unit == 0 ? "%.0f %s" : "%.1f %s", size, units[unit]);
-    return text;
 }

@@ -58,7 +58,4 @@ struct cli_settings {
 error_t cli_settings_add(struct cli_settings *settings, const char *text);
 void cli_settings_destroy(struct cli_settings *settings);
 
-/* "12.3 MB". */
-const char *cli_size(int64_t bytes, char text[32]);
-
 #endif

@@ -32,7 +32,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         arguments->json = true;
         return 0;
     case OPTION_ROWS:
-        return cli_integer("--rows", argument, 0, INT64_MAX, &arguments->rows);
+        return cli_integer("rows", argument, 0, INT64_MAX, &arguments->rows);
     case OPTION_SCORE:
         arguments->score = argument;
         return 0;
@@ -122,7 +122,7 @@ static void print_ranks(const struct rank_metrics *ranks, size_t count)
          "    comm s     idle s    peak mem   kv use  host");
     for (size_t i = 0; i < count; i++) {
         const struct rank_metrics *rank = &ranks[i];
-        char memory[32];
+        char memory[24];
         printf(
             "%4d %3d %3d %3d %9lld %12lld %12lld %9.1f %10.2f %10.2f %10.2f %10.2f %11s %7.1f%%  "
             "%.63s\n",
@@ -130,7 +130,7 @@ static void print_ranks(const struct rank_metrics *ranks, size_t count)
             (long long)rank->prompt_tokens, (long long)rank->output_tokens,
             rate(rank->output_tokens, rank->seconds_total), rank->seconds_prefill,
             rank->seconds_decode, rank->seconds_communication, rank->seconds_idle,
-            cli_size(rank->peak_memory_bytes, memory), 100 * rank->kv_peak_use, rank->host);
+            format_bytes(rank->peak_memory_bytes, memory), 100 * rank->kv_peak_use, rank->host);
     }
 }
 

@@ -50,19 +50,40 @@ static void print_commands(FILE *stream)
           stream);
 }
 
+/* What stands in a command's place and is none. */
 static int unknown_command(const char *name)
 {
+    static const char *const others[] = {"--help", "--version"};
     struct suggestion suggestion = {.unknown = name};
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         suggestion_offer(&suggestion, commands[i].name);
     }
-    status s = suggestion.best != NULL
-                   ? status_fail(STATUS_INVALID, "%.60s: unknown command; did you mean %s?", name,
-                                 suggestion.best)
-                   : status_fail(STATUS_INVALID,
-                                 "%.60s: unknown command; `sluice --help` lists them", name);
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        suggestion_offer(&suggestion, others[i]);
+        if (strcmp(name, others[i] + 2) == 0) {
+            suggestion.best = others[i];
+        }
+    }
+    const char *what = name[0] == '-' ? "option" : "command";
+    status s =
+        suggestion.best != NULL
+            ? status_fail(STATUS_INVALID, "%.60s: unknown %s; did you mean %s?", name, what,
+                          suggestion.best)
+            : status_fail(STATUS_INVALID, "%.60s: unknown %s; `sluice --help` lists the commands",
+                          name, what);
     (void)s;
     return cli_fail(EXIT_BAD_USAGE);
+}
+
+/* Whether an argument in a command's place is this option, in any of the forms people try. */
+static bool asks_for(const char *argument, const char *const *forms)
+{
+    for (; *forms != NULL; forms++) {
+        if (strcmp(argument, *forms) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static int help_job(void)
@@ -119,11 +140,13 @@ int main(int argc, char **argv)
         (void)s;
         return cli_fail(EXIT_BAD_USAGE);
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    static const char *const help_forms[] = {"--help", "-h", "-help", "-?", "--usage", NULL};
+    static const char *const version_forms[] = {"--version", "-V", "-version", "-v", NULL};
+    if (asks_for(argv[1], help_forms)) {
         print_commands(stdout);
         return cli_finish_output(EXIT_DONE);
     }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (asks_for(argv[1], version_forms)) {
         puts("sluice " SLUICE_VERSION);
         return cli_finish_output(EXIT_DONE);
     }

@@ -59,15 +59,26 @@ static void print_summary(const struct job *job, const struct run_summary *summa
                 job->output.path);
         return;
     }
-    double rate = summary->seconds > 0 ? (double)summary->output_tokens / summary->seconds : 0;
-    fprintf(stderr, "sluice: %s: %lld rows (%lld with errors", job->output.path,
-            (long long)summary->rows, (long long)summary->error_rows);
-    if (summary->resumed_rows > 0) {
-        fprintf(stderr, ", %lld from before", (long long)summary->resumed_rows);
+    char seconds[24];
+    double rate = summary->seconds > 0 ? (double)summary->tokens_now / summary->seconds : 0;
+    fprintf(stderr, "sluice: %s: %lld rows (%lld with errors), %lld prompt and %lld output tokens",
+            job->output.path, (long long)summary->rows, (long long)summary->error_rows,
+            (long long)summary->prompt_tokens, (long long)summary->output_tokens);
+    fprintf(stderr, "; %s%lld output tokens in %s, %.0f output tokens/s\n",
+            summary->resumed_rows > 0 ? "this start: " : "", (long long)summary->tokens_now,
+            format_seconds(summary->seconds, seconds), rate);
+    if (summary->errors[0] != '\0' && !summary->no_answers) {
+        fprintf(stderr, "sluice: errors: %s\n", summary->errors);
     }
-    fprintf(stderr, "), %lld prompt and %lld output tokens in %.1f s, %.0f output tokens/s\n",
-            (long long)summary->prompt_tokens, (long long)summary->output_tokens, summary->seconds,
-            rate);
+}
+
+/* A job without one answer has failed, though its output is there for the errors in it. */
+static int report_no_answers(const struct job *job, const struct run_summary *summary)
+{
+    status s = status_fail(STATUS_INVALID, "%s: no row has an answer: %s", job->output.path,
+                           summary->errors);
+    (void)s;
+    return cli_fail(EXIT_FAILED);
 }
 
 /* Runs the job on this rank; the message of a failure that all ranks share is rank 0's to print. */
@@ -85,6 +96,9 @@ static int run_on_rank(const struct arguments *arguments, int rank)
     }
     if (s == STATUS_OK && rank == 0 && !arguments->options.quiet) {
         print_summary(&job, &summary);
+    }
+    if (s == STATUS_OK && summary.no_answers) {
+        exit_status = rank == 0 ? report_no_answers(&job, &summary) : EXIT_FAILED;
     } else if (s != STATUS_OK && (rank == 0 || summary.failed_alone)) {
         cli_fail(exit_status);
     }

@@ -32,6 +32,7 @@ struct journal {
     int64_t end;           /* bytes written; what is pending comes here */
     struct buffer pending; /* whole entries */
     bool unmarked;         /* something was appended since the last mark */
+    bool is_looked_at;     /* nothing may be changed */
     bool failed;           /* a write or sync failed: what the file holds past `end` is unknown */
     int64_t rows;
     struct output_columns columns; /* that the rows need, all together */
@@ -100,34 +101,18 @@ int64_t journal_bytes(const struct journal *journal)
 /* ---- Opening ------------------------------------------------------------------------------------
  */
 
-/* Says the first line in which two identities differ. */
 static status compare_identity(const char *there, size_t there_length, const char *here)
 {
-    size_t here_length = strlen(here);
-    if (there_length == here_length && memcmp(there, here, here_length) == 0) {
-        return STATUS_OK;
+    struct buffer difference = {0};
+    status s = identity_difference(there, there_length, here, &difference);
+    if (s == STATUS_OK && difference.length > 0) {
+        s = status_fail(STATUS_EXISTS,
+                        "holds rows of another job: %s; start afresh with --fresh or choose "
+                        "another output",
+                        difference.data);
     }
-    const char *lines[2] = {there, here};
-    const char *ends[2] = {there + there_length, here + here_length};
-    for (;;) {
-        size_t lengths[2];
-        for (int i = 0; i < 2; i++) {
-            size_t left = (size_t)(ends[i] - lines[i]);
-            const char *newline = left > 0 ? memchr(lines[i], '\n', left) : NULL;
-            lengths[i] = newline != NULL ? (size_t)(newline - lines[i]) : left;
-        }
-        if (lengths[0] != lengths[1] || memcmp(lines[0], lines[1], lengths[0]) != 0 ||
-            lines[0] + lengths[0] == ends[0] || lines[1] + lengths[1] == ends[1]) {
-            return status_fail(STATUS_EXISTS,
-                               "holds rows of another job: \"%.*s\" there, \"%.*s\" now; start "
-                               "afresh with --fresh or choose another output",
-                               lengths[0] < 200 ? (int)lengths[0] : 200, lines[0],
-                               lengths[1] < 200 ? (int)lengths[1] : 200, lines[1]);
-        }
-        for (int i = 0; i < 2; i++) {
-            lines[i] += lengths[i] + 1;
-        }
-    }
+    buffer_destroy(&difference);
+    return s;
 }
 
 static status read_header(struct journal *journal, int64_t size, const char *identity)
@@ -234,6 +219,9 @@ static status read_entries(struct journal *journal, int64_t size)
                            "--fresh",
                            (long long)journal->end, (long long)size);
     }
+    if (journal->is_looked_at) {
+        return STATUS_OK;
+    }
     log_write(LOG_WARNING, "%s: the last %lld bytes were never committed and are cut off",
               journal->path.data, (long long)(size - journal->end));
     if (ftruncate(journal->fd, (off_t)journal->end) != 0 || fsync(journal->fd) != 0) {
@@ -282,6 +270,14 @@ static status create(struct journal *journal, const char *identity)
     return durable_sync_folder(journal->directory.data);
 }
 
+static status require_folder(const char *directory, const struct stat *info)
+{
+    return S_ISDIR(info->st_mode)
+               ? STATUS_OK
+               : status_fail(STATUS_EXISTS, "%s: not a folder, and in the journal's place",
+                             directory);
+}
+
 static status open_folder(struct journal *journal)
 {
     const char *directory = journal->directory.data;
@@ -295,19 +291,21 @@ static status open_folder(struct journal *journal)
     if (stat(directory, &info) != 0) {
         return status_fail_errno(STATUS_IO, "%s", directory);
     }
-    return S_ISDIR(info.st_mode)
-               ? STATUS_OK
-               : status_fail(STATUS_EXISTS, "%s: not a folder, and in the journal's place",
-                             directory);
+    return require_folder(directory, &info);
+}
+
+static status set_paths(struct journal *journal, const char *directory)
+{
+    TRY(buffer_append_text(&journal->directory, directory));
+    TRY(path_join(directory, "journal", &journal->path));
+    TRY(path_join(directory, "journal.new", &journal->new_path));
+    return path_join(directory, "lock", &journal->lock_path);
 }
 
 static status open_all(struct journal *journal, const char *directory, const char *identity,
                        bool fresh)
 {
-    TRY(buffer_append_text(&journal->directory, directory));
-    TRY(path_join(directory, "journal", &journal->path));
-    TRY(path_join(directory, "journal.new", &journal->new_path));
-    TRY(path_join(directory, "lock", &journal->lock_path));
+    TRY(set_paths(journal, directory));
     TRY(open_folder(journal));
     TRY(journal_lock_take(journal->lock_path.data, &journal->lock));
     if (!fresh) {
@@ -320,6 +318,39 @@ static status open_all(struct journal *journal, const char *directory, const cha
         }
     }
     return create(journal, identity);
+}
+
+static status look(struct journal *journal, const char *directory, const char *identity,
+                   struct journal_state *out)
+{
+    struct stat info;
+    if (stat(directory, &info) != 0) {
+        return errno == ENOENT ? STATUS_OK : status_fail_errno(STATUS_IO, "%s", directory);
+    }
+    TRY(set_paths(journal, directory));
+    TRY(require_folder(directory, &info));
+    TRY(journal_lock_look(journal->lock_path.data, &out->lock_unsure));
+    journal->fd = open(journal->path.data, O_RDONLY | O_CLOEXEC);
+    if (journal->fd < 0) {
+        return errno == ENOENT ? STATUS_OK : status_fail_errno(STATUS_IO, "%s", journal->path.data);
+    }
+    out->exists = true;
+    return status_context(load(journal, identity), "%s", journal->path.data);
+}
+
+status journal_look(const char *directory, const char *identity, struct journal_state *out)
+{
+    *out = (struct journal_state){0};
+    struct journal *journal = calloc(1, sizeof *journal);
+    if (journal == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "%s: out of memory for the journal", directory);
+    }
+    journal->fd = -1;
+    journal->is_looked_at = journal->failed = true;
+    status s = look(journal, directory, identity, out);
+    out->rows = journal->rows;
+    journal_close(journal, false);
+    return s;
 }
 
 status journal_open(const char *directory, const char *identity, bool fresh, struct journal **out)

@@ -200,6 +200,15 @@ static status watch_holder(const char *path, const char text[HOLDER_BYTES],
     return STATUS_OK;
 }
 
+/* A holder that has not written who it is has process number 0. */
+static status refuse_holder(const char *path, const struct holder *holder)
+{
+    return holder->pid > 0 ? status_fail(STATUS_EXISTS, "%s: in use by process %ld on host %s",
+                                         path, holder->pid, holder->host)
+                           : status_fail(STATUS_EXISTS,
+                                         "%s: another process is starting on this journal", path);
+}
+
 /* Judges the lock that stands. STATUS_OK: it is stale and `text` is what it says. */
 static status judge(const char *path, int fd, const struct holder *self, char text[HOLDER_BYTES])
 {
@@ -218,10 +227,30 @@ static status judge(const char *path, int fd, const struct holder *self, char te
     if (!alive) {
         return STATUS_OK;
     }
-    return readable ? status_fail(STATUS_EXISTS, "%s: in use by process %ld on host %s", path,
-                                  holder.pid, holder.host)
-                    : status_fail(STATUS_EXISTS, "%s: another process is starting on this journal",
-                                  path);
+    return refuse_holder(path, &holder);
+}
+
+status journal_lock_look(const char *path, bool *unsure)
+{
+    *unsure = false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT ? STATUS_OK : status_fail_errno(STATUS_IO, "%s", path);
+    }
+    char text[HOLDER_BYTES];
+    struct holder holder, self;
+    describe_self(&self);
+    bool readable = read_holder(fd, text, &holder);
+    bool dead = readable && holder_is_dead(&holder, &self);
+    bool here = readable && is_here(&holder, &self);
+    /* Shared and for a moment, and not where the process table tells. */
+    bool held = !dead && !here && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    close(fd);
+    *unsure = !dead && !here && !held;
+    if (dead || *unsure) {
+        return STATUS_OK;
+    }
+    return refuse_holder(path, &holder);
 }
 
 /* Moves a stale lock out of the way. Another process may do the same at the same time and hold a

@@ -19,6 +19,10 @@ extern struct journal_lock_times journal_lock_times;
  * Slurm job, or one that shows no sign of life for as long as the lease, which this call waits for.
  * The caller releases *out. */
 status journal_lock_take(const char *path, struct journal_lock **out) MUST_CHECK;
+/* Whether another process holds it, without taking it or waiting: STATUS_EXISTS names the holder,
+ * as journal_lock_take would. *unsure is true where the holder is on another machine, so that only
+ * waiting for a sign of life could tell. */
+status journal_lock_look(const char *path, bool *unsure) MUST_CHECK;
 /* Before a write: STATUS_EXISTS where the lock was taken over, as after a long suspension. */
 status journal_lock_check(struct journal_lock *lock) MUST_CHECK;
 /* Removes the file, if it is still this holder's. NULL is ignored. */

@@ -13,7 +13,7 @@ struct engine {
     int unfinished_rows;
 };
 
-static status check_options(const struct engine_options *options)
+status engine_check_options(const struct engine_options *options)
 {
     if (options->max_sequences < 1 || options->kv_blocks < 1 || options->kv_block_tokens < 1 ||
         options->max_model_len < 2 || options->steps_in_flight < 1 ||
@@ -45,7 +45,7 @@ static status check_options(const struct engine_options *options)
 
 status engine_create(const struct engine_options *options, struct engine **out)
 {
-    TRY(check_options(options));
+    TRY(engine_check_options(options));
     struct engine *self = calloc(1, sizeof *self);
     if (self == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for the engine");

@@ -57,10 +57,9 @@ static status check_prompt(const struct engine_options *options, const int32_t *
     return STATUS_OK;
 }
 
-status engine_row_create(const struct engine_options *options, int64_t row, const int32_t *prompt,
-                         size_t prompt_count, size_t first_scored,
-                         const struct generate_params *params, int vocabulary, void *tag,
-                         struct engine_row **out)
+status engine_check_row(const struct engine_options *options, const int32_t *prompt,
+                        size_t prompt_count, size_t first_scored,
+                        const struct generate_params *params, int vocabulary)
 {
     bool is_scored = params->mode == MODE_SCORE, is_embedded = options->embedding_width > 0;
     TRY(check_params(options, params));
@@ -69,6 +68,15 @@ status engine_row_create(const struct engine_options *options, int64_t row, cons
         return status_fail(STATUS_INVALID, "no token to score: the text has %zu, from %zu on",
                            prompt_count, first_scored);
     }
+    return STATUS_OK;
+}
+
+status engine_row_create(const struct engine_options *options, int64_t row, const int32_t *prompt,
+                         size_t prompt_count, size_t first_scored,
+                         const struct generate_params *params, int vocabulary, void *tag,
+                         struct engine_row **out)
+{
+    TRY(engine_check_row(options, prompt, prompt_count, first_scored, params, vocabulary));
     size_t prompt_bytes = prompt_count * sizeof *prompt;
     size_t bytes = sizeof(struct engine_row) + prompt_bytes;
     for (int i = 0; i < params->stop_count; i++) {
@@ -86,11 +94,11 @@ status engine_row_create(const struct engine_options *options, int64_t row, cons
         .prompt_count = (int)prompt_count,
         .prompt = memcpy(behind, prompt, prompt_bytes),
         .first_scored = (int)first_scored,
-        .is_embedded = is_embedded,
+        .is_embedded = options->embedding_width > 0,
         .needs_history = params->repetition_penalty != 1 || params->presence_penalty != 0 ||
                          params->frequency_penalty != 0,
     };
-    if (is_scored && self->params.logprobs < 0) {
+    if (params->mode == MODE_SCORE && self->params.logprobs < 0) {
         self->params.logprobs = 0;
     }
     behind += prompt_bytes;

@@ -63,7 +63,7 @@ static const struct job_field job_field_table[] = {
     {"model", "max_model_len", FIELD_INTEGER, AT(model.max_model_len), "auto",
      "tokens of prompt and answer together at most; auto: what the model was made for, or what "
      "memory holds where that is less",
-     "auto", 1, INT32_MAX / 2, NULL},
+     "auto", 2, INT32_MAX / 2, NULL},
     {"data", "input", FIELD_STRING, AT(data.input), NULL,
      "the data set: `.jsonl`, `.jsonl.gz`, `.jsonl.zst` or `.h5`", NULL, 0, 0, NULL},
     {"data", "prompt_field", FIELD_STRING, AT(data.prompt_field), "null",

@@ -43,11 +43,6 @@ static int64_t divide_up(int64_t count, int64_t by)
     return (count + by - 1) / by;
 }
 
-static double gigabytes(int64_t bytes)
-{
-    return (double)bytes / 1e9;
-}
-
 static bool is_cpu(const struct plan *plan)
 {
     return strcmp(plan->device, "cpu") == 0;
@@ -124,6 +119,17 @@ static status check_task(const struct job *job, const struct model_config *confi
     return STATUS_OK;
 }
 
+/* What the backends' caches are laid out for. */
+static status check_block_tokens(const struct plan *plan)
+{
+    int tokens = plan->kv_block_tokens;
+    bool fits = is_cpu(plan) ? tokens % 16 == 0 : tokens > 1 && (tokens & (tokens - 1)) == 0;
+    return fits ? STATUS_OK
+                : status_fail(STATUS_INVALID, "engine.kv_block_tokens: %d; on %s it has to be %s",
+                              tokens, is_cpu(plan) ? "the CPU" : "a GPU",
+                              is_cpu(plan) ? "a multiple of 16" : "a power of two");
+}
+
 static status choose_sizes(const struct job *job, const struct model_config *config,
                            struct plan *plan)
 {
@@ -152,6 +158,7 @@ static status choose_sizes(const struct job *job, const struct model_config *con
     plan->max_batch_tokens = (int)tokens;
     plan->max_sequences = (int)sequences;
     plan->kv_block_tokens = (int)choose(job->engine.kv_block_tokens, 16);
+    TRY(check_block_tokens(plan));
     int64_t tp = job->layout.tp;
     plan->slices = (int)choose(job->layout.tp_slices, cpu ? 8 : maximum(2, tp));
     if (tp > plan->slices) {
@@ -299,36 +306,36 @@ static int64_t needed_context(const struct job *job, const struct model_config *
 static status check_fit(const struct job *job, const struct plan *plan, const struct needs *needs,
                         int64_t context)
 {
-    int64_t blocks = divide_up(context, plan->kv_block_tokens);
+    int64_t blocks = divide_up(context, plan->kv_block_tokens), asked = job->engine.kv_memory;
+    char need[24], beside[24], there[24];
+    format_bytes(plan->memory_bytes, there);
     if (needs->fixed > plan->memory_bytes) {
         return status_fail(STATUS_INVALID,
-                           "weights take %.2f GB and activations %.2f GB a rank (tp %d, pp %d), "
-                           "%.2f GB are there",
-                           gigabytes(needs->weights), gigabytes(needs->activations), plan->tp,
-                           plan->pp, gigabytes(plan->memory_bytes));
+                           "weights take %s and activations %s a rank (tp %d, pp %d), %s are there",
+                           format_bytes(needs->weights, need),
+                           format_bytes(needs->activations, beside), plan->tp, plan->pp, there);
     }
-    int64_t asked = job->engine.kv_memory;
     if (asked != -1 && needs->fixed + asked > plan->memory_bytes) {
         return status_fail(STATUS_INVALID,
-                           "engine.kv_memory: %.2f GB beside %.2f GB of weights and activations a "
-                           "rank (tp %d, pp %d), %.2f GB are there",
-                           gigabytes(asked), gigabytes(needs->fixed), plan->tp, plan->pp,
-                           gigabytes(plan->memory_bytes));
+                           "engine.kv_memory: %s beside %s of weights and activations a rank (tp "
+                           "%d, pp %d), %s are there",
+                           format_bytes(asked, need), format_bytes(needs->fixed, beside), plan->tp,
+                           plan->pp, there);
     }
+    format_bytes(blocks * needs->block_bytes, need);
     if (asked != -1 && asked / maximum(needs->block_bytes, 1) < blocks) {
         return status_fail(STATUS_INVALID,
-                           "engine.kv_memory: a sequence of %lld tokens takes %.3f GB a rank (tp "
-                           "%d, pp %d), more than the %.3f GB; lower model.max_model_len",
-                           (long long)context, gigabytes(blocks * needs->block_bytes), plan->tp,
-                           plan->pp, gigabytes(asked));
+                           "engine.kv_memory: a sequence of %lld tokens takes %s a rank (tp %d, pp "
+                           "%d), more than the %s; lower model.max_model_len",
+                           (long long)context, need, plan->tp, plan->pp,
+                           format_bytes(asked, beside));
     }
     if (needs->blocks < blocks) {
         return status_fail(STATUS_INVALID,
-                           "a sequence of %lld tokens takes %.2f GB of KV cache a rank (tp %d, pp "
-                           "%d), %.2f GB are left beside weights and activations; lower "
-                           "model.max_model_len",
-                           (long long)context, gigabytes(blocks * needs->block_bytes), plan->tp,
-                           plan->pp, gigabytes(plan->memory_bytes - needs->fixed));
+                           "a sequence of %lld tokens takes %s of KV cache a rank (tp %d, pp %d), "
+                           "%s are left beside weights and activations; lower model.max_model_len",
+                           (long long)context, need, plan->tp, plan->pp,
+                           format_bytes(plan->memory_bytes - needs->fixed, beside));
     }
     return STATUS_OK;
 }

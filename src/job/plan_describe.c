@@ -2,19 +2,6 @@
 /* The plan as text for people. */
 #include "sluice/job.h"
 
-/* "12.3 MB"; decimal units, as the messages of plan_create have them. */
-static status write_size(int64_t bytes, struct buffer *out)
-{
-    static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB"};
-    double size = (double)bytes;
-    size_t unit = 0;
-    while (size >= 1000 && unit + 1 < COUNT_OF(units)) {
-        size /= 1000;
-        unit++;
-    }
-    return buffer_format(out, unit == 0 ? "%.0f %s" : "%.1f %s", size, units[unit]);
-}
-
 static status describe_memory(const struct plan *plan, struct buffer *out)
 {
     const struct {
@@ -26,7 +13,8 @@ static status describe_memory(const struct plan *plan, struct buffer *out)
                  {", of ", plan->memory_bytes}};
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
         TRY(buffer_append_text(out, parts[i].text));
-        TRY(write_size(parts[i].bytes, out));
+        char size[24];
+        TRY(buffer_append_text(out, format_bytes(parts[i].bytes, size)));
     }
     return buffer_append_text(out, " a rank\n");
 }

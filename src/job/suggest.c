@@ -2,13 +2,21 @@
 /* Nearest name by edit distance with transpositions (optimal string alignment). */
 #include "job/suggest.h"
 
+#include <ctype.h>
+#include <stdbool.h>
 #include <string.h>
+#include <strings.h>
 
-enum { MAX_NAME = 40 };
+enum { MAX_NAME = 40, SHORTEST_PREFIX = 3 };
 
 static int least(int a, int b)
 {
     return a < b ? a : b;
+}
+
+static bool differ(char a, char b)
+{
+    return tolower((unsigned char)a) != tolower((unsigned char)b);
 }
 
 static int edit_distance(const char *a, size_t a_length, const char *b, size_t b_length)
@@ -21,9 +29,9 @@ static int edit_distance(const char *a, size_t a_length, const char *b, size_t b
         int *row = rows[i % 3], *above = rows[(i - 1) % 3], *two_above = rows[(i + 1) % 3];
         row[0] = (int)i;
         for (size_t j = 1; j <= b_length; j++) {
-            int substitute = above[j - 1] + (a[i - 1] != b[j - 1]);
+            int substitute = above[j - 1] + differ(a[i - 1], b[j - 1]);
             row[j] = least(substitute, least(above[j], row[j - 1]) + 1);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+            if (i > 1 && j > 1 && !differ(a[i - 1], b[j - 2]) && !differ(a[i - 2], b[j - 1])) {
                 row[j] = least(row[j], two_above[j - 2] + 1);
             }
         }
@@ -38,6 +46,10 @@ void suggestion_offer(struct suggestion *suggestion, const char *known)
         return;
     }
     int distance = edit_distance(suggestion->unknown, unknown_length, known, known_length);
+    if (unknown_length >= SHORTEST_PREFIX &&
+        strncasecmp(suggestion->unknown, known, unknown_length) == 0) {
+        distance = distance < 1 ? distance : 1; /* as far as it goes it is right */
+    }
     int near_enough = 1 + (int)known_length / 4;
     if (distance <= near_enough && (suggestion->best == NULL || distance < suggestion->distance)) {
         suggestion->best = known;

@@ -10,14 +10,22 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "run/engine_setup.h"
+#include "run/error_tally.h"
+#include "run/output_place.h"
 #include "run/prompt.h"
+#include "run/provenance.h"
 
 struct check {
     const struct job *job;
     const struct check_options *options;
     struct check_report *report;
     struct model *model; /* NULL where it cannot be opened */
-    int max_model_len;   /* 0 where there is no plan */
+    bool is_planned;     /* the next three are there */
+    struct plan plan;
+    struct engine_options engine;
+    int max_model_len; /* 0 where there is no plan */
+    struct error_tally errors;
 };
 
 /* Takes what a step found wrong into the report; running out of memory ends the check. */
@@ -32,14 +40,22 @@ static status note_problem(struct check *check, status s)
 
 /* ---- Model and plan ---- */
 
+static status check_plan(struct check *check)
+{
+    TRY(plan_create(check->job, check->model, check->options->ranks, check->options->ranks_per_host,
+                    0, NULL, &check->plan));
+    check->engine = engine_setup(check->job, check->model, &check->plan);
+    TRY(engine_check_options(&check->engine));
+    check->max_model_len = check->plan.max_model_len;
+    check->is_planned = true;
+    return plan_describe(&check->plan, check->model, &check->report->plan);
+}
+
 static status check_model(struct check *check)
 {
     TRY(model_open(check->job->model.path, &check->model));
-    struct plan plan;
-    TRY(plan_create(check->job, check->model, check->options->ranks, check->options->ranks_per_host,
-                    0, NULL, &plan));
-    check->max_model_len = plan.max_model_len;
-    return plan_describe(&plan, check->model, &check->report->plan);
+    TRY(note_problem(check, model_check_weights(check->model)));
+    return check_plan(check);
 }
 
 /* ---- Rows ---- */
@@ -52,36 +68,6 @@ static bool has_config(const struct check *check)
 static bool is_embedded(const struct check *check)
 {
     return check->model != NULL && model_embedding(check->model) != NULL;
-}
-
-/* What the engine would refuse. */
-static status check_prompt(const struct check *check, const struct row *row, const int32_t *ids,
-                           size_t count)
-{
-    if (count == 0) {
-        return status_fail(STATUS_INVALID, "the prompt is empty");
-    }
-    bool is_answered = !is_embedded(check) && row->params.mode == MODE_GENERATE;
-    if (!is_answered && row->params.samples > 1) {
-        return status_fail(STATUS_INVALID, "n: %d; a text is scored or embedded once",
-                           row->params.samples);
-    }
-    if (check->max_model_len > 0 && count + is_answered > (size_t)check->max_model_len) {
-        return status_fail(STATUS_INVALID, "prompt of %zu tokens; the context holds %d", count,
-                           check->max_model_len);
-    }
-    int vocabulary = has_config(check) ? model_config(check->model)->vocabulary : INT32_MAX;
-    for (size_t i = 0; i < count; i++) {
-        if (ids[i] < 0 || ids[i] >= vocabulary) {
-            return status_fail(STATUS_INVALID, "token id %d is outside of the vocabulary of %d",
-                               ids[i], vocabulary);
-        }
-    }
-    if (row->params.stop_count > 0 && check->model != NULL &&
-        model_tokenizer(check->model) == NULL) {
-        return status_fail(STATUS_INVALID, "stop strings need a tokenizer, the model has none");
-    }
-    return STATUS_OK;
 }
 
 /* Upper bound of what a row leaves on disk, once in the journal and once in the output. */
@@ -103,6 +89,17 @@ static int64_t row_bytes(const struct check *check, const struct row *row, int64
     return 2 * row->params.samples * (FIXED + row_size + a_token * new_tokens);
 }
 
+/* What of this is certain, however short the answers are: numbers of results, and those of tokens
+ * that are given. */
+static int64_t least_row_bytes(const struct check *check, const struct row *row, int64_t tokens)
+{
+    enum { LEAST_FIXED = 64, SCORED_TOKEN = 8 };
+    int64_t values = is_embedded(check) ? 4 * (int64_t)model_config(check->model)->hidden
+                     : row->params.mode == MODE_SCORE ? SCORED_TOKEN * tokens
+                                                      : 0;
+    return 2 * row->params.samples * (LEAST_FIXED + values);
+}
+
 static status check_row(struct check *check, struct prompt_encoder *encoder,
                         const struct record *record, struct arena *arena)
 {
@@ -116,7 +113,11 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
     int64_t prompt = 0;
     if (has_config(check)) {
         TRY(prompt_encode(encoder, &row));
-        TRY(check_prompt(check, &row, encoder->tokens.ids, encoder->tokens.count));
+        if (check->is_planned) {
+            TRY(engine_check_row(&check->engine, encoder->tokens.ids, encoder->tokens.count,
+                                 encoder->first_scored, &row.params,
+                                 model_config(check->model)->vocabulary));
+        }
         prompt = (int64_t)encoder->tokens.count;
     }
     int64_t room = check->max_model_len > 0 ? check->max_model_len - prompt : INT32_MAX;
@@ -132,6 +133,7 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
     report->longest_prompt = prompt > report->longest_prompt ? prompt : report->longest_prompt;
     report->output_tokens += row.params.samples * new_tokens;
     report->output_bytes += row_bytes(check, &row, (int64_t)record->bytes.length, new_tokens);
+    report->least_bytes += least_row_bytes(check, &row, new_tokens);
     return STATUS_OK;
 }
 
@@ -139,10 +141,33 @@ static status note_bad_row(struct check *check, const struct record *record)
 {
     struct check_report *report = check->report;
     bool lines = record->kind == RECORD_JSON || record->kind == RECORD_BAD;
+    status s = status_context(STATUS_INVALID, "%s %lld", lines ? "line" : "prompt",
+                              (long long)record->position);
+    (void)s;
+    const char *error = status_message();
+    TRY(error_tally_add(&check->errors, record->row, error, strlen(error)));
     return ++report->bad_row_count > CHECK_MAX_BAD_ROWS
                ? STATUS_OK
-               : buffer_format(&report->bad_rows, "%s %lld: %s\n", lines ? "line" : "prompt",
-                               (long long)record->position, status_message());
+               : buffer_format(&report->bad_rows, "%s\n", error);
+}
+
+/* What the bad rows come to: a warning, or why the job fails. */
+static status judge_bad_rows(struct check *check)
+{
+    struct check_report *report = check->report;
+    TRY(error_tally_describe(&check->errors, &report->errors));
+    if (report->bad_row_count == 0) {
+        return STATUS_OK;
+    }
+    if (!check->job->data.skip_bad_rows) {
+        return status_fail(STATUS_INVALID, "%s: %lld bad rows, and data.skip_bad_rows is false: %s",
+                           check->job->data.input, (long long)report->bad_row_count,
+                           report->errors.data);
+    }
+    return report->bad_row_count < report->rows
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID, "%s: no row would have an answer: %s",
+                             check->job->data.input, report->errors.data);
 }
 
 static status check_rows(struct check *check, struct record_reader *reader,
@@ -164,10 +189,7 @@ static status check_rows(struct check *check, struct record_reader *reader,
             TRY(note_bad_row(check, record));
         }
     }
-    if (check->report->bad_row_count > 0 && !check->job->data.skip_bad_rows) {
-        return status_fail(STATUS_INVALID, "%s: %lld bad rows, and data.skip_bad_rows is false",
-                           check->job->data.input, (long long)check->report->bad_row_count);
-    }
+    TRY(judge_bad_rows(check));
     return check->report->rows > 0
                ? STATUS_OK
                : status_fail(STATUS_INVALID, "%s: no rows", check->job->data.input);
@@ -231,34 +253,102 @@ static status check_folder(struct check *check, char *folder)
     return STATUS_OK;
 }
 
-static status check_output(struct check *check)
+/* Room for what is written. How much that is depends on how long the answers come to be: where it
+ * may not be enough, nobody knows before the end, and it is said. */
+static status check_space(struct check *check)
 {
-    const char *path = check->job->output.path;
-    struct stat info;
-    if (stat(path, &info) == 0) {
-        if (S_ISDIR(info.st_mode)) {
-            return status_fail(STATUS_INVALID, "output.path: %s is a folder", path);
-        }
-        if (!check->job->output.overwrite) {
-            return status_fail(STATUS_EXISTS,
-                               "output.path: %s exists; set output.overwrite=true to replace it",
-                               path);
-        }
+    const struct check_report *report = check->report;
+    char least[24], most[24], there[24];
+    if (report->free_bytes < 0 || report->output_bytes <= report->free_bytes) {
+        return STATUS_OK;
     }
-    char *folder = strdup(path);
+    format_bytes(report->output_bytes, most);
+    format_bytes(report->free_bytes, there);
+    if (report->least_bytes > report->free_bytes) {
+        return status_fail(STATUS_LIMIT, "output.path: %s: %s to %s will be written, %s are free",
+                           check->job->output.path, format_bytes(report->least_bytes, least), most,
+                           there);
+    }
+    return buffer_format(&check->report->warnings,
+                         "output.path: %s: up to %s will be written, %s are free; whether that is "
+                         "enough depends on how long the answers are\n",
+                         check->job->output.path, most, there);
+}
+
+/* The nearest folder above the output that exists. */
+static status check_place(struct check *check)
+{
+    char *folder = strdup(check->job->output.path);
     if (folder == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a path");
     }
     status s = check_folder(check, folder);
     free(folder);
-    TRY(s);
-    const struct check_report *report = check->report;
-    if (report->free_bytes >= 0 && report->output_bytes > report->free_bytes) {
-        return status_fail(STATUS_LIMIT,
-                           "output.path: up to %.1f GB will be written, %.1f GB are free",
-                           (double)report->output_bytes / 1e9, (double)report->free_bytes / 1e9);
+    return s;
+}
+
+/* Rows that an earlier start has left, or why they are in the way. */
+static status check_journal(struct check *check, const char *directory, const char *identity)
+{
+    struct check_report *report = check->report;
+    struct journal_state state;
+    TRY(journal_look(directory, identity, &state));
+    report->has_journal = state.exists;
+    report->kept_rows = state.rows;
+    return state.lock_unsure
+               ? buffer_format(&report->warnings,
+                               "%s/lock: held by a process of another machine; run waits up to a "
+                               "minute for a sign of life from it, and takes over where none "
+                               "comes\n",
+                               directory)
+               : STATUS_OK;
+}
+
+/* As open_job of run_job.c goes about it. Both files' identities are only made where something is
+ * there to compare with, since the whole data set is read for it. */
+static status check_earlier_starts(struct check *check)
+{
+    const struct job *job = check->job;
+    bool fresh = check->options->fresh, taken = output_place_is_taken(job);
+    struct buffer directory = {0}, identity = {0};
+    struct stat info;
+    struct output_place place = {0};
+    struct provenance provenance = {0};
+    status s = output_place_journal(job, &directory);
+    bool wanted = !fresh && (taken || (s == STATUS_OK && stat(directory.data, &info) == 0));
+    if (s == STATUS_OK && wanted) {
+        s = provenance_create(job, check->model, &provenance);
+        if (s == STATUS_OK) {
+            s = provenance_identity(&provenance, job, &check->plan, &identity);
+        }
     }
-    return STATUS_OK;
+    if (s == STATUS_OK) {
+        s = output_place_examine(job, wanted ? identity.data : NULL, &place);
+    }
+    check->report->complete = s == STATUS_OK && place.complete;
+    if (check->report->complete && place.no_answers) {
+        s = status_fail(STATUS_INVALID, "%s is complete, and no row has an answer",
+                        job->output.path);
+    } else if (s == STATUS_OK && wanted && !place.complete) {
+        s = check_journal(check, directory.data, identity.data);
+    }
+    buffer_destroy(&directory);
+    buffer_destroy(&identity);
+    return s;
+}
+
+static status check_all(struct check *check)
+{
+    TRY(note_problem(check, check_model(check)));
+    if (check->is_planned) {
+        TRY(note_problem(check, check_earlier_starts(check)));
+    }
+    if (check->report->complete) {
+        return STATUS_OK; /* run does not look at the rows either */
+    }
+    TRY(note_problem(check, check_data(check)));
+    TRY(note_problem(check, check_place(check)));
+    return note_problem(check, check_space(check));
 }
 
 status check_job(const struct job *job, const struct check_options *options,
@@ -266,13 +356,8 @@ status check_job(const struct job *job, const struct check_options *options,
 {
     *report = (struct check_report){.free_bytes = -1};
     struct check check = {.job = job, .options = options, .report = report};
-    status s = note_problem(&check, check_model(&check));
-    if (s == STATUS_OK) {
-        s = note_problem(&check, check_data(&check));
-    }
-    if (s == STATUS_OK) {
-        s = note_problem(&check, check_output(&check));
-    }
+    status s = check_all(&check);
+    error_tally_destroy(&check.errors);
     model_close(check.model);
     return s;
 }
@@ -281,5 +366,7 @@ void check_report_destroy(struct check_report *report)
 {
     buffer_destroy(&report->plan);
     buffer_destroy(&report->bad_rows);
+    buffer_destroy(&report->errors);
+    buffer_destroy(&report->warnings);
     buffer_destroy(&report->problems);
 }

@@ -23,7 +23,8 @@ struct coordinator {
     struct record record;
     bool end_of_data, stopped, failed;
     int leaders_done;
-    int64_t rows_read, rows_resumed, rows_finished;
+    int64_t rows_read, rows_resumed;
+    int64_t rows_kept; /* that the journal had at the start */
     int64_t under_way; /* rows handed out and not back yet */
     bool uncommitted;
     double commit_interval, journal_seconds;
@@ -46,6 +47,7 @@ status coordinator_create(const struct coordinator_options *options, struct coor
     }
     self->options = *options;
     self->alone = -1;
+    self->rows_kept = journal_row_count(options->journal);
     self->commit_interval = COMMIT_SECONDS;
     self->start = self->last_commit = self->last_progress = clock_seconds();
     const struct job *job = options->job;
@@ -136,7 +138,6 @@ static status set_aside(struct coordinator *self)
         s = journal_append(self->options.journal, record->row, bytes.data, bytes.length);
     }
     buffer_destroy(&bytes);
-    self->rows_finished++;
     self->uncommitted = true;
     return s;
 }
@@ -252,7 +253,6 @@ static status serve_waiting(struct coordinator *self)
 
 static status finish_row(struct coordinator *self, int64_t row)
 {
-    self->rows_finished++;
     self->under_way--;
     self->uncommitted = true;
     if (row != self->alone) {
@@ -288,9 +288,16 @@ static void show_progress(struct coordinator *self)
         return;
     }
     self->last_progress = time;
-    log_write(LOG_INFO, "%lld rows done%s%lld handed out, %.0f s",
-              (long long)(self->rows_finished + self->rows_resumed),
-              self->end_of_data ? " of " : ", ", (long long)self->rows_read, time - self->start);
+    /* Of the whole job, so that it never goes back; the speed is this start's. */
+    int64_t done = journal_row_count(self->options.journal);
+    double seconds = time - self->start;
+    char total[32] = "", since[24];
+    if (self->end_of_data) {
+        snprintf(total, sizeof total, " of %lld", (long long)self->rows_read);
+    }
+    log_write(LOG_INFO, "%lld%s rows done, %lld handed out, %.1f rows/s, %s", (long long)done,
+              total, (long long)self->rows_read, (double)(done - self->rows_kept) / seconds,
+              format_seconds(seconds, since));
 }
 
 static status poll(struct coordinator *self, bool *idle)

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "comm/comm_mpi.h"
+#include "run/engine_setup.h"
 #include "run/row_queue.h"
 #include "run/step_queue.h"
 #include "run/stop_request.h"
@@ -351,21 +352,7 @@ static status leader_create_engine(struct leader *self)
     const struct plan *plan = options->stage->plan;
     const struct model *model = options->stage->model;
     const struct model_config *config = model_config(model);
-    struct engine_options engine = {
-        .max_sequences = plan->max_sequences,
-        .max_batch_tokens = plan->max_batch_tokens,
-        .kv_blocks = plan->kv_blocks,
-        .kv_block_tokens = plan->kv_block_tokens,
-        .max_model_len = plan->max_model_len,
-        .steps_in_flight = plan->pp,
-        .prefix_cache = options->job->engine.prefix_cache && !config->encoder,
-        .long_rope_threshold =
-            config->rope.kind == ROPE_LONGROPE ? config->rope.original_max_positions : 0,
-        .tokenizer = model_tokenizer(model),
-        .ends = config->ends,
-        .end_count = config->end_count,
-        .embedding_width = config->encoder ? config->hidden : 0,
-    };
+    struct engine_options engine = engine_setup(options->job, model, plan);
     self->steps =
         (struct step_queue){.replica = options->replica,
                             .most = plan->pp < MAX_STEPS_IN_FLIGHT ? plan->pp : MAX_STEPS_IN_FLIGHT,

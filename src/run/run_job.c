@@ -13,6 +13,8 @@
 #include "run/coordinator.h"
 #include "run/crash_note.h"
 #include "run/devices.h"
+#include "run/error_tally.h"
+#include "run/output_place.h"
 #include "run/provenance.h"
 #include "run/replica.h"
 #include "run/stage.h"
@@ -39,47 +41,6 @@ struct run {
 
 /* ---- Setting up ---- */
 
-static status journal_directory(const struct run *run, struct buffer *path)
-{
-    TRY(buffer_append_text(path, run->job->output.path));
-    return buffer_append_text(path, ".sluice");
-}
-
-/* The folders above the output, as `mkdir -p` makes them. */
-static status make_output_folder(const char *path)
-{
-    struct buffer folder = {0};
-    status s = buffer_append_text(&folder, path);
-    for (size_t i = 1; s == STATUS_OK && i < folder.length; i++) {
-        if (folder.data[i] == '/') {
-            folder.data[i] = '\0';
-            if (mkdir(folder.data, 0777) != 0 && errno != EEXIST) {
-                s = status_fail_errno(STATUS_IO, "output.path: %s", folder.data);
-            }
-            folder.data[i] = '/';
-        }
-    }
-    buffer_destroy(&folder);
-    return s;
-}
-
-/* Whether the file is this job's output: then an earlier start has done all there is to do. */
-static status is_complete(const char *path, const char *identity, bool *complete)
-{
-    struct output_reader *reader;
-    struct arena arena = {0};
-    *complete = false;
-    status s = output_open(path, &reader);
-    if (s != STATUS_OK) {
-        return s == STATUS_NO_MEMORY ? s : STATUS_OK; /* whatever it is, it is not that */
-    }
-    const char *there = output_attribute_text(reader, "identity", &arena);
-    *complete = there != NULL && strcmp(there, identity) == 0;
-    arena_destroy(&arena);
-    output_reader_close(reader);
-    return STATUS_OK;
-}
-
 /* The earlier start may have died between the output's appearance and the journal's end. */
 static void remove_leftovers(const char *directory, const char *identity)
 {
@@ -103,6 +64,10 @@ static status open_journal(struct run *run, const char *directory, const char *i
     TRY(journal_open(directory, identity, fresh, &run->journal));
     TRY(attempts_open(directory, run->journal, fresh, &run->attempts));
     summary->journal_seconds += clock_seconds() - start;
+    if (journal_row_count(run->journal) > 0) {
+        log_write(LOG_INFO, "%lld rows kept from an earlier start",
+                  (long long)journal_row_count(run->journal));
+    }
     struct coordinator_options options = {.job = run->job,
                                           .journal = run->journal,
                                           .attempts = run->attempts,
@@ -113,34 +78,40 @@ static status open_journal(struct run *run, const char *directory, const char *i
     return coordinator_create(&options, &run->coordinator);
 }
 
+/* Nothing is to be done: what the finished output holds. */
+static void note_complete(const struct output_place *place, struct run_summary *summary)
+{
+    summary->complete_before = true;
+    summary->no_answers = place->no_answers;
+    summary->rows = place->rows;
+    summary->error_rows = place->error_rows;
+}
+
+static status create_identity(struct run *run, struct buffer *identity)
+{
+    TRY(provenance_create(run->job, run->model, &run->provenance));
+    return provenance_identity(&run->provenance, run->job, &run->plan, identity);
+}
+
 /* Rank 0's own preparations: the output's place, the journal, the data set. */
 static status open_job(struct run *run, struct run_summary *summary)
 {
     const struct job *job = run->job;
-    const char *output = job->output.path;
-    struct stat info;
-    bool exists = !job->output.overwrite && stat(output, &info) == 0;
     struct buffer identity = {0}, directory = {0};
-    status s = STATUS_OK;
-    if (!exists || !run->options->fresh) {
-        s = provenance_create(job, run->model, &run->provenance);
-        if (s == STATUS_OK) {
-            s = provenance_identity(&run->provenance, job, &run->plan, &identity);
-        }
+    struct output_place place;
+    bool refused = run->options->fresh && output_place_is_taken(job);
+    status s = refused ? STATUS_OK : create_identity(run, &identity);
+    if (s == STATUS_OK) {
+        s = output_place_journal(job, &directory);
     }
     if (s == STATUS_OK) {
-        s = journal_directory(run, &directory);
+        s = output_place_examine(job, refused ? NULL : identity.data, &place);
     }
-    if (s == STATUS_OK && exists && !run->options->fresh) {
-        s = is_complete(output, identity.data, &summary->complete_before);
-    }
-    if (s == STATUS_OK && summary->complete_before) {
+    if (s == STATUS_OK && place.complete) {
+        note_complete(&place, summary);
         remove_leftovers(directory.data, identity.data);
-    } else if (s == STATUS_OK && exists) {
-        s = status_fail(STATUS_EXISTS,
-                        "output.path: %s exists; set output.overwrite=true to replace it", output);
     } else if (s == STATUS_OK) {
-        s = make_output_folder(output);
+        s = output_place_make_folders(job->output.path);
         if (s == STATUS_OK) {
             s = open_journal(run, directory.data, identity.data, summary);
         }
@@ -184,20 +155,47 @@ static void begin_metrics(struct run *run)
 struct totals {
     struct run_summary *summary;
     struct output_writer *writer;
-    int64_t last_row;
+    struct error_tally errors;
+    int64_t last_row, last_error_row, answers;
     double write_seconds;
 };
+
+/* Results come in order of rows, those of earlier starts among them. */
+static status count_result(struct totals *totals, const struct result *result)
+{
+    struct run_summary *summary = totals->summary;
+    if (result->row != totals->last_row) {
+        totals->last_row = result->row;
+        summary->rows++;
+        summary->prompt_tokens += result->prompt_tokens;
+    }
+    summary->output_tokens += result->completion_tokens;
+    if (result->finish_reason != FINISH_ERROR) {
+        totals->answers++;
+        return STATUS_OK;
+    }
+    summary->error_rows += result->row != totals->last_error_row;
+    totals->last_error_row = result->row;
+    return error_tally_add(&totals->errors, result->row, result->error, result->error_length);
+}
+
+static status describe_errors(struct totals *totals)
+{
+    struct run_summary *summary = totals->summary;
+    struct buffer line = {0};
+    summary->no_answers = summary->rows > 0 && totals->answers == 0;
+    status s = error_tally_describe(&totals->errors, &line);
+    if (s == STATUS_OK && line.length > 0) {
+        snprintf(summary->errors, sizeof summary->errors, "%s", line.data);
+    }
+    buffer_destroy(&line);
+    return s;
+}
 
 static status write_result(void *context, const struct result *result)
 {
     struct totals *totals = context;
-    if (result->row != totals->last_row) {
-        totals->last_row = result->row;
-        totals->summary->rows++;
-        totals->summary->prompt_tokens += result->prompt_tokens;
-    }
-    totals->summary->error_rows += result->finish_reason == FINISH_ERROR;
-    totals->summary->output_tokens += result->completion_tokens;
+    TRY(count_result(totals, result));
     TRY(interrupt_check());
     double start = clock_seconds();
     status s = output_append(totals->writer, result);
@@ -242,10 +240,15 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
     const struct output_columns columns = choose_columns(run);
     struct output_writer *writer;
     TRY(output_create(job->output.path, job->output.overwrite, &columns, &writer));
-    struct totals totals = {.summary = summary, .writer = writer, .last_row = -1};
+    struct totals totals = {
+        .summary = summary, .writer = writer, .last_row = -1, .last_error_row = -1};
     double start = clock_seconds();
     status s = journal_visit(run->journal, write_result, &totals);
     summary->journal_seconds += clock_seconds() - start - totals.write_seconds;
+    if (s == STATUS_OK) {
+        s = describe_errors(&totals);
+    }
+    error_tally_destroy(&totals.errors);
     if (s == STATUS_OK) {
         s = output_write_ranks(writer, ranks, (size_t)run->world->size);
     }
@@ -253,6 +256,9 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
         s = output_write_timeline(writer, timeline, points);
     }
     summary->seconds = clock_seconds() - run->start;
+    for (int i = 0; i < run->world->size; i++) {
+        summary->tokens_now += ranks[i].output_tokens; /* leaders' alone are not 0 */
+    }
     if (s == STATUS_OK) {
         s = provenance_write(&run->provenance, job, &run->plan, summary, writer);
     }
@@ -261,6 +267,17 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
         return s;
     }
     return output_finish(writer);
+}
+
+/* What every rank's exit status depends on. Collective. */
+static status share_outcome(const struct run *run, struct run_summary *summary)
+{
+    int outcome[] = {summary->complete_before, summary->no_answers};
+    TRY(mpi_check(MPI_Bcast(outcome, COUNT_OF(outcome), MPI_INT, 0, run->control),
+                  "send the outcome"));
+    summary->complete_before = outcome[0] != 0;
+    summary->no_answers = outcome[1] != 0;
+    return STATUS_OK;
 }
 
 /* Everybody's numbers at rank 0, and the file. Collective. */
@@ -312,7 +329,8 @@ static status finish_job(struct run *run, struct run_summary *summary)
     free(ranks);
     free(points);
     free(counts);
-    return run_agree(s);
+    TRY(run_agree(s));
+    return share_outcome(run, summary);
 }
 
 /* A failure of this rank that is not the job's own: people want to know which machine it was. */
@@ -335,7 +353,7 @@ static status run_rows(struct run *run, struct run_summary *summary)
     int64_t now = (int64_t)time(NULL);
     TRY(mpi_check(MPI_Bcast(&now, sizeof now, MPI_BYTE, 0, run->control), "send the date"));
     struct buffer directory = {0};
-    status s = journal_directory(run, &directory);
+    status s = output_place_journal(run->job, &directory);
     if (s == STATUS_OK) {
         s = crash_note_start(directory.data, run->world->rank, run->report.metrics.dp);
     }
@@ -374,11 +392,11 @@ static status run_phases(struct run *run, struct run_summary *summary)
     }
     TRY(mpi_check(MPI_Comm_dup(MPI_COMM_WORLD, &run->control), "duplicate the world"));
     MPI_Comm_set_errhandler(run->control, MPI_ERRORS_RETURN);
+    TRY(run_agree(run->world->rank == 0 ? model_check_weights(run->model) : STATUS_OK));
     TRY(devices_plan(run->job, run->model, &run->plan));
     TRY(run_agree(run->world->rank == 0 ? open_job(run, summary) : STATUS_OK));
-    int complete = summary->complete_before;
-    TRY(mpi_check(MPI_Bcast(&complete, 1, MPI_INT, 0, run->control), "send the outcome"));
-    if (complete) {
+    TRY(share_outcome(run, summary));
+    if (summary->complete_before) {
         return STATUS_OK;
     }
     TRY(run_agree(create_groups(run)));

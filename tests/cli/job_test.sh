@@ -71,7 +71,7 @@ both 1 1 "1 ranks cannot be divided into replicas of tp 2 x pp 1 = 2 ranks" job.
 both 1 1 "engine.max_batch_tokens: 8 is less than engine.max_sequences, 16" job.yaml \
     --set engine.max_batch_tokens=8 --set engine.max_sequences=16
 both 1 1 "engine.kv_memory" job.yaml --set engine.kv_memory=4KiB
-both 1 1 "GB are there" job.yaml --set engine.kv_memory=900TiB
+both 1 1 "of weights and activations a rank" job.yaml --set engine.kv_memory=900TiB
 both 1 1 "model.dtype" job.yaml --set model.dtype=fp8
 : >exists.h5
 both 1 1 "exists.h5 exists; set output.overwrite=true" job.yaml --set output.path=exists.h5
@@ -97,5 +97,5 @@ expect_error 1 "bad.jsonl: 13 bad rows, and data.skip_bad_rows is false" check j
     --set data.input=bad.jsonl --set data.skip_bad_rows=false
 expect_error 1 "line 13" run --quiet job.yaml --set data.input=bad.jsonl --set data.skip_bad_rows=false
 : >empty.jsonl
-expect_error 1 "empty.jsonl: holds no rows" check job.yaml --set data.input=empty.jsonl
+expect_error 1 "empty.jsonl: holds no rows" check job.yaml --set data.input=empty.jsonl --set output.path=empty.h5
 finish

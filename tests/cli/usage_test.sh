@@ -15,12 +15,27 @@ done
 
 expect_error 2 "no command given"
 expect_error 2 "did you mean run?" rnu
+expect_error 2 "did you mean inspect?" inspcet
+expect_error 2 "did you mean export?" exprot
+expect_error 2 "did you mean tokenize?" tok
+expect_error 2 "did you mean check?" CHECK
+expect_error 2 "version: unknown command; did you mean --version?" version
+expect_error 2 "--hlep: unknown option; did you mean --help?" --hlep
+for form in --help -h '-?' -help --usage; do expect_output "Usage: sluice COMMAND" "$form"; done
+for form in --version -V; do expect_output "sluice " "$form"; done
+for form in --help -h '-?' --usage; do expect_output "Usage: sluice check" check "$form"; done
 expect_error 2 "unknown command" frobnicate
 expect_error 2 "unknown command" help frobnicate
 expect_error 2 "the job file is missing" run
 expect_error 2 "the job file is missing" check
 expect_error 2 "b.yaml: one argument too many" check a.yaml b.yaml
 expect_error 2 "--set: needs a value" check a.yaml --set
+expect_error 2 "--roows: unknown option; did you mean --rows? See sluice inspect --help" inspect a.h5 --roows 3
+expect_error 2 "-rows: unknown option; did you mean --rows?" inspect a.h5 -rows 3
+expect_error 2 "-x: unknown option; see sluice run --help" run -x a.yaml
+for value in x -1 9x 99999999999999999999; do
+    expect_error 2 "sluice: --rows: expected an integer from 0" inspect a.h5 "--rows=$value"
+done
 expect_error 2 "--fresh=1: takes no value" run a.yaml --fresh=1
 expect_error 2 '--ranks: expected an integer from 1' check a.yaml --ranks 0
 expect_error 2 '--ranks: expected an integer from 1' check a.yaml --ranks=two

@@ -34,7 +34,8 @@ for ((n = reads; n > 0 && found < 2; n--)); do
     found=$((found + 1))
     run_program run job.yaml --set output.path=out.h5
     [ "$status" -eq 0 ] || fail "read $n: continued: exit status $status"
-    grep -q '1500 rows (0 with errors, [1-9][0-9]* from before)' err || fail "read $n: continued: another summary"
+    grep -q '1500 rows (0 with errors), ' err || fail "read $n: continued: another summary"
+    grep -q '[1-9][0-9]* rows kept from an earlier start' err || fail "read $n: continued: nothing kept"
     "$SLUICE" export out.h5 | cmp -s - whole.jsonl || fail "read $n: other rows"
 done
 [ "$found" -eq 2 ] || fail "no read of the data set in the middle among $reads"

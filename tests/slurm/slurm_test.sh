@@ -160,13 +160,13 @@ wait_for_state 45 "${chain[0]}" FAILED
 wait_for_state 60 "${chain[1]}" COMPLETED
 wait_for_state 60 "${chain[2]}" CANCELLED
 expect_same chain
-expect_log chain '[1-9][0-9]* from before'
+expect_log chain '[1-9][0-9]* rows kept from an earlier start'
 
 step "the preempted job has continued"
 wait_for_state 90 "$preempted" COMPLETED
 [ "$(job_fact "$preempted" Restarts)" -ge 1 ] || fail "preempted: was not started again"
 expect_same preempted
-expect_log preempted '[1-9][0-9]* from before'
+expect_log preempted '[1-9][0-9]* rows kept from an earlier start'
 
 step "both nodes by mpirun, two ranks each; one node by mpirun; an array of two jobs"
 # Two "nodes" of one machine would take each other's shared memory for their own.
@@ -199,7 +199,7 @@ kill -CONT "${ranks[@]}"
 wait_for_state 300 "$limit" COMPLETED
 [ "$(job_fact "$limit" Restarts)" -ge 1 ] || fail "limit: was not started again"
 expect_log limit '^sluice: stopped: [1-9][0-9]* rows are kept'
-expect_log limit '[1-9][0-9]* from before'
+expect_log limit '[1-9][0-9]* rows kept from an earlier start'
 expect_same limit
 
 step "$failures failures"

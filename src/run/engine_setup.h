@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a job's engine is made for, so that `check` refuses the rows that the engine refuses. */
+#ifndef SLUICE_RUN_ENGINE_SETUP_H
+#define SLUICE_RUN_ENGINE_SETUP_H
+
+#include "sluice/engine.h"
+#include "sluice/job.h"
+
+/* The options of every replica's engine. They borrow from the model. */
+struct engine_options engine_setup(const struct job *job, const struct model *model,
+                                   const struct plan *plan);
+
+#endif
