@@ -82,8 +82,9 @@ struct row_format {
 struct row {
     int64_t index;
     enum prompt_kind kind;
-    const char *id;
+    const char *id; /* as written; where the row has none, its index */
     size_t id_length;
+    bool has_id;
     const char *text; /* PROMPT_TEXT: UTF-8 */
     size_t text_length;
     const struct json *messages; /* PROMPT_MESSAGES: array of objects with role and content */
@@ -111,6 +112,19 @@ struct row {
 status row_parse(const struct record *record, const struct row_format *format,
                  const struct generate_params *defaults, struct arena *arena,
                  struct row *row) MUST_CHECK;
+
+/* Which stream of its seed's random numbers a row draws from (src/data/random_stream.c): what a row
+ * answers may depend on the row, never on where it stands among others. `tokens` is the prompt as
+ * the model gets it.
+ *
+ *   a seed of its own   one stream for all such rows: seed, sample and position say everything
+ *   an id               a hash of the id as written and of the prompt's tokens, so that two rows
+ *                       which share an id by mistake do not share their random numbers
+ *   neither             the row's number
+ */
+uint64_t random_stream(const struct row *row, const int32_t *tokens, size_t count);
+/* Whether the stream is of a row with an id: rows of one such stream and seed are likely twins. */
+bool random_stream_has_id(uint64_t stream);
 
 /* One parameter by name from a JSON value, for rows and for the job file alike; *known is false for
  * a name that is no parameter. Strings are copied to the arena. STATUS_INVALID: "top_p: 1.5 is not

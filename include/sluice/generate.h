@@ -35,6 +35,8 @@ struct generate_params {
     double presence_penalty; /* [-2, 2]; 0 is off; over the output, as OpenAI defines it */
     double frequency_penalty; /* [-2, 2]; 0 is off */
     uint64_t seed;
+    bool seed_is_own; /* the row's, not the job's */
+    uint64_t stream;  /* which of the seed's streams of random numbers: random_stream of data.h */
     int samples; /* n: answers a prompt */
     int stop_count;
     const char *stop[GENERATE_MAX_STOPS];

@@ -33,13 +33,13 @@ PHILOX_FUNCTION void philox_generate(uint32_t counter[4], uint32_t key_low, uint
     }
 }
 
-/* The 64 random bits that choose output token `position` of a sample: the seed is the key, row,
- * sample and position are the counter. */
-PHILOX_FUNCTION uint64_t philox_token_bits(uint64_t seed, int64_t row, int32_t sample,
+/* The 64 random bits that choose output token `position` of a sample: the seed is the key; the
+ * row's stream (random_stream of data.h), sample and position are the counter. */
+PHILOX_FUNCTION uint64_t philox_token_bits(uint64_t seed, uint64_t stream, int32_t sample,
                                            int32_t position)
 {
-    uint32_t counter[4] = {(uint32_t)(uint64_t)row, (uint32_t)((uint64_t)row >> 32),
-                           (uint32_t)sample, (uint32_t)position};
+    uint32_t counter[4] = {(uint32_t)stream, (uint32_t)(stream >> 32), (uint32_t)sample,
+                           (uint32_t)position};
     philox_generate(counter, (uint32_t)seed, (uint32_t)(seed >> 32));
     return (uint64_t)counter[1] << 32 | counter[0];
 }

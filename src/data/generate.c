@@ -93,8 +93,9 @@ static const struct generate_field generate_field_table[] = {
      AT(seed),
      "integer in [-9223372036854775808, 18446744073709551615]",
      "0",
-     "of the random numbers, together with row, sample and position; a negative one counts modulo "
-     "2^64"},
+     "of the random numbers: a row's own counts alone, wherever the row stands; the job's counts "
+     "together with the row's id and prompt, or its number where it has no id; a negative one counts "
+     "modulo 2^64"},
     {{"n"}, FIELD_INTEGER, AT(samples), "integer in [1, 1024]", "1", "answers to each prompt"},
     {{"stop"},
      FIELD_STOP_STRINGS,
@@ -335,6 +336,7 @@ static status field_set(const struct generate_field *field, const char *name,
     case FIELD_NUMBER:
         return read_number(field, name, value, target);
     case FIELD_SEED:
+        params->seed_is_own = true;
         return read_seed(field, name, value, target);
     case FIELD_BOOLEAN:
         return json_bool(value, target) ? STATUS_OK : expected(name, "a boolean", value);

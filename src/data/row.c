@@ -202,6 +202,7 @@ static status read_id(const struct json_member *member, struct row *row)
     }
     row->id = member->value->text;
     row->id_length = member->value->length;
+    row->has_id = true;
     return STATUS_OK;
 }
 
@@ -564,6 +565,7 @@ status row_parse(const struct record *record, const struct row_format *format,
                  const struct generate_params *defaults, struct arena *arena, struct row *row)
 {
     *row = (struct row){.index = record->row, .params = *defaults};
+    row->params.seed_is_own = false;
     char number[24];
     int length = snprintf(number, sizeof number, "%lld", (long long)record->row);
     row->id = arena_copy(arena, number, (size_t)length);

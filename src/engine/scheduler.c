@@ -449,14 +449,12 @@ static void fill_request(const struct sequence *sequence, int index, struct samp
         *request = (struct sample_request){.params = &row->params,
                                            .is_scored = true,
                                            .scored = row->prompt[row->first_scored + scored],
-                                           .row = row->row,
                                            .sample = sequence->sample,
                                            .position = scored};
         return;
     }
     *request = (struct sample_request){
         .params = &row->params,
-        .row = row->row,
         .sample = sequence->sample,
         .position = sequence->count - row->prompt_count,
         .history = row->needs_history ? sequence->tokens : NULL,

@@ -68,7 +68,7 @@ static status make_step(const struct stage *stage, int sequences, int query, int
         for (size_t j = 0; j < stride; j++) {
             blocks[i * stride + j] = (int32_t)((i * stride + j) % (size_t)plan->kv_blocks);
         }
-        out->requests[i] = (struct sample_request){.params = &out->params, .row = (int64_t)i};
+        out->requests[i] = (struct sample_request){.params = &out->params, .sample = (int32_t)i};
     }
     out->batch = (struct batch){.tokens = (int)tokens,
                                 .sequences = sequences,

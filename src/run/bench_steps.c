@@ -57,6 +57,7 @@ static status queue_prompts(struct leader *self, const struct bench_load *load)
             int64_t key[2] = {row, j};
             prompt[j] = (int32_t)(hash_bytes(key, sizeof key, 0) % (uint64_t)vocabulary);
         }
+        params.stream = (uint64_t)row;
         s = engine_add(self->engine, row, prompt, (size_t)load->prompt_tokens, &params, vocabulary,
                        NULL);
     }

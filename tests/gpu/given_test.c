@@ -133,7 +133,6 @@ static void given_tokens_are_scored(void **state)
                                                                      : &drawing,
                                               .is_scored = i % 4 != 3,
                                               .scored = i * 401,
-                                              .row = i,
                                               .history = history,
                                               .history_count = 3,
                                               .prompt_count = 3};

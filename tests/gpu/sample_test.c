@@ -105,9 +105,9 @@ static void describe_row(struct rows *rows, int i, const struct setting *setting
     params->frequency_penalty = setting->frequency;
     params->logprobs = setting->logprobs;
     params->seed = seed;
+    params->stream = (uint64_t)i << 31;
     struct sample_request *request = &rows->requests[i];
-    *request =
-        (struct sample_request){.params = params, .row = i, .sample = i % 3, .position = 7 * i};
+    *request = (struct sample_request){.params = params, .sample = i % 3, .position = 7 * i};
     if (setting->repetition != 1 || setting->presence != 0 || setting->frequency != 0) {
         request->history = rows->history[i];
         request->history_count = 1 + 37 * i % MOST_HISTORY;
@@ -429,8 +429,8 @@ static void draws_follow_the_distribution(void **state)
         int counts[VOCABULARY] = {0};
         for (int start = 0; start < DRAWS; start += ROWS) {
             for (int i = 0; i < ROWS; i++) {
-                requests[i] = (struct sample_request){
-                    .params = &params, .row = 12, .sample = 1, .position = start + i};
+                requests[i] =
+                    (struct sample_request){.params = &params, .sample = 1, .position = start + i};
             }
             check(gpu->operations->sample(gpu, buffer, ROWS, VOCABULARY, requests, results));
             for (int i = 0; i < ROWS; i++) {

@@ -36,11 +36,11 @@ static inline uint64_t fake_chain(uint64_t before, int32_t token, int position, 
 }
 
 /* What the model says after a history whose hash is `chain`. */
-static inline struct sample_result fake_next(uint64_t chain, int64_t row, int32_t sample,
-                                             int32_t position, const struct generate_params *params)
+static inline struct sample_result fake_next(uint64_t chain, int32_t sample, int32_t position,
+                                             const struct generate_params *params)
 {
     uint64_t x =
-        fake_mix(chain, fake_mix((uint64_t)row, (uint64_t)sample << 32 | (uint64_t)position));
+        fake_mix(chain, fake_mix(params->stream, (uint64_t)sample << 32 | (uint64_t)position));
     struct sample_result result = {.token = (int32_t)(x % FAKE_VOCABULARY),
                                    .logprob = (float)(x >> 40)};
     for (int i = 0; i < params->logprobs; i++) {
@@ -146,7 +146,7 @@ static inline struct sample_result fake_read(const struct fake_device *device,
         }
     }
     assert_int_equal(request->history_count, request->history != NULL ? count : 0);
-    return fake_next(chain, request->row, request->sample, request->position, request->params);
+    return fake_next(chain, request->sample, request->position, request->params);
 }
 
 /* What the model says of a given token after a history whose hash is `chain`. */

@@ -49,6 +49,7 @@ static void make_rows(struct test_row *rows)
             row->prompt[j] = (int32_t)(fake_mix(key, (uint64_t)j) % FAKE_VOCABULARY);
         }
         row->params.max_new_tokens = i % 11 == 0 ? 1000 : 1 + (int)(fake_mix(2, i) % 30);
+        row->params.stream = fake_mix(3, i);
         row->params.samples = i % 6 == 0 ? MAX_SAMPLES : 1 + i % 2;
         row->params.ignore_eos = i % 4 == 1;
         row->params.logprobs = i % 5 - 1;
@@ -60,7 +61,7 @@ static void make_rows(struct test_row *rows)
 
 /* What must come out, computed without any engine. */
 static void expect_answer(const struct engine_options *options, const struct test_row *row,
-                          int64_t number, int32_t sample, struct answer *answer)
+                          int32_t sample, struct answer *answer)
 {
     int32_t tokens[MAX_MODEL_LEN];
     memcpy(tokens, row->prompt, (size_t)row->prompt_count * sizeof *tokens);
@@ -72,7 +73,7 @@ static void expect_answer(const struct engine_options *options, const struct tes
         for (int i = 0; i < count; i++) {
             chain = fake_chain(chain, tokens[i], i, long_rope);
         }
-        struct sample_result next = fake_next(chain, number, sample, answer->count, &row->params);
+        struct sample_result next = fake_next(chain, sample, answer->count, &row->params);
         answer->results[answer->count] = next;
         answer->tokens[answer->count++] = tokens[count++] = next.token;
         if ((next.token == END_TOKEN && !row->params.ignore_eos) ||
@@ -211,7 +212,7 @@ static void answers_depend_on_the_row_alone(void **state)
         int64_t output_tokens = 0, prompt_tokens = 0;
         for (int i = 0; i < ROWS; i++) {
             for (int sample = 0; sample < rows[i].params.samples; sample++) {
-                expect_answer(&options, &rows[i], i, sample, &answers[i][sample]);
+                expect_answer(&options, &rows[i], sample, &answers[i][sample]);
                 output_tokens += answers[i][sample].count;
                 prompt_tokens += rows[i].prompt_count;
             }
@@ -355,6 +356,7 @@ static void decoding_never_starves(void **state)
         for (int j = 0; j < MAX_PROMPT; j++) {
             prompt[j] = (i * 31 + j) % FAKE_VOCABULARY;
         }
+        params.stream = (uint64_t)i;
         assert_int_equal(
             engine_add(engine, i, prompt, i % 2 == 0 ? 3 : 60, &params, FAKE_VOCABULARY, NULL),
             STATUS_OK);
@@ -366,9 +368,9 @@ static void decoding_never_starves(void **state)
         assert_non_null(plan);
         for (int i = 0; i < plan->batch.outputs; i++) {
             const struct sample_request *request = &plan->requests[i];
-            assert_int_equal(request->position, next[request->row]++);
-            assert_true(request->position == 0 || last_step[request->row] == step - 1);
-            last_step[request->row] = step;
+            assert_int_equal(request->position, next[request->params->stream]++);
+            assert_true(request->position == 0 || last_step[request->params->stream] == step - 1);
+            last_step[request->params->stream] = step;
         }
         fake_run(&device, plan, results);
         assert_int_equal(engine_complete_step(engine, plan, results), STATUS_OK);
@@ -396,6 +398,7 @@ static int64_t run_in_small_cache(bool prefix_cache)
     params.ignore_eos = true;
     for (int32_t i = 0; i < COUNT; i++) {
         const int32_t prompt[] = {i, i, i};
+        params.stream = (uint64_t)i;
         assert_int_equal(engine_add(engine, i, prompt, 3, &params, FAKE_VOCABULARY, NULL),
                          STATUS_OK);
     }
@@ -406,7 +409,7 @@ static int64_t run_in_small_cache(bool prefix_cache)
         assert_non_null(plan);
         bool has_oldest = false;
         for (int i = 0; i < plan->batch.outputs; i++) {
-            has_oldest = has_oldest || plan->requests[i].row == oldest;
+            has_oldest = has_oldest || plan->requests[i].params->stream == (uint64_t)oldest;
         }
         assert_true(has_oldest);
         tokens += plan->batch.tokens;
@@ -585,7 +588,9 @@ static void not_finite_logits_end_one_sample(void **state)
     const int32_t prompt[] = {1, 2, 3};
     struct generate_params params = plain;
     params.max_new_tokens = 4;
+    params.stream = 17;
     assert_int_equal(engine_add(engine, 17, prompt, 3, &params, 9, NULL), STATUS_OK);
+    params.stream = 18;
     assert_int_equal(engine_add(engine, 18, prompt, 3, &params, 9, NULL), STATUS_OK);
     int errors = 0, lengths = 0;
     for (int step = 0; engine_unfinished(engine) > 0; step++) {
@@ -593,7 +598,7 @@ static void not_finite_logits_end_one_sample(void **state)
         assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);
         struct sample_result results[2] = {{.token = 1}, {.token = 1}};
         for (int i = 0; i < plan->batch.outputs; i++) {
-            results[i].not_finite = step == 2 && plan->requests[i].row == 17;
+            results[i].not_finite = step == 2 && plan->requests[i].params->stream == 17;
         }
         assert_int_equal(engine_complete_step(engine, plan, results), STATUS_OK);
         struct finished_sample *sample;

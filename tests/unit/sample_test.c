@@ -101,7 +101,7 @@ static void logprobs_are_log_softmax(void **state)
         struct generate_params params = plain;
         params.logprobs = 20;
         params.temperature = 1.7; /* the reported distribution is the model's all the same */
-        struct sample_request request = {.params = &params, .row = 3};
+        struct sample_request request = {.params = &params};
         struct sample_result result = sample_one(logits, vocabulary, &request);
         assert_near(result.logprob, logits[result.token] - log(sum), 4e-6);
         assert_int_equal(result.top_count, vocabulary < 20 ? vocabulary : 20);
@@ -312,7 +312,7 @@ static void check_distribution(const float *logits, int vocabulary,
     assert_non_null(probability);
     assert_non_null(counts);
     reference_distribution(logits, vocabulary, params, probability);
-    struct sample_request request = {.params = params, .row = 12, .sample = 1};
+    struct sample_request request = {.params = params, .sample = 1};
     for (request.position = 0; request.position < draws; request.position++) {
         struct sample_result result = sample_one(logits, vocabulary, &request);
         assert_in_range(result.token, 0, vocabulary - 1);
@@ -437,9 +437,9 @@ static void neighbours_do_not_matter(void **state)
         params[i].top_p = i % 3 == 0 ? 0.9 : 1;
         params[i].top_k = i % 5 == 0 ? 40 : 0;
         params[i].logprobs = i % 3 - 1;
+        params[i].stream = (uint64_t)i << 31;
         params[i].repetition_penalty = i % 2 == 0 ? 1 : 1.3;
         requests[i] = (struct sample_request){.params = &params[i],
-                                              .row = i,
                                               .position = 3 * i,
                                               .history = i % 2 == 0 ? NULL : history,
                                               .history_count = i % 2 == 0 ? 0 : 4,

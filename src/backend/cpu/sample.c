@@ -263,7 +263,7 @@ static int32_t draw(const float *logits, int vocabulary, float highest,
         total = sum_weights(candidates, count);
     }
     uint64_t bits =
-        philox_token_bits(params->seed, request->row, request->sample, request->position);
+        philox_token_bits(params->seed, params->stream, request->sample, request->position);
     uint64_t point = (uint64_t)((unsigned __int128)bits * total >> 64);
     int i = 0;
     for (uint64_t sum = candidates[0].weight; sum <= point; sum += candidates[i].weight) {

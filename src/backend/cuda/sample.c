@@ -110,7 +110,8 @@ static void describe_draw(const struct sample_request *request, struct sample_ro
     if (!row->drawing) {
         return;
     }
-    row->random = philox_token_bits(params->seed, request->row, request->sample, request->position);
+    row->random =
+        philox_token_bits(params->seed, params->stream, request->sample, request->position);
     row->top_p = params->top_p;
     row->top_k = params->top_k;
     row->inverse = (float)(1 / params->temperature);
