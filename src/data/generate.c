@@ -94,7 +94,8 @@ static const struct generate_field generate_field_table[] = {
      "integer in [-9223372036854775808, 18446744073709551615]",
      "0",
      "of the random numbers: a row's own counts alone, wherever the row stands; the job's counts "
-     "together with the row's id and prompt, or its number where it has no id; a negative one counts "
+     "together with the row's id and prompt, or its number where it has no id; a negative one "
+     "counts "
      "modulo 2^64"},
     {{"n"}, FIELD_INTEGER, AT(samples), "integer in [1, 1024]", "1", "answers to each prompt"},
     {{"stop"},
