@@ -59,7 +59,7 @@ struct sample_request {
     const struct generate_params *params;
     bool is_scored; /* nothing is drawn: the result's token is `scored`, with its log-probability */
     int32_t scored;
-    int32_t sample; /* with params->seed and stream, and position, it keys the random numbers */
+    int32_t sample;   /* with params->seed and stream, and position, it keys the random numbers */
     int32_t position; /* number of tokens generated before this one */
     const int32_t
         *history; /* [history_count] prompt and output so far; NULL where no penalty needs it */

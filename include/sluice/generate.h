@@ -37,7 +37,7 @@ struct generate_params {
     uint64_t seed;
     bool seed_is_own; /* the row's, not the job's */
     uint64_t stream;  /* which of the seed's streams of random numbers: random_stream of data.h */
-    int samples; /* n: answers a prompt */
+    int samples;      /* n: answers a prompt */
     int stop_count;
     const char *stop[GENERATE_MAX_STOPS];
     int stop_id_count;

@@ -155,8 +155,8 @@ static status admit(struct row_queue *self, const struct record *record,
     TRY(s);
     TRY(prompt_encode(&self->prompts, &pending->row));
     TRY(keep_prompt(self, pending));
-    pending->row.params.stream = random_stream(&pending->row, self->prompts.tokens.ids,
-                                               self->prompts.tokens.count);
+    pending->row.params.stream =
+        random_stream(&pending->row, self->prompts.tokens.ids, self->prompts.tokens.count);
     pending->results = arena_allocate_array(&pending->arena, (size_t)pending->row.params.samples,
                                             sizeof *pending->results);
     if (pending->results == NULL) {
