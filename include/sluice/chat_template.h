@@ -30,7 +30,9 @@ struct chat_variables {
         *eos_token; /* or NULL: undefined, as when tokenizer_config.json does not name them */
     const char *pad_token, *unk_token; /* likewise */
     bool add_generation_prompt;
-    int64_t now; /* Unix seconds for strftime_now, so that a test can fix it */
+    bool as_given; /* messages go in as they stand, whatever the template takes; as transformers
+                      does, for comparing with it */
+    int64_t now;   /* Unix seconds for strftime_now, so that a test can fix it */
 };
 
 /* Appends the rendered text, as transformers' apply_chat_template(tokenize=False) gives it

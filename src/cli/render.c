@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/json_lines.h"
+#include "sluice/messages.h"
 #include "sluice/model.h"
 
 enum { OPTION_MODEL = 256, OPTION_NO_GENERATION_PROMPT };
@@ -62,6 +63,7 @@ static status render_line(void *context, const struct json *value, struct arena 
     if (messages == NULL || messages->type != JSON_ARRAY) {
         return status_fail(STATUS_INVALID, "expected {\"messages\": […]}");
     }
+    TRY(messages_check("messages", messages));
     const struct json *extra = json_get(value, "chat_template_kwargs");
     if (extra != NULL && extra->type != JSON_OBJECT) {
         return status_fail(STATUS_INVALID, "chat_template_kwargs: expected an object");

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "data/generate_fields.h"
+#include "sluice/messages.h"
 
 /* Where a row's request stands: the line itself, or the body of an OpenAI batch line. */
 struct request {
@@ -283,28 +284,9 @@ static status check_refused(const struct request *request)
 
 static status check_messages(const char *prefix, const struct json_member *member)
 {
-    const struct json *messages = member->value;
-    for (size_t i = 0; i < messages->length; i++) {
-        const struct json *message = messages->items[i];
-        if (message->type != JSON_OBJECT) {
-            return status_fail(STATUS_INVALID, "%s%.60s[%zu]: expected an object, not %s", prefix,
-                               member->key, i, json_type_name(message->type));
-        }
-        const struct json_member *role = find_member(message, "role");
-        if (role == NULL || role->value->type != JSON_STRING) {
-            return status_fail(STATUS_INVALID, "%s%.60s[%zu].role: expected a string, not %s",
-                               prefix, member->key, i,
-                               role == NULL ? "null" : json_type_name(role->value->type));
-        }
-        const struct json_member *content = find_member(message, "content");
-        if (content != NULL && content->value->type != JSON_STRING &&
-            content->value->type != JSON_ARRAY) {
-            return status_fail(STATUS_INVALID,
-                               "%s%.60s[%zu].content: expected a string, null or a list, not %s",
-                               prefix, member->key, i, json_type_name(content->value->type));
-        }
-    }
-    return STATUS_OK;
+    char name[80];
+    snprintf(name, sizeof name, "%s%.60s", prefix, member->key);
+    return messages_check(name, member->value);
 }
 
 static status read_token_list(const char *prefix, const struct json_member *member,

@@ -117,7 +117,7 @@ static status parse_text(struct chat_template *template_, const char *text, size
     status s = template_lex(text, length, &template_->arena, &tokens);
     s = s != STATUS_OK ? s : template_parse(template_, &tokens);
     free(tokens.tokens);
-    return s;
+    return s != STATUS_OK ? s : template_analyze(template_);
 }
 
 status chat_template_create(const char *name, const char *text, size_t length,
@@ -177,6 +177,9 @@ static status initial_value(struct render *r, const struct chat_variables *varia
             return template_from_json(r, extra->members[i].value, out);
         }
     }
+    if (template_is_text(&key, "messages") && !variables->as_given) {
+        return template_from_messages(r, variables->messages, out);
+    }
     for (size_t i = 0; i < COUNT_OF(trees); i++) {
         if (template_is_text(&key, trees[i].name)) {
             *out = value_none();
@@ -214,11 +217,15 @@ static status render_body(struct render *r, const struct chat_variables *variabl
     return template_execute(r, &template_->body, &r->root, &flow);
 }
 
-status chat_template_render(const struct chat_template *template_,
-                            const struct chat_variables *variables, struct buffer *out)
+/* The text, or why there is none; *again where the arguments of tool calls may be to blame. */
+static status render_once(const struct chat_template *template_,
+                          const struct chat_variables *variables, bool arguments_stay,
+                          struct buffer *out, bool *again)
 {
-    struct render r = {.template_ = template_, .now = variables->now};
+    struct render r = {
+        .template_ = template_, .now = variables->now, .arguments_stay = arguments_stay};
     status s = render_body(&r, variables);
+    *again = (s == STATUS_INVALID || s == STATUS_UNSUPPORTED) && r.arguments_read;
     if (s != STATUS_OK && !r.raised) {
         s = r.error_line > 0 ? status_context(s, "%s: line %d", template_->name, r.error_line)
                              : status_context(s, "%s", template_->name);
@@ -226,5 +233,29 @@ status chat_template_render(const struct chat_template *template_,
     s = s != STATUS_OK ? s : buffer_append(out, r.out.data, r.out.length);
     buffer_destroy(&r.out);
     arena_destroy(&r.arena);
+    return s;
+}
+
+/* A template may take the arguments of tool calls for texts in a way that no object can follow
+ * (arguments[1:-1]): where it fails with objects it is given the texts. If that fails as well, the
+ * first failure is the one to tell. */
+status chat_template_render(const struct chat_template *template_,
+                            const struct chat_variables *variables, struct buffer *out)
+{
+    bool again;
+    status s = render_once(template_, variables, template_->uses.arguments_as_text, out, &again);
+    if (s == STATUS_OK || !again) {
+        return s;
+    }
+    char *message = strdup(status_message());
+    if (message == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "%s: out of memory", template_->name);
+    }
+    if (render_once(template_, variables, true, out, &again) == STATUS_OK) {
+        s = STATUS_OK;
+    } else {
+        s = status_fail(s, "%s", message);
+    }
+    free(message);
     return s;
 }

@@ -84,7 +84,7 @@ status template_argument_integer(const struct value *value, int64_t otherwise, i
 status template_argument_string(const char *method, const struct value *value,
                                 const struct string **out)
 {
-    *out = value->type == VALUE_STRING ? value->string : NULL;
+    *out = template_text_of(value);
     return *out != NULL
                ? STATUS_OK
                : template_fail("%s: a str is required, not %s", method, template_type_name(value));
@@ -323,10 +323,27 @@ static status find_item(struct render *r, const struct value *object, const stru
     return STATUS_OK;
 }
 
-status template_get_attribute(struct render *r, const struct value *object,
-                              const struct value *name, struct value *out)
+/* A message's content that is not there. */
+static status undefined_member(struct render *r, const struct value *object,
+                               const struct value *name, struct value *out)
+{
+    TRY(template_undefined(r, NULL, object, name, out));
+    if (object->type == VALUE_DICT && object->dict->is_message &&
+        template_is_text(name, "content")) {
+        struct undefined *undefined;
+        TRY(template_allocate(r, 1, sizeof *undefined, &undefined));
+        *undefined = *out->undefined;
+        undefined->is_content = true;
+        out->undefined = undefined;
+    }
+    return STATUS_OK;
+}
+
+status template_get_attribute(struct render *r, const struct value *given, const struct value *name,
+                              struct value *out)
 {
     bool found;
+    const struct value self = template_or_empty(given), *object = &self;
     if (object->type == VALUE_UNDEFINED) {
         return template_fail_undefined(r, object);
     }
@@ -334,13 +351,14 @@ status template_get_attribute(struct render *r, const struct value *object,
     if (!found) {
         TRY(find_item(r, object, name, out, &found));
     }
-    return found ? STATUS_OK : template_undefined(r, NULL, object, name, out);
+    return found ? STATUS_OK : undefined_member(r, object, name, out);
 }
 
-status template_get_item(struct render *r, const struct value *object, const struct value *key,
+status template_get_item(struct render *r, const struct value *given, const struct value *key,
                          struct value *out)
 {
     bool found;
+    const struct value self = template_or_empty(given), *object = &self;
     if (object->type == VALUE_UNDEFINED) {
         return template_fail_undefined(r, object);
     }
@@ -348,5 +366,5 @@ status template_get_item(struct render *r, const struct value *object, const str
     if (!found && key->type == VALUE_STRING) {
         TRY(template_find_attribute(r, object, key->string, out, &found));
     }
-    return found ? STATUS_OK : template_undefined(r, NULL, object, key, out);
+    return found ? STATUS_OK : undefined_member(r, object, key, out);
 }

@@ -204,17 +204,19 @@ static status concatenate_markup(struct render *r, const struct string *a, const
     return STATUS_OK;
 }
 
+static status add_texts(struct render *r, const struct string *a, const struct string *b,
+                        struct value *out)
+{
+    return a->markup || b->markup ? concatenate_markup(r, a, b, out)
+                                  : template_concatenate(r, a, b, out);
+}
+
 static status add_sequences(struct render *r, const struct value *a, const struct value *b,
                             struct value *out)
 {
     if (a->type != b->type) {
         return template_fail("can only concatenate %s (not \"%s\") to %s", template_type_name(a),
                              template_type_name(b), template_type_name(a));
-    }
-    if (a->type == VALUE_STRING) {
-        return a->string->markup || b->string->markup
-                   ? concatenate_markup(r, a->string, b->string, out)
-                   : template_concatenate(r, a->string, b->string, out);
     }
     size_t count = a->list->count + b->list->count;
     struct value *items;
@@ -236,6 +238,12 @@ status template_binary(struct render *r, enum token_type operation, const struct
     double x, y;
     if (operation == TOKEN_MODULO && a->type == VALUE_STRING) {
         return template_format_percent(r, a->string, b, out);
+    }
+    if (operation == TOKEN_ADD && (a->type != VALUE_LIST || b->type != VALUE_LIST)) {
+        const struct string *left = template_text_of(a), *right = template_text_of(b);
+        if (left != NULL && right != NULL) {
+            return add_texts(r, left, right, out);
+        }
     }
     if (a->type == VALUE_UNDEFINED || b->type == VALUE_UNDEFINED) {
         return template_fail_undefined(r, a->type == VALUE_UNDEFINED ? a : b);

@@ -424,14 +424,14 @@ static status filter_indent(struct render *r, const struct call *call, struct va
 {
     bool first, blank;
     size_t end_size = 1, mark = r->out.length;
-    if (call->self.type == VALUE_UNDEFINED) {
+    if (call->self.type == VALUE_UNDEFINED && !template_is_no_content(&call->self)) {
         return template_fail_undefined(r, &call->self);
     }
-    if (call->self.type != VALUE_STRING) {
+    const struct string *text = template_text_of(&call->self);
+    if (text == NULL) {
         return template_fail("unsupported operand type(s) for +=: '%s' and 'str'",
                              template_type_name(&call->self));
     }
-    const struct string *text = call->self.string;
     TRY(template_truth(r, &call->arguments[1], &first));
     TRY(template_truth(r, &call->arguments[2], &blank));
     if (first) {

@@ -60,6 +60,10 @@ static status method_dict_get(struct render *r, const struct call *call, struct 
     *out = found != NULL                         ? *found
            : value_is_given(&call->arguments[1]) ? call->arguments[1]
                                                  : value_none();
+    if (found == NULL && !value_is_given(&call->arguments[1])) {
+        out->boolean =
+            call->self.dict->is_message && template_is_text(&call->arguments[0], "content");
+    }
     return STATUS_OK;
 }
 

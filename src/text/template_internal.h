@@ -56,7 +56,7 @@ enum value_type {
 struct value {
     enum value_type type;
     union {
-        bool boolean;
+        bool boolean; /* VALUE_BOOLEAN; VALUE_NONE: it is a message's content */
         int64_t integer;
         double real;
         const struct undefined *undefined;
@@ -91,6 +91,7 @@ struct growth {
 
 /* Why a value is undefined; the message is put together only if it is needed. */
 struct undefined {
+    bool is_content;    /* of a message that has none: see template_text_of */
     const char *hint;   /* the whole message, or NULL */
     const char *object; /* type of the object that lacks `name`, or NULL for a plain variable */
     struct value name;
@@ -100,11 +101,14 @@ struct list {
     struct value *items;
     size_t count;
     bool is_group; /* a pair of the groupby filter, with the attributes grouper and list */
+    const struct string *written; /* or NULL: see template_text_of */
 };
 
 struct dict {
     struct value *keys, *values; /* [count], in the order of insertion */
     size_t count, capacity;
+    bool is_message;              /* "content" is there, in a way, also where it is not */
+    const struct string *written; /* or NULL: see template_text_of */
 };
 
 enum view_kind { VIEW_KEYS, VIEW_VALUES, VIEW_ITEMS };
@@ -295,8 +299,10 @@ struct render {
     int64_t now; /* Unix seconds */
     size_t steps;
     int depth;
-    int error_line; /* of the innermost node that failed; 0 before */
-    bool raised;    /* the failure is raise_exception's */
+    int error_line;      /* of the innermost node that failed; 0 before */
+    bool arguments_stay; /* arguments of tool calls stay the texts that they are */
+    bool arguments_read; /* some were texts and have become objects */
+    bool raised;         /* the failure is raise_exception's */
 };
 
 /* STATUS_INVALID with the message; the line is added where the rendering ends. */
@@ -392,6 +398,9 @@ status template_undefined_format(struct render *r, struct value *out, const char
 /* Fails with the message of an undefined value. */
 status template_fail_undefined(struct render *r, const struct value *value) MUST_CHECK;
 status template_from_json(struct render *r, const struct json *json, struct value *out) MUST_CHECK;
+/* Likewise, a conversation in the form that its template takes (template_messages.c). */
+status template_from_messages(struct render *r, const struct json *json,
+                              struct value *out) MUST_CHECK;
 
 /* ---- What values are ---------------------------------------------------------------------------
  */
@@ -413,6 +422,14 @@ bool template_is_callable(const struct value *value);
 bool template_is_integral(const struct value *value, int64_t *out); /* integers and booleans */
 bool template_is_number(const struct value *value, double *out);    /* and floats */
 bool template_is_text(const struct value *value, const char *text); /* exactly this string */
+/* The text that a value stands for where one is wanted (printed, joined with a text), else NULL: of
+ * a string itself; of a message's content that is null or missing ""; of what came as a text or as
+ * text parts and was read for the template's sake, that text. Everywhere else it is what it is. */
+const struct string *template_text_of(const struct value *value);
+/* Content that is null or missing: to a test for none it is none, to all that takes a text "". */
+bool template_is_no_content(const struct value *value);
+/* *value, or "" in its place where it is no content. */
+struct value template_or_empty(const struct value *value);
 
 /* ---- Walking (template_iterate.c) --------------------------------------------------------------
  */

@@ -12,8 +12,8 @@ static status fail_not_iterable(const struct value *source)
 status template_iterator_start(struct render *r, const struct value *source, struct iterator *out)
 {
     (void)r;
-    *out = (struct iterator){.source = *source};
-    return template_is_iterable(source) ? STATUS_OK : fail_not_iterable(source);
+    *out = (struct iterator){.source = template_or_empty(source)};
+    return template_is_iterable(&out->source) ? STATUS_OK : fail_not_iterable(source);
 }
 
 static status next_of_generator(struct render *r, struct generator *generator, struct value *out,
@@ -220,9 +220,10 @@ static status slice_string(struct render *r, const struct string *string, int64_
     return template_take(r, mark, out);
 }
 
-status template_slice(struct render *r, const struct value *sequence, const struct value *start,
+status template_slice(struct render *r, const struct value *given, const struct value *start,
                       const struct value *stop, const struct value *step, struct value *out)
 {
+    const struct value self = template_or_empty(given), *sequence = &self;
     int64_t from, to, by;
     bool has_from, has_to, has_by;
     size_t size;

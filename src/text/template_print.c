@@ -204,11 +204,13 @@ status template_write_repr(struct render *r, const struct value *value)
 
 status template_write_value(struct render *r, const struct value *value)
 {
+    const struct string *text = template_text_of(value);
+    if (text != NULL) {
+        return template_write(r, text->text, text->length);
+    }
     switch (value->type) {
     case VALUE_UNDEFINED:
         return STATUS_OK;
-    case VALUE_STRING:
-        return template_write(r, value->string->text, value->string->length);
     default:
         return template_write_repr(r, value);
     }
@@ -383,7 +385,7 @@ static status write_json_value(struct render *r, const struct json_style *style,
     TRY(template_charge(r, 1));
     TRY(template_enter(r));
     status s;
-    switch (value->type) {
+    switch (template_is_no_content(value) ? VALUE_NONE : value->type) {
     case VALUE_NONE:
         s = template_write_text(r, "null");
         break;

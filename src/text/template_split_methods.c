@@ -173,12 +173,11 @@ static status method_join(struct render *r, const struct call *call, struct valu
     TRY(template_items(r, &call->arguments[0], &items, &count));
     mark = r->out.length;
     for (size_t i = 0; i < count; i++) {
-        if (items[i].type != VALUE_STRING) {
+        if (template_text_of(&items[i]) == NULL) {
             return template_fail("sequence item %zu: expected str instance, %s found", i,
                                  template_type_name(&items[i]));
         }
-        TRY(template_write_value(r,
-                                 i == 0 ? &(struct value){.type = VALUE_UNDEFINED} : &call->self));
+        TRY(i == 0 ? STATUS_OK : template_write_value(r, &call->self));
         TRY(template_write_value(r, &items[i]));
     }
     return template_take(r, mark, out);

@@ -23,7 +23,7 @@ static status test_undefined(struct render *r, const struct call *call, struct v
 static status test_none(struct render *r, const struct call *call, struct value *out)
 {
     (void)r;
-    return answer(out, call->self.type == VALUE_NONE);
+    return answer(out, call->self.type == VALUE_NONE || template_is_no_content(&call->self));
 }
 
 static status test_boolean(struct render *r, const struct call *call, struct value *out)

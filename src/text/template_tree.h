@@ -184,15 +184,28 @@ struct node {
 
 enum { TEMPLATE_NAME_BUCKETS = 256 };
 
+/* What a template does with a conversation (template_analyze.c). */
+struct template_uses {
+    bool iterates_content;    /* it walks over a message's content: a list stays a list */
+    bool arguments_as_object; /* it looks into the arguments of tool calls */
+    bool arguments_as_text;   /* it asks whether they are a string, and takes nothing else */
+    bool calls_have_function; /* it looks for `function` in a tool call */
+    bool reads_function_call; /* it looks for `function_call` in a message */
+};
+
 struct chat_template {
     char *name; /* for messages */
     struct arena arena;
     struct node_list body;
     struct name *buckets[TEMPLATE_NAME_BUCKETS];
     size_t name_count;
+    struct template_uses uses;
     /* Names that mean something to the interpreter itself. */
     const struct name *loop, *caller, *varargs, *kwargs;
 };
+
+/* Fills template_->uses from the tree. */
+status template_analyze(struct chat_template *template_) MUST_CHECK;
 
 /* Tokens to tree: fills template_->body and its names. */
 status template_parse(struct chat_template *template_, const struct token_list *tokens) MUST_CHECK;

@@ -28,6 +28,7 @@ static struct chat_variables variables_of(const struct json *given, const struct
         .eos_token = json_string(json_get(given, "eos_token")),
         .pad_token = json_string(json_get(given, "pad_token")),
         .unk_token = json_string(json_get(given, "unk_token")),
+        .as_given = true,
         .now = now,
     };
     (void)json_bool(json_get(given, "add_generation_prompt"), &variables.add_generation_prompt);
