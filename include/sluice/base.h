@@ -140,4 +140,8 @@ size_t utf8_encode(int32_t code_point, char out[4]);
  */
 bool utf8_valid(const char *text, size_t length, size_t *bad_offset);
 
+/* "UTF-16" or "UTF-32" where text that begins so is in one of them, with a byte order mark or
+ * without; NULL for anything else. */
+const char *utf8_other_encoding(const void *bytes, size_t length);
+
 #endif

@@ -60,6 +60,10 @@ status job_initialize(struct job *job) MUST_CHECK;
 status job_load(const char *path, const char *const *overrides, size_t override_count,
                 struct job *job) MUST_CHECK;
 void job_destroy(struct job *job);
+/* STATUS_INVALID where the output, or what is written beside it on the way, would replace the data
+ * set, the job file or a file of the model, whatever links lead there. Looks at files: one rank is
+ * enough. */
+status job_check_output_place(const struct job *job, const char *job_path) MUST_CHECK;
 /* Appends the resolved job, every key, as YAML that job_load reads back to the same job. */
 status job_write(const struct job *job, struct buffer *out) MUST_CHECK;
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* UTF-8 as Unicode 15, table 3-7 (well-formed byte sequences), defines it. */
+#include <string.h>
+
 #include "sluice/base.h"
 
 int32_t utf8_decode(const char *text, size_t length, size_t *size)
@@ -69,4 +71,38 @@ bool utf8_valid(const char *text, size_t length, size_t *bad_offset)
         offset += size;
     }
     return true;
+}
+
+const char *utf8_other_encoding(const void *bytes, size_t length)
+{
+    static const struct {
+        const char *mark;
+        size_t length;
+        const char *name;
+    } marks[] = {
+        {"\xFF\xFE\0\0", 4, "UTF-32"}, /* before UTF-16, with which it begins */
+        {"\0\0\xFE\xFF", 4, "UTF-32"},
+        {"\xFF\xFE", 2, "UTF-16"},
+        {"\xFE\xFF", 2, "UTF-16"},
+    };
+    const unsigned char *text = bytes;
+    for (size_t i = 0; i < COUNT_OF(marks); i++) {
+        if (length >= marks[i].length && memcmp(text, marks[i].mark, marks[i].length) == 0) {
+            return marks[i].name;
+        }
+    }
+    /* Without a mark: every text here begins with a character of ASCII. */
+    if (length < 4) {
+        return NULL;
+    }
+    bool zero[4] = {text[0] == 0, text[1] == 0, text[2] == 0, text[3] == 0};
+    if ((!zero[0] && zero[1] && zero[2] && zero[3]) ||
+        (zero[0] && zero[1] && zero[2] && !zero[3])) {
+        return "UTF-32";
+    }
+    if ((!zero[0] && zero[1] && !zero[2] && zero[3]) ||
+        (zero[0] && !zero[1] && zero[2] && !zero[3])) {
+        return "UTF-16";
+    }
+    return NULL;
 }

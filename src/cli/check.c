@@ -125,8 +125,11 @@ static int check(const struct arguments *arguments)
 {
     struct job job;
     int exit_status;
-    if (job_load(arguments->job, arguments->settings.items, arguments->settings.count, &job) !=
-        STATUS_OK) {
+    status s = job_load(arguments->job, arguments->settings.items, arguments->settings.count, &job);
+    if (s == STATUS_OK) {
+        s = job_check_output_place(&job, arguments->job);
+    }
+    if (s != STATUS_OK) {
         exit_status = cli_fail(EXIT_BAD_USAGE);
         job_destroy(&job);
         return exit_status;

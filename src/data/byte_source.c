@@ -8,8 +8,14 @@
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
-enum { BLOCK_BYTES = 256 * 1024 };
+#include "data/foreign_format.h"
+
+enum {
+    BLOCK_BYTES = 256 * 1024,
+    ZSTD_WINDOW_LOG = 31 /* 2 GiB: what zstd --long=31 writes, the most there is */
+};
 
 enum encoding { ENCODING_PLAIN, ENCODING_GZIP, ENCODING_ZSTD };
 
@@ -27,24 +33,6 @@ struct byte_source {
     ZSTD_DStream *zstd;
     bool inside; /* a gzip member or zstd frame has begun and not ended */
     unsigned char block[BLOCK_BYTES];
-};
-
-/* What else people put where JSON lines should be; found by the first bytes. */
-static const struct {
-    const char *magic;
-    size_t length;
-    const char *what;
-} foreign_formats[] = {
-    {"PAR1", 4, "a Parquet file"},
-    {"ARROW1", 6, "an Arrow file"},
-    {"\xFD"
-     "7zXZ\0",
-     6, "compressed with xz"},
-    {"BZh", 3, "compressed with bzip2"},
-    {"PK\x03\x04", 4, "a zip archive"},
-    {"\x04\x22\x4D\x18", 4, "compressed with lz4"},
-    {"\xFF\xFE", 2, "UTF-16 text"},
-    {"\xFE\xFF", 2, "UTF-16 text"},
 };
 
 /* Position for messages about the stored bytes. */
@@ -96,15 +84,7 @@ static status source_tell_encoding(struct byte_source *source)
     TRY(source_fill(source));
     const unsigned char *bytes = source->block;
     size_t length = source->filled;
-    for (size_t i = 0; i < COUNT_OF(foreign_formats); i++) {
-        if (length >= foreign_formats[i].length &&
-            memcmp(bytes, foreign_formats[i].magic, foreign_formats[i].length) == 0) {
-            return status_fail(
-                STATUS_UNSUPPORTED,
-                "is %s; readable are JSON lines in UTF-8, plain, .gz or .zst, and HDF5",
-                foreign_formats[i].what);
-        }
-    }
+    TRY(foreign_format_refuse(bytes, length));
     if (length >= 2 && bytes[0] == 0x1F && bytes[1] == 0x8B) {
         source->encoding = ENCODING_GZIP;
         /* 15: the largest window; 16: with gzip's header and checksum. */
@@ -118,6 +98,9 @@ static status source_tell_encoding(struct byte_source *source)
         if (source->zstd == NULL) {
             return status_fail(STATUS_NO_MEMORY, "out of memory for zstd");
         }
+        /* The library refuses more than 128 MiB (--long=27) unless told. Memory is taken where a
+         * frame asks for it, and no more than its contents need. */
+        ZSTD_DCtx_setParameter(source->zstd, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG);
     }
     return STATUS_OK;
 }
@@ -219,6 +202,28 @@ static status gzip_read(struct byte_source *source, void *bytes, size_t capacity
     return STATUS_OK;
 }
 
+/* Not every error is damage. */
+static status zstd_fail(const struct byte_source *source, size_t code)
+{
+    long long offset = source_offset(source);
+    switch (ZSTD_getErrorCode(code)) {
+    case ZSTD_error_memory_allocation:
+    case ZSTD_error_frameParameter_windowTooLarge:
+        return status_fail(STATUS_NO_MEMORY,
+                           "byte %lld: the zstd data has a window that does not fit into memory "
+                           "here; write the file anew with zstd --long=27 or less",
+                           offset);
+    case ZSTD_error_dictionary_wrong:
+        return status_fail(STATUS_UNSUPPORTED,
+                           "byte %lld: the zstd data needs the dictionary that it was written "
+                           "with; write the file anew without one",
+                           offset);
+    default:
+        return status_fail(STATUS_INVALID, "byte %lld: corrupt zstd data: %s", offset,
+                           ZSTD_getErrorName(code));
+    }
+}
+
 static status zstd_read(struct byte_source *source, void *bytes, size_t capacity, size_t *length)
 {
     while (*length == 0) {
@@ -233,8 +238,7 @@ static status zstd_read(struct byte_source *source, void *bytes, size_t capacity
         source->next = in.pos;
         *length = out.pos;
         if (ZSTD_isError(code)) {
-            return status_fail(STATUS_INVALID, "byte %lld: corrupt zstd data: %s",
-                               source_offset(source), ZSTD_getErrorName(code));
+            return zstd_fail(source, code);
         }
         source->inside = code != 0;
         if (ended && source->inside && out.pos == 0) {

@@ -8,8 +8,8 @@
 struct byte_source;
 
 /* Opens a regular file; gzip and zstd are told by their first bytes, any number of members or
- * frames. Other known formats (Parquet, xz, UTF-16…) are STATUS_UNSUPPORTED by name. The path is
- * borrowed. */
+ * frames, zstd's windows up to 2 GiB. Other known formats (Parquet, xz, UTF-16…) are
+ * STATUS_UNSUPPORTED by name. The path is borrowed. */
 status byte_source_open(const char *path, struct byte_source **out) MUST_CHECK;
 /* Fills `bytes` with up to `capacity` bytes; *length is 0 only at the end. A message names the byte
  * of the stored file; the caller adds the path. */

@@ -185,16 +185,62 @@ static status choose_string_type(struct hdf5_column *column, hid_t stored)
     return STATUS_OK;
 }
 
-/* Raw data in external files, or a view of datasets of other files. */
-static bool lies_elsewhere(hid_t dataset)
+/* Filters of the registry that people meet; the message is for whoever has the file. */
+static const char *filter_name(H5Z_filter_t id)
+{
+    static const struct {
+        H5Z_filter_t id;
+        const char *name;
+    } names[] = {
+        {H5Z_FILTER_SZIP, "szip"}, {305, "LZO"},   {307, "bzip2"},        {32000, "LZF"},
+        {32001, "Blosc"},          {32004, "LZ4"}, {32008, "bitshuffle"}, {32013, "ZFP"},
+        {32015, "Zstandard"},      {32017, "SZ"},  {32026, "Blosc2"},
+    };
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (names[i].id == id) {
+            return names[i].name;
+        }
+    }
+    return "unknown";
+}
+
+/* HDF5 itself would say, at the first read, that it cannot open a directory of plug-ins. */
+static status check_filters(const char *path, hid_t storage)
+{
+    int count = H5Pget_nfilters(storage);
+    for (int i = 0; i < count; i++) {
+        unsigned flags;
+        size_t values = 0;
+        H5Z_filter_t id =
+            H5Pget_filter2(storage, (unsigned)i, &flags, &values, NULL, 0, NULL, NULL);
+        if (id >= 0 && H5Zfilter_avail(id) > 0) {
+            continue;
+        }
+        H5Eclear2(H5E_DEFAULT);
+        return status_fail(STATUS_UNSUPPORTED,
+                           "%s: is compressed by a filter that is not here, %s (%d); write the "
+                           "file anew: h5repack -f GZIP=4 OLD NEW, where the filter is installed",
+                           path, filter_name(id), (int)id);
+    }
+    return STATUS_OK;
+}
+
+/* That the values lie in this file and can be decompressed. */
+static status check_storage(const char *path, hid_t dataset)
 {
     hid_t storage = H5Dget_create_plist(dataset);
-    bool elsewhere =
-        storage < 0 || H5Pget_external_count(storage) != 0 || H5Pget_layout(storage) == H5D_VIRTUAL;
+    status s = STATUS_OK;
+    if (storage < 0 || H5Pget_external_count(storage) != 0 ||
+        H5Pget_layout(storage) == H5D_VIRTUAL) {
+        s = hdf5_fail(STATUS_INVALID, "%s: its values lie in other files; copy them into this one",
+                      path);
+    } else {
+        s = check_filters(path, storage);
+    }
     if (storage >= 0) {
         H5Pclose(storage);
     }
-    return elsewhere;
+    return s;
 }
 
 status hdf5_column_open(hid_t file, const char *path, H5T_class_t type_class, int rank,
@@ -213,10 +259,7 @@ status hdf5_column_open(hid_t file, const char *path, H5T_class_t type_class, in
     if (column->dataset < 0) {
         return hdf5_fail(STATUS_INVALID, "%s: not a readable dataset", path);
     }
-    if (lies_elsewhere(column->dataset)) {
-        return hdf5_fail(STATUS_INVALID,
-                         "%s: its values lie in other files; copy them into this one", path);
-    }
+    TRY(check_storage(path, column->dataset));
     column->space = H5Dget_space(column->dataset);
     hsize_t sizes[2] = {0};
     if (column->space < 0 || H5Sget_simple_extent_type(column->space) != H5S_SIMPLE ||

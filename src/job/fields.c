@@ -47,7 +47,7 @@ static const struct job_field job_field_table[] = {
      "or "
      "scored; auto: what the model is made for",
      NULL, 0, 0, task_choices},
-    {"model", "path", FIELD_STRING, AT(model.path), NULL,
+    {"model", "path", FIELD_PATH, AT(model.path), NULL,
      "the model: a directory with `config.json` and `*.safetensors`, or a `.gguf` file", NULL, 0, 0,
      NULL},
     {"model", "dtype", FIELD_CHOICE, AT(model.dtype), "auto",
@@ -64,7 +64,7 @@ static const struct job_field job_field_table[] = {
      "tokens of prompt and answer together at most; auto: what the model was made for, or what "
      "memory holds where that is less",
      "auto", 2, INT32_MAX / 2, NULL},
-    {"data", "input", FIELD_STRING, AT(data.input), NULL,
+    {"data", "input", FIELD_PATH, AT(data.input), NULL,
      "the data set: `.jsonl`, `.jsonl.gz`, `.jsonl.zst` or `.h5`", NULL, 0, 0, NULL},
     {"data", "prompt_field", FIELD_STRING, AT(data.prompt_field), "null",
      "field with the prompt; null: `prompt`, `text`, `messages` or `prompt_token_ids`, the first "
@@ -118,7 +118,7 @@ static const struct job_field job_field_table[] = {
     {"engine", "prefix_cache", FIELD_BOOLEAN, AT(engine.prefix_cache), "true",
      "prompts that start alike share the cached keys and values of the common part", NULL, 0, 0,
      NULL},
-    {"output", "path", FIELD_STRING, AT(output.path), NULL, "the HDF5 file to write", NULL, 0, 0,
+    {"output", "path", FIELD_PATH, AT(output.path), NULL, "the HDF5 file to write", NULL, 0, 0,
      NULL},
     {"output", "include_prompt", FIELD_BOOLEAN, AT(output.include_prompt), "false",
      "adds a column with the prompt as the model saw it", NULL, 0, 0, NULL},
@@ -187,6 +187,7 @@ status job_field_write_type(const struct job_field *field, struct buffer *out)
 {
     switch (field->type) {
     case FIELD_STRING:
+    case FIELD_PATH:
         return buffer_append_text(out, "string");
     case FIELD_BOOLEAN:
         return buffer_append_text(out, "true or false");
@@ -229,6 +230,30 @@ static status expected(const struct job_field *field, const struct json *value)
 
 /* ---- Reading ---- */
 
+/* A path as a shell would give it: `~` and `~/x` are in the own home. */
+static status copy_path(struct job *job, const char *text, const char **out)
+{
+    const char *home = "";
+    bool in_home = text[0] == '~' && (text[1] == '\0' || text[1] == '/');
+    if (text[0] == '~' && !in_home) {
+        return status_fail(STATUS_INVALID,
+                           "%.*s: homes of others are not looked up; write the path out, or "
+                           "./%.*s for a file of this name",
+                           (int)strcspn(text, "/"), text, (int)strcspn(text, "/"), text);
+    }
+    if (in_home && ((home = getenv("HOME")) == NULL || home[0] == '\0')) {
+        return status_fail(STATUS_INVALID, "%.200s: HOME is not set; write the path out", text);
+    }
+    const char *rest = text + in_home;
+    struct buffer path = {0};
+    status s = buffer_format(&path, "%s%s", home, rest);
+    if (s == STATUS_OK && (*out = arena_copy(&job->arena, path.data, path.length)) == NULL) {
+        s = status_fail(STATUS_NO_MEMORY, "out of memory for the job");
+    }
+    buffer_destroy(&path);
+    return s;
+}
+
 static status set_string(const struct job_field *field, struct job *job, const struct json *value)
 {
     if (value->type != JSON_STRING) {
@@ -240,8 +265,11 @@ static status set_string(const struct job_field *field, struct job *job, const s
         return status_fail(STATUS_INVALID, "%s.%s: %s", field->section, field->key,
                            value->length == 0 ? "is empty" : "holds a NUL character");
     }
-    const char *copy = arena_copy(&job->arena, value->text, value->length);
-    if (copy == NULL) {
+    const char *copy = NULL;
+    if (field->type == FIELD_PATH) {
+        TRY(status_context(copy_path(job, value->text, &copy), "%s.%s", field->section,
+                           field->key));
+    } else if ((copy = arena_copy(&job->arena, value->text, value->length)) == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for the job");
     }
     *(const char **)field_address(field, job) = copy;
@@ -314,6 +342,7 @@ status job_field_set(const struct job_field *field, struct job *job, const struc
     }
     switch (field->type) {
     case FIELD_STRING:
+    case FIELD_PATH:
         return set_string(field, job, value);
     case FIELD_INTEGER:
     case FIELD_BYTES:
@@ -340,7 +369,8 @@ status job_field_set_default(const struct job_field *field, struct job *job)
 
 bool job_field_is_set(const struct job_field *field, const struct job *job)
 {
-    return field->type != FIELD_STRING || *(const char **)field_address(field, job) != NULL;
+    bool is_text = field->type == FIELD_STRING || field->type == FIELD_PATH;
+    return !is_text || *(const char **)field_address(field, job) != NULL;
 }
 
 /* ---- Writing ---- */
@@ -349,7 +379,8 @@ status job_field_write(const struct job_field *field, const struct job *job, str
 {
     const void *address = field_address(field, job);
     switch (field->type) {
-    case FIELD_STRING: {
+    case FIELD_STRING:
+    case FIELD_PATH: {
         const char *text = *(const char *const *)address;
         return text != NULL ? yaml_write_string(text, strlen(text), out)
                             : buffer_append_text(out, "null");

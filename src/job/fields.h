@@ -13,7 +13,14 @@ struct field_choice {
     int value;
 };
 
-enum field_type { FIELD_STRING, FIELD_INTEGER, FIELD_BYTES, FIELD_BOOLEAN, FIELD_CHOICE };
+enum field_type {
+    FIELD_STRING,
+    FIELD_PATH, /* a string; `~` is the own home */
+    FIELD_INTEGER,
+    FIELD_BYTES,
+    FIELD_BOOLEAN,
+    FIELD_CHOICE
+};
 
 struct job_field {
     const char *section, *key;

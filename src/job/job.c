@@ -222,8 +222,18 @@ static status read_file(struct job *job, const char *path)
 {
     struct buffer text = {0};
     status s = file_read(path, JOB_FILE_MAX_BYTES, &text);
+    const char *start = text.data;
+    size_t length = text.length;
+    if (s == STATUS_OK && utf8_other_encoding(start, length) != NULL) {
+        s = status_fail(STATUS_INVALID, "%s: is %s text; save it as UTF-8", path,
+                        utf8_other_encoding(start, length));
+    }
+    if (s == STATUS_OK && length >= 3 && memcmp(start, "\xEF\xBB\xBF", 3) == 0) {
+        start += 3; /* editors on Windows put a byte order mark there */
+        length -= 3;
+    }
     if (s == STATUS_OK) {
-        s = status_context(read_text(job, text.data, text.length), "%s", path);
+        s = status_context(read_text(job, start, length), "%s", path);
     }
     buffer_destroy(&text);
     return s;

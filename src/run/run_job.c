@@ -56,6 +56,17 @@ static void remove_leftovers(const char *directory, const char *identity)
     }
 }
 
+/* A data set that cannot be opened leaves no journal behind. */
+static status try_data(const struct job *job)
+{
+    struct record_reader_options options = {
+        .path = job->data.input, .prompt_field = job->data.prompt_field, .limit = job->data.limit};
+    struct record_reader *reader;
+    TRY(record_reader_open(&options, &reader));
+    record_reader_close(reader);
+    return STATUS_OK;
+}
+
 static status open_journal(struct run *run, const char *directory, const char *identity,
                            struct run_summary *summary)
 {
@@ -111,7 +122,10 @@ static status open_job(struct run *run, struct run_summary *summary)
         note_complete(&place, summary);
         remove_leftovers(directory.data, identity.data);
     } else if (s == STATUS_OK) {
-        s = output_place_make_folders(job->output.path);
+        s = try_data(job);
+        if (s == STATUS_OK) {
+            s = output_place_make_folders(job->output.path);
+        }
         if (s == STATUS_OK) {
             s = open_journal(run, directory.data, identity.data, summary);
         }
