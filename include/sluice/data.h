@@ -85,7 +85,8 @@ struct row {
     const char *id; /* as written; where the row has none, its index */
     size_t id_length;
     bool has_id;
-    const char *text; /* PROMPT_TEXT: UTF-8 */
+    bool id_is_number; /* it was a number, of which `id` has the digits as they were written */
+    const char *text;  /* PROMPT_TEXT: UTF-8 */
     size_t text_length;
     const struct json *messages; /* PROMPT_MESSAGES: array of objects with role and content */
     const struct json *tools, *documents, *template_variables; /* or NULL */
@@ -147,6 +148,7 @@ struct result {
     enum finish_reason finish_reason;
     const char *id;
     size_t id_length;
+    bool id_is_number;  /* in the input; JSON exports write it as one */
     const char *prompt; /* NULL unless output.include_prompt */
     size_t prompt_length;
     const char *text;

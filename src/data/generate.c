@@ -149,6 +149,19 @@ bool generate_name_known(const char *name)
     return field != NULL && field->kind != FIELD_MODE; /* a row's own "mode" travels on */
 }
 
+const char *generate_name_at(size_t index)
+{
+    for (size_t i = 0; i < COUNT_OF(generate_field_table); i++) {
+        const struct generate_field *field = &generate_field_table[i];
+        for (size_t j = 0; j < COUNT_OF(field->names) && field->names[j] != NULL; j++) {
+            if (field->kind != FIELD_MODE && index-- == 0) {
+                return field->names[j];
+            }
+        }
+    }
+    return NULL;
+}
+
 /* The interval of a field as text, "(0, 1]". */
 static const char *field_range(const struct generate_field *field)
 {

@@ -7,5 +7,7 @@
 
 /* Whether `name` is a parameter that a row may have, under one of its names. */
 bool generate_name_known(const char *name);
+/* All of these names, one by one: NULL past the end. */
+const char *generate_name_at(size_t index);
 
 #endif

@@ -30,7 +30,8 @@ enum {
     HAS_LOGPROBS = 4,
     HAS_TOP = 8,
     HAS_EMBEDDING = 16,
-    HAS_ALL = 31
+    ID_IS_NUMBER = 32,
+    HAS_ALL = 63
 };
 
 enum { MAX_EMBEDDING_WIDTH = 1 << 20 };
@@ -48,7 +49,8 @@ static int result_parts(const struct result *result)
            (result->top_logprobs > 0 && result->top_ids != NULL && result->top_values != NULL
                 ? HAS_TOP
                 : 0) |
-           (result->embedding != NULL ? HAS_EMBEDDING : 0);
+           (result->embedding != NULL ? HAS_EMBEDDING : 0) |
+           (result->id_is_number ? ID_IS_NUMBER : 0);
 }
 
 /* Bytes of the arrays; both factors are checked to be small enough. */
@@ -310,6 +312,7 @@ status result_decode(const void *bytes, size_t length, struct arena *arena, stru
     }
     out->id = texts[0];
     out->id_length = lengths[0];
+    out->id_is_number = (parts & ID_IS_NUMBER) != 0;
     out->prompt = (parts & HAS_PROMPT) != 0 ? texts[1] : NULL;
     out->prompt_length = lengths[1];
     out->text = texts[2];

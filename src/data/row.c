@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "data/generate_fields.h"
+#include "data/request_fields.h"
 #include "sluice/messages.h"
 
 /* Where a row's request stands: the line itself, or the body of an OpenAI batch line. */
@@ -18,35 +19,6 @@ struct request {
     const struct json_member *completion; /* where rows are scored */
     bool envelope;
     bool templated; /* the prompt goes through the chat template */
-};
-
-/* Names that the chat template sees, where there is one. */
-static const char *const template_names[] = {"tools", "documents", "chat_template_kwargs"};
-
-/* Requests that would change the answer and are not built in: refused, not overlooked. A value that
- * asks for nothing (null, false, 0, empty) is fine. */
-static const struct {
-    const char *name;
-    const char *fine[2]; /* strings that ask for nothing either */
-    bool body_only;      /* the word is too common to be understood outside an OpenAI body */
-} refused_names[] = {
-    {"response_format", {"text"}, false},
-    {"logit_bias", {NULL}, false},
-    {"stream", {NULL}, false},
-    {"tool_choice", {"none", "auto"}, false},
-    {"guided_json", {NULL}, false},
-    {"guided_regex", {NULL}, false},
-    {"guided_choice", {NULL}, false},
-    {"guided_grammar", {NULL}, false},
-    {"structured_outputs", {NULL}, false},
-    {"min_tokens", {NULL}, true},
-    {"bad_words", {NULL}, true},
-    {"use_beam_search", {NULL}, true},
-    {"functions", {NULL}, true},
-    {"function_call", {"none", "auto"}, true},
-    {"echo", {NULL}, true},
-    {"suffix", {NULL}, true},
-    {"best_of", {NULL}, true},
 };
 
 static bool key_is(const struct json_member *member, const char *name)
@@ -73,16 +45,6 @@ static const struct json_member *find_first(const struct json *object, const cha
         found = find_member(object, names[i]);
     }
     return found;
-}
-
-static bool is_one_of(const struct json_member *member, const char *const *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (key_is(member, names[i])) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static void find_request(const struct json *line, const struct row_format *format,
@@ -131,10 +93,12 @@ static bool is_consumed(const struct request *request, const struct json_member 
     if (member == request->prompt || member == request->completion) {
         return true;
     }
-    if (request->templated && is_one_of(member, template_names, COUNT_OF(template_names))) {
-        return true;
+    const struct request_field *field = request_field_find(member->key, member->key_length);
+    if (field == NULL || (field->body_only && !request->envelope)) {
+        return false;
     }
-    return strlen(member->key) == member->key_length && generate_name_known(member->key);
+    return field->use == REQUEST_PARAMETER || field->use == REQUEST_MEMBER ||
+           (field->use == REQUEST_TEMPLATE && request->templated);
 }
 
 static status no_memory(void)
@@ -204,6 +168,7 @@ static status read_id(const struct json_member *member, struct row *row)
     row->id = member->value->text;
     row->id_length = member->value->length;
     row->has_id = true;
+    row->id_is_number = member->value->type == JSON_NUMBER;
     return STATUS_OK;
 }
 
@@ -231,53 +196,29 @@ static status check_envelope(const struct request *request, bool is_embedded)
     return STATUS_OK;
 }
 
-static bool asks_for_nothing(const struct json *value, const char *const fine[2])
+/* As many candidates as answers is what happens anyway. */
+static bool is_best_of_n(const struct request *request, const struct json_member *member)
 {
-    double number;
-    switch (value->type) {
-    case JSON_NULL:
-        return true;
-    case JSON_BOOLEAN:
-        return !value->boolean;
-    case JSON_NUMBER:
-        return json_double(value, &number) && number == 0;
-    default:
-        break;
-    }
-    const struct json *word = value;
-    if (value->type == JSON_OBJECT) { /* {"type": "text"} */
-        const struct json_member *type = find_member(value, "type");
-        word = type != NULL ? type->value : value;
-    }
-    for (size_t i = 0; i < 2 && fine[i] != NULL; i++) {
-        if (json_is_string(word, fine[i])) {
-            return true;
-        }
-    }
-    return value->length == 0;
+    const struct json_member *samples = find_member(request->fields, "n");
+    int64_t best_of, n = 1;
+    return key_is(member, "best_of") && json_int64(member->value, &best_of) &&
+           (samples == NULL || json_int64(samples->value, &n)) && best_of == n;
 }
 
+/* What would change the answer and is not built in is refused, not overlooked. */
 static status check_refused(const struct request *request)
 {
-    for (size_t i = 0; i < COUNT_OF(refused_names); i++) {
-        if (refused_names[i].body_only && !request->envelope) {
-            continue;
-        }
-        const struct json_member *member = find_member(request->fields, refused_names[i].name);
-        if (member == NULL || member == request->prompt || member == request->id ||
-            asks_for_nothing(member->value, refused_names[i].fine)) {
-            continue;
-        }
-        /* As many candidates as answers is what happens anyway. */
-        const struct json_member *samples = find_member(request->fields, "n");
-        int64_t best_of;
-        int64_t n = 1;
-        if (key_is(member, "best_of") && json_int64(member->value, &best_of) &&
-            (samples == NULL || json_int64(samples->value, &n)) && best_of == n) {
+    for (size_t i = 0; i < request->fields->length; i++) {
+        const struct json_member *member = &request->fields->members[i];
+        const struct request_field *field = request_field_find(member->key, member->key_length);
+        if (field == NULL || field->use != REQUEST_REFUSED ||
+            (field->body_only && !request->envelope) || member == request->prompt ||
+            member == request->completion || member == request->id ||
+            request_field_asks_nothing(field, member->value) || is_best_of_n(request, member)) {
             continue;
         }
         return status_fail(STATUS_INVALID, "%s%s: not supported; leave the field out",
-                           request->prefix, refused_names[i].name);
+                           request->prefix, field->name);
     }
     return STATUS_OK;
 }
@@ -420,29 +361,27 @@ static status read_completion(const struct request *request, const struct row_fo
     return STATUS_OK;
 }
 
-/* What the template sees besides the messages. */
-static status read_template_fields(const struct request *request, struct row *row)
+static const char *type_wanted(enum json_type type)
 {
-    static const struct {
-        const char *name;
-        enum json_type type;
-        const char *what;
-        size_t offset;
-    } fields[] = {
-        {"tools", JSON_ARRAY, "a list", offsetof(struct row, tools)},
-        {"documents", JSON_ARRAY, "a list", offsetof(struct row, documents)},
-        {"chat_template_kwargs", JSON_OBJECT, "an object",
-         offsetof(struct row, template_variables)},
-    };
-    for (size_t i = 0; request->templated && i < COUNT_OF(fields); i++) {
-        const struct json_member *member = find_member(request->fields, fields[i].name);
-        if (member == NULL || member == request->id) {
+    return type == JSON_ARRAY ? "a list" : json_type_name(type);
+}
+
+/* What the template sees besides the messages, and other members of the row. */
+static status read_members(const struct request *request, struct row *row)
+{
+    for (size_t i = 0; i < request->fields->length; i++) {
+        const struct json_member *member = &request->fields->members[i];
+        const struct request_field *field = request_field_find(member->key, member->key_length);
+        if (field == NULL || member == request->prompt || member == request->id ||
+            member->value->type == JSON_NULL || (field->body_only && !request->envelope) ||
+            !(field->use == REQUEST_MEMBER ||
+              (field->use == REQUEST_TEMPLATE && request->templated))) {
             continue;
         }
-        if (member->value->type != fields[i].type) {
-            return expected(request->prefix, member, fields[i].what);
+        if (member->value->type != field->type) {
+            return expected(request->prefix, member, type_wanted(field->type));
         }
-        *(const struct json **)((char *)row + fields[i].offset) = member->value;
+        *(const struct json **)((char *)row + field->offset) = member->value;
     }
     return STATUS_OK;
 }
@@ -501,7 +440,7 @@ static status parse_json_row(const struct record *record, const struct row_forma
     }
     TRY(read_prompt(&request, format, arena, row));
     TRY(read_completion(&request, format, arena, row));
-    TRY(read_template_fields(&request, row));
+    TRY(read_members(&request, row));
     TRY(check_refused(&request));
     TRY(check_logprobs(&request));
     return read_parameters(&request, arena, row);

@@ -181,6 +181,7 @@ static void describe_row(const struct row_queue *self, const struct pending_row 
         .rank = self->options.rank,
         .id = pending->row.id != NULL ? pending->row.id : "",
         .id_length = pending->row.id_length,
+        .id_is_number = pending->row.id_is_number,
         .prompt = pending->prompt,
         .prompt_length = pending->prompt_length,
         .text = "",

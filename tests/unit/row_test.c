@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "data/generate_fields.h"
+#include "data/request_fields.h"
 #include "sluice/data.h"
 
 struct parsed {
@@ -355,6 +357,13 @@ static void bad_rows_say_what_is_wrong(void **state)
         {BODY("\"best_of\": 3"), "body.best_of: not supported"},
         {BODY("\"suffix\": \"end\""), "body.suffix: not supported"},
         {BODY("\"tool_choice\": \"required\""), "body.tool_choice: not supported"},
+        {BODY("\"prompt_logprobs\": 0"), "body.prompt_logprobs: not supported"},
+        {BODY("\"length_penalty\": 0.5"), "body.length_penalty: not supported"},
+        {BODY("\"modalities\": [\"text\", \"audio\"]"), "body.modalities: not supported"},
+        {BODY("\"parallel_tool_calls\": false"), "body.parallel_tool_calls: not supported"},
+        {BODY("\"do_sample\": false"), "body.do_sample: not supported"},
+        {BODY("\"encoding_format\": \"base64\""), "body.encoding_format: not supported"},
+        {"{\"prompt\": \"x\", \"allowed_token_ids\": [7]}", "allowed_token_ids: not supported"},
         {BODY("\"top_p\": 1.5"), "body.top_p: 1.5 is not in (0, 1]"},
         {BODY("\"seed\": 1") "x", "byte "},
         {"{\"custom_id\": \"1\", \"url\": \"/v1/embeddings\", \"body\": {\"prompt\": \"x\"}}",
@@ -381,7 +390,11 @@ static void harmless_values_of_refused_fields(void **state)
 {
     (void)state;
     static const char *const lines[] = {
-        BODY("\"best_of\": 2, \"n\": 2"), BODY("\"best_of\": 1"),
+        BODY("\"best_of\": 2, \"n\": 2"),
+        BODY("\"best_of\": 1"),
+        BODY("\"length_penalty\": 1.0, \"prompt_logprobs\": null, \"allowed_token_ids\": []"),
+        BODY("\"modalities\": [\"text\"], \"parallel_tool_calls\": true, \"num_beams\": 1"),
+        BODY("\"user\": \"me\", \"metadata\": {\"a\": \"b\"}, \"store\": true, \"priority\": 5"),
         BODY("\"echo\": false, \"suffix\": null, \"min_tokens\": 0, \"tool_choice\": \"none\""),
         "{\"prompt\": \"x\", \"suffix\": \"a column of mine\", \"echo\": 7}"};
     for (size_t i = 0; i < COUNT_OF(lines); i++) {
@@ -390,6 +403,49 @@ static void harmless_values_of_refused_fields(void **state)
         if (p.status != STATUS_OK) {
             fail_msg("%s: %s", lines[i], status_message());
         }
+        release(&p);
+    }
+}
+
+/* The table of fields and the table of parameters name the same parameters. */
+static void parameters_stand_in_both_tables(void **state)
+{
+    (void)state;
+    const struct request_field *field;
+    int parameters = 0;
+    for (size_t i = 0; (field = request_field_at(i)) != NULL; i++) {
+        if (generate_name_known(field->name) != (field->use == REQUEST_PARAMETER)) {
+            fail_msg("%s", field->name);
+        }
+        assert_ptr_equal(request_field_find(field->name, strlen(field->name)), field);
+        parameters += field->use == REQUEST_PARAMETER;
+    }
+    const char *name;
+    for (size_t i = 0; (name = generate_name_at(i)) != NULL; i++) {
+        parameters--;
+    }
+    assert_int_equal(parameters, 0);
+}
+
+static void ids_that_were_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *id;
+        bool is_number;
+    } cases[] = {
+        {"{\"prompt\": \"x\", \"id\": 12345678901234567890}", "12345678901234567890", true},
+        {"{\"prompt\": \"x\", \"id\": -2.50}", "-2.50", true},
+        {"{\"prompt\": \"x\", \"id\": \"7\"}", "7", false},
+        {"{\"prompt\": \"x\"}", "41", false},
+        {"{\"custom_id\": 7, \"body\": {\"prompt\": \"x\"}}", "7", true},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct parsed p;
+        parse(&p, cases[i].line);
+        assert_int_equal(p.status, STATUS_OK);
+        assert_string_equal(p.row.id, cases[i].id);
+        assert_int_equal(p.row.id_is_number, cases[i].is_number);
         release(&p);
     }
 }
@@ -410,6 +466,8 @@ int main(void)
         cmocka_unit_test(rows_of_embeddings_have_inputs),
         cmocka_unit_test(bad_rows_say_what_is_wrong),
         cmocka_unit_test(harmless_values_of_refused_fields),
+        cmocka_unit_test(parameters_stand_in_both_tables),
+        cmocka_unit_test(ids_that_were_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
