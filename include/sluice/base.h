@@ -126,6 +126,13 @@ struct sha256 *sha256_create(void); /* NULL when memory runs out */
 void sha256_update(struct sha256 *hash, const void *bytes, size_t length);
 void sha256_finish(struct sha256 *hash, char hex[65]);
 
+/* ---- Base64 (base64.c) -------------------------------------------------------------------------
+ */
+
+/* Appends the bytes that a text in base64, with its padding, stands for. STATUS_INVALID where it is
+ * none. */
+status base64_decode(const char *text, size_t length, struct buffer *out) MUST_CHECK;
+
 /* ---- UTF-8 -------------------------------------------------------------------------------------
  */
 

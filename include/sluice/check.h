@@ -19,9 +19,10 @@ struct check_report {
     struct buffer warnings; /* what cannot be known without running, a line each */
     struct buffer errors;   /* the commonest of the bad rows, with counts; one line without end */
     int64_t problem_count;
-    bool complete;               /* the output is there and whole: there is nothing to run */
-    bool has_journal;            /* an earlier start was interrupted, and this job continues it */
-    int64_t kept_rows;           /* that it has left */
+    bool is_refused;   /* one of them is that the job file names what does not go together */
+    bool complete;     /* the output is there and whole: there is nothing to run */
+    bool has_journal;  /* an earlier start was interrupted, and this job continues it */
+    int64_t kept_rows; /* that it has left */
     int64_t rows, bad_row_count; /* bad rows are a problem where data.skip_bad_rows is false */
     int64_t samples;             /* of the good rows */
     int64_t prompt_tokens,

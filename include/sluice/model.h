@@ -97,6 +97,8 @@ status model_open(const char *path, struct model **out) MUST_CHECK;
 void model_close(struct model *model);
 const struct model_config *model_config(const struct model *model); /* NULL: no config.json */
 const struct tokenizer *model_tokenizer(const struct model *model); /* NULL: none */
+/* Fails where there is none, and says which file is there and what is needed. */
+status model_need_tokenizer(const struct model *model) MUST_CHECK;
 const struct chat_template *model_chat_template(const struct model *model); /* NULL: none */
 /* Strings for chat_variables, NULL where the model does not name them. */
 const char *model_bos_text(const struct model *model);

@@ -21,6 +21,7 @@ typedef enum status {
     STATUS_NO_MEMORY,   /* host or device memory ran out */
     STATUS_UNSUPPORTED, /* well formed, but not built into this program */
     STATUS_LIMIT,       /* a bound was passed: steps, depth, size, context length */
+    STATUS_REFUSED,     /* what a job file names does not go together: exit status 2 */
     STATUS_STOPPED,     /* asked to stop; what was done is kept and can be resumed */
     STATUS_INTERNAL,    /* an invariant of the program itself does not hold */
 } status;

@@ -45,6 +45,29 @@ struct gguf_vocabulary {
 };
 status tokenizer_create_from_gguf(const struct gguf_vocabulary *vocabulary,
                                   struct tokenizer **out) MUST_CHECK;
+
+/* The files of a model directory without tokenizer.json that a tokenizer is made of, as their
+ * bytes; NULL data: there is no such file. Everything is borrowed for the call. */
+struct text_span {
+    const char *data;
+    size_t length;
+};
+struct tokenizer_files {
+    const char *name; /* of the vocabulary's file, which tells with its bytes what it is:
+                         SentencePiece's model (*.model), tiktoken's ranks (*.tiktoken, *.model), a
+                         byte-level BPE's vocab.json, WordPiece's vocab.txt */
+    struct text_span vocabulary;
+    struct text_span merges; /* merges.txt, which a vocab.json needs */
+    struct text_span config; /* tokenizer_config.json */
+    struct text_span special_tokens_map, added_tokens;
+    const char *model_type; /* of config.json; NULL where it does not say */
+};
+/* Ids are those of the libraries that the files are of (sentencepiece, tiktoken), or of
+ * transformers where its class adds rules. STATUS_INVALID and STATUS_UNSUPPORTED say what is
+ * missing. */
+status tokenizer_create_from_files(const struct tokenizer_files *files,
+                                   struct tokenizer **out) MUST_CHECK;
+
 void tokenizer_destroy(struct tokenizer *tokenizer);
 
 /* Working memory of one thread for this tokenizer, with a cache of the words it has seen; any size

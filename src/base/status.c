@@ -97,6 +97,7 @@ const char *status_name(status code)
         [STATUS_NO_MEMORY] = "out of memory",
         [STATUS_UNSUPPORTED] = "unsupported",
         [STATUS_LIMIT] = "limit",
+        [STATUS_REFUSED] = "refused",
         [STATUS_STOPPED] = "stopped",
         [STATUS_INTERNAL] = "internal",
     };

@@ -118,7 +118,9 @@ static int print_problems(struct check_report *report)
         (void)s;
         cli_fail(EXIT_FAILED);
     }
-    return report->problem_count == 0 ? EXIT_DONE : EXIT_FAILED;
+    return report->problem_count == 0 ? EXIT_DONE
+           : report->is_refused       ? EXIT_BAD_USAGE
+                                      : EXIT_FAILED;
 }
 
 static int check(const struct arguments *arguments)

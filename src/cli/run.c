@@ -95,7 +95,10 @@ static int run_on_rank(const struct arguments *arguments, int rank)
     if (s == STATUS_OK) {
         log_configure(arguments->options.quiet ? LOG_WARNING : LOG_INFO, NULL);
         s = run_job(&job, &arguments->options, &summary);
-        exit_status = s == STATUS_OK ? EXIT_DONE : s == STATUS_STOPPED ? EXIT_STOPPED : EXIT_FAILED;
+        exit_status = s == STATUS_OK        ? EXIT_DONE
+                      : s == STATUS_STOPPED ? EXIT_STOPPED
+                      : s == STATUS_REFUSED ? EXIT_BAD_USAGE
+                                            : EXIT_FAILED;
     }
     if (s == STATUS_OK && rank == 0 && !arguments->options.quiet) {
         print_summary(&job, &summary);

@@ -108,7 +108,7 @@ static status tokenize_start(struct tokenize *self, const struct model *model)
 {
     self->tokenizer = model_tokenizer(model);
     if (self->tokenizer == NULL) {
-        return status_fail(STATUS_NOT_FOUND, "%s: no tokenizer", self->arguments->model);
+        return model_need_tokenizer(model);
     }
     self->scratch = tokenizer_scratch_create(self->tokenizer);
     return self->scratch != NULL ? STATUS_OK

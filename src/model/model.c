@@ -187,6 +187,7 @@ void model_close(struct model *model)
         chat_template_destroy(model->template_);
     }
     free(model->template_problem);
+    free(model->tokenizer_problem);
     gguf_destroy(&model->gguf);
     tensor_table_destroy(&model->tensors);
     arena_destroy(&model->arena);

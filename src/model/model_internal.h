@@ -21,6 +21,7 @@ struct model {
     char config_sha256[65];
 
     struct tokenizer *tokenizer;
+    char *tokenizer_problem; /* why there is none, or NULL */
     struct chat_template *template_;
     char *template_problem; /* why there is a template that cannot be used, or NULL */
     status template_status;

@@ -1,36 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tokenizer, chat template and token strings: from tokenizer.json, tokenizer_config.json,
+/* Chat template and token strings, with the tokenizer: from tokenizer_config.json,
  * special_tokens_map.json and chat_template.jinja, or from GGUF metadata. */
 #include "model/model_text.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/model_tokenizer.h"
 #include "sluice/json.h"
 
-enum { TOKENIZER_LIMIT = 256 << 20, CONFIG_LIMIT = 64 << 20, TEMPLATE_LIMIT = 16 << 20 };
+enum { CONFIG_LIMIT = 64 << 20, TEMPLATE_LIMIT = 16 << 20 };
 
-/* The text of a file of the directory; *found is false where there is none. */
-static status read_optional(const struct model *model, const char *name, size_t limit,
-                            struct buffer *out, bool *found)
-{
-    struct buffer path = {0};
-    status s = path_join(model->path, name, &path);
-    if (s == STATUS_OK) {
-        s = file_read(path.data, limit, out);
-    }
-    buffer_destroy(&path);
-    *found = s == STATUS_OK;
-    return s == STATUS_NOT_FOUND ? STATUS_OK : s;
-}
-
-/* As read_optional, parsed; *out is NULL where there is no file. */
+/* As model_read_optional, parsed; *out is NULL where there is no file. */
 static status read_json(const struct model *model, const char *name, struct arena *arena,
                         struct buffer *text, struct json **out)
 {
     bool found;
     *out = NULL;
-    TRY(read_optional(model, name, CONFIG_LIMIT, text, &found));
+    TRY(model_read_optional(model, name, CONFIG_LIMIT, text, &found));
     return found ? status_context(json_parse(text->data, text->length, arena, out), "%s/%s",
                                   model->path, name)
                  : STATUS_OK;
@@ -71,7 +58,7 @@ static status open_template(struct model *model, const struct json *config)
 {
     struct buffer text = {0};
     bool found;
-    status s = read_optional(model, "chat_template.jinja", TEMPLATE_LIMIT, &text, &found);
+    status s = model_read_optional(model, "chat_template.jinja", TEMPLATE_LIMIT, &text, &found);
     if (s == STATUS_OK && found) {
         s = set_template(model, "chat_template.jinja", text.data, text.length);
     } else if (s == STATUS_OK) {
@@ -104,20 +91,6 @@ static status read_token(struct model *model, const struct json *config, const s
     return STATUS_OK;
 }
 
-static status open_tokenizer(struct model *model, const struct buffer *config)
-{
-    struct buffer text = {0};
-    bool found;
-    status s = read_optional(model, "tokenizer.json", TOKENIZER_LIMIT, &text, &found);
-    if (s == STATUS_OK && found) {
-        s = status_context(tokenizer_create(text.data, text.length, config->data, config->length,
-                                            &model->tokenizer),
-                           "%s/tokenizer.json", model->path);
-    }
-    buffer_destroy(&text);
-    return s;
-}
-
 status model_text_open_directory(struct model *model)
 {
     struct arena arena = {0};
@@ -128,7 +101,7 @@ status model_text_open_directory(struct model *model)
         s = read_json(model, "special_tokens_map.json", &arena, &map_text, &map);
     }
     if (s == STATUS_OK) {
-        s = open_tokenizer(model, &config_text);
+        s = model_tokenizer_open(model, &config_text);
     }
     if (s == STATUS_OK) {
         s = open_template(model, config);
@@ -181,9 +154,8 @@ status model_text_open_gguf(struct model *model)
 
 status model_text_digest(const struct model *model, char sha256_hex[65])
 {
-    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json",
-                                        "special_tokens_map.json", "chat_template.jinja",
-                                        "generation_config.json"};
+    static const char *const names[] = {"tokenizer_config.json", "special_tokens_map.json",
+                                        "chat_template.jinja", "generation_config.json"};
     if (model->is_gguf) {
         memcpy(sha256_hex, model->gguf.metadata_sha256, 65);
         return STATUS_OK;
@@ -191,11 +163,14 @@ status model_text_digest(const struct model *model, char sha256_hex[65])
     struct sha256 *hash = sha256_create();
     struct buffer text = {0}, head = {0};
     status s = hash != NULL ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory");
+    if (s == STATUS_OK) {
+        s = model_tokenizer_digest(model, hash);
+    }
     for (size_t i = 0; s == STATUS_OK && i < COUNT_OF(names); i++) {
         bool found = false;
         buffer_clear(&text);
         buffer_clear(&head);
-        s = read_optional(model, names[i], TOKENIZER_LIMIT, &text, &found);
+        s = model_read_optional(model, names[i], CONFIG_LIMIT, &text, &found);
         if (s == STATUS_OK && found) {
             s = buffer_format(&head, "%s %zu\n", names[i], text.length);
             sha256_update(hash, head.data, head.length);

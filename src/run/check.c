@@ -35,6 +35,7 @@ static status note_problem(struct check *check, status s)
         return s;
     }
     check->report->problem_count++;
+    check->report->is_refused = check->report->is_refused || s == STATUS_REFUSED;
     return buffer_format(&check->report->problems, "%s\n", status_message());
 }
 
@@ -201,6 +202,7 @@ static status check_data(struct check *check)
     struct record_reader_options options = {
         .path = job->data.input, .prompt_field = job->data.prompt_field, .limit = job->data.limit};
     struct record_reader *reader;
+    TRY(has_config(check) ? prompt_check_tokenizer(job, check->model) : STATUS_OK);
     TRY(record_reader_open(&options, &reader));
     struct prompt_encoder encoder = {0};
     struct record record = {0};

@@ -82,21 +82,13 @@ static status encode_text(struct prompt_encoder *encoder, const char *text, size
                             add_special, out);
 }
 
-static status check_tokenizer(const struct prompt_encoder *encoder, const char *what)
-{
-    return model_tokenizer(encoder->model) != NULL
-               ? STATUS_OK
-               : status_fail(STATUS_INVALID,
-                             "the model has no tokenizer: only %s of token ids can run", what);
-}
-
 /* Chat template, then tokenizer. */
 static status encode_prompt(struct prompt_encoder *encoder, const struct row *row, bool chat)
 {
     if (row->kind == PROMPT_TOKENS) {
         return append_tokens(encoder, row->tokens, row->token_count);
     }
-    TRY(check_tokenizer(encoder, "rows"));
+    TRY(model_need_tokenizer(encoder->model));
     TRY(chat ? render(encoder, row) : buffer_append(&encoder->text, row->text, row->text_length));
     /* A chat template writes the special tokens itself. */
     return encode_text(encoder, encoder->text.data, encoder->text.length, !chat, &encoder->tokens);
@@ -129,7 +121,7 @@ static status append_completion(struct prompt_encoder *encoder, const struct row
     if (row->completion_tokens != NULL) {
         TRY(append_tokens(encoder, row->completion_tokens, row->completion_token_count));
     } else if (row->completion != NULL) {
-        TRY(check_tokenizer(encoder, "completions"));
+        TRY(model_need_tokenizer(encoder->model));
         TRY(row->kind == PROMPT_TOKENS
                 ? encode_text(encoder, row->completion, row->completion_length, false,
                               &encoder->tokens)
@@ -177,7 +169,7 @@ static status encode_content(struct prompt_encoder *encoder, const struct row *r
     if (row->kind == PROMPT_TOKENS) {
         return append_tokens(encoder, row->tokens, row->token_count);
     }
-    TRY(check_tokenizer(encoder, "rows"));
+    TRY(model_need_tokenizer(encoder->model));
     if (facts->prompt != NULL) {
         TRY(buffer_append_text(&encoder->text, facts->prompt));
     }

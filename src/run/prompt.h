@@ -42,4 +42,8 @@ bool prompt_keeps_token_ids(const struct job *job, const struct model *model,
  * puts around them stay. STATUS_INVALID speaks of the row. */
 status prompt_encode(struct prompt_encoder *encoder, const struct row *row) MUST_CHECK;
 
+/* Refuses a job none of whose rows can run because the model has no tokenizer: reads the data set
+ * until a row of token ids comes, and not at all where there is a tokenizer. */
+status prompt_check_tokenizer(const struct job *job, const struct model *model) MUST_CHECK;
+
 #endif

@@ -15,6 +15,7 @@
 #include "run/devices.h"
 #include "run/error_tally.h"
 #include "run/output_place.h"
+#include "run/prompt.h"
 #include "run/provenance.h"
 #include "run/replica.h"
 #include "run/stage.h"
@@ -408,6 +409,8 @@ static status run_phases(struct run *run, struct run_summary *summary)
     MPI_Comm_set_errhandler(run->control, MPI_ERRORS_RETURN);
     TRY(run_agree(run->world->rank == 0 ? model_check_weights(run->model) : STATUS_OK));
     TRY(devices_plan(run->job, run->model, &run->plan));
+    TRY(run_agree(run->world->rank == 0 ? prompt_check_tokenizer(run->job, run->model)
+                                        : STATUS_OK));
     TRY(run_agree(run->world->rank == 0 ? open_job(run, summary) : STATUS_OK));
     TRY(share_outcome(run, summary));
     if (summary->complete_before) {

@@ -10,7 +10,7 @@
 /* ---- Life --------------------------------------------------------------------------------------
  */
 
-static struct tokenizer *tokenizer_new(void)
+struct tokenizer *tokenizer_new(void)
 {
     struct tokenizer *tokenizer = calloc(1, sizeof *tokenizer);
     if (tokenizer != NULL) {
@@ -283,6 +283,42 @@ status tokenizer_add_decoder(struct tokenizer *tokenizer, struct decoder **out)
     tokenizer->decoders = items;
     *out = s == STATUS_OK ? &tokenizer->decoders[index] : NULL;
     return s;
+}
+
+status tokenizer_add_split(struct tokenizer *tokenizer, const char *pattern)
+{
+    struct pre_tokenizer *split;
+    TRY(tokenizer_add_pre_tokenizer(tokenizer, &split));
+    split->kind = PRE_TOKENIZER_SPLIT;
+    split->behavior = SPLIT_ISOLATED;
+    return text_pattern_create(&split->pattern, pattern, strlen(pattern), true, &tokenizer->arena);
+}
+
+status tokenizer_add_decoder_of(struct tokenizer *tokenizer, enum decoder_kind kind,
+                                struct decoder **out)
+{
+    TRY(tokenizer_add_decoder(tokenizer, out));
+    (*out)->kind = kind;
+    tokenizer->has_decoder = true;
+    return STATUS_OK;
+}
+
+status tokenizer_add_space_decoders(struct tokenizer *tokenizer, bool strip_first)
+{
+    static const char space[] = "\xE2\x96\x81";
+    struct decoder *decoder;
+    TRY(tokenizer_add_decoder_of(tokenizer, DECODER_REPLACE, &decoder));
+    decoder->content = " ";
+    decoder->content_length = 1;
+    TRY(text_pattern_create(&decoder->pattern, space, strlen(space), false, &tokenizer->arena));
+    TRY(tokenizer_add_decoder_of(tokenizer, DECODER_BYTE_FALLBACK, &decoder));
+    TRY(tokenizer_add_decoder_of(tokenizer, DECODER_FUSE, &decoder));
+    if (strip_first) {
+        TRY(tokenizer_add_decoder_of(tokenizer, DECODER_STRIP, &decoder));
+        decoder->character = ' ';
+        decoder->start = 1;
+    }
+    return STATUS_OK;
 }
 
 /* ---- Questions ---------------------------------------------------------------------------------

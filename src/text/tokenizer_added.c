@@ -20,7 +20,7 @@ static status normalize_content(struct tokenizer *tokenizer, struct added_token 
 {
     token->normalized_content = token->content;
     token->normalized_length = token->length;
-    if (!token->normalized || tokenizer->normalizer_count == 0) {
+    if (!token->normalized || token->verbatim || tokenizer->normalizer_count == 0) {
         return STATUS_OK;
     }
     struct normalize_scratch scratch = {0};

@@ -5,17 +5,12 @@
 #include <string.h>
 
 #include "text/tokenizer_internal.h"
+#include "text/tokenizer_patterns.h"
 
 enum token_type { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED };
 
 /* ---- Pre-tokenizers by name --------------------------------------------------------------------
  */
-
-#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define UPPER        "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
-#define LOWER        "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define SPACES       "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define GPT2         "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
 /* Splits, one behind the other, each isolating what it matches. */
 static const struct pre_facts {
@@ -25,43 +20,20 @@ static const struct pre_facts {
 } pre_facts[] = {
     {" gpt-2 phi-2 jina-es jina-de jina-v2-es jina-v2-de jina-v2-code gigachat roberta-bpe mpt "
      "olmo jais trillion ",
-     {GPT2},
+     {PATTERN_GPT2},
      false,
      false,
      false},
     {" smollm starcoder refact command-r codeshell exaone minerva-7b ",
-     {"\\p{N}", GPT2},
+     {"\\p{N}", PATTERN_GPT2},
      false,
      false,
      false},
-    {" llama-bpe llama3 llama-v3 falcon3 pixtral lfm2 ",
-     {CONTRACTIONS
-      "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES},
-     true,
-     true,
-     false},
-    {" chatglm-bpe glm4 ",
-     {CONTRACTIONS
-      "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES},
-     false,
-     false,
-     false},
-    {" qwen2 deepseek-r1-qwen megrez ",
-     {CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES},
-     false,
-     false,
-     true},
-    {" stablelm2 hunyuan ",
-     {CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES},
-     false,
-     false,
-     false},
-    {" gpt-4o ",
-     {"[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" CONTRACTIONS "?|[^\\r\\n\\p{L}\\p{N}]?" UPPER
-      "+" LOWER "*" CONTRACTIONS "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" SPACES},
-     false,
-     false,
-     false},
+    {" llama-bpe llama3 llama-v3 falcon3 pixtral lfm2 ", {PATTERN_LLAMA3}, true, true, false},
+    {" chatglm-bpe glm4 ", {PATTERN_LLAMA3}, false, false, false},
+    {" qwen2 deepseek-r1-qwen megrez ", {PATTERN_QWEN2}, false, false, true},
+    {" stablelm2 hunyuan ", {PATTERN_QWEN2}, false, false, false},
+    {" gpt-4o ", {PATTERN_GPT4O}, false, false, false},
     {" tekken ",
      {"[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER
       "*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" SPACES},
@@ -80,8 +52,12 @@ static const struct pre_facts {
      false,
      false,
      false},
-    {" falcon ", {"[\\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]"}, false, false, false},
-    {" default ", {"[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}, false, false, false},
+    {" falcon ", {"[\\p{P}$+<=>^~|`]+", PATTERN_GPT2, "[0-9][0-9][0-9]"}, false, false, false},
+    {" default ",
+     {"[\\p{P}$+<=>^~|]+", PATTERN_GPT2, "\\p{N}+", "[0-9][0-9][0-9]"},
+     false,
+     false,
+     false},
 };
 
 static status find_facts(const char *name, const struct pre_facts **out)
@@ -110,15 +86,6 @@ static status find_facts(const char *name, const struct pre_facts **out)
     return status_fail(STATUS_UNSUPPORTED,
                        "tokenizer.ggml.pre: unknown pre-tokenizer \"%.60s\" (supported:%s)", name,
                        list);
-}
-
-static status add_split(struct tokenizer *tokenizer, const char *pattern)
-{
-    struct pre_tokenizer *split;
-    TRY(tokenizer_add_pre_tokenizer(tokenizer, &split));
-    split->kind = PRE_TOKENIZER_SPLIT;
-    split->behavior = SPLIT_ISOLATED;
-    return text_pattern_create(&split->pattern, pattern, strlen(pattern), true, &tokenizer->arena);
 }
 
 /* ---- Parts that both models have ---------------------------------------------------------------
@@ -202,14 +169,6 @@ static status load_template(struct tokenizer *tokenizer, const struct gguf_vocab
     return add_eos ? add_template_token(tokenizer, &post->single, vocabulary->eos) : STATUS_OK;
 }
 
-static status add_decoder(struct tokenizer *tokenizer, enum decoder_kind kind, struct decoder **out)
-{
-    TRY(tokenizer_add_decoder(tokenizer, out));
-    (*out)->kind = kind;
-    tokenizer->has_decoder = true;
-    return STATUS_OK;
-}
-
 /* ---- Byte-level BPE ----------------------------------------------------------------------------
  */
 
@@ -252,74 +211,37 @@ static status load_gpt2(struct tokenizer *tokenizer, const struct gguf_vocabular
         normalizer->compose = true;
     }
     for (size_t i = 0; i < COUNT_OF(facts->patterns) && facts->patterns[i] != NULL; i++) {
-        TRY(add_split(tokenizer, facts->patterns[i]));
+        TRY(tokenizer_add_split(tokenizer, facts->patterns[i]));
     }
     struct pre_tokenizer *byte_level;
     TRY(tokenizer_add_pre_tokenizer(tokenizer, &byte_level));
     TRY(pre_tokenizer_make_byte_level(byte_level, vocabulary->add_space_prefix > 0, false,
                                       &tokenizer->arena));
     struct decoder *decoder;
-    TRY(add_decoder(tokenizer, DECODER_BYTE_LEVEL, &decoder));
+    TRY(tokenizer_add_decoder_of(tokenizer, DECODER_BYTE_LEVEL, &decoder));
     return load_template(tokenizer, vocabulary, facts->add_bos);
 }
 
 /* ---- SentencePiece BPE -------------------------------------------------------------------------
  */
 
-struct scored_token {
-    float score;
-    int32_t id;
-};
-
-static int compare_scores(const void *a, const void *b)
-{
-    const struct scored_token *left = a, *right = b;
-    int order = (left->score < right->score) - (left->score > right->score);
-    return order != 0 ? order : (left->id > right->id) - (left->id < right->id);
-}
-
-/* The id of a token that text can be made of, or NO_TOKEN. */
-static int32_t find_plain(const struct tokenizer *tokenizer,
-                          const struct gguf_vocabulary *vocabulary, const char *text, size_t length)
-{
-    int32_t id = token_table_find(&tokenizer->vocabulary, text, length);
-    return id != NO_TOKEN && type_of(vocabulary, (size_t)id) == TYPE_NORMAL ? id : NO_TOKEN;
-}
-
-/* Any two neighbours that together are a token merge, the one with the best score first: a merge
- * for each way to cut each token, ranked by score. */
+/* Tokens that text can be made of merge, others do not. */
 static status make_merges(struct tokenizer *tokenizer, const struct gguf_vocabulary *vocabulary)
 {
-    size_t count = vocabulary->token_count;
-    struct scored_token *sorted = calloc(count + 1, sizeof *sorted);
-    if (sorted == NULL) {
+    struct scored_token *tokens = calloc(vocabulary->token_count + 1, sizeof *tokens);
+    if (tokens == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for scores");
     }
-    for (size_t i = 0; i < count; i++) {
-        sorted[i] = (struct scored_token){vocabulary->scores[i], (int32_t)i};
-    }
-    qsort(sorted, count, sizeof *sorted, compare_scores);
-    status s = STATUS_OK;
-    uint32_t rank = 0;
-    for (size_t i = 0; i < count && s == STATUS_OK; i++) {
-        if (i > 0 && sorted[i].score != sorted[i - 1].score) {
-            rank++;
-        }
-        const char *text = vocabulary->tokens[sorted[i].id];
-        size_t length = strlen(text);
-        if (find_plain(tokenizer, vocabulary, text, length) != sorted[i].id) {
-            continue;
-        }
-        for (size_t cut = 0; cut < length && s == STATUS_OK;) {
-            unicode_next(text, &cut);
-            int32_t left = find_plain(tokenizer, vocabulary, text, cut);
-            int32_t right = find_plain(tokenizer, vocabulary, text + cut, length - cut);
-            if (left != NO_TOKEN && right != NO_TOKEN && cut < length) {
-                s = bpe_add_merge(&tokenizer->bpe, left, right, rank, sorted[i].id);
-            }
+    size_t count = 0;
+    for (size_t i = 0; i < vocabulary->token_count; i++) {
+        const char *text = vocabulary->tokens[i];
+        if (text[0] != '\0' && type_of(vocabulary, i) == TYPE_NORMAL &&
+            token_table_find(&tokenizer->vocabulary, text, strlen(text)) == (int32_t)i) {
+            tokens[count++] = (struct scored_token){(double)vocabulary->scores[i], (int32_t)i};
         }
     }
-    free(sorted);
+    status s = bpe_add_scored_merges(&tokenizer->bpe, &tokenizer->vocabulary, tokens, count);
+    free(tokens);
     return s;
 }
 
@@ -338,19 +260,7 @@ static status load_space_rules(struct tokenizer *tokenizer, bool add_space_prefi
     normalizer->content = space;
     normalizer->content_length = strlen(space);
     TRY(text_pattern_create(&normalizer->pattern, " ", 1, false, &tokenizer->arena));
-    struct decoder *decoder;
-    TRY(add_decoder(tokenizer, DECODER_REPLACE, &decoder));
-    decoder->content = " ";
-    decoder->content_length = 1;
-    TRY(text_pattern_create(&decoder->pattern, space, strlen(space), false, &tokenizer->arena));
-    TRY(add_decoder(tokenizer, DECODER_BYTE_FALLBACK, &decoder));
-    TRY(add_decoder(tokenizer, DECODER_FUSE, &decoder));
-    if (add_space_prefix) {
-        TRY(add_decoder(tokenizer, DECODER_STRIP, &decoder));
-        decoder->character = ' ';
-        decoder->start = 1;
-    }
-    return STATUS_OK;
+    return tokenizer_add_space_decoders(tokenizer, add_space_prefix);
 }
 
 static status load_llama(struct tokenizer *tokenizer, const struct gguf_vocabulary *vocabulary)

@@ -127,6 +127,7 @@ enum normalizer_kind {
     NORMALIZER_NMT,
     NORMALIZER_PRECOMPILED,
     NORMALIZER_BYTE_LEVEL,
+    NORMALIZER_SENTENCEPIECE, /* all of a normalizer_spec */
 };
 
 struct normalizer {
@@ -144,6 +145,11 @@ struct normalizer {
     size_t map_unit_count;
     const char *map_strings;
     size_t map_strings_length;
+    /* SENTENCEPIECE, with the map */
+    bool dummy_prefix, dummy_first; /* first: before the text given to encode alone, and not where
+                                       it begins with a space */
+    bool remove_spaces, escape_spaces;
+    struct byte_trie kept; /* strings that stay as they are: user-defined symbols */
 };
 
 struct normalize_scratch {
@@ -160,11 +166,21 @@ status normalize_text(const struct normalizer *normalizers, size_t count,
 void normalize_scratch_destroy(struct normalize_scratch *scratch);
 void normalizer_destroy(struct normalizer *normalizer);
 
-/* tokenizer_precompiled.c: from its base64 text, and applied. */
-status precompiled_create(struct normalizer *normalizer, const char *base64, size_t length,
+/* tokenizer_precompiled.c: from its bytes, from those in base64, and applied. */
+status precompiled_create(struct normalizer *normalizer, const unsigned char *bytes, size_t length,
                           struct arena *arena) MUST_CHECK;
+status precompiled_create_from_base64(struct normalizer *normalizer, const char *text,
+                                      size_t length, struct arena *arena) MUST_CHECK;
+/* How many bytes at `text` the map's shortest or longest string there takes, with what replaces
+ * them; 0: none. */
+size_t precompiled_match(const struct normalizer *map, const char *text, size_t length,
+                         bool longest, const char **replacement, size_t *replacement_length);
 status precompiled_apply(const struct normalizer *normalizer, const char *text, size_t length,
                          struct buffer *out) MUST_CHECK;
+
+/* tokenizer_sentencepiece_text.c: as sentencepiece/src/normalizer.cc does it. */
+status sentencepiece_normalize(const struct normalizer *normalizer, const char *text, size_t length,
+                               struct buffer *out, bool at_origin) MUST_CHECK;
 
 /* ---- Pre-tokenizers (tokenizer_pretokenize.c) --------------------------------------------------
  */
@@ -249,6 +265,14 @@ struct bpe_merge_parts {
 status bpe_add_merge_of(struct bpe_model *model, const struct token_table *vocabulary,
                         const struct bpe_merge_parts *parts, uint32_t rank,
                         struct buffer *joined) MUST_CHECK;
+struct scored_token {
+    double score;
+    int32_t id;
+};
+/* Merges from the scores of the tokens that take part, each of whose texts is its own in the
+ * vocabulary; sorts `tokens` (tokenizer_bpe_scored.c). */
+status bpe_add_scored_merges(struct bpe_model *model, const struct token_table *vocabulary,
+                             struct scored_token *tokens, size_t count) MUST_CHECK;
 /* After the last merge. */
 status bpe_finish(struct bpe_model *model, const struct token_table *vocabulary) MUST_CHECK;
 void bpe_destroy(struct bpe_model *model);
@@ -301,6 +325,7 @@ struct added_token {
     size_t normalized_length;
     int32_t id;
     bool single_word, strip_left, strip_right, normalized, special;
+    bool verbatim; /* no normalizer changes it */
 };
 
 struct added_vocabulary {
@@ -442,7 +467,9 @@ void bpe_scratch_destroy(struct bpe_scratch *scratch);
 /* Where the part that begins at `start` may end, so that parts can be encoded one by one. */
 size_t bpe_find_cut(const struct bpe_model *model, const char *text, size_t length, size_t start);
 
-status unigram_finish(struct unigram_model *model, const struct token_table *vocabulary) MUST_CHECK;
+/* `plain` by id: the pieces that texts are made of; NULL: all. */
+status unigram_finish(struct unigram_model *model, const struct token_table *vocabulary,
+                      const bool *plain) MUST_CHECK;
 status unigram_encode(const struct unigram_model *model, const struct token_table *vocabulary,
                       struct unigram_scratch *scratch, const char *text, size_t length,
                       struct token_list *out) MUST_CHECK;
@@ -466,6 +493,8 @@ enum { WORD_CACHE_LONGEST = 128 }; /* bytes of a word worth keeping */
 /* Id of the byte token <0xHH>, or NO_TOKEN. */
 int32_t token_table_find_byte(const struct token_table *table, unsigned char byte);
 
+/* One without parts, or NULL when memory runs out. */
+struct tokenizer *tokenizer_new(void);
 /* Behind the parts: tables for decoding, the stream's plan. */
 status tokenizer_finish(struct tokenizer *tokenizer) MUST_CHECK;
 
@@ -489,6 +518,20 @@ status tokenizer_add_pre_tokenizer(struct tokenizer *tokenizer,
 status tokenizer_add_post_processor(struct tokenizer *tokenizer,
                                     struct post_processor **out) MUST_CHECK;
 status tokenizer_add_decoder(struct tokenizer *tokenizer, struct decoder **out) MUST_CHECK;
+
+/* The model's vocabulary from {"token": id, …}. */
+status tokenizer_load_vocabulary(struct tokenizer *tokenizer,
+                                 const struct json *vocabulary) MUST_CHECK;
+
+/* BERT's: words without their spaces, punctuation alone. */
+status tokenizer_add_bert_pre_tokenizer(struct tokenizer *tokenizer) MUST_CHECK;
+/* A Split that isolates what a regular expression matches. */
+status tokenizer_add_split(struct tokenizer *tokenizer, const char *pattern) MUST_CHECK;
+/* A decoder of a kind, for its other fields to be set. */
+status tokenizer_add_decoder_of(struct tokenizer *tokenizer, enum decoder_kind kind,
+                                struct decoder **out) MUST_CHECK;
+/* SentencePiece's decoders: ▁ is a space, bytes are joined, the space before the text goes. */
+status tokenizer_add_space_decoders(struct tokenizer *tokenizer, bool strip_first) MUST_CHECK;
 
 /* A ByteLevel with GPT-2's pattern, for JSON and GGUF. */
 status pre_tokenizer_make_byte_level(struct pre_tokenizer *pre_tokenizer, bool add_prefix_space,

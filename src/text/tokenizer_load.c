@@ -239,7 +239,7 @@ status tokenizer_load_normalizer(struct tokenizer *tokenizer, const struct json 
         const char *map;
         size_t length;
         TRY(need_string(value, "precompiled_charsmap", &map, &length));
-        return precompiled_create(normalizer, map, length, &tokenizer->arena);
+        return precompiled_create_from_base64(normalizer, map, length, &tokenizer->arena);
     }
     }
 }
@@ -308,7 +308,7 @@ static status load_byte_level(struct tokenizer *tokenizer, struct pre_tokenizer 
 }
 
 /* Splits at white space, which goes, and isolates punctuation. */
-static status load_bert_pre_tokenizer(struct tokenizer *tokenizer)
+status tokenizer_add_bert_pre_tokenizer(struct tokenizer *tokenizer)
 {
     struct pre_tokenizer *pre_tokenizer;
     TRY(tokenizer_add_pre_tokenizer(tokenizer, &pre_tokenizer));
@@ -354,7 +354,7 @@ status tokenizer_load_pre_tokenizer(struct tokenizer *tokenizer, const struct js
         return load_sequence(tokenizer, value, "pretokenizers", tokenizer_load_pre_tokenizer);
     }
     if (type == BERT) {
-        return load_bert_pre_tokenizer(tokenizer);
+        return tokenizer_add_bert_pre_tokenizer(tokenizer);
     }
     struct pre_tokenizer *pre_tokenizer;
     TRY(tokenizer_add_pre_tokenizer(tokenizer, &pre_tokenizer));

@@ -7,7 +7,7 @@
 
 #include "text/tokenizer_internal.h"
 
-static status load_vocabulary_object(struct tokenizer *tokenizer, const struct json *vocabulary)
+status tokenizer_load_vocabulary(struct tokenizer *tokenizer, const struct json *vocabulary)
 {
     if (vocabulary == NULL || vocabulary->type != JSON_OBJECT) {
         return status_fail(STATUS_INVALID, "\"vocab\": expected an object");
@@ -111,7 +111,7 @@ static status load_bpe(struct tokenizer *tokenizer, const struct json *model)
     TRY(optional_bool(model, "fuse_unk", &bpe->fuse_unknown));
     TRY(optional_bool(model, "byte_fallback", &bpe->byte_fallback));
     TRY(optional_bool(model, "ignore_merges", &bpe->ignore_merges));
-    TRY(load_vocabulary_object(tokenizer, json_get(model, "vocab")));
+    TRY(tokenizer_load_vocabulary(tokenizer, json_get(model, "vocab")));
     const struct json *unknown = json_get(model, "unk_token");
     bpe->has_unknown = json_string(unknown) != NULL;
     bpe->unknown = bpe->has_unknown
@@ -163,7 +163,7 @@ static status load_unigram(struct tokenizer *tokenizer, const struct json *model
         }
         unigram->unknown = (int32_t)id;
     }
-    return unigram_finish(unigram, &tokenizer->vocabulary);
+    return unigram_finish(unigram, &tokenizer->vocabulary, NULL);
 }
 
 static status find_unknown(const struct tokenizer *tokenizer, const struct json *model,
@@ -181,7 +181,7 @@ static status load_wordpiece(struct tokenizer *tokenizer, const struct json *mod
 {
     struct wordpiece_model *wordpiece = &tokenizer->wordpiece;
     tokenizer->model = MODEL_WORDPIECE;
-    TRY(load_vocabulary_object(tokenizer, json_get(model, "vocab")));
+    TRY(tokenizer_load_vocabulary(tokenizer, json_get(model, "vocab")));
     TRY(find_unknown(tokenizer, model, &wordpiece->unknown));
     const struct json *prefix = json_get(model, "continuing_subword_prefix");
     int64_t most;
@@ -197,7 +197,7 @@ static status load_wordpiece(struct tokenizer *tokenizer, const struct json *mod
 static status load_wordlevel(struct tokenizer *tokenizer, const struct json *model)
 {
     tokenizer->model = MODEL_WORDLEVEL;
-    TRY(load_vocabulary_object(tokenizer, json_get(model, "vocab")));
+    TRY(tokenizer_load_vocabulary(tokenizer, json_get(model, "vocab")));
     return find_unknown(tokenizer, model, &tokenizer->wordlevel_unknown);
 }
 

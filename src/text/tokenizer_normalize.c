@@ -215,6 +215,9 @@ static status normalize_step(const struct normalizer *normalizer,
     case NORMALIZER_PRECOMPILED:
         s = precompiled_apply(normalizer, text, length, out);
         break;
+    case NORMALIZER_SENTENCEPIECE:
+        s = sentencepiece_normalize(normalizer, text, length, out, *at_origin);
+        break;
     case NORMALIZER_BYTE_LEVEL:
         s = byte_alphabet_append(alphabet, text, length, out);
         break;
@@ -249,4 +252,5 @@ void normalize_scratch_destroy(struct normalize_scratch *scratch)
 void normalizer_destroy(struct normalizer *normalizer)
 {
     regex_destroy(normalizer->pattern.regex);
+    byte_trie_destroy(&normalizer->kept);
 }

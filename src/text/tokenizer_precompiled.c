@@ -10,68 +10,52 @@
 /* Longer groups of characters are never looked up as a whole. */
 enum { GROUP_LONGEST = 5 };
 
-static status decode_base64(const char *text, size_t length, struct arena *arena,
-                            unsigned char **out, size_t *out_length)
+/* A string of the map is a character or a few; a map that is a loop ends here. */
+enum { MATCH_LONGEST = 256 };
+
+static uint32_t read_uint32(const unsigned char *bytes)
 {
-    unsigned char *bytes = arena_allocate(arena, length / 4 * 3 + 3);
-    if (bytes == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for a character map");
-    }
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    uint32_t bits = 0;
-    unsigned pending = 0;
-    size_t count = 0;
-    while (length > 0 && text[length - 1] == '=') {
-        length--;
-    }
-    for (size_t i = 0; i < length; i++) {
-        const char *digit = text[i] != '\0' ? strchr(digits, text[i]) : NULL;
-        if (digit == NULL) {
-            return status_fail(STATUS_INVALID, "precompiled_charsmap: byte %zu is not base64", i);
-        }
-        bits = bits << 6 | (uint32_t)(digit - digits);
-        pending += 6;
-        if (pending >= 8) {
-            pending -= 8;
-            bytes[count++] = (unsigned char)(bits >> pending);
-        }
-    }
-    *out = bytes;
-    *out_length = count;
-    return STATUS_OK;
+    return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
+           (uint32_t)bytes[3] << 24;
 }
 
-status precompiled_create(struct normalizer *normalizer, const char *base64, size_t length,
+status precompiled_create(struct normalizer *normalizer, const unsigned char *bytes, size_t length,
                           struct arena *arena)
 {
-    unsigned char *bytes = NULL;
-    size_t count = 0;
-    TRY(decode_base64(base64, length, arena, &bytes, &count));
-    uint32_t trie_bytes = count >= 4 ? (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 |
-                                           (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24
-                                     : 0;
-    if (count < 4 || trie_bytes > count - 4 || trie_bytes < 4) {
+    uint32_t trie_bytes = length >= 4 ? read_uint32(bytes) : 0;
+    if (length < 4 || trie_bytes > length - 4 || trie_bytes < 4) {
         return status_fail(STATUS_INVALID, "precompiled_charsmap: shorter than it says");
     }
-    normalizer->map_unit_count = trie_bytes / 4;
-    normalizer->map_units = arena_allocate_array(arena, normalizer->map_unit_count, 4);
-    if (normalizer->map_units == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for a character map");
-    }
-    for (size_t i = 0; i < normalizer->map_unit_count; i++) {
-        const unsigned char *unit = bytes + 4 + 4 * i;
-        normalizer->map_units[i] = (uint32_t)unit[0] | (uint32_t)unit[1] << 8 |
-                                   (uint32_t)unit[2] << 16 | (uint32_t)unit[3] << 24;
-    }
-    normalizer->map_strings = (const char *)bytes + 4 + trie_bytes;
-    normalizer->map_strings_length = count - 4 - trie_bytes;
-    size_t bad_offset;
-    if (!utf8_valid(normalizer->map_strings, normalizer->map_strings_length, &bad_offset)) {
+    const char *strings = (const char *)bytes + 4 + trie_bytes;
+    size_t strings_length = length - 4 - trie_bytes, bad_offset;
+    if (!utf8_valid(strings, strings_length, &bad_offset)) {
         return status_fail(STATUS_INVALID,
                            "precompiled_charsmap: replacement byte %zu is not valid UTF-8",
                            bad_offset);
     }
+    normalizer->map_unit_count = trie_bytes / 4;
+    normalizer->map_units = arena_allocate_array(arena, normalizer->map_unit_count, 4);
+    normalizer->map_strings = arena_copy(arena, strings, strings_length);
+    normalizer->map_strings_length = strings_length;
+    if (normalizer->map_units == NULL || normalizer->map_strings == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a character map");
+    }
+    for (size_t i = 0; i < normalizer->map_unit_count; i++) {
+        normalizer->map_units[i] = read_uint32(bytes + 4 + 4 * i);
+    }
     return STATUS_OK;
+}
+
+status precompiled_create_from_base64(struct normalizer *normalizer, const char *text,
+                                      size_t length, struct arena *arena)
+{
+    struct buffer bytes = {0};
+    status s = base64_decode(text, length, &bytes);
+    s = s == STATUS_OK
+            ? precompiled_create(normalizer, (const unsigned char *)bytes.data, bytes.length, arena)
+            : status_context(s, "precompiled_charsmap");
+    buffer_destroy(&bytes);
+    return s;
 }
 
 /* A unit: bit 31 says that it is a value, bits 0 to 7 are the label, bit 8 says that a string ends
@@ -81,36 +65,57 @@ static uint32_t unit_offset(uint32_t unit)
     return unit >> 10 << ((unit & UINT32_C(1) << 9) >> 6);
 }
 
-/* The replacement of the shortest string of the map that `text` begins with, whatever stands behind
- * it in `text`; NULL where there is none. */
-static const char *find_replacement(const struct normalizer *map, const char *text, size_t length,
-                                    size_t *replacement_length)
+/* The string that a value points to, or NULL: one that points into a character would make text that
+ * is not UTF-8. */
+static const char *replacement_at(const struct normalizer *map, size_t node, size_t *length)
 {
-    size_t node = unit_offset(map->map_units[0]);
-    for (size_t i = 0; i < length; i++) {
+    uint32_t value = node < map->map_unit_count ? map->map_units[node] & INT32_MAX : UINT32_MAX;
+    if (value >= map->map_strings_length) {
+        return NULL;
+    }
+    const char *replacement = map->map_strings + value;
+    *length = strnlen(replacement, map->map_strings_length - value);
+    return utf8_valid(replacement, *length, NULL) ? replacement : NULL;
+}
+
+size_t precompiled_match(const struct normalizer *map, const char *text, size_t length,
+                         bool longest, const char **replacement, size_t *replacement_length)
+{
+    size_t node = map->map_unit_count > 0 ? unit_offset(map->map_units[0]) : 0, matched = 0;
+    for (size_t i = 0; i < length && i < MATCH_LONGEST; i++) {
         unsigned char byte = (unsigned char)text[i];
         node ^= byte;
         if (byte == 0 || node >= map->map_unit_count) {
-            return NULL;
+            break;
         }
         uint32_t unit = map->map_units[node];
         if ((unit & (UINT32_C(1) << 31 | 0xFF)) != byte) {
-            return NULL;
+            break;
         }
         node ^= unit_offset(unit);
         if (unit >> 8 & 1) {
-            uint32_t value =
-                node < map->map_unit_count ? map->map_units[node] & INT32_MAX : UINT32_MAX;
-            if (value >= map->map_strings_length) {
-                return NULL;
+            size_t found_length = 0;
+            const char *found = replacement_at(map, node, &found_length);
+            if (found != NULL) {
+                *replacement = found;
+                *replacement_length = found_length;
+                matched = i + 1;
             }
-            const char *replacement = map->map_strings + value;
-            *replacement_length = strnlen(replacement, map->map_strings_length - value);
-            /* A value that points into a character would make text that is not UTF-8. */
-            return utf8_valid(replacement, *replacement_length, NULL) ? replacement : NULL;
+            if (!longest) {
+                break;
+            }
         }
     }
-    return NULL;
+    return matched;
+}
+
+static const char *find_replacement(const struct normalizer *map, const char *text, size_t length,
+                                    size_t *replacement_length)
+{
+    const char *replacement = NULL;
+    return precompiled_match(map, text, length, false, &replacement, replacement_length) > 0
+               ? replacement
+               : NULL;
 }
 
 static status apply_to_group(const struct normalizer *map, const char *text, size_t length,

@@ -4,10 +4,7 @@
 #include <string.h>
 
 #include "text/tokenizer_internal.h"
-
-/* GPT-2's pattern. */
-static const char byte_level_pattern[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+#include "text/tokenizer_patterns.h"
 
 status pre_tokenizer_make_byte_level(struct pre_tokenizer *pre_tokenizer, bool add_prefix_space,
                                      bool use_regex, struct arena *arena)
@@ -15,8 +12,8 @@ status pre_tokenizer_make_byte_level(struct pre_tokenizer *pre_tokenizer, bool a
     pre_tokenizer->kind = PRE_TOKENIZER_BYTE_LEVEL;
     pre_tokenizer->add_prefix_space = add_prefix_space;
     pre_tokenizer->use_regex = use_regex;
-    return use_regex ? text_pattern_create(&pre_tokenizer->pattern, byte_level_pattern,
-                                           strlen(byte_level_pattern), true, arena)
+    return use_regex ? text_pattern_create(&pre_tokenizer->pattern, PATTERN_GPT2,
+                                           strlen(PATTERN_GPT2), true, arena)
                      : STATUS_OK;
 }
 

@@ -15,15 +15,20 @@ struct unigram_node {
     int32_t id;    /* of that piece; NO_TOKEN: no way leads here yet */
 };
 
-status unigram_finish(struct unigram_model *model, const struct token_table *vocabulary)
+status unigram_finish(struct unigram_model *model, const struct token_table *vocabulary,
+                      const bool *plain)
 {
     double least = INFINITY;
     for (size_t i = 0; i < vocabulary->id_count; i++) {
-        least = model->scores[i] < least ? model->scores[i] : least;
+        bool counts = plain == NULL || plain[i];
+        least = counts && model->scores[i] < least ? model->scores[i] : least;
     }
-    model->unknown_score = least - UNKNOWN_PENALTY;
+    model->unknown_score = isfinite(least) ? least - UNKNOWN_PENALTY : -UNKNOWN_PENALTY;
     for (size_t i = 0; i < vocabulary->count; i++) {
         const struct token_entry *entry = &vocabulary->entries[i];
+        if (plain != NULL && !plain[entry->id]) {
+            continue;
+        }
         TRY(byte_trie_add(&model->trie, entry->text, entry->length, entry->id));
     }
     return STATUS_OK;

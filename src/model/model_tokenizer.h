@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A directory's tokenizer, from tokenizer.json or from what stands there in its place. */
+#ifndef SLUICE_MODEL_MODEL_TOKENIZER_H
+#define SLUICE_MODEL_MODEL_TOKENIZER_H
+
+#include "model/model_internal.h"
+
+/* The text of a file of the directory; *found is false where there is none. */
+status model_read_optional(const struct model *model, const char *name, size_t limit,
+                           struct buffer *out, bool *found) MUST_CHECK;
+
+/* `config` is tokenizer_config.json's text, empty where there is none. A tokenizer.json that cannot
+ * be read is a failure; another file, or none, is noted: rows of token ids run without it. */
+status model_tokenizer_open(struct model *model, const struct buffer *config) MUST_CHECK;
+
+/* The digest of the files that the tokenizer is made of goes into `hash`. */
+status model_tokenizer_digest(const struct model *model, struct sha256 *hash) MUST_CHECK;
+
+#endif
