@@ -8,7 +8,7 @@
 # instead of the table's (a quick look); DEVICE (cuda), SMALL, LARGE (shapes), TYPES (--dtype fp8 --kv-dtype fp8)
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-build=${1:-$root/build/cuda}
+build=${1:-$root/build/cuda-dev}
 shift || true
 [ $# -gt 0 ] || set -- replicas layouts sums
 : "${GPUS:=$(nvidia-smi -L | grep -c '^GPU')}" "${DEVICE:=cuda}" "${TYPES:=--dtype fp8 --kv-dtype fp8}"

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The CUDA backend: host files in C, kernels in CUDA C, cuBLASLt and NCCL. Included where SLUICE_CUDA is on.
 #   SLUICE_CUDA_ARCHITECTURES  what the kernels are compiled for; default: all of sm_80, sm_89, sm_90a, sm_100 that nvcc knows
-find_package(CUDAToolkit 12.4 REQUIRED)
 if(NOT SLUICE_CUDA_ARCHITECTURES)
   execute_process(COMMAND ${CUDAToolkit_NVCC_EXECUTABLE} --list-gpu-arch OUTPUT_VARIABLE known_architectures)
   set(SLUICE_CUDA_ARCHITECTURES 80-real 89-real 90a-real)
@@ -13,8 +12,6 @@ set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
 set(CMAKE_CUDA_ARCHITECTURES ${SLUICE_CUDA_ARCHITECTURES})
 enable_language(CUDA)
 set(CMAKE_CUDA_STANDARD 17)
-find_path(NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} REQUIRED)
-find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR} REQUIRED)
 
 file(GLOB SLUICE_CUDA_SOURCES CONFIGURE_DEPENDS
   src/backend/cuda/*.c src/backend/cuda/kernels/*.cu src/comm/nccl/*.c src/comm/nccl/*.cu)

@@ -4,9 +4,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/common.sh
+usage="Usage: scripts/demo.sh [--no-install]
+Installs what is missing (apt-get, as root or with sudo), builds build/release/sluice, downloads a small model, and answers
+data/prompts.jsonl on 4 ranks: out/demo.h5.
+  --no-install   installs nothing: names what is missing, and goes on with what is there"
+take_options "$@"
 
 install_packages "${packages[@]}" "${demo_packages[@]}"
 build release
+need_programs mpirun
 sluice=build/release/sluice
 
 mkdir -p out
@@ -18,4 +24,4 @@ else
     run_mpi 4 $sluice run jobs/small.yaml --set output.path=out/demo.h5 --set output.overwrite=true
     $sluice inspect out/demo.h5 --rows 5 --score expected --by task
 fi
-echo "Answers: out/demo.h5 (h5dump, h5py, or: $sluice export out/demo.h5)"
+echo "Answers: out/demo.h5 ($sluice export out/demo.h5 prints them as JSON lines; h5py and h5dump read it, too)"

@@ -10,8 +10,8 @@ archer=$(find "$(clang -print-resource-dir)/../../.." -maxdepth 2 -name libarche
 [ -n "$archer" ] || { echo "libarcher.so is not there: install libomp-dev for $(clang --version | head -n 1)"; exit 1; }
 [ $# -gt 0 ] || set -- backend_test cpu_product_test cpu_attention_test cpu_rows_test sample_test local_runner_test load_test forward_test \
     read_ahead_test watchdog_test template_bounds_test
-[ -f build/tsan/build.ninja ] || cmake --preset tsan >/dev/null
-cmake --build --preset tsan --target "$@" -- -j "$(nproc)" | tail -n 1
+. scripts/common.sh
+build tsan --target "$@"
 
 # Its allocator would hand out what the host does not have.
 most=$(awk '/^MemTotal/ { print int($2 / 1024 * 9 / 10) }' /proc/meminfo)

@@ -26,8 +26,8 @@ else
     root=$here/../..
     targets=$root/build/fuzz/targets work=$root/build/fuzz/work data=$root/tests/data
     cd "$root"
-    [ -f build/fuzz/build.ninja ] || cmake --preset fuzz >/dev/null
-    cmake --build --preset fuzz --target fuzz -- -j "$(nproc)" | tail -n 1
+    . scripts/common.sh
+    build fuzz --target fuzz
 fi
 
 if [ -n "$bundle" ]; then
