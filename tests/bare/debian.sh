@@ -36,9 +36,9 @@ outside() {
     [ "$(id -u)" -eq 0 ] || skip "debootstrap needs root"
     command -v debootstrap >/dev/null || skip "debootstrap is not installed"
     unshare --mount --pid --fork true || skip "namespaces cannot be made (in a container: --privileged)"
-    root=$(mktemp -d "${TMPDIR:-/tmp}/sluice-bare.XXXXXX")
-    trap 'rm -rf --one-file-system "$root"' EXIT
-    SLUICE_BARE_ROOT=$root unshare --mount --pid --fork --kill-child "$BASH" "$0" "$@" &
+    folder=$(mktemp -d "${TMPDIR:-/tmp}/sluice-bare.XXXXXX")
+    trap 'rm -rf --one-file-system "$folder"' EXIT
+    SLUICE_BARE_FOLDER=$folder unshare --mount --pid --fork --kill-child "$BASH" "$0" "$@" &
     child=$!
     trap 'kill -KILL "$child"; wait "$child"; exit 130' INT TERM HUP
     wait "$child" || status=$?
@@ -61,12 +61,10 @@ make_debian() {
     local mirror=${SLUICE_TEST_MIRROR:-$(find_mirror)}
     echo "== a bare Debian 12"
     http_proxy=${http_proxy:-$(apt_proxy http)} https_proxy=${https_proxy:-$(apt_proxy https)} \
-        debootstrap --variant=minbase bookworm "$root" ${mirror:+"$mirror"} >"$root.log" 2>&1 || {
-        tail -n 20 "$root.log"
-        rm -f "$root.log"
+        debootstrap --variant=minbase bookworm "$root" ${mirror:+"$mirror"} >"$folder/log" 2>&1 || {
+        tail -n 20 "$folder/log"
         skip "debootstrap failed"
     }
-    rm -f "$root.log"
     # What an installation has beyond that.
     printf '127.0.0.1 localhost %s\n' "$(hostname)" >"$root/etc/hosts"
     echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/unsafe-io" # it lives for minutes
@@ -117,7 +115,7 @@ as_user() {
 # A machine on which somebody may use sudo has it.
 add_user() {
     as_root bash -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends sudo' \
-        >"$root/sudo.log" 2>&1 || { cat "$root/sudo.log"; exit 1; }
+        >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
     as_root useradd --create-home --shell /bin/bash "$user"
     echo "$user ALL=(ALL) NOPASSWD: ALL" >"$root/etc/sudoers.d/$user"
 }
@@ -126,8 +124,8 @@ add_user() {
 # download the real one either.
 check_demo() {
     [ -s "$root$home/sluice/out/demo.h5" ] || { echo "FAILED: the demo has left no out/demo.h5"; exit 1; }
-    grep -q 'could not be downloaded' "$root/output" || return 0
-    if SLUICE_CACHE=$root/cache "$source/scripts/fetch_model.sh" smollm2 >/dev/null; then
+    grep -q 'could not be downloaded' "$folder/output" || return 0
+    if SLUICE_CACHE=$folder/cache "$source/scripts/fetch_model.sh" smollm2 >/dev/null; then
         echo "FAILED: the demo could not download its model, and this machine can"
         exit 1
     fi
@@ -148,7 +146,7 @@ run_inside() {
     line=$(sed -n "s|^    \(\./scripts/$command\.sh\) .*|\1|p" "$source/README.md" | head -n 1)
     [ -n "$line" ] || { echo "FAILED: the README has no line with ./scripts/$command.sh"; exit 1; }
     echo "== $line, as ${user:-root}${user:+ with sudo}"
-    "$as" bash -c "cd '$home/sluice' && exec $line" </dev/null 2>&1 | tee "$root/output" || status=$?
+    "$as" bash -c "cd '$home/sluice' && exec $line" </dev/null 2>&1 | tee "$folder/output" || status=$?
     if [ "$status" -ne 0 ]; then
         echo "FAILED: $line: exit status $status"
         exit 1
@@ -157,9 +155,9 @@ run_inside() {
     echo "== $line: done in $SECONDS s"
 }
 
-if [ -z "${SLUICE_BARE_ROOT:-}" ]; then
+if [ -z "${SLUICE_BARE_FOLDER:-}" ]; then
     outside "$@"
 else
-    root=$SLUICE_BARE_ROOT
+    folder=$SLUICE_BARE_FOLDER root=$SLUICE_BARE_FOLDER/debian
     run_inside
 fi
