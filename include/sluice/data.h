@@ -78,10 +78,21 @@ struct row_format {
     enum chat_mode chat;
 };
 
+/* Which of OpenAI's endpoints a row was written for, and so the form in which exports answer it. A
+ * plain row is as if written for the one that takes its prompt. */
+enum endpoint {
+    ENDPOINT_NONE,        /* not known: a row that could not be read */
+    ENDPOINT_CHAT,        /* /v1/chat/completions: messages */
+    ENDPOINT_COMPLETIONS, /* /v1/completions: a text or token ids */
+    ENDPOINT_EMBEDDINGS,  /* /v1/embeddings */
+};
+const char *endpoint_name(enum endpoint endpoint); /* "none", "chat", "completions", "embeddings" */
+
 /* A parsed row. Everything lives in the arena given to row_parse. */
 struct row {
     int64_t index;
     enum prompt_kind kind;
+    enum endpoint endpoint;
     const char *id; /* as written; where the row has none, its index */
     size_t id_length;
     bool has_id;
@@ -146,6 +157,9 @@ struct result {
     int32_t sample;
     int32_t rank; /* leader of the replica that ran it */
     enum finish_reason finish_reason;
+    bool is_fault; /* FINISH_ERROR for a reason that is not the row's own: not-finite logits, ranks
+                      that died */
+    enum endpoint endpoint;
     const char *id;
     size_t id_length;
     bool id_is_number;  /* in the input; JSON exports write it as one */
@@ -171,6 +185,10 @@ struct result {
     double seconds; /* from admission to the last token */
 };
 
+/* As the HTTP of an endpoint would answer: 200, 400 for a row that cannot be run, 500 where the
+ * fault is not the row's. */
+int result_status_code(const struct result *result);
+
 /* Appends the wire form, which says its own length: a row's results one after the other are its
  * journal entry. */
 status result_encode(const struct result *result, struct buffer *out) MUST_CHECK;
@@ -182,6 +200,8 @@ status result_decode(const void *bytes, size_t length, struct arena *arena, stru
 /* Which optional columns of an output file exist, or are needed. */
 struct output_columns {
     bool prompt, token_ids, logprobs;
+    bool id_is_number;       /* some id was a number */
+    bool packed_texts;       /* texts are stored as compressed bytes and offsets */
     bool scores;             /* sum and mean of each result's log-probabilities */
     int32_t top_logprobs;    /* the largest k that is asked for; 0 for none */
     int32_t embedding_width; /* 0: none */
@@ -317,6 +337,11 @@ status output_create(const char *path, bool overwrite, const struct output_colum
 /* What a result lacks of the optional columns is filled with -1 and NaN, what it has too much is
  * left out. */
 status output_append(struct output_writer *writer, const struct result *result) MUST_CHECK;
+/* Writes the bytes of every token that the flat columns name, once the last result is appended;
+ * `get` appends those of one. */
+status output_write_vocabulary(struct output_writer *writer,
+                               status (*get)(const void *context, int32_t id, struct buffer *out),
+                               const void *context) MUST_CHECK;
 status output_write_ranks(struct output_writer *writer, const struct rank_metrics *ranks,
                           size_t count) MUST_CHECK;
 status output_write_timeline(struct output_writer *writer, const struct timeline_point *points,

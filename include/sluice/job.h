@@ -8,6 +8,7 @@
 #include "sluice/model.h"
 
 enum task { TASK_AUTO, TASK_GENERATE, TASK_EMBED };
+enum strings_choice { STRINGS_VARIABLE, STRINGS_PACKED };
 enum device_choice { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
 
 /* -1 stands for "auto" in integers. Strings live in the job's arena. */
@@ -40,6 +41,7 @@ struct job {
     struct {
         const char *path;
         bool include_prompt, include_token_ids, overwrite;
+        enum strings_choice strings;
     } output;
     /* What set `generate`, by name; job_write writes these values and defaults for the rest. */
     struct job_setting {

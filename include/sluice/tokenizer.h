@@ -88,6 +88,12 @@ status tokenizer_encode(const struct tokenizer *tokenizer, struct tokenizer_scra
 status tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t count,
                         bool skip_special, struct buffer *out) MUST_CHECK;
 
+/* Appends the bytes that one id stands for inside of a text: its space before a word, and of a
+ * character that is spread over several tokens its part, which is no UTF-8 by itself. A special
+ * token is its name. */
+status tokenizer_token_bytes(const struct tokenizer *tokenizer, int32_t id,
+                             struct buffer *out) MUST_CHECK;
+
 /* Incremental decoding: what is emitted, concatenated, equals tokenizer_decode(all ids,
  * skip_special = true), and no piece ends inside a UTF-8 character. Zero-initialise; one a
  * sequence. */

@@ -11,8 +11,9 @@
 #include <unistd.h>
 
 #include "data/durable.h"
-#include "data/output_column.h"
 #include "data/output_layout.h"
+#include "data/output_text.h"
+#include "data/output_vocabulary.h"
 
 enum {
     BATCH_BYTES = 8 << 20, /* results are written at once in batches of OUTPUT_BATCH_ROWS, or of
@@ -25,11 +26,13 @@ struct output_writer {
     bool overwrite;
     bool failed;
     int fd; /* of the partial file: holds its lock, and syncs it */
-    hid_t file, string_type, finish_type;
+    hid_t file, string_type;
+    hid_t enum_types[NUMBER_COUNT]; /* 0: the column is no enumeration */
     struct output_columns columns;
     struct number_column numbers[NUMBER_COUNT];
     struct text_column texts[TEXT_COUNT];
     struct number_column offsets, tokens, logprobs, top_ids, top_values, embedding;
+    struct token_set token_set; /* that the flat columns name */
     size_t batch_rows;
     int64_t token_total;
 };
@@ -37,26 +40,57 @@ struct output_writer {
 /* ---- Creating -----------------------------------------------------------------------------------
  */
 
+static bool has_number(const struct output_columns *columns, enum output_number column)
+{
+    switch (column) {
+    case NUMBER_LOGPROB_SUM:
+    case NUMBER_LOGPROB_MEAN:
+        return columns->scores;
+    case NUMBER_ID_IS_NUMBER:
+        return columns->id_is_number;
+    default:
+        return true;
+    }
+}
+
+static status create_numbers(struct output_writer *writer)
+{
+    for (int i = 0; i < NUMBER_COUNT; i++) {
+        enum output_number which = (enum output_number)i;
+        if (!has_number(&writer->columns, which)) {
+            continue;
+        }
+        hid_t memory = output_number_type(which);
+        hid_t enumeration = writer->enum_types[i] = output_enum_type(which);
+        if (enumeration < 0) {
+            return hdf5_fail(STATUS_NO_MEMORY, "%s: no type", output_number_paths[i]);
+        }
+        TRY(output_number_create(writer->file, output_number_paths[i],
+                                 enumeration > 0 ? enumeration : memory, memory, OUTPUT_BATCH_ROWS,
+                                 0, &writer->numbers[i]));
+        if (enumeration > 0) {
+            writer->numbers[i].memory = enumeration; /* HDF5 turns no integers into enums */
+        }
+    }
+    return STATUS_OK;
+}
+
+static status create_texts(struct output_writer *writer)
+{
+    for (int i = 0; i < TEXT_COUNT; i++) {
+        if (i != TEXT_PROMPT || writer->columns.prompt) {
+            TRY(output_text_create(writer->file, output_text_paths[i], writer->string_type,
+                                   writer->columns.packed_texts, &writer->texts[i]));
+        }
+    }
+    return STATUS_OK;
+}
+
 static status create_columns(struct output_writer *writer)
 {
     const struct output_columns *columns = &writer->columns;
-    for (int i = 0; i < NUMBER_COUNT; i++) {
-        hid_t memory = output_number_type((enum output_number)i);
-        hid_t stored = i == NUMBER_FINISH_REASON ? writer->finish_type : memory;
-        if (!columns->scores && (i == NUMBER_LOGPROB_SUM || i == NUMBER_LOGPROB_MEAN)) {
-            continue;
-        }
-        TRY(output_number_create(writer->file, output_number_paths[i], stored, memory,
-                                 OUTPUT_BATCH_ROWS, 0, &writer->numbers[i]));
-    }
-    /* The batch of finish reasons is written with the enum's own type. */
-    writer->numbers[NUMBER_FINISH_REASON].memory = writer->finish_type;
-    for (int i = 0; i < TEXT_COUNT; i++) {
-        if (i != TEXT_PROMPT || columns->prompt) {
-            TRY(output_dataset_create(writer->file, output_text_paths[i], writer->string_type,
-                                      OUTPUT_BATCH_ROWS, 0, &writer->texts[i].dataset));
-        }
-    }
+    TRY(create_numbers(writer));
+    TRY(create_texts(writer));
     if (columns->token_ids || columns->logprobs || columns->top_logprobs > 0) {
         TRY(output_number_create(writer->file, OUTPUT_OFFSETS_PATH, H5T_NATIVE_INT64,
                                  H5T_NATIVE_INT64, OUTPUT_BATCH_ROWS, 0, &writer->offsets));
@@ -176,13 +210,13 @@ static status open_all(struct output_writer *writer, const char *path)
     TRY(check_free(writer));
     TRY(open_partial(writer));
     writer->string_type = hdf5_string_type();
-    writer->finish_type = output_finish_type();
-    if (writer->string_type < 0 || writer->finish_type < 0) {
+    if (writer->string_type < 0) {
         return hdf5_fail(STATUS_NO_MEMORY, "%s: no types", path);
     }
     TRY(create_groups(writer));
     TRY(create_columns(writer));
-    const int version = OUTPUT_FORMAT_VERSION;
+    const int version =
+        writer->columns.packed_texts ? OUTPUT_VERSION_PACKED : OUTPUT_VERSION_VARIABLE;
     TRY(write_attribute(writer, "format_version", H5T_NATIVE_INT, &version));
     char created[21];
     clock_timestamp(created);
@@ -207,7 +241,7 @@ status output_create(const char *path, bool overwrite, const struct output_colum
     writer->overwrite = overwrite;
     writer->columns = *columns;
     writer->fd = -1;
-    writer->file = writer->string_type = writer->finish_type = -1;
+    writer->file = writer->string_type = -1;
     status s = open_all(writer, path);
     if (s != STATUS_OK) {
         output_abandon(writer);
@@ -228,7 +262,7 @@ static status flush_batch(struct output_writer *writer)
         TRY(output_number_flush(&writer->numbers[i]));
     }
     for (int i = 0; i < TEXT_COUNT; i++) {
-        TRY(output_text_flush(&writer->texts[i], writer->string_type));
+        TRY(output_text_flush(&writer->texts[i]));
     }
     for (size_t i = 0; i < COUNT_OF(flat); i++) {
         TRY(output_number_flush(flat[i]));
@@ -243,7 +277,7 @@ static size_t batch_bytes(const struct output_writer *writer)
                    writer->top_ids.batch.length + writer->top_values.batch.length +
                    writer->embedding.batch.length;
     for (int i = 0; i < TEXT_COUNT; i++) {
-        bytes += writer->texts[i].batch.length;
+        bytes += output_text_pending(&writer->texts[i]);
     }
     return bytes;
 }
@@ -257,6 +291,9 @@ static status put_text(struct output_writer *writer, enum output_text which, con
 static status put_number(struct output_writer *writer, enum output_number which, const void *value)
 {
     struct number_column *column = &writer->numbers[which];
+    if (column->dataset <= 0) {
+        return STATUS_OK;
+    }
     return buffer_append(&column->batch, value, column->item_bytes);
 }
 
@@ -279,6 +316,18 @@ static status append_top(struct output_writer *writer, const struct result *resu
     return STATUS_OK;
 }
 
+static status note_tokens(struct output_writer *writer, const struct result *result)
+{
+    size_t tokens = (size_t)result->completion_tokens;
+    if (writer->columns.token_ids && result->token_ids != NULL) {
+        TRY(token_set_add(&writer->token_set, result->token_ids, tokens));
+    }
+    return writer->columns.top_logprobs > 0 && result->top_ids != NULL
+               ? token_set_add(&writer->token_set, result->top_ids,
+                               tokens * (size_t)result->top_logprobs)
+               : STATUS_OK;
+}
+
 /* The flat columns have as many tokens of a result as completion_tokens says, whatever it has. */
 static status append_flat(struct output_writer *writer, const struct result *result)
 {
@@ -287,6 +336,7 @@ static status append_flat(struct output_writer *writer, const struct result *res
     if (writer->offsets.dataset <= 0) {
         return STATUS_OK;
     }
+    TRY(note_tokens(writer, result));
     writer->token_total += result->completion_tokens;
     TRY(buffer_append(&writer->offsets.batch, &writer->token_total, sizeof writer->token_total));
     for (int32_t i = 0; writer->columns.token_ids && i < result->completion_tokens; i++) {
@@ -341,7 +391,9 @@ static status append_embedding(struct output_writer *writer, const struct result
 
 static status append_result(struct output_writer *writer, const struct result *result)
 {
-    int8_t finish = (int8_t)result->finish_reason;
+    int8_t finish = (int8_t)result->finish_reason, endpoint = (int8_t)result->endpoint;
+    int8_t id_is_number = result->id_is_number;
+    int32_t status_code = result_status_code(result);
     TRY(put_number(writer, NUMBER_ROW, &result->row));
     TRY(put_number(writer, NUMBER_SAMPLE, &result->sample));
     TRY(put_number(writer, NUMBER_FINISH_REASON, &finish));
@@ -349,6 +401,9 @@ static status append_result(struct output_writer *writer, const struct result *r
     TRY(put_number(writer, NUMBER_COMPLETION_TOKENS, &result->completion_tokens));
     TRY(put_number(writer, NUMBER_SECONDS, &result->seconds));
     TRY(put_number(writer, NUMBER_RANK, &result->rank));
+    TRY(put_number(writer, NUMBER_ENDPOINT, &endpoint));
+    TRY(put_number(writer, NUMBER_STATUS_CODE, &status_code));
+    TRY(put_number(writer, NUMBER_ID_IS_NUMBER, &id_is_number));
     TRY(put_text(writer, TEXT_ID, result->id, result->id_length));
     TRY(put_text(writer, TEXT_PROMPT, result->prompt, result->prompt_length));
     TRY(put_text(writer, TEXT_TEXT, result->text, result->text_length));
@@ -368,7 +423,8 @@ status output_append(struct output_writer *writer, const struct result *result)
     if (writer->failed) {
         return status_fail(STATUS_IO, "%s: an earlier write failed", writer->partial.data);
     }
-    if (result->completion_tokens < 0 || (unsigned)result->finish_reason > FINISH_ERROR) {
+    if (result->completion_tokens < 0 || (unsigned)result->finish_reason > FINISH_ERROR ||
+        (unsigned)result->endpoint > ENDPOINT_EMBEDDINGS) {
         return status_fail(STATUS_INTERNAL, "%s: a result that makes no sense",
                            writer->partial.data);
     }
@@ -379,6 +435,18 @@ status output_append(struct output_writer *writer, const struct result *result)
 
 /* ---- Metrics and attributes ---------------------------------------------------------------------
  */
+
+status output_write_vocabulary(struct output_writer *writer,
+                               status (*get)(const void *context, int32_t id, struct buffer *out),
+                               const void *context)
+{
+    if (writer->offsets.dataset <= 0) {
+        return STATUS_OK;
+    }
+    status s = vocabulary_write(writer->file, &writer->token_set, get, context);
+    writer->failed |= s != STATUS_OK;
+    return status_context(s, "%s", writer->partial.data);
+}
 
 /* A whole dataset of compounds, replaced where it is there already. */
 static status write_compounds(struct output_writer *writer, const char *path, hid_t memory,
@@ -468,12 +536,15 @@ static herr_t close_file(struct output_writer *writer)
     if (writer->string_type >= 0) {
         H5Tclose(writer->string_type);
     }
-    if (writer->finish_type >= 0) {
-        H5Tclose(writer->finish_type);
+    for (int i = 0; i < NUMBER_COUNT; i++) {
+        if (writer->enum_types[i] > 0) {
+            H5Tclose(writer->enum_types[i]);
+        }
+        writer->enum_types[i] = 0;
     }
     /* The strong close degree closes the datasets with the file. */
     herr_t closed = writer->file >= 0 ? H5Fclose(writer->file) : 0;
-    writer->file = writer->string_type = writer->finish_type = -1;
+    writer->file = writer->string_type = -1;
     return closed;
 }
 
@@ -488,8 +559,9 @@ static void writer_destroy(struct output_writer *writer)
         buffer_destroy(&flat[i]->batch);
     }
     for (int i = 0; i < TEXT_COUNT; i++) {
-        buffer_destroy(&writer->texts[i].batch);
+        output_text_destroy(&writer->texts[i]);
     }
+    token_set_destroy(&writer->token_set);
     if (writer->fd >= 0) {
         close(writer->fd);
     }

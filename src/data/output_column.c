@@ -2,9 +2,6 @@
 /* Growing datasets, written a batch at a time. */
 #include "data/output_column.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 enum { DEFLATE_LEVEL = 1 };
 
 status output_dataset_create(hid_t file, const char *path, hid_t type, hsize_t chunk, int width,
@@ -79,52 +76,4 @@ status output_number_flush(struct number_column *column)
     column->written += count;
     buffer_clear(&column->batch);
     return STATUS_OK;
-}
-
-status output_text_append(struct text_column *column, const char *text, size_t length)
-{
-    if (column->dataset <= 0) {
-        return STATUS_OK;
-    }
-    if (text == NULL) {
-        length = 0;
-    }
-    column->starts[column->count] = column->batch.length;
-    size_t start = 0;
-    for (size_t i = 0; i < length;) {
-        size_t size = 1;
-        if (text[i] != '\0' && utf8_decode(text + i, length - i, &size) >= 0) {
-            i += size;
-            continue;
-        }
-        TRY(buffer_append(&column->batch, text + start, i - start));
-        TRY(buffer_append_text(&column->batch, "\xEF\xBF\xBD"));
-        start = ++i;
-    }
-    if (length > start) {
-        TRY(buffer_append(&column->batch, text + start, length - start));
-    }
-    column->count++;
-    return buffer_append_byte(&column->batch, '\0');
-}
-
-status output_text_flush(struct text_column *column, hid_t string_type)
-{
-    if (column->dataset <= 0) {
-        return STATUS_OK;
-    }
-    const char **texts = malloc(OUTPUT_BATCH_ROWS * sizeof *texts);
-    if (texts == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for a batch");
-    }
-    for (size_t i = 0; i < column->count; i++) {
-        texts[i] = column->batch.data + column->starts[i];
-    }
-    status s = output_dataset_append(column->dataset, string_type, column->written,
-                                     (int64_t)column->count, 1, texts);
-    free(texts);
-    column->written += (int64_t)column->count;
-    column->count = 0;
-    buffer_clear(&column->batch);
-    return s;
 }

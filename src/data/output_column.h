@@ -17,15 +17,6 @@ struct number_column {
     int64_t written;
 };
 
-/* A dataset of texts that grows. */
-struct text_column {
-    hid_t dataset;       /* 0: not in this file */
-    struct buffer batch; /* NUL-terminated texts end to end */
-    size_t starts[OUTPUT_BATCH_ROWS];
-    size_t count;
-    int64_t written;
-};
-
 /* A chunked, compressed dataset of no rows yet. */
 status output_dataset_create(hid_t file, const char *path, hid_t type, hsize_t chunk, int width,
                              hid_t *dataset) MUST_CHECK;
@@ -37,10 +28,5 @@ status output_number_create(hid_t file, const char *path, hid_t stored, hid_t me
                             int width, struct number_column *column) MUST_CHECK;
 /* Writes the batch; nothing to do for a column that this file does not have. */
 status output_number_flush(struct number_column *column) MUST_CHECK;
-
-/* Puts a text into the batch; NULL counts as empty. HDF5's strings end at a NUL and claim to be
- * UTF-8: what cannot be part of one becomes U+FFFD. */
-status output_text_append(struct text_column *column, const char *text, size_t length) MUST_CHECK;
-status output_text_flush(struct text_column *column, hid_t string_type) MUST_CHECK;
 
 #endif

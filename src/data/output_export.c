@@ -1,35 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Results of an output file as lines of JSON: ours, or OpenAI's batch output. */
+/* Results of an output file as lines of JSON: our own form, and what it shares with others. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "data/output_layout.h"
+#include "data/output_export.h"
+#include "data/wire.h"
 
-typedef status (*line_writer)(void *context, const char *line, size_t length);
-
-/* Line by line. In the OpenAI form a line is a row, whose samples come one after the other. */
 struct exporter {
     const char *path; /* for messages */
     line_writer write;
     void *context;
-    struct buffer line;
-    struct arena arena; /* of a line's passthrough */
-    struct buffer head; /* what a line begins with; a name */
-    /* OpenAI form: */
-    const char *model;
-    int64_t created; /* Unix seconds */
-    bool open;       /* a row's line is being written */
-    int64_t row;
-    int choices;
-    int64_t prompt_tokens, completion_tokens;
-    struct buffer error;
+    struct buffer line, name; /* name: of a field of the input */
+    struct arena arena;       /* of a line's passthrough */
 };
 
-/* The shortest decimal that is the same float; null for NaN and infinities. */
-static status write_float(float value, struct buffer *out)
+status export_float(float value, struct buffer *out)
 {
     char text[32];
     if (!isfinite(value)) {
@@ -44,6 +31,90 @@ static status write_float(float value, struct buffer *out)
     return buffer_append_text(out, text);
 }
 
+status export_text(const char *text, size_t length, struct buffer *out)
+{
+    return json_write_string(text != NULL ? text : "", text != NULL ? length : 0, out);
+}
+
+static size_t count_digits(const char *text)
+{
+    return strspn(text, "0123456789");
+}
+
+/* Whether the NUL-terminated text is one number of JSON, which a line may have as it is. */
+static bool is_number(const char *text, size_t length)
+{
+    const char *at = text + (text[0] == '-');
+    size_t digits = count_digits(at);
+    bool valid = digits > 0 && (at[0] != '0' || digits == 1);
+    at += digits;
+    if (at[0] == '.') {
+        digits = count_digits(at + 1);
+        valid = valid && digits > 0;
+        at += 1 + digits;
+    }
+    if (at[0] == 'e' || at[0] == 'E') {
+        at += 1 + (at[1] == '+' || at[1] == '-');
+        digits = count_digits(at);
+        valid = valid && digits > 0;
+        at += digits;
+    }
+    return valid && at == text + length;
+}
+
+status export_id(const struct result *result, struct buffer *out)
+{
+    return result->id_is_number && result->id != NULL && is_number(result->id, result->id_length)
+               ? buffer_append(out, result->id, result->id_length)
+               : export_text(result->id, result->id_length, out);
+}
+
+/* RFC 4648. */
+static status write_base64(const unsigned char *bytes, size_t length, struct buffer *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < length; i += 3) {
+        size_t left = length - i;
+        uint32_t three = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
+                         (left > 2 ? (uint32_t)bytes[i + 2] : 0);
+        const char four[4] = {digits[three >> 18], digits[three >> 12 & 63],
+                              left > 1 ? digits[three >> 6 & 63] : '=',
+                              left > 2 ? digits[three & 63] : '='};
+        TRY(buffer_append(out, four, sizeof four));
+    }
+    return STATUS_OK;
+}
+
+bool export_asks_base64(const struct json *fields)
+{
+    const struct json *body = json_get(fields, "body");
+    return json_is_string(json_get(body, "encoding_format"), "base64");
+}
+
+status export_embedding(const struct result *result, bool base64, struct buffer *out)
+{
+    size_t width = (size_t)result->embedding_width;
+    if (!base64) {
+        return export_floats(result->embedding, width, out);
+    }
+    /* float32, little-endian, whatever this machine has. */
+    struct buffer bytes = {0};
+    status s = buffer_reserve(&bytes, 4 * width);
+    for (size_t i = 0; s == STATUS_OK && i < width; i++) {
+        uint32_t bits;
+        memcpy(&bits, &result->embedding[i], sizeof bits);
+        wire_put(bytes.data + 4 * i, bits, 4);
+    }
+    if (s == STATUS_OK) {
+        s = buffer_append_byte(out, '"');
+    }
+    if (s == STATUS_OK) {
+        s = write_base64((const unsigned char *)bytes.data, 4 * width, out);
+    }
+    buffer_destroy(&bytes);
+    return s == STATUS_OK ? buffer_append_byte(out, '"') : s;
+}
+
 /* `,"name":` and the opening of a value. */
 static status begin_field(struct buffer *out, const char *name)
 {
@@ -54,7 +125,7 @@ static status write_text_field(struct buffer *out, const char *name, const char 
                                size_t length)
 {
     TRY(begin_field(out, name));
-    return json_write_string(text != NULL ? text : "", text != NULL ? length : 0, out);
+    return export_text(text, length, out);
 }
 
 static status write_ids(struct buffer *out, const int32_t *ids, size_t count)
@@ -66,20 +137,19 @@ static status write_ids(struct buffer *out, const int32_t *ids, size_t count)
     return buffer_append_byte(out, ']');
 }
 
-static status write_floats(struct buffer *out, const float *values, size_t count)
+status export_floats(const float *values, size_t count, struct buffer *out)
 {
     TRY(buffer_append_byte(out, '['));
     for (size_t i = 0; i < count; i++) {
         if (i > 0) {
             TRY(buffer_append_byte(out, ','));
         }
-        TRY(write_float(values[i], out));
+        TRY(export_float(values[i], out));
     }
     return buffer_append_byte(out, ']');
 }
 
-/* How many of the top columns a token uses: the rest is filled with -1. */
-static size_t top_count(const struct result *result, int32_t token)
+size_t export_top_count(const struct result *result, int32_t token)
 {
     const int32_t *ids = result->top_ids + (size_t)token * (size_t)result->top_logprobs;
     size_t count = 0;
@@ -149,32 +219,29 @@ static status choose_name(const struct json *fields, const struct json_member *m
     return STATUS_OK;
 }
 
-static status parse_passthrough(struct exporter *exporter, const struct result *result,
-                                const struct json **out)
+status export_passthrough(const char *path, const struct result *result, struct arena *arena,
+                          const struct json **out)
 {
     *out = NULL;
-    arena_reset(&exporter->arena);
+    arena_reset(arena);
     if (result->passthrough == NULL || result->passthrough_length == 0) {
         return STATUS_OK;
     }
     struct json *fields;
-    TRY(status_context(
-        json_parse(result->passthrough, result->passthrough_length, &exporter->arena, &fields),
-        "%s: row %lld: passthrough", exporter->path, (long long)result->row));
+    TRY(status_context(json_parse(result->passthrough, result->passthrough_length, arena, &fields),
+                       "%s: row %lld: passthrough", path, (long long)result->row));
     if (fields->type != JSON_OBJECT) {
         return status_fail(STATUS_INVALID, "%s: row %lld: passthrough: expected an object, not %s",
-                           exporter->path, (long long)result->row, json_type_name(fields->type));
+                           path, (long long)result->row, json_type_name(fields->type));
     }
     *out = fields;
     return STATUS_OK;
 }
 
-static status write_passthrough(struct exporter *exporter, const struct result *result)
+static status write_passthrough(struct exporter *exporter, const struct json *fields)
 {
-    const struct json *fields;
-    TRY(parse_passthrough(exporter, result, &fields));
     for (size_t i = 0; fields != NULL && i < fields->length; i++) {
-        struct buffer *name = &exporter->head;
+        struct buffer *name = &exporter->name;
         buffer_clear(name);
         TRY(choose_name(fields, &fields->members[i], name));
         TRY(buffer_append_byte(&exporter->line, ','));
@@ -185,12 +252,13 @@ static status write_passthrough(struct exporter *exporter, const struct result *
     return STATUS_OK;
 }
 
-static status write_token_fields(struct buffer *line, const struct result *result)
+static status write_token_fields(struct buffer *line, const struct result *result,
+                                 const struct json *fields)
 {
     size_t tokens = (size_t)result->completion_tokens;
     if (result->embedding != NULL) {
         TRY(begin_field(line, "embedding"));
-        TRY(write_floats(line, result->embedding, (size_t)result->embedding_width));
+        TRY(export_embedding(result, export_asks_base64(fields), line));
     }
     if (result->has_scores) {
         TRY(buffer_format(line, ",\"logprob_sum\":%.17g,\"logprob_mean\":%.17g",
@@ -202,7 +270,7 @@ static status write_token_fields(struct buffer *line, const struct result *resul
     }
     if (result->logprobs != NULL) {
         TRY(begin_field(line, "logprobs"));
-        TRY(write_floats(line, result->logprobs, tokens));
+        TRY(export_floats(result->logprobs, tokens, line));
     }
     if (result->top_ids == NULL || result->top_values == NULL) {
         return STATUS_OK;
@@ -212,12 +280,12 @@ static status write_token_fields(struct buffer *line, const struct result *resul
         TRY(buffer_append_byte(line, '['));
         for (int32_t i = 0; i < result->completion_tokens; i++) {
             size_t at = (size_t)i * (size_t)result->top_logprobs;
-            size_t count = top_count(result, i);
+            size_t count = export_top_count(result, i);
             if (i > 0) {
                 TRY(buffer_append_byte(line, ','));
             }
             TRY(values == 0 ? write_ids(line, result->top_ids + at, count)
-                            : write_floats(line, result->top_values + at, count));
+                            : export_floats(result->top_values + at, count, line));
         }
         TRY(buffer_append_byte(line, ']'));
     }
@@ -230,7 +298,7 @@ static status export_line(void *context, const struct result *result)
     struct buffer *line = &exporter->line;
     buffer_clear(line);
     TRY(buffer_append_text(line, "{\"id\":"));
-    TRY(json_write_string(result->id != NULL ? result->id : "", result->id_length, line));
+    TRY(export_id(result, line));
     TRY(buffer_format(line, ",\"row\":%lld,\"sample\":%d", (long long)result->row, result->sample));
     if (result->prompt != NULL) {
         TRY(write_text_field(line, "prompt", result->prompt, result->prompt_length));
@@ -243,190 +311,25 @@ static status export_line(void *context, const struct result *result)
     if (result->error_length > 0) {
         TRY(write_text_field(line, "error", result->error, result->error_length));
     }
-    TRY(write_token_fields(line, result));
-    TRY(write_passthrough(exporter, result));
-    TRY(buffer_append_text(line, "}\n"));
-    return exporter->write(exporter->context, line->data, line->length);
-}
-
-/* ---- OpenAI batch output ------------------------------------------------------------------------
- */
-
-/* There is no tokenizer here: a token's text is "token_id:N", as vLLM gives it on request. */
-static status write_token_logprob(struct buffer *line, int32_t id, float logprob)
-{
-    TRY(buffer_format(line, "{\"token\":\"token_id:%d\",\"logprob\":", id));
-    TRY(write_float(logprob, line));
-    return buffer_append_text(line, ",\"bytes\":null");
-}
-
-static status write_choice_logprobs(struct buffer *line, const struct result *result)
-{
-    if (result->logprobs == NULL || result->token_ids == NULL) {
-        return buffer_append_text(line, "null");
-    }
-    TRY(buffer_append_text(line, "{\"content\":["));
-    for (int32_t i = 0; i < result->completion_tokens; i++) {
-        if (i > 0) {
-            TRY(buffer_append_byte(line, ','));
-        }
-        TRY(write_token_logprob(line, result->token_ids[i], result->logprobs[i]));
-        TRY(buffer_append_text(line, ",\"top_logprobs\":["));
-        size_t at = (size_t)i * (size_t)result->top_logprobs;
-        size_t count =
-            result->top_ids != NULL && result->top_values != NULL ? top_count(result, i) : 0;
-        for (size_t j = 0; j < count; j++) {
-            if (j > 0) {
-                TRY(buffer_append_byte(line, ','));
-            }
-            TRY(write_token_logprob(line, result->top_ids[at + j], result->top_values[at + j]));
-            TRY(buffer_append_byte(line, '}'));
-        }
-        TRY(buffer_append_text(line, "]}"));
-    }
-    return buffer_append_text(line, "]}");
-}
-
-static status write_choice(struct exporter *exporter, const struct result *result)
-{
-    struct buffer *line = &exporter->line;
-    TRY(buffer_format(line, "%s{\"index\":%d,\"message\":{\"role\":\"assistant\",\"content\":",
-                      exporter->choices > 0 ? "," : "", result->sample));
-    TRY(json_write_string(result->text != NULL ? result->text : "", result->text_length, line));
-    TRY(buffer_append_text(line, "},\"logprobs\":"));
-    TRY(write_choice_logprobs(line, result));
-    TRY(buffer_format(line, ",\"finish_reason\":\"%s\"}",
-                      finish_reason_name(result->finish_reason)));
-    exporter->choices++;
-    exporter->prompt_tokens = result->prompt_tokens;
-    exporter->completion_tokens += result->completion_tokens;
-    return STATUS_OK;
-}
-
-/* Ends the line of the row that is being written. */
-static status end_row(struct exporter *exporter)
-{
-    struct buffer *line = &exporter->line;
-    if (!exporter->open) {
-        return STATUS_OK;
-    }
-    exporter->open = false;
-    if (exporter->choices > 0) {
-        TRY(buffer_format(line,
-                          "],\"usage\":{\"prompt_tokens\":%lld,\"completion_tokens\":%lld,"
-                          "\"total_tokens\":%lld}}}",
-                          (long long)exporter->prompt_tokens,
-                          (long long)exporter->completion_tokens,
-                          (long long)(exporter->prompt_tokens + exporter->completion_tokens)));
-    } else {
-        /* Nothing but errors: no response at all. */
-        buffer_clear(line);
-        TRY(buffer_append(line, exporter->head.data, exporter->head.length));
-        TRY(buffer_append_text(line, "\"response\":null"));
-    }
-    TRY(buffer_append_text(line, ",\"error\":"));
-    if (exporter->error.length > 0) {
-        TRY(buffer_append_text(line, "{\"code\":\"row_error\",\"message\":"));
-        TRY(json_write_string(exporter->error.data, exporter->error.length, line));
-        TRY(buffer_append_byte(line, '}'));
-    } else {
-        TRY(buffer_append_text(line, "null"));
-    }
-    TRY(buffer_append_text(line, "}\n"));
-    return exporter->write(exporter->context, line->data, line->length);
-}
-
-static status begin_row(struct exporter *exporter, const struct result *result)
-{
     const struct json *fields;
-    struct buffer *line = &exporter->line;
-    exporter->open = true;
-    exporter->row = result->row;
-    exporter->choices = 0;
-    exporter->prompt_tokens = exporter->completion_tokens = 0;
-    buffer_clear(&exporter->error);
-    buffer_clear(&exporter->head);
-    buffer_clear(line);
-    /* The model that the request asked for is the one that its sender looks for. */
-    TRY(parse_passthrough(exporter, result, &fields));
-    const char *model = json_string(json_get(json_get(fields, "body"), "model"));
-    model = model != NULL ? model : exporter->model;
-    TRY(buffer_format(&exporter->head,
-                      "{\"id\":\"batch_req_%lld\",\"custom_id\":", (long long)result->row));
-    TRY(json_write_string(result->id != NULL ? result->id : "", result->id_length,
-                          &exporter->head));
-    TRY(buffer_append_byte(&exporter->head, ','));
-    TRY(buffer_append(line, exporter->head.data, exporter->head.length));
-    TRY(buffer_format(line,
-                      "\"response\":{\"status_code\":200,\"request_id\":\"row-%lld\",\"body\":{"
-                      "\"id\":\"chatcmpl-%lld\",\"object\":\"chat.completion\",\"created\":%lld,"
-                      "\"model\":",
-                      (long long)result->row, (long long)result->row,
-                      (long long)exporter->created));
-    TRY(json_write_string(model, strlen(model), line));
-    return buffer_append_text(line, ",\"choices\":[");
-}
-
-static status export_choice(void *context, const struct result *result)
-{
-    struct exporter *exporter = context;
-    if (result->embedding != NULL) {
-        return status_fail(STATUS_UNSUPPORTED,
-                           "%s: holds embeddings, which are exported as jsonl alone",
-                           exporter->path);
-    }
-    if (exporter->open && exporter->row != result->row) {
-        TRY(end_row(exporter));
-    }
-    if (!exporter->open) {
-        TRY(begin_row(exporter, result));
-    }
-    if (result->finish_reason != FINISH_ERROR) {
-        return write_choice(exporter, result);
-    }
-    /* The first error of a row stands for it; samples that ended well stay. */
-    if (exporter->error.length == 0) {
-        TRY(result->error_length > 0
-                ? buffer_append(&exporter->error, result->error, result->error_length)
-                : buffer_append_text(&exporter->error, "unknown"));
-    }
-    return STATUS_OK;
-}
-
-/* ------------------------------------------------------------------------------------------------
- */
-
-/* "2026-01-31T12:00:00Z" as Unix seconds, 0 where it is not that. */
-static int64_t unix_seconds(const char *text)
-{
-    struct tm utc = {0};
-    if (text == NULL || sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2dZ", &utc.tm_year, &utc.tm_mon,
-                               &utc.tm_mday, &utc.tm_hour, &utc.tm_min, &utc.tm_sec) != 6) {
-        return 0;
-    }
-    utc.tm_year -= 1900;
-    utc.tm_mon -= 1;
-    return (int64_t)timegm(&utc);
+    TRY(export_passthrough(exporter->path, result, &exporter->arena, &fields));
+    TRY(write_token_fields(line, result, fields));
+    TRY(write_passthrough(exporter, fields));
+    TRY(buffer_append_text(line, "}\n"));
+    return exporter->write(exporter->context, line->data, line->length);
 }
 
 status output_export(struct output_reader *reader, enum export_format format, line_writer write,
                      void *context)
 {
+    if (format == EXPORT_OPENAI) {
+        return output_export_openai(reader, write, context);
+    }
     struct exporter exporter = {
         .path = output_reader_path(reader), .write = write, .context = context};
-    struct arena attributes = {0};
-    const char *model = output_attribute_text(reader, "model_path", &attributes);
-    exporter.model = model != NULL ? model : "";
-    exporter.created = unix_seconds(output_attribute_text(reader, "created", &attributes));
-    status s =
-        output_visit(reader, format == EXPORT_OPENAI ? export_choice : export_line, &exporter);
-    if (s == STATUS_OK) {
-        s = end_row(&exporter);
-    }
+    status s = output_visit(reader, export_line, &exporter);
     buffer_destroy(&exporter.line);
-    buffer_destroy(&exporter.error);
-    buffer_destroy(&exporter.head);
+    buffer_destroy(&exporter.name);
     arena_destroy(&exporter.arena);
-    arena_destroy(&attributes);
     return s;
 }

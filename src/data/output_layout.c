@@ -10,6 +10,9 @@ const char *const output_number_paths[NUMBER_COUNT] = {
     [NUMBER_COMPLETION_TOKENS] = "/results/completion_tokens",
     [NUMBER_SECONDS] = "/results/seconds",
     [NUMBER_RANK] = "/results/rank",
+    [NUMBER_ENDPOINT] = "/results/endpoint",
+    [NUMBER_STATUS_CODE] = "/results/status_code",
+    [NUMBER_ID_IS_NUMBER] = "/results/id_is_number",
     [NUMBER_LOGPROB_SUM] = "/results/logprob_sum",
     [NUMBER_LOGPROB_MEAN] = "/results/logprob_mean",
 };
@@ -22,6 +25,11 @@ const char *const output_text_paths[TEXT_COUNT] = {
     [TEXT_PASSTHROUGH] = "/passthrough/json",
 };
 
+bool output_number_is_optional(enum output_number column)
+{
+    return column >= NUMBER_ENDPOINT;
+}
+
 hid_t output_number_type(enum output_number column)
 {
     switch (column) {
@@ -32,17 +40,46 @@ hid_t output_number_type(enum output_number column)
     case NUMBER_LOGPROB_MEAN:
         return H5T_NATIVE_DOUBLE;
     case NUMBER_FINISH_REASON:
+    case NUMBER_ENDPOINT:
+    case NUMBER_ID_IS_NUMBER:
         return H5T_NATIVE_INT8;
     default:
         return H5T_NATIVE_INT32;
     }
 }
 
-hid_t output_finish_type(void)
+static const char *finish_name(int8_t value)
 {
+    return finish_reason_name((enum finish_reason)value);
+}
+
+static const char *endpoint_value_name(int8_t value)
+{
+    return endpoint_name((enum endpoint)value);
+}
+
+/* As h5py writes and reads numpy's booleans. */
+static const char *truth_name(int8_t value)
+{
+    return value != 0 ? "TRUE" : "FALSE";
+}
+
+hid_t output_enum_type(enum output_number column)
+{
+    static const struct {
+        const char *(*name)(int8_t value);
+        int8_t last;
+    } enums[NUMBER_COUNT] = {
+        [NUMBER_FINISH_REASON] = {finish_name, FINISH_ERROR},
+        [NUMBER_ENDPOINT] = {endpoint_value_name, ENDPOINT_EMBEDDINGS},
+        [NUMBER_ID_IS_NUMBER] = {truth_name, 1},
+    };
+    if (enums[column].name == NULL) {
+        return 0;
+    }
     hid_t type = H5Tenum_create(H5T_NATIVE_INT8);
-    for (int8_t reason = FINISH_STOP; type >= 0 && reason <= FINISH_ERROR; reason++) {
-        if (H5Tenum_insert(type, finish_reason_name((enum finish_reason)reason), &reason) < 0) {
+    for (int8_t value = 0; type >= 0 && value <= enums[column].last; value++) {
+        if (H5Tenum_insert(type, enums[column].name(value), &value) < 0) {
             H5Tclose(type);
             type = -1;
         }

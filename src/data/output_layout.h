@@ -7,7 +7,8 @@
 #include "data/hdf5_support.h"
 #include "sluice/data.h"
 
-enum { OUTPUT_FORMAT_VERSION = 1 };
+/* A file whose texts are packed cannot be read by programs that know version 1 alone. */
+enum { OUTPUT_VERSION_VARIABLE = 1, OUTPUT_VERSION_PACKED = 2 };
 
 /* Datasets with one number a result. */
 enum output_number {
@@ -18,7 +19,10 @@ enum output_number {
     NUMBER_COMPLETION_TOKENS,
     NUMBER_SECONDS,
     NUMBER_RANK,
-    NUMBER_LOGPROB_SUM, /* the last two only where texts were scored */
+    NUMBER_ENDPOINT, /* from here on not in every file: earlier versions wrote none of them */
+    NUMBER_STATUS_CODE,
+    NUMBER_ID_IS_NUMBER, /* where some id is */
+    NUMBER_LOGPROB_SUM,  /* the last two only where texts were scored */
     NUMBER_LOGPROB_MEAN,
     NUMBER_COUNT,
 };
@@ -27,6 +31,7 @@ enum output_number {
 enum output_text { TEXT_ID, TEXT_PROMPT, TEXT_TEXT, TEXT_ERROR, TEXT_PASSTHROUGH, TEXT_COUNT };
 
 extern const char *const output_number_paths[NUMBER_COUNT];
+bool output_number_is_optional(enum output_number column);
 extern const char *const output_text_paths[TEXT_COUNT];
 
 /* Flat over the tokens of all results. */
@@ -38,18 +43,27 @@ extern const char *const output_text_paths[TEXT_COUNT];
 
 #define OUTPUT_EMBEDDING_PATH "/results/embedding"
 
+/* The tokens that occur in the flat columns: a group of packed bytes, and its ids. */
+#define OUTPUT_VOCABULARY_PATH     "/vocabulary"
+#define OUTPUT_VOCABULARY_IDS_PATH "/vocabulary/token_ids"
+
 #define OUTPUT_RANKS_PATH    "/metrics/ranks"
 #define OUTPUT_TIMELINE_PATH "/metrics/timeline"
 
 /* For messages; borrowed. */
 const char *output_reader_path(const struct output_reader *reader);
 
-/* The type of a number in memory (native); a predefined identifier, not to be closed. For
- * NUMBER_FINISH_REASON an int8. */
+/* The tokens whose bytes the file has; empty where it has none. */
+struct vocabulary;
+status output_reader_vocabulary(const struct output_reader *reader, struct arena *arena,
+                                struct vocabulary *out) MUST_CHECK;
+
+/* The type of a number in memory (native); a predefined identifier, not to be closed. For an
+ * enumeration an int8. */
 hid_t output_number_type(enum output_number column);
 
 /* Types that the caller closes; negative on failure. */
-hid_t output_finish_type(void);   /* HDF5 enum over int8, names of finish_reason_name */
+hid_t output_enum_type(enum output_number column); /* HDF5 enum over int8; 0: no enumeration */
 hid_t output_rank_type(void);     /* compound of struct rank_metrics as it lies in memory */
 hid_t output_timeline_type(void); /* compound of struct timeline_point, without its rank */
 

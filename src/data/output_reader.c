@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "data/output_layout.h"
+#include "data/output_text.h"
+#include "data/output_vocabulary.h"
 
 enum {
     BATCH_ROWS = 1024,
@@ -24,7 +26,7 @@ struct output_reader {
     hid_t file;
     int64_t rows;
     struct hdf5_column numbers[NUMBER_COUNT];
-    struct hdf5_column texts[TEXT_COUNT];
+    struct text_source texts[TEXT_COUNT];
     struct hdf5_column offsets, tokens, logprobs, top_ids, top_values, embedding;
     int32_t top_logprobs, embedding_width;
 };
@@ -44,9 +46,11 @@ static status check_version(struct output_reader *reader)
     status s = STATUS_OK;
     if (text == NULL) {
         s = status_fail(STATUS_INVALID, "not an output file of this program: no format_version");
-    } else if (strtol(text, NULL, 10) != OUTPUT_FORMAT_VERSION) {
-        s = status_fail(STATUS_UNSUPPORTED, "format version %.20s; this program reads version %d",
-                        text, OUTPUT_FORMAT_VERSION);
+    } else if (strtol(text, NULL, 10) < OUTPUT_VERSION_VARIABLE ||
+               strtol(text, NULL, 10) > OUTPUT_VERSION_PACKED) {
+        s = status_fail(STATUS_UNSUPPORTED,
+                        "format version %.20s; this program reads versions %d to %d", text,
+                        OUTPUT_VERSION_VARIABLE, OUTPUT_VERSION_PACKED);
     }
     arena_destroy(&arena);
     return s;
@@ -126,18 +130,19 @@ static status open_columns(struct output_reader *reader)
                          &reader->numbers[NUMBER_ROW]));
     reader->rows = reader->numbers[NUMBER_ROW].length;
     for (int i = NUMBER_ROW + 1; i < NUMBER_COUNT; i++) {
-        bool is_score = i == NUMBER_LOGPROB_SUM || i == NUMBER_LOGPROB_MEAN;
-        if (is_score && !hdf5_path_exists(reader->file, output_number_paths[i])) {
+        enum output_number which = (enum output_number)i;
+        if (output_number_is_optional(which) &&
+            !hdf5_path_exists(reader->file, output_number_paths[i])) {
             continue;
         }
-        TRY(open_column(reader, output_number_paths[i],
-                        is_score || i == NUMBER_SECONDS ? H5T_FLOAT : H5T_INTEGER,
+        TRY(open_column(reader, output_number_paths[i], H5Tget_class(output_number_type(which)),
                         &reader->numbers[i]));
     }
     TRY(open_embedding(reader));
     for (int i = 0; i < TEXT_COUNT; i++) {
         if (i != TEXT_PROMPT || hdf5_path_exists(reader->file, output_text_paths[i])) {
-            TRY(open_column(reader, output_text_paths[i], H5T_STRING, &reader->texts[i]));
+            TRY(output_text_open(reader->file, output_text_paths[i], reader->rows,
+                                 &reader->texts[i]));
         }
     }
     int64_t tokens = -1;
@@ -188,7 +193,7 @@ void output_reader_close(struct output_reader *reader)
         hdf5_column_close(&reader->numbers[i]);
     }
     for (int i = 0; i < TEXT_COUNT; i++) {
-        hdf5_column_close(&reader->texts[i]);
+        output_text_close(&reader->texts[i]);
     }
     for (size_t i = 0; i < COUNT_OF(flat); i++) {
         hdf5_column_close(flat[i]);
@@ -208,6 +213,12 @@ int64_t output_result_count(const struct output_reader *reader)
 const char *output_reader_path(const struct output_reader *reader)
 {
     return reader->path;
+}
+
+status output_reader_vocabulary(const struct output_reader *reader, struct arena *arena,
+                                struct vocabulary *out)
+{
+    return status_context(vocabulary_read(reader->file, arena, out), "%s", reader->path);
 }
 
 /* ---- Attributes and ranks -----------------------------------------------------------------------
@@ -400,7 +411,7 @@ static status read_tokens(const struct output_reader *reader, struct batch *batc
 static status read_texts(const struct output_reader *reader, struct batch *batch)
 {
     for (int i = 0; i < TEXT_COUNT; i++) {
-        if (!column_is_there(&reader->texts[i])) {
+        if (!reader->texts[i].there) {
             continue;
         }
         size_t count = (size_t)batch->count;
@@ -410,8 +421,8 @@ static status read_texts(const struct output_reader *reader, struct batch *batch
             return status_fail(STATUS_NO_MEMORY, "out of memory for results");
         }
         size_t budget = batch->arena->used_bytes + (batch->count == 1 ? LARGEST_TEXT : TEXT_BUDGET);
-        TRY(hdf5_column_read_strings(&reader->texts[i], batch->first, batch->count, budget,
-                                     batch->arena, batch->texts[i], batch->lengths[i]));
+        TRY(output_text_read(&reader->texts[i], batch->first, batch->count, budget, batch->arena,
+                             batch->texts[i], batch->lengths[i]));
     }
     return STATUS_OK;
 }
@@ -458,6 +469,17 @@ static const char *batch_text(const struct batch *batch, enum output_text which,
     return batch->texts[which] != NULL ? batch->texts[which][i] : NULL;
 }
 
+/* What earlier versions did not write: it is as they took every row. */
+static void read_request(const struct batch *batch, int64_t i, struct result *out)
+{
+    const int8_t *endpoints = batch->numbers[NUMBER_ENDPOINT];
+    const int32_t *codes = batch->numbers[NUMBER_STATUS_CODE];
+    const int8_t *id_is_number = batch->numbers[NUMBER_ID_IS_NUMBER];
+    out->endpoint = endpoints != NULL ? (enum endpoint)(unsigned char)endpoints[i] : ENDPOINT_NONE;
+    out->is_fault = codes != NULL && codes[i] >= 500;
+    out->id_is_number = id_is_number != NULL && id_is_number[i] != 0;
+}
+
 static status batch_result(const struct output_reader *reader, const struct batch *batch, int64_t i,
                            struct result *out)
 {
@@ -476,7 +498,9 @@ static status batch_result(const struct output_reader *reader, const struct batc
     out->text = batch_text(batch, TEXT_TEXT, i, &out->text_length);
     out->error = batch_text(batch, TEXT_ERROR, i, &out->error_length);
     out->passthrough = batch_text(batch, TEXT_PASSTHROUGH, i, &out->passthrough_length);
-    if (finish < FINISH_STOP || finish > FINISH_ERROR || out->completion_tokens < 0) {
+    read_request(batch, i, out);
+    if (finish < FINISH_STOP || finish > FINISH_ERROR || out->completion_tokens < 0 ||
+        (unsigned)out->endpoint > ENDPOINT_EMBEDDINGS) {
         return status_fail(STATUS_INVALID, "result %lld: values out of range",
                            (long long)(batch->first + i));
     }
@@ -500,8 +524,8 @@ static status batch_result(const struct output_reader *reader, const struct batc
                            (long long)(batch->first + i), (long long)tokens,
                            out->completion_tokens);
     }
-    /* A result that did not ask has NaN, and -1, throughout. */
-    if (batch->tokens != NULL && (tokens == 0 || batch->tokens[at] >= 0)) {
+    /* A result that did not ask has NaN, and -1, throughout; an error has no tokens to show. */
+    if (batch->tokens != NULL && (tokens > 0 ? batch->tokens[at] >= 0 : finish != FINISH_ERROR)) {
         out->token_ids = batch->tokens + at;
     }
     if (batch->logprobs != NULL && tokens > 0 && !isnan(batch->logprobs[at])) {

@@ -128,7 +128,7 @@ static const struct request_field table[] = {
     BODY_REFUSED("return_token_ids", HONOURS, NULL),
     BODY_REFUSED("return_prompt_text", HONOURS, NULL),
     BODY_REFUSED("dimensions", "honours it for Matryoshka models", NULL),
-    BODY_REFUSED("encoding_format", HONOURS, "float"),
+    BODY_REFUSED("encoding_format", HONOURS, "float", "base64"),
     BODY_REFUSED("embed_dtype", HONOURS, "float32"),
     BODY_REFUSED("endianness", HONOURS, "native", "little"),
     {.name = "normalize",

@@ -22,7 +22,9 @@ enum {
     HEAD_BYTES = 64,
 };
 
-enum { WIRE_VERSION = 1, TEXT_COUNT = 5, PROMPT_TEXT_INDEX = 1 };
+/* Form 1 has neither endpoint nor fault; it is read, so that a job that an earlier version began
+ * can go on. */
+enum { WIRE_VERSION = 2, OLDEST_VERSION = 1, TEXT_COUNT = 5, PROMPT_TEXT_INDEX = 1 };
 
 enum {
     HAS_PROMPT = 1,
@@ -31,7 +33,10 @@ enum {
     HAS_TOP = 8,
     HAS_EMBEDDING = 16,
     ID_IS_NUMBER = 32,
-    HAS_ALL = 63
+    IS_FAULT = 64,
+    ENDPOINT_SHIFT = 7, /* two bits, enum endpoint */
+    HAS_ALL = 511,
+    HAS_ALL_IN_FORM_1 = 63
 };
 
 enum { MAX_EMBEDDING_WIDTH = 1 << 20 };
@@ -50,7 +55,8 @@ static int result_parts(const struct result *result)
                 ? HAS_TOP
                 : 0) |
            (result->embedding != NULL ? HAS_EMBEDDING : 0) |
-           (result->id_is_number ? ID_IS_NUMBER : 0);
+           (result->id_is_number ? ID_IS_NUMBER : 0) | (result->is_fault ? IS_FAULT : 0) |
+           (int)result->endpoint << ENDPOINT_SHIFT;
 }
 
 /* Bytes of the arrays; both factors are checked to be small enough. */
@@ -66,6 +72,20 @@ static bool head_is_sane(int finish, int64_t row, int32_t sample, int32_t prompt
 {
     return finish >= FINISH_STOP && finish <= FINISH_ERROR && row >= 0 && sample >= 0 &&
            prompt_tokens >= 0 && completion_tokens >= 0 && top >= 0 && top <= GENERATE_MAX_LOGPROBS;
+}
+
+const char *endpoint_name(enum endpoint endpoint)
+{
+    static const char *const names[] = {[ENDPOINT_NONE] = "none",
+                                        [ENDPOINT_CHAT] = "chat",
+                                        [ENDPOINT_COMPLETIONS] = "completions",
+                                        [ENDPOINT_EMBEDDINGS] = "embeddings"};
+    return (unsigned)endpoint < COUNT_OF(names) ? names[endpoint] : "unknown";
+}
+
+int result_status_code(const struct result *result)
+{
+    return result->finish_reason != FINISH_ERROR ? 200 : result->is_fault ? 500 : 400;
 }
 
 static char *put_int32s(char *out, const int32_t *values, size_t count)
@@ -96,7 +116,8 @@ status result_encode(const struct result *result, struct buffer *out)
         {result->passthrough, result->passthrough_length},
     };
     if (!head_is_sane((int)result->finish_reason, result->row, result->sample,
-                      result->prompt_tokens, result->completion_tokens, result->top_logprobs)) {
+                      result->prompt_tokens, result->completion_tokens, result->top_logprobs) ||
+        (unsigned)result->endpoint > ENDPOINT_EMBEDDINGS) {
         return status_fail(STATUS_INTERNAL, "a result of row %lld that makes no sense",
                            (long long)result->row);
     }
@@ -168,12 +189,13 @@ status result_encode(const struct result *result, struct buffer *out)
 
 static status check_version(const char *head, status otherwise)
 {
-    return head[AT_VERSION] == WIRE_VERSION
+    return head[AT_VERSION] >= OLDEST_VERSION && head[AT_VERSION] <= WIRE_VERSION
                ? STATUS_OK
                : status_fail(otherwise,
                              "results of form %d, of another version of this program, which reads "
-                             "form %d; go on with that version, or start afresh with --fresh",
-                             head[AT_VERSION], WIRE_VERSION);
+                             "forms %d to %d; go on with that version, or start afresh with "
+                             "--fresh",
+                             head[AT_VERSION], OLDEST_VERSION, WIRE_VERSION);
 }
 
 size_t result_wire_size(const void *bytes, size_t length)
@@ -194,6 +216,7 @@ status result_wire_columns(const void *bytes, struct output_columns *columns)
     columns->prompt |= (parts & HAS_PROMPT) != 0;
     columns->token_ids |= (parts & HAS_TOKEN_IDS) != 0;
     columns->logprobs |= (parts & HAS_LOGPROBS) != 0;
+    columns->id_is_number |= (parts & ID_IS_NUMBER) != 0;
     if (top > columns->top_logprobs && top <= GENERATE_MAX_LOGPROBS) {
         columns->top_logprobs = top;
     }
@@ -286,7 +309,8 @@ status result_decode(const void *bytes, size_t length, struct arena *arena, stru
     memcpy(&out->seconds, &seconds, sizeof seconds);
     if (!head_is_sane((unsigned char)head[AT_FINISH], out->row, out->sample, out->prompt_tokens,
                       out->completion_tokens, out->top_logprobs) ||
-        (parts & ~HAS_ALL) != 0 || ((parts & HAS_TOP) != 0) != (out->top_logprobs > 0)) {
+        (parts & ~(head[AT_VERSION] == 1 ? HAS_ALL_IN_FORM_1 : HAS_ALL)) != 0 ||
+        ((parts & HAS_TOP) != 0) != (out->top_logprobs > 0)) {
         return status_fail(STATUS_INVALID, "a result whose head makes no sense");
     }
     uint64_t expected =
@@ -313,6 +337,8 @@ status result_decode(const void *bytes, size_t length, struct arena *arena, stru
     out->id = texts[0];
     out->id_length = lengths[0];
     out->id_is_number = (parts & ID_IS_NUMBER) != 0;
+    out->is_fault = (parts & IS_FAULT) != 0;
+    out->endpoint = (enum endpoint)(parts >> ENDPOINT_SHIFT);
     out->prompt = (parts & HAS_PROMPT) != 0 ? texts[1] : NULL;
     out->prompt_length = lengths[1];
     out->text = texts[2];

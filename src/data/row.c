@@ -172,6 +172,27 @@ static status read_id(const struct json_member *member, struct row *row)
     return STATUS_OK;
 }
 
+/* The endpoint that an envelope names, as far as one of ours. */
+static enum endpoint named_endpoint(const struct request *request)
+{
+    static const struct {
+        const char *end;
+        enum endpoint endpoint;
+    } known[] = {{"/chat/completions", ENDPOINT_CHAT},
+                 {"/completions", ENDPOINT_COMPLETIONS},
+                 {"/embeddings", ENDPOINT_EMBEDDINGS}};
+    const struct json_member *url = find_member(request->line, "url");
+    const char *text = request->envelope && url != NULL ? json_string(url->value) : NULL;
+    size_t length = text != NULL ? strlen(text) : 0;
+    for (size_t i = 0; i < COUNT_OF(known); i++) {
+        size_t end = strlen(known[i].end);
+        if (length >= end && strcmp(text + length - end, known[i].end) == 0) {
+            return known[i].endpoint;
+        }
+    }
+    return ENDPOINT_NONE;
+}
+
 static status check_envelope(const struct request *request, bool is_embedded)
 {
     const struct json_member *method = find_member(request->line, "method");
@@ -435,6 +456,7 @@ static status parse_json_row(const struct record *record, const struct row_forma
          (format->chat == CHAT_ALWAYS && request.prompt->value->type == JSON_STRING));
     TRY(collect_rest(&request, arena, &row->passthrough));
     TRY(read_id(request.id, row));
+    row->endpoint = named_endpoint(&request);
     if (request.envelope) {
         TRY(check_envelope(&request, format->is_embedded));
     }
@@ -482,8 +504,9 @@ static status parse_token_row(const struct record *record, struct arena *arena, 
     return STATUS_OK;
 }
 
-status row_parse(const struct record *record, const struct row_format *format,
-                 const struct generate_params *defaults, struct arena *arena, struct row *row)
+static status parse_record(const struct record *record, const struct row_format *format,
+                           const struct generate_params *defaults, struct arena *arena,
+                           struct row *row)
 {
     *row = (struct row){.index = record->row, .params = *defaults};
     row->params.seed_is_own = false;
@@ -506,4 +529,22 @@ status row_parse(const struct record *record, const struct row_format *format,
     }
     return status_fail(STATUS_INVALID, "%.*s", (int)record->bytes.length,
                        record->bytes.data != NULL ? record->bytes.data : "unreadable");
+}
+
+/* The endpoint that takes such a prompt. */
+static enum endpoint implied_endpoint(const struct row_format *format, const struct row *row)
+{
+    return format->is_embedded            ? ENDPOINT_EMBEDDINGS
+           : row->kind == PROMPT_MESSAGES ? ENDPOINT_CHAT
+                                          : ENDPOINT_COMPLETIONS;
+}
+
+status row_parse(const struct record *record, const struct row_format *format,
+                 const struct generate_params *defaults, struct arena *arena, struct row *row)
+{
+    TRY(parse_record(record, format, defaults, arena, row));
+    if (row->endpoint == ENDPOINT_NONE) {
+        row->endpoint = implied_endpoint(format, row);
+    }
+    return STATUS_OK;
 }

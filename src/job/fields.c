@@ -29,6 +29,11 @@ static const struct field_choice task_choices[] = {
     {"embed", TASK_EMBED},
     {NULL, 0},
 };
+static const struct field_choice strings_choices[] = {
+    {"variable", STRINGS_VARIABLE},
+    {"packed", STRINGS_PACKED},
+    {NULL, 0},
+};
 static const struct field_choice device_choices[] = {
     {"auto", DEVICE_AUTO},
     {"cpu", DEVICE_CPU},
@@ -124,6 +129,10 @@ static const struct job_field job_field_table[] = {
      "adds a column with the prompt as the model saw it", NULL, 0, 0, NULL},
     {"output", "include_token_ids", FIELD_BOOLEAN, AT(output.include_token_ids), "false",
      "adds columns with the token ids of the answers", NULL, 0, 0, NULL},
+    {"output", "strings", FIELD_CHOICE, AT(output.strings), "variable",
+     "how texts are stored; variable: as HDF5's strings, read as they are, not compressed; packed: "
+     "as compressed bytes with offsets, a fraction of the size",
+     NULL, 0, 0, strings_choices},
     {"output", "overwrite", FIELD_BOOLEAN, AT(output.overwrite), "false",
      "replaces an existing output file", NULL, 0, 0, NULL},
 };

@@ -126,6 +126,7 @@ static status set_aside(struct coordinator *self)
     snprintf(id, sizeof id, "%lld", (long long)record->row);
     const struct result result = {.row = record->row,
                                   .finish_reason = FINISH_ERROR,
+                                  .is_fault = true,
                                   .id = id,
                                   .id_length = strlen(id),
                                   .text = "",

@@ -68,6 +68,7 @@ static bool decides_results(const char *section, const char *key)
         {"model", "path"},          {"model", "dtype"}, {"model", "kv_dtype"},
         {"model", "max_model_len"}, {"data", "input"},  {"layout", NULL},
         {"engine", NULL},           {"output", "path"}, {"output", "overwrite"},
+        {"output", "strings"},
     };
     for (size_t i = 0; i < COUNT_OF(free_keys); i++) {
         if (strcmp(section, free_keys[i].section) == 0 &&

@@ -179,6 +179,7 @@ static void describe_row(const struct row_queue *self, const struct pending_row 
     *result = (struct result){
         .row = pending->row.index,
         .rank = self->options.rank,
+        .endpoint = pending->row.endpoint,
         .id = pending->row.id != NULL ? pending->row.id : "",
         .id_length = pending->row.id_length,
         .id_is_number = pending->row.id_is_number,
@@ -248,6 +249,7 @@ static status keep_sample(struct row_queue *self, struct pending_row *pending,
     describe_row(self, pending, result);
     result->sample = sample->sample;
     result->finish_reason = sample->reason;
+    result->is_fault = sample->reason == FINISH_ERROR; /* the row itself was fit to run */
     result->prompt_tokens = sample->prompt_tokens;
     result->completion_tokens = sample->completion_tokens;
     result->seconds = sample->seconds;

@@ -223,12 +223,17 @@ static struct output_columns choose_columns(const struct run *run)
 {
     const struct job *job = run->job;
     const struct model_config *config = model_config(run->model);
+    const struct output_columns asked = journal_columns(run->journal);
+    bool packed = job->output.strings == STRINGS_PACKED;
     if (config->encoder) {
         return (struct output_columns){.prompt = job->output.include_prompt,
+                                       .id_is_number = asked.id_is_number,
+                                       .packed_texts = packed,
                                        .embedding_width = config->hidden};
     }
     bool scores = job->generate.mode == MODE_SCORE;
-    struct output_columns columns = journal_columns(run->journal);
+    struct output_columns columns = asked;
+    columns.packed_texts = packed;
     columns.prompt |= job->output.include_prompt;
     columns.token_ids |= job->output.include_token_ids || scores;
     columns.logprobs |= job->generate.logprobs >= 0 || scores;
@@ -237,6 +242,11 @@ static struct output_columns choose_columns(const struct run *run)
         columns.top_logprobs = job->generate.logprobs;
     }
     return columns;
+}
+
+static status append_token(const void *tokenizer, int32_t id, struct buffer *out)
+{
+    return tokenizer_token_bytes(tokenizer, id, out);
 }
 
 static status write_output(struct run *run, const struct rank_metrics *ranks,
@@ -260,6 +270,9 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
     double start = clock_seconds();
     status s = journal_visit(run->journal, write_result, &totals);
     summary->journal_seconds += clock_seconds() - start - totals.write_seconds;
+    if (s == STATUS_OK && model_tokenizer(run->model) != NULL) {
+        s = output_write_vocabulary(writer, append_token, model_tokenizer(run->model));
+    }
     if (s == STATUS_OK) {
         s = describe_errors(&totals);
     }

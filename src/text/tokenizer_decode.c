@@ -393,7 +393,7 @@ status decode_ids(const struct tokenizer *tokenizer, const int32_t *ids, size_t 
     return s;
 }
 
-status decode_is_byte(const struct tokenizer *tokenizer, int32_t id, bool *is_byte)
+status decode_byte(const struct tokenizer *tokenizer, int32_t id, int *byte)
 {
     struct text_list list = {0};
     const struct token_entry *entry = decode_entry(tokenizer, id, false);
@@ -401,7 +401,7 @@ status decode_is_byte(const struct tokenizer *tokenizer, int32_t id, bool *is_by
     if (s == STATUS_OK) {
         s = decode_list(tokenizer, tokenizer->stream.byte_fallback, true, &list);
     }
-    *is_byte = s == STATUS_OK && byte_of_token(list.bytes.data, list.bytes.length) >= 0;
+    *byte = s == STATUS_OK ? byte_of_token(list.bytes.data, list.bytes.length) : -1;
     text_list_destroy(&list);
     return s;
 }

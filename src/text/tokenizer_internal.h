@@ -388,8 +388,8 @@ status decode_ids(const struct tokenizer *tokenizer, const int32_t *ids, size_t 
 /* The text that decoders take for an id, or NULL where decode skips it. */
 const struct token_entry *decode_entry(const struct tokenizer *tokenizer, int32_t id,
                                        bool skip_special);
-/* Whether a token's text, as it comes to a ByteFallback, is a byte such as <0x0A>. */
-status decode_is_byte(const struct tokenizer *tokenizer, int32_t id, bool *is_byte) MUST_CHECK;
+/* The byte that a token's text is, as it comes to a ByteFallback (<0x0A>); -1: it is none. */
+status decode_byte(const struct tokenizer *tokenizer, int32_t id, int *byte) MUST_CHECK;
 /* Bytes of `id` under a ByteLevel decoder. */
 status decode_bytes(const struct tokenizer *tokenizer, int32_t id, struct buffer *out) MUST_CHECK;
 /* How many bytes at the end of `bytes` begin a character that is not complete. */

@@ -134,9 +134,9 @@ status token_stream_push(struct token_stream *stream, const struct tokenizer *to
         return STATUS_OK;
     }
     if (tokenizer->stream.byte_fallback != SIZE_MAX) {
-        bool is_byte;
-        TRY(decode_is_byte(tokenizer, id, &is_byte));
-        if (is_byte) {
+        int byte;
+        TRY(decode_byte(tokenizer, id, &byte));
+        if (byte >= 0) {
             return STATUS_OK;
         }
     }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# What comes out: columns that single rows ask for, in the file and its exports.
+# What comes out: columns that single rows ask for, ids as they were, the forms of OpenAI's endpoints, packed texts.
 set -euo pipefail
 source "$(dirname "$0")/expect.sh"
 
@@ -44,5 +44,58 @@ job bare
 expect_quiet run --quiet --set model.path=ids bare.yaml
 run_program export bare.h5
 line 1 '"text":"",.*"token_ids":\[[0-9]+,[0-9]+,[0-9]+\]' "a model without tokenizer"
+
+# ---- Each row in the form of its endpoint, and with its id as it was ----
+
+cat >batch.jsonl <<'ROWS'
+{"custom_id": "t", "method": "POST", "url": "/v1/completions", "body": {"model": "small", "prompt": "apple pie", "logprobs": 2}}
+{"custom_id": "c", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": [{"role": "user", "content": "What is 3 + 4?"}], "logprobs": true, "top_logprobs": 1}}
+{"custom_id": "bad", "method": "POST", "url": "/v1/completions", "body": {"prompt": "x", "top_p": 7}}
+{"id": 12.50, "prompt": "apple pie", "n": 2}
+{"id": "12", "messages": [{"role": "user", "content": "What is 3 + 4?"}]}
+ROWS
+job batch
+expect_quiet run --quiet batch.yaml
+run_program export --format openai batch.h5
+cp out openai
+line 1 '"custom_id":"t","response":\{"status_code":200,.*"id":"cmpl-0","object":"text_completion","created":[0-9]+,"model":"small"' "a completion"
+line 1 '"text":" pachach","logprobs":\{"text_offset":\[0,2,5\],"token_logprobs":\[-[^]]*\],"tokens":\[" p","ach","ach"\],"top_logprobs":\[\{" p":-[0-9.]+," a":-[0-9.]+\},' "its log-probabilities"
+line 2 '"object":"chat.completion".*"message":\{"role":"assistant","content":"7"\},"logprobs":\{"content":\[\{"token":"7","logprob":-[0-9.e-]+,"bytes":\[55\],"top_logprobs":\[\{"token":"7",' "a chat"
+line 2 '"finish_reason":"stop"\}\],"usage":\{"prompt_tokens":16,"completion_tokens":2,"total_tokens":18\}' "a chat's usage"
+line 3 '"custom_id":"bad","response":\{"status_code":400,"request_id":"row-2","body":\{"error":\{"message":"line 3: body.top_p: 7 .*"code":400\}\}\},"error":\{"message":"line 3: body.top_p' "a bad row"
+line 4 '"custom_id":12.50,.*"text_completion".*\{"index":0,"text":.*\{"index":1,"text":' "a plain text"
+line 5 '"custom_id":"12",.*"chat.completion"' "plain messages"
+run_program export batch.h5
+cp out lines
+line 4 '^\{"id":12.50,' "an id that was a number"
+line 6 '^\{"id":"12",' "an id that was a text"
+
+# ---- The same where texts are packed: storage, and not part of what the job is ----
+
+expect_quiet run --quiet --set output.strings=packed --set output.path=packed.h5 batch.yaml
+for form in jsonl openai; do
+    run_program export --format $form packed.h5
+    sed 's/"created":[0-9]*//' out >packed.$form
+done
+cmp -s packed.jsonl lines || fail "packed texts are exported otherwise"
+sed 's/"created":[0-9]*//' openai | cmp -s packed.openai - || fail "packed texts are exported otherwise to OpenAI's form"
+run_program inspect --rows 1 packed.h5
+grep -q ' pachach' out || fail "inspect does not read packed texts"
+run_program run --set output.strings=packed batch.yaml
+grep -q 'complete' out err || fail "output.strings makes it another job"
+
+# ---- Embeddings, as numbers or as base64 ----
+
+cat >vectors.jsonl <<'ROWS'
+{"custom_id": "n", "method": "POST", "url": "/v1/embeddings", "body": {"model": "e", "input": "a red house"}}
+{"custom_id": "b", "method": "POST", "url": "/v1/embeddings", "body": {"model": "e", "input": "a red house", "encoding_format": "base64"}}
+ROWS
+printf 'model: {path: "%s/tests/data/encoders/bert"}\ndata: {input: vectors.jsonl}\noutput: {path: vectors.h5}\n' "$SLUICE_SOURCE_DIR" >vectors.yaml
+expect_quiet run --quiet vectors.yaml
+run_program export --format openai vectors.h5
+line 1 '"id":"embd-0","object":"list",.*"data":\[\{"index":0,"object":"embedding","embedding":\[-?[0-9.]+,.*"usage":\{"prompt_tokens":([0-9]+),"total_tokens":\1\}' "an embedding"
+line 2 '"embedding":"[A-Za-z0-9+/]{171}="' "an embedding as base64" # 32 numbers of 4 bytes
+run_program export vectors.h5
+line 2 '"embedding":"[A-Za-z0-9+/]{171}="' "an embedding as base64 in a line"
 
 finish

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An output file in which the input replaces datasets and values: read, exported and its ranks
- * listed, or refused; and nothing comes out of other files. */
+ * listed, or refused; and nothing comes out of other files. The input's last byte says whether the
+ * file's texts are variable or packed. */
 #include "data/output_layout.h"
 #include "hdf5_build.h"
 #include "sluice/json.h"
 
 static char path[600];
-static struct buffer whole; /* an output file in order */
+static struct buffer whole[2]; /* output files in order: of variable texts, of packed ones */
 
 static const char *const paths[] = {
     "/results/row",
@@ -27,20 +28,45 @@ static const char *const paths[] = {
     OUTPUT_TOP_IDS_PATH,
     OUTPUT_TOP_VALUES_PATH,
     OUTPUT_RANKS_PATH,
+    "/results/endpoint",
+    "/results/status_code",
+    "/results/id_is_number",
+    OUTPUT_VOCABULARY_IDS_PATH,
+    OUTPUT_VOCABULARY_PATH "/offsets",
+    OUTPUT_VOCABULARY_PATH "/bytes",
+    "/results/text/offsets",
+    "/results/text/bytes",
+    "/passthrough/json/offsets",
+    "/passthrough/json/bytes",
+    "/results/id/offsets",
+    "/results/id/bytes",
 };
 
-static void make_whole(void)
+static status token_bytes(const void *context, int32_t id, struct buffer *out)
+{
+    (void)context;
+    return buffer_append(out, "\xF0\x9F\x98\x80", (size_t)id % 5);
+}
+
+static void make_whole(bool packed)
 {
     static const int32_t ids[] = {1, 2, 3}, top_ids[] = {1, 4, 2, 5, 3, 6};
     static const float logprobs[] = {-1, -2, -3}, top_values[] = {-1, -2, -1, -2, -1, -2};
-    const struct output_columns columns = {true, true, true, 2};
+    const struct output_columns columns = {.prompt = true,
+                                           .token_ids = true,
+                                           .logprobs = true,
+                                           .id_is_number = true,
+                                           .packed_texts = packed,
+                                           .top_logprobs = 2};
     const struct rank_metrics ranks[2] = {{.host = "a", .device = "cpu"}, {.rank = 1}};
     struct output_writer *writer;
     REQUIRE(output_create(path, true, &columns, &writer) == STATUS_OK);
     for (int i = 0; i < 4; i++) {
         const struct result result = {.row = i,
-                                      .id = "id",
+                                      .endpoint = (enum endpoint)i,
+                                      .id = i % 2 == 0 ? "12" : "id",
                                       .id_length = 2,
+                                      .id_is_number = i % 2 == 0,
                                       .text = "text",
                                       .text_length = 4,
                                       .error = "",
@@ -54,9 +80,10 @@ static void make_whole(void)
                                       .top_values = top_values};
         REQUIRE(output_append(writer, &result) == STATUS_OK);
     }
+    REQUIRE(output_write_vocabulary(writer, token_bytes, NULL) == STATUS_OK);
     REQUIRE(output_write_ranks(writer, ranks, 2) == STATUS_OK);
     REQUIRE(output_finish(writer) == STATUS_OK);
-    REQUIRE(file_read(path, 1 << 24, &whole) == STATUS_OK);
+    REQUIRE(file_read(path, 1 << 24, &whole[packed]) == STATUS_OK);
 }
 
 static void replace_attribute(hid_t file, struct fuzz_input *input)
@@ -153,12 +180,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     struct fuzz_input input = {bytes, length};
     hdf5_silence();
-    if (whole.data == NULL) {
+    if (whole[0].data == NULL) {
         make_secrets();
         snprintf(path, sizeof path, "%s/out.h5", fuzz_folder());
-        make_whole();
+        make_whole(false);
+        make_whole(true);
     }
-    write_fuzz_file(path, whole.data, whole.length);
+    const struct buffer *file = &whole[length > 0 && (bytes[length - 1] & 1) != 0];
+    write_fuzz_file(path, file->data, file->length);
     edit(&input);
     struct output_reader *reader;
     status s = output_open(path, &reader);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Output files: the layout as HDF5 shows it, round trips, exports, the atomic end, hostile files.
- */
+/* Output files: the layout as HDF5 shows it, round trips, the atomic end, hostile files. */
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,116 +17,7 @@
 #include <cmocka.h>
 #include <hdf5.h>
 
-#include "scratch_folder.h"
-#include "sluice/data.h"
-
-static const struct output_columns all_columns = {
-    .prompt = true, .token_ids = true, .logprobs = true, .top_logprobs = 2};
-
-static const int32_t ids[] = {11, 12, 13};
-static const float logprobs[] = {-0.1f, -0.25f, -3.0f};
-static const int32_t top_ids[] = {11, 90, 12, 91, 13, 92};
-static const float top_values[] = {-0.1f, -2.5f, -0.25f, -1.5f, -3.0f, -4.0f};
-
-#define TEXT(field, string) .field = (string), .field##_length = sizeof(string) - 1
-
-/* Three rows: one with two samples, one with an error, one that asked for nothing. */
-static const struct result examples[] = {
-    {.row = 0,
-     .sample = 0,
-     .rank = 1,
-     .finish_reason = FINISH_STOP,
-     TEXT(id, "first"),
-     TEXT(prompt, "Say \"hi\""),
-     TEXT(text, "hi \xF0\x9F\x98\x80\n"),
-     TEXT(passthrough, "{\"label\":1.50,\"text\":\"mine\",\"input_text\":null}"),
-     .prompt_tokens = 4,
-     .completion_tokens = 3,
-     .token_ids = ids,
-     .logprobs = logprobs,
-     .top_logprobs = 2,
-     .top_ids = top_ids,
-     .top_values = top_values,
-     .seconds = 0.5},
-    {.row = 0,
-     .sample = 1,
-     .rank = 1,
-     .finish_reason = FINISH_LENGTH,
-     TEXT(id, "first"),
-     TEXT(prompt, "Say \"hi\""),
-     TEXT(text, "a\0b\xFF"),
-     TEXT(passthrough, "{\"label\":1.50}"),
-     .prompt_tokens = 4,
-     .completion_tokens = 2,
-     .token_ids = ids,
-     .logprobs = logprobs,
-     .top_logprobs = 1,
-     .top_ids = top_ids,
-     .top_values = top_values,
-     .seconds = 0.75},
-    {.row = 1, .finish_reason = FINISH_ERROR, TEXT(id, "1"), TEXT(error, "line 2: no prompt")},
-    {.row = 2,
-     .rank = 3,
-     .finish_reason = FINISH_STOP,
-     TEXT(id, "2"),
-     TEXT(prompt, "p"),
-     TEXT(text, "t"),
-     TEXT(passthrough, "{\"body\":{\"model\":\"m-7\"}}"),
-     .prompt_tokens = 1,
-     .completion_tokens = 1,
-     .seconds = 1},
-};
-
-static struct output_writer *create(const char *path, bool overwrite,
-                                    const struct output_columns *columns)
-{
-    struct output_writer *writer;
-    if (output_create(path, overwrite, columns, &writer) != STATUS_OK) {
-        fail_msg("%s", status_message());
-    }
-    return writer;
-}
-
-static void write_examples(const char *path, const struct output_columns *columns)
-{
-    struct output_writer *writer = create(path, true, columns);
-    for (size_t i = 0; i < COUNT_OF(examples); i++) {
-        assert_int_equal(output_append(writer, &examples[i]), STATUS_OK);
-    }
-    const struct rank_metrics ranks[] = {
-        {.host = "node-a",
-         .device = "cpu",
-         .rank = 0,
-         .rows = 5,
-         .seconds_idle = 0.25,
-         .energy_joules = NAN},
-        {.host = "node-b", .device = "NVIDIA", .rank = 1, .dp = 1, .output_tokens = 1LL << 40},
-    };
-    const struct timeline_point points[] = {
-        {.seconds = 1, .rank = 1, .running = 3},
-        {.seconds = 1, .rank = 0},
-        {.seconds = 2, .rank = 1, .running = 4, .output_tokens = 9}};
-    const struct output_attribute attributes[] = {{"model_path", "models/tiny", 0},
-                                                  {"job", "a: 1\n", 0},
-                                                  {"wall_seconds", NULL, 2.5},
-                                                  {"rows", NULL, 3000000},
-                                                  {"created", "2026-01-31T12:00:00Z", 0}};
-    assert_int_equal(output_write_ranks(writer, ranks, COUNT_OF(ranks)), STATUS_OK);
-    assert_int_equal(output_write_timeline(writer, points, COUNT_OF(points)), STATUS_OK);
-    assert_int_equal(output_write_attributes(writer, attributes, COUNT_OF(attributes)), STATUS_OK);
-    if (output_finish(writer) != STATUS_OK) {
-        fail_msg("%s", status_message());
-    }
-}
-
-static struct output_reader *open_reader(const char *path)
-{
-    struct output_reader *reader;
-    if (output_open(path, &reader) != STATUS_OK) {
-        fail_msg("%s", status_message());
-    }
-    return reader;
-}
+#include "output_examples.h"
 
 /* ---- As HDF5 shows it ---------------------------------------------------------------------------
  */
@@ -177,6 +67,12 @@ static void the_layout_is_as_documented(void **state)
         {"/results/top_logprob_values", H5T_FLOAT, 2, 6},
         {"/results/seconds", H5T_FLOAT, 1, 4},
         {"/results/rank", H5T_INTEGER, 1, 4},
+        {"/results/endpoint", H5T_ENUM, 1, 4},
+        {"/results/status_code", H5T_INTEGER, 1, 4},
+        {"/results/id_is_number", H5T_ENUM, 1, 4},
+        {"/vocabulary/token_ids", H5T_INTEGER, 1, 6},
+        {"/vocabulary/offsets", H5T_INTEGER, 1, 7},
+        {"/vocabulary/bytes", H5T_INTEGER, 1, 18},
         {"/passthrough/json", H5T_STRING, 1, 4},
         {"/metrics/ranks", H5T_COMPOUND, 1, 2},
         {"/metrics/timeline/rank_0", H5T_COMPOUND, 1, 1},
@@ -219,9 +115,10 @@ static void only_the_columns_asked_for(void **state)
     const char *path = scratch_path(state, "few.h5");
     write_examples(path, &none);
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
-    static const char *const absent[] = {"/results/prompt", "/results/token_ids",
-                                         "/results/token_offsets", "/results/logprobs",
-                                         "/results/top_logprob_ids"};
+    static const char *const absent[] = {
+        "/results/prompt",   "/results/token_ids",       "/results/token_offsets",
+        "/results/logprobs", "/results/top_logprob_ids", "/results/id_is_number",
+        "/vocabulary"};
     for (size_t i = 0; i < COUNT_OF(absent); i++) {
         assert_int_equal(H5Lexists(file, absent[i], H5P_DEFAULT), 0);
     }
@@ -234,6 +131,8 @@ static void only_the_columns_asked_for(void **state)
 /* ---- Round trips --------------------------------------------------------------------------------
  */
 
+static bool is_packed; /* the file that compare_example sees */
+
 static status compare_example(void *context, const struct result *result)
 {
     int *next = context;
@@ -242,12 +141,20 @@ static status compare_example(void *context, const struct result *result)
     assert_int_equal(result->sample, expected->sample);
     assert_int_equal(result->rank, expected->rank);
     assert_int_equal(result->finish_reason, expected->finish_reason);
+    assert_int_equal(result->endpoint, expected->endpoint);
+    assert_int_equal(result->id_is_number, expected->id_is_number);
     assert_string_equal(result->id, expected->id);
     assert_string_equal(result->prompt, expected->prompt != NULL ? expected->prompt : "");
-    assert_string_equal(result->text, *next == 2               ? "a\xEF\xBF\xBD"
-                                                                 "b\xEF\xBF\xBD"
-                                      : expected->text != NULL ? expected->text
-                                                               : "");
+    if (*next == 2) {
+        /* A NUL is the end of HDF5's own strings; a packed text may have one. */
+        const char *nul = is_packed ? "\0" : "\xEF\xBF\xBD";
+        size_t size = is_packed ? 1 : 3;
+        assert_int_equal(result->text_length, 2 + size + 3);
+        assert_memory_equal(result->text + 1, nul, size);
+        assert_string_equal(result->text + 1 + size, "b\xEF\xBF\xBD");
+    } else {
+        assert_string_equal(result->text, expected->text != NULL ? expected->text : "");
+    }
     assert_string_equal(result->error, expected->error != NULL ? expected->error : "");
     assert_string_equal(result->passthrough,
                         expected->passthrough != NULL ? expected->passthrough : "");
@@ -317,7 +224,6 @@ static void scores_and_embeddings(void **state)
     assert_int_equal(output_export(reader, EXPORT_JSONL, append_line, &lines), STATUS_OK);
     assert_non_null(strstr(lines.data, "\"embedding\":[0.5,-1e-30,3.25]"));
     assert_non_null(strstr(lines.data, "\"logprob_mean\":"));
-    assert_int_equal(output_export(reader, EXPORT_OPENAI, append_line, &lines), STATUS_UNSUPPORTED);
     buffer_destroy(&lines);
     output_reader_close(reader);
 
@@ -336,10 +242,10 @@ static status stop_at_once(void *context, const struct result *result)
     return status_fail(STATUS_STOPPED, "enough");
 }
 
-static void everything_comes_back(void **state)
+static void check_all_of(const char *path, const struct output_columns *columns)
 {
-    const char *path = scratch_path(state, "back.h5");
-    write_examples(path, &all_columns);
+    is_packed = columns->packed_texts;
+    write_examples(path, columns);
     struct output_reader *reader = open_reader(path);
     struct arena arena = {0};
     int next = 0;
@@ -355,7 +261,8 @@ static void everything_comes_back(void **state)
     assert_true(isnan(ranks[0].energy_joules) && ranks[0].seconds_idle == 0.25);
     assert_string_equal(ranks[1].device, "NVIDIA");
     assert_true(ranks[1].output_tokens == 1LL << 40);
-    assert_string_equal(output_attribute_text(reader, "format_version", &arena), "1");
+    assert_string_equal(output_attribute_text(reader, "format_version", &arena),
+                        is_packed ? "2" : "1");
     assert_string_equal(output_attribute_text(reader, "sluice_version", &arena), SLUICE_VERSION);
     assert_string_equal(output_attribute_text(reader, "job", &arena), "a: 1\n");
     assert_string_equal(output_attribute_text(reader, "wall_seconds", &arena), "2.5");
@@ -363,6 +270,14 @@ static void everything_comes_back(void **state)
     assert_null(output_attribute_text(reader, "nothing", &arena));
     arena_destroy(&arena);
     output_reader_close(reader);
+}
+
+static void everything_comes_back(void **state)
+{
+    struct output_columns columns = all_columns;
+    check_all_of(scratch_path(state, "back.h5"), &columns);
+    columns.packed_texts = true;
+    check_all_of(scratch_path(state, "packed.h5"), &columns);
 }
 
 /* A number of rows past every batch, with texts of all sizes. */
@@ -394,12 +309,11 @@ static status compare_many(void *context, const struct result *result)
     return STATUS_OK;
 }
 
-static void many_rows(void **state)
+static void write_and_read_many(const char *path, bool packed)
 {
     enum { ROWS = 10000 };
     static const int32_t five[] = {1, 2, 3, 4, 5};
-    const struct output_columns columns = {.token_ids = true};
-    const char *path = scratch_path(state, "many.h5");
+    const struct output_columns columns = {.token_ids = true, .packed_texts = packed};
     struct many many = {.text = malloc(300001)};
     assert_non_null(many.text);
     memset(many.text, 'z', 300000);
@@ -421,90 +335,14 @@ static void many_rows(void **state)
     free(many.text);
 }
 
-/* ---- Exports ------------------------------------------------------------------------------------
- */
-
-static status collect_line(void *context, const char *line, size_t length)
+static void many_rows(void **state)
 {
-    return buffer_append(context, line, length);
-}
-
-static void export_as_json_lines(void **state)
-{
-    const char *path = scratch_path(state, "lines.h5");
-    struct buffer out = {0};
-    write_examples(path, &all_columns);
-    struct output_reader *reader = open_reader(path);
-    assert_int_equal(output_export(reader, EXPORT_JSONL, collect_line, &out), STATUS_OK);
-    assert_string_equal(
-        out.data,
-        "{\"id\":\"first\",\"row\":0,\"sample\":0,\"prompt\":\"Say \\\"hi\\\"\",\"text\":\"hi "
-        "\xF0\x9F\x98\x80\\n\",\"finish_reason\":\"stop\",\"prompt_tokens\":4,"
-        "\"completion_tokens\":3,\"token_ids\":[11,12,13],\"logprobs\":[-0.1,-0.25,-3],"
-        "\"top_logprob_ids\":[[11,90],[12,91],[13,92]],\"top_logprob_values\":[[-0.1,-2.5],[-0.25,"
-        "-1.5],[-3,-4]],\"label\":1.50,\"input_input_text\":\"mine\",\"input_text\":null}\n"
-        "{\"id\":\"first\",\"row\":0,\"sample\":1,\"prompt\":\"Say \\\"hi\\\"\",\"text\":"
-        "\"a\xEF\xBF\xBD"
-        "b\xEF\xBF\xBD\",\"finish_reason\":\"length\",\"prompt_tokens\":4,"
-        "\"completion_tokens\":2,\"token_ids\":[11,12],\"logprobs\":[-0.1,-0.25],"
-        "\"top_logprob_ids\":[[11],[90]],\"top_logprob_values\":[[-0.1],[-2.5]],\"label\":1.50}\n"
-        "{\"id\":\"1\",\"row\":1,\"sample\":0,\"prompt\":\"\",\"text\":\"\",\"finish_reason\":"
-        "\"error\",\"prompt_tokens\":0,\"completion_tokens\":0,\"error\":\"line 2: no prompt\","
-        "\"token_ids\":[]}\n"
-        "{\"id\":\"2\",\"row\":2,\"sample\":0,\"prompt\":\"p\",\"text\":\"t\",\"finish_reason\":"
-        "\"stop\",\"prompt_tokens\":1,\"completion_tokens\":1,\"body\":{\"model\":\"m-7\"}}\n");
-    buffer_destroy(&out);
-    output_reader_close(reader);
-}
-
-static void export_as_openai_batch(void **state)
-{
-    const char *path = scratch_path(state, "openai.h5");
-    struct buffer out = {0};
-    struct arena arena = {0};
-    write_examples(path, &all_columns);
-    struct output_reader *reader = open_reader(path);
-    assert_int_equal(output_export(reader, EXPORT_OPENAI, collect_line, &out), STATUS_OK);
-    output_reader_close(reader);
-    const struct json *lines[3];
-    size_t count = 0;
-    for (char *line = strtok(out.data, "\n"); line != NULL; line = strtok(NULL, "\n")) {
-        struct json *value;
-        assert_true(count < COUNT_OF(lines));
-        if (json_parse(line, strlen(line), &arena, &value) != STATUS_OK) {
-            fail_msg("%s in %s", status_message(), line);
-        }
-        lines[count++] = value;
-    }
-    assert_int_equal(count, 3);
-    const struct json *response = json_get(lines[0], "response");
-    const struct json *body = json_get(response, "body");
-    const struct json *choices = json_get(body, "choices");
-    int64_t number;
-    assert_true(json_is_string(json_get(lines[0], "custom_id"), "first"));
-    assert_true(json_int64(json_get(response, "status_code"), &number) && number == 200);
-    assert_true(json_is_string(json_get(body, "object"), "chat.completion"));
-    assert_true(json_is_string(json_get(body, "model"), "models/tiny"));
-    assert_true(json_int64(json_get(body, "created"), &number) && number == 1769860800);
-    assert_int_equal(choices->length, 2);
-    assert_true(json_is_string(json_get(choices->items[1], "finish_reason"), "length"));
-    assert_true(json_is_string(json_get(json_get(choices->items[0], "message"), "content"),
-                               "hi \xF0\x9F\x98\x80\n"));
-    const struct json *content = json_get(json_get(choices->items[0], "logprobs"), "content");
-    assert_int_equal(content->length, 3);
-    assert_true(json_is_string(json_get(content->items[2], "token"), "token_id:13"));
-    assert_int_equal(json_get(content->items[0], "top_logprobs")->length, 2);
-    const struct json *usage = json_get(body, "usage");
-    assert_true(json_int64(json_get(usage, "total_tokens"), &number) && number == 9);
-    assert_int_equal(json_get(lines[0], "error")->type, JSON_NULL);
-    assert_int_equal(json_get(lines[1], "response")->type, JSON_NULL);
-    assert_true(
-        json_is_string(json_get(json_get(lines[1], "error"), "message"), "line 2: no prompt"));
-    body = json_get(json_get(lines[2], "response"), "body");
-    assert_true(json_is_string(json_get(body, "model"), "m-7"));
-    assert_int_equal(json_get(json_get(body, "choices")->items[0], "logprobs")->type, JSON_NULL);
-    buffer_destroy(&out);
-    arena_destroy(&arena);
+    write_and_read_many(scratch_path(state, "many.h5"), false);
+    write_and_read_many(scratch_path(state, "many_packed.h5"), true);
+    struct stat variable, packed;
+    assert_int_equal(stat(scratch_path(state, "many.h5"), &variable), 0);
+    assert_int_equal(stat(scratch_path(state, "many_packed.h5"), &packed), 0);
+    assert_true(packed.st_size * 4 < variable.st_size);
 }
 
 /* ---- The atomic end -----------------------------------------------------------------------------
@@ -637,7 +475,9 @@ static void wrong_types_and_shapes_are_told(void **state)
 {
     static const int64_t numbers[] = {0, 3, 2, 6, 6};
     static const int64_t high[] = {0, 3, 5, 5, INT64_MAX};
-    static const int8_t reasons[] = {0, 1, 3, 0};
+    static const int64_t over[] = {0, 1, 2, 5, 23, 24, 24}, below[] = {-1, 0, 0, 0, 0};
+    static const int32_t unsorted[] = {1, 3, 2, 4, 5, 6};
+    static const int8_t reasons[] = {0, 1, 3, 0}, endpoints[] = {0, 4, 0, 0};
     static const int32_t negative[] = {3, 2, -1, 1};
     static const char fixed[4][4] = {"{", "[1]", "5", ""};
     hid_t four = H5Tcopy(H5T_C_S1);
@@ -671,10 +511,27 @@ static void wrong_types_and_shapes_are_told(void **state)
         {"/results/top_logprob_values", H5T_NATIVE_FLOAT, 2, 6, 0, NULL, "do not go together"},
         {"/passthrough/json", four, 1, 4, 0, fixed, "row 0: passthrough: byte 1: not JSON"},
         {"/metrics/ranks", H5T_NATIVE_INT, 1, 4, 0, numbers, "expected a dataset of compounds"},
+        {"/results/endpoint", H5T_NATIVE_INT8, 1, 4, 0, endpoints, "result 1: values out of"},
+        {"/results/status_code", H5T_NATIVE_DOUBLE, 1, 4, 0, numbers, "dataset of integers"},
+        {"/vocabulary/token_ids", H5T_NATIVE_INT32, 1, 6, 0, unsorted, "2 after 3; the ids ascend"},
+        {"/vocabulary/token_ids", H5T_NATIVE_INT32, 1, 5, 0, NULL, "7 offsets where 6 belong"},
+        {"/vocabulary/offsets", H5T_NATIVE_INT64, 1, 7, 0, over, "item 3: 5 to 23 is no range"},
+        {"/vocabulary/bytes", -1, 1, 0, 0, NULL, "no dataset /vocabulary/bytes"},
+        {"/results/text/offsets", H5T_NATIVE_INT64, 1, 4, 0, numbers, "4 offsets where 5 belong"},
+        {"/results/text/offsets", H5T_NATIVE_INT64, 1, 5, 0, numbers, "item 1: 3 to 2 is no range"},
+        {"/results/text/offsets", H5T_NATIVE_INT64, 1, 5, 0, high, "item 3: 5 to 9223372036854775"},
+        {"/results/text/offsets", H5T_NATIVE_INT64, 1, 5, 0, below, "item 0: -1 to 0 is no range"},
+        {"/results/text/offsets", -1, 1, 0, 0, NULL, "/results/text: not a readable dataset"},
+        {"/results/text/bytes", -1, 1, 0, 0, NULL, "no dataset /results/text/bytes"},
+        {"/results/text/bytes", H5T_NATIVE_DOUBLE, 1, 40, 0, NULL,
+         "expected a dataset of integers"},
+        {"/results/text/bytes", H5T_NATIVE_UINT8, 1, 3, 0, NULL, "is no range of 3"},
     };
     const char *path = scratch_path(state, "hostile.h5");
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        write_examples(path, &all_columns);
+        struct output_columns columns = all_columns;
+        columns.packed_texts = strncmp(cases[i].name, "/results/text/", 14) == 0;
+        write_examples(path, &columns);
         assert_int_equal(use_file(path), STATUS_OK);
         replace_dataset(path, cases[i].name, cases[i].type, cases[i].rank, cases[i].a, cases[i].b,
                         cases[i].items);
@@ -700,13 +557,13 @@ static void files_that_are_no_output(void **state)
     hid_t space = H5Screate(H5S_SCALAR);
     hid_t attribute =
         H5Acreate2(file, "format_version", H5T_STD_I64BE, space, H5P_DEFAULT, H5P_DEFAULT);
-    const int64_t version = 2;
+    const int64_t version = 3;
     H5Awrite(attribute, H5T_NATIVE_INT64, &version);
     H5Aclose(attribute);
     H5Sclose(space);
     H5Fclose(file);
     assert_int_equal(output_open(path, &reader), STATUS_UNSUPPORTED);
-    assert_non_null(strstr(status_message(), "format version 2"));
+    assert_non_null(strstr(status_message(), "format version 3"));
     assert_int_equal(output_open(scratch_path(state, "missing.h5"), &reader), STATUS_NOT_FOUND);
     assert_int_equal(output_open(scratch_path(state, "."), &reader), STATUS_INVALID);
     assert_int_equal(output_open(scratch_write(state, "text.h5", "hello", 5), &reader),
@@ -728,8 +585,6 @@ int main(void)
         cmocka_unit_test(everything_comes_back),
         cmocka_unit_test(scores_and_embeddings),
         cmocka_unit_test(many_rows),
-        cmocka_unit_test(export_as_json_lines),
-        cmocka_unit_test(export_as_openai_batch),
         cmocka_unit_test(nothing_is_overwritten_unasked),
         cmocka_unit_test(a_full_disk_leaves_nothing),
         cmocka_unit_test(wrong_types_and_shapes_are_told),

@@ -27,6 +27,8 @@ static struct result full_result(void)
         .id = "id-\xC3\xA9",
         .id_length = 5,
         .id_is_number = true,
+        .is_fault = true,
+        .endpoint = ENDPOINT_EMBEDDINGS,
         .prompt = "",
         .prompt_length = 0,
         .text = "a\0b",
@@ -64,6 +66,8 @@ static void everything_comes_back(void **state)
     assert_int_equal(used, first);
     assert_true(out.row == in.row && out.sample == 3 && out.rank == 12);
     assert_int_equal(out.finish_reason, FINISH_LENGTH);
+    assert_true(out.is_fault && out.id_is_number);
+    assert_int_equal(out.endpoint, ENDPOINT_EMBEDDINGS);
     assert_string_equal(out.id, in.id);
     assert_non_null(out.prompt);
     assert_int_equal(out.text_length, 3);
@@ -100,7 +104,7 @@ static void the_bytes_do_not_depend_on_the_host(void **state)
 {
     (void)state;
     const struct result in = {.row = 0x0102, .sample = 1, .id = "x", .id_length = 1, .seconds = 1};
-    static const unsigned char head[] = {70, 0, 0, 0, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 1};
+    static const unsigned char head[] = {70, 0, 0, 0, 2, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 1};
     struct buffer bytes = {0};
     assert_int_equal(result_encode(&in, &bytes), STATUS_OK);
     assert_int_equal(bytes.length, 70);
@@ -141,16 +145,36 @@ static void cut_and_changed_bytes_are_checked(void **state)
             bytes.data[at] ^= (char)(1 << bit);
             status s = decode_exact(bytes.data, bytes.length, &used);
             assert_true(s == STATUS_INVALID || (s == STATUS_OK && used == bytes.length));
-            /* Byte 5 is the finish reason; an empty prompt is as good as none, and an id may be a
-             * number. */
-            bool checked =
-                at < 5 || (at == 6 && bit > 0 && bit != 5) || at == 7 || (at >= 28 && at < 56);
+            /* Byte 5 is the finish reason; an empty prompt is as good as none, an id may be a
+             * number, and each endpoint is one. */
+            bool checked = at < 5 || (at == 6 && bit > 0 && bit < 5) || (at == 7 && bit > 0) ||
+                           (at >= 28 && at < 56);
             if (checked && s == STATUS_OK) {
                 fail_msg("byte %zu, bit %d changed and taken", at, bit);
             }
             bytes.data[at] ^= (char)(1 << bit);
         }
     }
+    buffer_destroy(&bytes);
+}
+
+static void the_form_before_is_read(void **state)
+{
+    (void)state;
+    struct result in = full_result();
+    struct buffer bytes = {0};
+    size_t used;
+    in.is_fault = in.id_is_number = false;
+    in.endpoint = ENDPOINT_NONE;
+    assert_int_equal(result_encode(&in, &bytes), STATUS_OK);
+    bytes.data[4] = 1;
+    assert_int_equal(decode_exact(bytes.data, bytes.length, &used), STATUS_OK);
+    bytes.data[7] |= 1; /* which had no endpoints */
+    assert_int_equal(decode_exact(bytes.data, bytes.length, &used), STATUS_INVALID);
+    bytes.data[7] = 0;
+    bytes.data[4] = 3;
+    assert_int_equal(decode_exact(bytes.data, bytes.length, &used), STATUS_INVALID);
+    assert_non_null(strstr(status_message(), "results of form 3"));
     buffer_destroy(&bytes);
 }
 
@@ -177,6 +201,7 @@ int main(void)
         cmocka_unit_test(everything_comes_back),
         cmocka_unit_test(the_bytes_do_not_depend_on_the_host),
         cmocka_unit_test(cut_and_changed_bytes_are_checked),
+        cmocka_unit_test(the_form_before_is_read),
         cmocka_unit_test(nonsense_is_not_encoded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -362,7 +362,7 @@ static void bad_rows_say_what_is_wrong(void **state)
         {BODY("\"modalities\": [\"text\", \"audio\"]"), "body.modalities: not supported"},
         {BODY("\"parallel_tool_calls\": false"), "body.parallel_tool_calls: not supported"},
         {BODY("\"do_sample\": false"), "body.do_sample: not supported"},
-        {BODY("\"encoding_format\": \"base64\""), "body.encoding_format: not supported"},
+        {BODY("\"encoding_format\": \"ubinary\""), "body.encoding_format: not supported"},
         {"{\"prompt\": \"x\", \"allowed_token_ids\": [7]}", "allowed_token_ids: not supported"},
         {BODY("\"top_p\": 1.5"), "body.top_p: 1.5 is not in (0, 1]"},
         {BODY("\"seed\": 1") "x", "byte "},
