@@ -76,6 +76,14 @@ struct row_format {
                                      are scored */
     bool is_embedded; /* prompts may be called "input", and the envelope's url is of embeddings */
     enum chat_mode chat;
+    bool columns_are_data; /* data.row_parameters: false: plain rows have no parameters of their own
+                            */
+};
+
+/* Names of a row's fields, in its arena, NUL-terminated. */
+struct name_list {
+    const char **names;
+    size_t count;
 };
 
 /* Which of OpenAI's endpoints a row was written for, and so the form in which exports answer it. A
@@ -111,12 +119,16 @@ struct row {
     struct generate_params params; /* the job's, with the row's own fields applied */
     const struct json
         *passthrough; /* object of all other fields, as they were; NULL where there are none */
+    /* For warnings. */
+    struct name_list columns_taken;  /* columns of a plain row that were read as parameters */
+    struct name_list unknown_fields; /* of a body: in no table, without effect */
+    const char *model;               /* that a body names, or NULL */
 };
 
 /* Parses a record. On STATUS_INVALID the message says what is wrong with the field ("temperature:
  * expected a number, not a string") without position: the caller adds it; row->index, id and
  * passthrough are set as far as they could be. An OpenAI batch line ({"custom_id", "method", "url",
- * "body"}) has its prompt and parameters in the body; body.model is ignored. Known names of the
+ * "body"}) has its prompt and parameters in the body; whatever body.model is. Known names of the
  * OpenAI form (max_tokens, max_completion_tokens, n, stop, logprobs as boolean with top_logprobs,
  * or as a number) and the job's own names both work, at the top level as well. Fields that would
  * change the answer and are not built in (response_format, logit_bias, stream…) are errors where

@@ -18,7 +18,8 @@ struct request {
     const struct json_member *prompt, *id;
     const struct json_member *completion; /* where rows are scored */
     bool envelope;
-    bool templated; /* the prompt goes through the chat template */
+    bool columns_are_data; /* of a plain row: none is a parameter */
+    bool templated;        /* the prompt goes through the chat template */
 };
 
 static bool key_is(const struct json_member *member, const char *name)
@@ -55,7 +56,8 @@ static void find_request(const struct json *line, const struct row_format *forma
     const size_t prompt_name_count = COUNT_OF(prompt_names) - !format->is_embedded;
     static const char *const id_names[] = {"id", "custom_id"};
     static const char *const envelope_names[] = {"custom_id", "method", "url"};
-    *request = (struct request){.line = line, .fields = line, .prefix = ""};
+    *request = (struct request){
+        .line = line, .fields = line, .prefix = "", .columns_are_data = format->columns_are_data};
     const struct json_member *body = find_member(line, "body");
     if (body != NULL && body->value->type == JSON_OBJECT &&
         find_first(line, envelope_names, COUNT_OF(envelope_names)) != NULL) {
@@ -87,18 +89,32 @@ static bool is_message_list(const struct json *value)
     return value->type == JSON_ARRAY && value->length > 0 && value->items[0]->type == JSON_OBJECT;
 }
 
+/* What a member of the request asks for by the table: NULL where it is data. What the template sees
+ * belongs to the prompt; all else of a plain row may be columns that are only called so. */
+static const struct request_field *field_of(const struct request *request,
+                                            const struct json_member *member)
+{
+    if (member == request->prompt || member == request->completion || member == request->id) {
+        return NULL;
+    }
+    const struct request_field *field = request_field_find(member->key, member->key_length);
+    if (field == NULL || request->envelope) {
+        return field;
+    }
+    bool is_data =
+        field->body_only || (request->columns_are_data && field->use != REQUEST_TEMPLATE);
+    return is_data ? NULL : field;
+}
+
 /* Whether a member of the request is understood, and so does not travel on. */
 static bool is_consumed(const struct request *request, const struct json_member *member)
 {
     if (member == request->prompt || member == request->completion) {
         return true;
     }
-    const struct request_field *field = request_field_find(member->key, member->key_length);
-    if (field == NULL || (field->body_only && !request->envelope)) {
-        return false;
-    }
-    return field->use == REQUEST_PARAMETER || field->use == REQUEST_MEMBER ||
-           (field->use == REQUEST_TEMPLATE && request->templated);
+    const struct request_field *field = field_of(request, member);
+    return field != NULL && (field->use == REQUEST_PARAMETER || field->use == REQUEST_MEMBER ||
+                             (field->use == REQUEST_TEMPLATE && request->templated));
 }
 
 static status no_memory(void)
@@ -231,15 +247,15 @@ static status check_refused(const struct request *request)
 {
     for (size_t i = 0; i < request->fields->length; i++) {
         const struct json_member *member = &request->fields->members[i];
-        const struct request_field *field = request_field_find(member->key, member->key_length);
+        const struct request_field *field = field_of(request, member);
         if (field == NULL || field->use != REQUEST_REFUSED ||
-            (field->body_only && !request->envelope) || member == request->prompt ||
-            member == request->completion || member == request->id ||
             request_field_asks_nothing(field, member->value) || is_best_of_n(request, member)) {
             continue;
         }
-        return status_fail(STATUS_INVALID, "%s%s: not supported; leave the field out",
-                           request->prefix, field->name);
+        return status_fail(
+            STATUS_INVALID, "%s%s: not supported; leave the field out%s", request->prefix,
+            field->name,
+            request->envelope ? "" : ", or set data.row_parameters=false where it is data");
     }
     return STATUS_OK;
 }
@@ -392,9 +408,8 @@ static status read_members(const struct request *request, struct row *row)
 {
     for (size_t i = 0; i < request->fields->length; i++) {
         const struct json_member *member = &request->fields->members[i];
-        const struct request_field *field = request_field_find(member->key, member->key_length);
-        if (field == NULL || member == request->prompt || member == request->id ||
-            member->value->type == JSON_NULL || (field->body_only && !request->envelope) ||
+        const struct request_field *field = field_of(request, member);
+        if (field == NULL || member->value->type == JSON_NULL ||
             !(field->use == REQUEST_MEMBER ||
               (field->use == REQUEST_TEMPLATE && request->templated))) {
             continue;
@@ -412,8 +427,8 @@ static status read_parameters(const struct request *request, struct arena *arena
     const struct json *fields = request->fields;
     for (size_t i = 0; i < fields->length; i++) {
         const struct json_member *member = &fields->members[i];
-        if (member == request->prompt || member == request->id || member == request->completion ||
-            strlen(member->key) != member->key_length || !generate_name_known(member->key)) {
+        const struct request_field *field = field_of(request, member);
+        if (field == NULL || field->use != REQUEST_PARAMETER) {
             continue;
         }
         bool known;
@@ -438,6 +453,43 @@ static status check_logprobs(const struct request *request)
     return STATUS_OK;
 }
 
+static status name_list_add(struct name_list *list, const struct request *request,
+                            struct arena *arena, const struct json_member *member)
+{
+    if (list->names == NULL) {
+        list->names = arena_allocate_array(arena, request->fields->length, sizeof *list->names);
+        if (list->names == NULL) {
+            return no_memory();
+        }
+    }
+    list->names[list->count++] = member->key;
+    return STATUS_OK;
+}
+
+/* What its author may not have meant, for warnings: a plain row's columns that happen to be called
+ * like parameters, a body's fields that nothing knows, another model. */
+static status collect_remarks(const struct request *request, struct arena *arena, struct row *row)
+{
+    for (size_t i = 0; i < request->fields->length; i++) {
+        const struct json_member *member = &request->fields->members[i];
+        const struct request_field *field = field_of(request, member);
+        bool taken =
+            field != NULL && (field->use == REQUEST_PARAMETER || field->use == REQUEST_MEMBER);
+        if (member->value->type == JSON_NULL) {
+            continue;
+        }
+        if (taken && !request->envelope) {
+            TRY(name_list_add(&row->columns_taken, request, arena, member));
+        } else if (field == NULL && request->envelope && !is_consumed(request, member) &&
+                   member != request->id) {
+            TRY(name_list_add(&row->unknown_fields, request, arena, member));
+        } else if (field != NULL && request->envelope && key_is(member, "model")) {
+            row->model = json_string(member->value);
+        }
+    }
+    return STATUS_OK;
+}
+
 static status parse_json_row(const struct record *record, const struct row_format *format,
                              struct arena *arena, struct row *row)
 {
@@ -455,6 +507,7 @@ static status parse_json_row(const struct record *record, const struct row_forma
         (is_message_list(request.prompt->value) ||
          (format->chat == CHAT_ALWAYS && request.prompt->value->type == JSON_STRING));
     TRY(collect_rest(&request, arena, &row->passthrough));
+    TRY(collect_remarks(&request, arena, row));
     TRY(read_id(request.id, row));
     row->endpoint = named_endpoint(&request);
     if (request.envelope) {

@@ -85,6 +85,11 @@ static const struct job_field job_field_table[] = {
      "always: a text prompt becomes a user message for the model's chat template; auto: only "
      "`messages` go through the template; never: `messages` are an error",
      NULL, 0, 0, chat_choices},
+    {"data", "row_parameters", FIELD_BOOLEAN, AT(data.row_parameters), "true",
+     "plain rows may have parameters of their own, such as `temperature` or `max_tokens`, and one "
+     "warning says which columns were taken for them; false: such columns are data and travel on; "
+     "bodies of OpenAI lines are requests in any case",
+     NULL, 0, 0, NULL},
     {"data", "limit", FIELD_INTEGER, AT(data.limit), "all", "rows to run, from the first", "all", 0,
      INT64_MAX, NULL},
     {"data", "skip_bad_rows", FIELD_BOOLEAN, AT(data.skip_bad_rows), "true",

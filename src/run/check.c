@@ -12,6 +12,7 @@
 
 #include "run/engine_setup.h"
 #include "run/error_tally.h"
+#include "run/notes.h"
 #include "run/output_place.h"
 #include "run/prompt.h"
 #include "run/provenance.h"
@@ -26,6 +27,7 @@ struct check {
     struct engine_options engine;
     int max_model_len; /* 0 where there is no plan */
     struct error_tally errors;
+    struct notes notes;
 };
 
 /* Takes what a step found wrong into the report; running out of memory ends the check. */
@@ -110,7 +112,9 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
     struct check_report *report = check->report;
     struct row_format format = prompt_row_format(check->job, check->model);
     struct row row;
-    TRY(row_parse(record, &format, &check->job->generate, arena, &row));
+    status s = row_parse(record, &format, &check->job->generate, arena, &row);
+    status noted = notes_add_parsed(&check->notes, check->job, &row);
+    TRY(s != STATUS_OK ? s : noted);
     int64_t prompt = 0;
     if (has_config(check)) {
         TRY(prompt_encode(encoder, &row));
@@ -190,6 +194,7 @@ static status check_rows(struct check *check, struct record_reader *reader,
             TRY(note_bad_row(check, record));
         }
     }
+    TRY(notes_describe(&check->notes, &check->report->warnings));
     TRY(judge_bad_rows(check));
     return check->report->rows > 0
                ? STATUS_OK
@@ -360,6 +365,7 @@ status check_job(const struct job *job, const struct check_options *options,
     struct check check = {.job = job, .options = options, .report = report};
     status s = check_all(&check);
     error_tally_destroy(&check.errors);
+    notes_destroy(&check.notes);
     model_close(check.model);
     return s;
 }

@@ -71,6 +71,7 @@ struct row_format prompt_row_format(const struct job *job, const struct model *m
     return (struct row_format){.prompt_field = job->data.prompt_field,
                                .completion_field = job->data.completion_field,
                                .id_field = job->data.id_field,
+                               .columns_are_data = !job->data.row_parameters,
                                .is_embedded = model != NULL && model_embedding(model) != NULL,
                                .chat = job->data.chat};
 }

@@ -388,6 +388,9 @@ static void leader_report(struct leader *self)
     metrics->output_tokens = counters.output_tokens;
     metrics->preemptions = counters.preemptions;
     metrics->kv_peak_use = (double)counters.peak_blocks_used / (double)plan->kv_blocks;
+    struct notes *notes = row_queue_notes(self->rows);
+    self->worker.report->notes = *notes;
+    *notes = (struct notes){0};
 }
 
 status replica_run(const struct replica_options *options, struct replica_report *report)

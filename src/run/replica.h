@@ -10,6 +10,7 @@
 #include <mpi.h>
 
 #include "run/coordinator.h"
+#include "run/notes.h"
 #include "run/stage.h"
 #include "sluice/engine.h"
 
@@ -26,9 +27,10 @@ struct replica_options {
 
 enum { TIMELINE_MAX_POINTS = 1024 };
 
-/* What a rank did. The timeline is malloc'ed for the caller; only leaders have one. */
+/* What a rank did. Timeline and notes are the caller's to free; only leaders have them. */
 struct replica_report {
     struct rank_metrics metrics;
+    struct notes notes;
     struct timeline_point *timeline;
     size_t timeline_count;
 };

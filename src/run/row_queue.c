@@ -29,6 +29,7 @@ struct row_queue {
     struct row_format format;
     struct prompt_encoder prompts;
     struct buffer text, encoded, message;
+    struct notes notes;
     int64_t taken, unfinished;
     struct pending_row *pending;
 };
@@ -90,6 +91,7 @@ void row_queue_destroy(struct row_queue *self)
     buffer_destroy(&self->text);
     buffer_destroy(&self->encoded);
     buffer_destroy(&self->message);
+    notes_destroy(&self->notes);
     free(self);
 }
 
@@ -149,6 +151,9 @@ static status admit(struct row_queue *self, const struct record *record,
     status s = row_parse(record, &self->format, &self->options.job->generate, &pending->arena,
                          &pending->row);
     status kept = keep_passthrough(self, pending); /* an error row keeps its fields too */
+    if (kept == STATUS_OK) {
+        kept = notes_add_parsed(&self->notes, self->options.job, &pending->row);
+    }
     if (s == STATUS_OK) {
         s = kept;
     }
@@ -324,6 +329,11 @@ const struct buffer *row_queue_message(const struct row_queue *self)
 void row_queue_clear(struct row_queue *self)
 {
     buffer_clear(&self->message);
+}
+
+struct notes *row_queue_notes(struct row_queue *self)
+{
+    return &self->notes;
 }
 
 int64_t row_queue_unfinished(const struct row_queue *self)

@@ -5,6 +5,7 @@
 #ifndef SLUICE_RUN_ROW_QUEUE_H
 #define SLUICE_RUN_ROW_QUEUE_H
 
+#include "run/notes.h"
 #include "sluice/data.h"
 #include "sluice/engine.h"
 #include "sluice/job.h"
@@ -33,6 +34,9 @@ status row_queue_collect(struct row_queue *queue) MUST_CHECK;
 /* Finished rows since the last row_queue_clear, packed as TAG_ROWS. Owned by the queue. */
 const struct buffer *row_queue_message(const struct row_queue *queue);
 void row_queue_clear(struct row_queue *queue);
+
+/* What its rows gave rise to. Owned by the queue. */
+struct notes *row_queue_notes(struct row_queue *queue);
 
 /* Rows taken and not yet in a message. */
 int64_t row_queue_unfinished(const struct row_queue *queue);

@@ -14,6 +14,7 @@
 #include "run/crash_note.h"
 #include "run/devices.h"
 #include "run/error_tally.h"
+#include "run/notes_warn.h"
 #include "run/output_place.h"
 #include "run/prompt.h"
 #include "run/provenance.h"
@@ -401,6 +402,7 @@ static status run_rows(struct run *run, struct run_summary *summary)
         summary->failed_alone = true;
         return name_rank(run, s);
     }
+    TRY(notes_warn(&run->report.notes, run->control));
     if (run->coordinator != NULL) {
         struct coordinator_totals totals = coordinator_totals(run->coordinator);
         summary->resumed_rows = totals.rows_resumed;
@@ -479,6 +481,7 @@ status run_job(const struct job *job, const struct run_options *options,
     }
     model_close(run.model);
     free(run.report.timeline);
+    notes_destroy(&run.report.notes);
     if (s == STATUS_STOPPED) { /* which may have been noticed anywhere */
         return status_fail(s, "stopped: %lld rows are kept; the same command continues",
                            (long long)rows);
