@@ -271,4 +271,10 @@ status forward_check(struct forward *forward) MUST_CHECK;
 /* Seconds spent waiting for or moving data to other ranks, in total, as of the latest check. */
 double forward_communication_seconds(const struct forward *forward);
 
+/* ---- What can be read: src/model/describe.c ---- */
+
+/* Appends the table of families, or of formats of weights, as Markdown. */
+status model_describe_families(struct buffer *out) MUST_CHECK;
+status model_describe_formats(struct buffer *out) MUST_CHECK;
+
 #endif

@@ -48,6 +48,7 @@ error_t cli_require(const char *name, const char *value);
 int cli_fail(int exit_status);
 
 /* Flushes standard output; a failed write is an error like any other. Returns the exit status. */
+int cli_print_version(void);
 int cli_finish_output(int exit_status);
 
 /* --set arguments in their order. Zero-initialise; free with cli_settings_destroy. */

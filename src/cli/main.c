@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "job/suggest.h"
 #include "sluice/job.h"
+#include "sluice/model.h"
 
 static int command_help(int argc, char **argv);
 
@@ -24,7 +25,8 @@ static const struct command {
     {"tokenize", command_tokenize, "text to token ids and back, JSON lines in and out"},
     {"render", command_render, "messages to prompt text, JSON lines in and out"},
     {"logits", command_logits, "token ids to logits, into an HDF5 file"},
-    {"help", command_help, "this list; `sluice help job`: the keys of a job file"},
+    {"help", command_help,
+     "this list; help COMMAND; help job, models or formats: tables of what there is"},
 };
 
 static const struct command *find_command(const char *name)
@@ -48,6 +50,26 @@ static void print_commands(FILE *stream)
     fputs("\n`sluice COMMAND --help` says more. Exit status: 0 done, 1 failed, 2 bad usage or bad "
           "job,\n75 stopped early and resumable.\n",
           stream);
+}
+
+/* `sluice help NAME`: tables that the program reads itself, as Markdown. */
+static const struct topic {
+    const char *name;
+    status (*describe)(struct buffer *out);
+} topics[] = {
+    {"job", job_describe_keys},
+    {"models", model_describe_families},
+    {"formats", model_describe_formats},
+};
+
+static const struct topic *find_topic(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(topics); i++) {
+        if (strcmp(topics[i].name, name) == 0) {
+            return &topics[i];
+        }
+    }
+    return NULL;
 }
 
 /* What stands in a command's place and is none. */
@@ -86,10 +108,27 @@ static bool asks_for(const char *argument, const char *const *forms)
     return false;
 }
 
-static int help_job(void)
+static int unknown_topic(const char *name)
+{
+    struct suggestion suggestion = {.unknown = name};
+    for (size_t i = 0; i < COUNT_OF(topics); i++) {
+        suggestion_offer(&suggestion, topics[i].name);
+    }
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        suggestion_offer(&suggestion, commands[i].name);
+    }
+    const bool known = suggestion.best != NULL;
+    const status s = status_fail(STATUS_INVALID, "%.60s: unknown command or topic; %s%s%s", name,
+                                 known ? "did you mean " : "`sluice help` lists them",
+                                 known ? suggestion.best : "", known ? "?" : "");
+    (void)s;
+    return cli_fail(EXIT_BAD_USAGE);
+}
+
+static int help_topic(const struct topic *topic)
 {
     struct buffer table = {0};
-    status s = job_describe_keys(&table);
+    status s = topic->describe(&table);
     if (s == STATUS_OK) {
         fputs(table.data, stdout);
     }
@@ -103,12 +142,13 @@ static int command_help(int argc, char **argv)
         print_commands(stdout);
         return cli_finish_output(EXIT_DONE);
     }
-    if (strcmp(argv[1], "job") == 0) {
-        return help_job();
+    const struct topic *topic = find_topic(argv[1]);
+    if (topic != NULL) {
+        return help_topic(topic);
     }
     const struct command *command = find_command(argv[1]);
     if (command == NULL) {
-        return unknown_command(argv[1]);
+        return unknown_topic(argv[1]);
     }
     char help[] = "--help";
     char *arguments[] = {argv[1], help, NULL};
@@ -147,8 +187,7 @@ int main(int argc, char **argv)
         return cli_finish_output(EXIT_DONE);
     }
     if (asks_for(argv[1], version_forms)) {
-        puts("sluice " SLUICE_VERSION);
-        return cli_finish_output(EXIT_DONE);
+        return cli_print_version();
     }
     const struct command *command = find_command(argv[1]);
     return command != NULL ? command->function(argc - 1, argv + 1) : unknown_command(argv[1]);

@@ -57,6 +57,17 @@ bool config_has(const struct json *object, const char *key);
 /* "key: expected WHAT, not VALUE". */
 status config_expected(const char *key, const char *what, const struct json *value);
 
+/* ---- config_quantization.c ---- */
+
+/* A way to quantise that can be read: a method and, where it has several formats, the key that
+ * names the format and its value. */
+struct quantization {
+    const char *method, *key, *format;
+    const char *writers; /* what writes it */
+};
+/* NULL behind the last. */
+const struct quantization *config_quantization_at(size_t index);
+
 /* ---- config_rope.c ---- */
 
 /* Reads rope, rope_local and rotary_fraction in either dialect; sizes are set already. */

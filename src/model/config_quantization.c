@@ -4,17 +4,19 @@
 
 #include "model/config.h"
 
-/* A method, and where it has several formats, the key that names it and its value. */
-static const struct {
-    const char *method, *key, *format;
-} readable[] = {
-    {"fp8", NULL, NULL},
-    {"fbgemm_fp8", NULL, NULL},
-    {"compressed-tensors", "format", "float-quantized"},
+static const struct quantization readable[] = {
+    {"fp8", NULL, NULL, "transformers, AutoFP8, models published in FP8 (Qwen 3)"},
+    {"fbgemm_fp8", NULL, NULL, "FBGEMM through transformers"},
+    {"compressed-tensors", "format", "float-quantized", "LLM Compressor"},
     /* what older files say of FP8 and of integers; the tensors tell which */
-    {"compressed-tensors", "format", "naive-quantized"},
-    {"modelopt", "quant_algo", "FP8"},
+    {"compressed-tensors", "format", "naive-quantized", "older LLM Compressor, where it is FP8"},
+    {"modelopt", "quant_algo", "FP8", "TensorRT Model Optimizer"},
 };
+
+const struct quantization *config_quantization_at(size_t index)
+{
+    return index < COUNT_OF(readable) ? &readable[index] : NULL;
+}
 
 /* Where a method that is in no row of `readable` may say more of itself. */
 static const char *const format_keys[] = {"format", "quant_algo"};

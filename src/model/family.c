@@ -160,6 +160,7 @@ static const struct tensor_name phi3_gguf_names[] = {
 static const struct family families[] = {
     {
         .name = "llama",
+        .examples = "Llama 2 to 3.3, SmolLM2, TinyLlama, Yi",
         .architectures = {"LlamaForCausalLM"},
         .model_types = {"llama"},
         .gguf = "llama",
@@ -172,6 +173,7 @@ static const struct family families[] = {
     },
     {
         .name = "mistral",
+        .examples = "Mistral 7B, Mistral NeMo (their GGUF files say `llama`)",
         .architectures = {"MistralForCausalLM"},
         .model_types = {"mistral"},
         .activation_key = "hidden_act",
@@ -186,6 +188,7 @@ static const struct family families[] = {
     },
     {
         .name = "mixtral",
+        .examples = "Mixtral 8x7B, 8x22B",
         .architectures = {"MixtralForCausalLM"},
         .model_types = {"mixtral"},
         .gguf = "llama",
@@ -207,6 +210,7 @@ static const struct family families[] = {
     },
     {
         .name = "gemma",
+        .examples = "Gemma 1",
         .architectures = {"GemmaForCausalLM"},
         .model_types = {"gemma"},
         .gguf = "gemma",
@@ -228,6 +232,7 @@ static const struct family families[] = {
     },
     {
         .name = "gemma2",
+        .examples = "Gemma 2",
         .architectures = {"Gemma2ForCausalLM"},
         .model_types = {"gemma2"},
         .gguf = "gemma2",
@@ -257,6 +262,7 @@ static const struct family families[] = {
     },
     {
         .name = "gemma3",
+        .examples = "Gemma 3 (its text model)",
         .architectures = {"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"},
         .model_types = {"gemma3_text", "gemma3"},
         .text_config = "text_config",
@@ -290,6 +296,7 @@ static const struct family families[] = {
     },
     {
         .name = "qwen2",
+        .examples = "Qwen 2, Qwen 2.5, the Qwen distillates of DeepSeek-R1",
         .architectures = {"Qwen2ForCausalLM"},
         .model_types = {"qwen2"},
         .gguf = "qwen2",
@@ -307,6 +314,7 @@ static const struct family families[] = {
     },
     {
         .name = "qwen3",
+        .examples = "Qwen 3 up to 32B",
         .architectures = {"Qwen3ForCausalLM"},
         .model_types = {"qwen3"},
         .gguf = "qwen3",
@@ -327,6 +335,7 @@ static const struct family families[] = {
     },
     {
         .name = "qwen3_moe",
+        .examples = "Qwen 3 30B-A3B, 235B-A22B",
         .architectures = {"Qwen3MoeForCausalLM"},
         .model_types = {"qwen3_moe"},
         .gguf = "qwen3moe",
@@ -349,6 +358,7 @@ static const struct family families[] = {
     },
     {
         .name = "phi3",
+        .examples = "Phi-3 and Phi-3.5 mini, Phi-4",
         .architectures = {"Phi3ForCausalLM"},
         .model_types = {"phi3"},
         .gguf = "phi3",
@@ -366,6 +376,7 @@ static const struct family families[] = {
     },
     {
         .name = "granite",
+        .examples = "Granite 3",
         .architectures = {"GraniteForCausalLM"},
         .model_types = {"granite"},
         .gguf = "granite",
@@ -379,6 +390,7 @@ static const struct family families[] = {
     },
     {
         .name = "bert",
+        .examples = "BERT, MiniLM, BGE, E5",
         .architectures = {"BertModel", "BertForMaskedLM", "BertForPreTraining",
                           "BertForSequenceClassification"},
         .model_types = {"bert"},
@@ -398,6 +410,7 @@ static const struct family families[] = {
     },
     {
         .name = "roberta",
+        .examples = "RoBERTa, XLM-RoBERTa, multilingual E5, BGE-M3, CamemBERT",
         .architectures = {"RobertaModel", "RobertaForMaskedLM", "XLMRobertaModel",
                           "XLMRobertaForMaskedLM", "CamembertModel", "CamembertForMaskedLM"},
         .model_types = {"roberta", "xlm-roberta", "camembert"},
@@ -451,6 +464,11 @@ const struct family *family_find_gguf(const char *architecture, bool mixture)
         }
     }
     return NULL;
+}
+
+const struct family *family_at(size_t index)
+{
+    return index < COUNT_OF(families) ? &families[index] : NULL;
 }
 
 const struct family *family_by_name(const char *name)

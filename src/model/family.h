@@ -87,6 +87,7 @@ enum { FAMILY_MAX_NAMES = 6 };
 
 struct family {
     const char *name;
+    const char *examples;                        /* models that people know it by */
     const char *architectures[FAMILY_MAX_NAMES]; /* of config.json's "architectures" */
     const char *model_types[FAMILY_MAX_NAMES];   /* of config.json's "model_type" */
     const char *text_config; /* key of the object that holds the text model's facts, or NULL */
@@ -130,6 +131,7 @@ struct family {
 const struct family *family_find(const char *architecture, const char *model_type);
 /* By general.architecture; `mixture`: whether the file says that it has experts. */
 const struct family *family_find_gguf(const char *architecture, bool mixture);
+const struct family *family_at(size_t index);
 const struct family *family_by_name(const char *name);
 
 /* Appends the supported names, "LlamaForCausalLM, …", or GGUF's. */

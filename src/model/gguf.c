@@ -234,6 +234,15 @@ static const struct {
     {"I64", 27, FORMAT_OTHER, 8},  {"F64", 28, FORMAT_OTHER, 8},  {"BF16", 30, FORMAT_BFLOAT16, 0},
 };
 
+const char *gguf_type_at(size_t index, enum tensor_format *format)
+{
+    if (index >= COUNT_OF(tensor_types)) {
+        return NULL;
+    }
+    *format = tensor_types[index].format;
+    return tensor_types[index].name;
+}
+
 static status set_type(uint64_t number, struct tensor *tensor)
 {
     for (size_t i = 0; i < COUNT_OF(tensor_types); i++) {

@@ -34,6 +34,15 @@ static const struct {
     {"BOOL", FORMAT_OTHER, 1},
 };
 
+const char *safetensors_type_at(size_t index, enum tensor_format *format)
+{
+    if (index >= COUNT_OF(dtypes)) {
+        return NULL;
+    }
+    *format = dtypes[index].format;
+    return dtypes[index].name;
+}
+
 static status parse_type(const struct json *entry, struct tensor *tensor, uint64_t *value_bytes)
 {
     const char *text = json_string(json_get(entry, "dtype"));

@@ -7,6 +7,24 @@ source "$(dirname "$0")/expect.sh"
 expect_output "Usage: sluice COMMAND" --help
 expect_output "sluice " --version
 expect_output '| `model.path` |' help job
+expect_output '| llama | `LlamaForCausalLM` | `llama` | generate |' help models
+expect_output '| GGUF | `Q4_K` | 4.5 | float32 |' help formats
+expect_output '| `compressed-tensors` | `format: float-quantized` |' help formats
+expect_error 2 "did you mean formats?" help format
+for topic in models formats; do
+    run_program help "$topic"
+    for page in README.md docs/models.md; do
+        [[ "$(<"$SLUICE_SOURCE_DIR/$page")" == *"$(<out)"* ]] || fail "$page does not hold what sluice help $topic prints"
+    done
+done
+
+# A line "key value" for what the program is of.
+run_program --version
+[ "$(head -n 1 out)" = "sluice $(sed -n 's/^project(sluice VERSION \([0-9.]*\).*/\1/p' "$SLUICE_SOURCE_DIR/CMakeLists.txt")" ] ||
+    fail "--version begins with: $(head -n 1 out)"
+for line in '^commit ([0-9a-f]{12}(-changed)?|unknown)$' '^mpi .*[0-9].* \(MPI [34]\.[0-9]\)$' '^hdf5 [12]\.[0-9]+\.[0-9]+$' '^compiler [a-zA-Z].*[0-9]'; do
+    grep -qE "$line" out || fail "--version has no line $line: $(paste -s -d '|' out)"
+done
 for command in run check inspect export bench tokenize render logits; do
     expect_output "Usage: sluice $command" "$command" --help
     expect_output "Usage: sluice $command" help "$command"

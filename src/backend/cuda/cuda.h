@@ -303,4 +303,8 @@ status cuda_experts(struct backend *backend, const struct matrix *router, int us
 status cuda_sample(struct backend *backend, struct device_buffer *logits, int count, int vocabulary,
                    const struct sample_request *requests, struct sample_result *results);
 
+/* Versions for `sluice --version`, of the libraries as they are loaded: device.c. */
+void cuda_runtime_version(char *out, size_t size);
+void cuda_cublaslt_version(char *out, size_t size);
+
 #endif

@@ -27,6 +27,20 @@ status cuda_device_facts(int device, struct device_facts *out)
     return STATUS_OK;
 }
 
+/* As the libraries are loaded, which may be newer than what the program was built with. */
+void cuda_runtime_version(char *out, size_t size)
+{
+    int version = 0;
+    (void)cudaRuntimeGetVersion(&version);
+    snprintf(out, size, "%d.%d", version / 1000, version % 1000 / 10);
+}
+
+void cuda_cublaslt_version(char *out, size_t size)
+{
+    const size_t version = cublasLtGetVersion();
+    snprintf(out, size, "%zu.%zu.%zu", version / 10000, version % 10000 / 100, version % 100);
+}
+
 /* ---- Energy: NVML's entry points, as its reference manual declares them ------------------------
  */
 

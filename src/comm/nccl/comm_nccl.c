@@ -497,3 +497,10 @@ status comm_nccl_create(MPI_Comm group, struct backend *backend, const struct co
     *out = &self->base;
     return STATUS_OK;
 }
+
+void nccl_version(char *out, size_t size)
+{
+    int version = 0;
+    (void)ncclGetVersion(&version);
+    snprintf(out, size, "%d.%d.%d", version / 10000, version % 10000 / 100, version % 100);
+}

@@ -12,4 +12,7 @@
 status comm_nccl_create(MPI_Comm group, struct backend *backend, const struct comm_options *options,
                         struct communicator **out) MUST_CHECK;
 
+/* The version for `sluice --version`, of the library as it is loaded. */
+void nccl_version(char *out, size_t size);
+
 #endif
