@@ -10,6 +10,7 @@ enum { CHECK_MAX_BAD_ROWS = 10 };
 struct check_options {
     int ranks, ranks_per_host; /* to plan for */
     bool fresh;                /* as `run --fresh` would go about it */
+    bool keep_mixed;           /* likewise */
 };
 
 struct check_report {

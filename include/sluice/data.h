@@ -9,6 +9,7 @@
 
 #include "sluice/base.h"
 #include "sluice/generate.h"
+#include "sluice/identity.h"
 #include "sluice/json.h"
 
 /* ---- Records: src/data/record_reader.c ----------------------------------------------------------
@@ -228,13 +229,20 @@ struct journal;
 
 /* Opens or creates the folder `directory` and the journal in it. `identity` is a text of "key:
  * value" lines naming data set, model and parameters that matter; an existing journal with another
- * identity is refused (STATUS_EXISTS) with the first line that differs. `fresh`: an existing
- * journal is discarded. A torn end (a crash before a commit was through) is cut off with a warning;
+ * identity is refused (STATUS_EXISTS) with the first line that differs. `how`: of journal_how. A
+ * torn end (a crash before a commit was through) is cut off with a warning;
  * damage to what was committed is STATUS_INVALID with the offset. A second live process is refused
  * (STATUS_EXISTS names host and pid); a stale lock of this host, or of an earlier start of this
  * Slurm job, is taken over. docs/journal-format.md has the details. */
-status journal_open(const char *directory, const char *identity, bool fresh,
+status journal_open(const char *directory, const char *identity, unsigned how,
                     struct journal **out) MUST_CHECK;
+enum journal_how {
+    JOURNAL_FRESH = 1,      /* an existing journal is discarded */
+    JOURNAL_KEEP_MIXED = 2, /* one of the same job with another arithmetic, though of this
+                               generation, is continued */
+};
+/* The arithmetic (identity.h) that the journal was begun with. */
+const char *journal_arithmetic(const struct journal *journal);
 /* What journal_open would find, without changing anything. */
 struct journal_state {
     bool exists; /* a journal of this identity */
@@ -242,12 +250,8 @@ struct journal_state {
     bool lock_unsure; /* a process of another machine has its lock, and may be gone */
 };
 /* Fails as journal_open would: another job's journal, a damaged one, one in use. */
-status journal_look(const char *directory, const char *identity,
+status journal_look(const char *directory, const char *identity, bool keep_mixed,
                     struct journal_state *out) MUST_CHECK;
-/* The first line in which two identities differ, there and here: "\"generate.seed: 1\" there,
- * \"generate.seed: 2\" now", appended; nothing where they are the same. */
-status identity_difference(const char *there, size_t there_length, const char *here,
-                           struct buffer *out) MUST_CHECK;
 /* Appends a finished row: all its samples' wire forms, in order. Durable after journal_commit. A
  * row that is there already is STATUS_INTERNAL. */
 status journal_append(struct journal *journal, int64_t row, const void *bytes,

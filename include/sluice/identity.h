@@ -17,6 +17,8 @@ enum { ARITHMETIC_GENERATION = 2 };
 /* The generation that an identity names; 1 where it names none, as sluice 0.1 wrote them. */
 int identity_generation(const char *identity, size_t length);
 
+enum { IDENTITY_WHY_BYTES = 480 }; /* for identity_compare */
+
 enum identity_verdict {
     IDENTITY_SAME,
     IDENTITY_OTHER_ARITHMETIC, /* the same job with other bits: another generation, kind of

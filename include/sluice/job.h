@@ -82,13 +82,15 @@ struct plan_device {
     const char *name;     /* "cpu" or "cuda" */
     int index;            /* GPU on this host, for what the plan asks of it */
     char description[64]; /* "NVIDIA H100 80GB HBM3", for messages */
+    char arithmetic[128]; /* device_facts.arithmetic of the device */
     bool has_float8;      /* every rank's */
     int64_t memory_bytes; /* that a rank finds: the least over ranks */
 };
 
 struct plan {
-    const char *device; /* "cpu" or "cuda" */
-    int device_index;   /* of this rank, on its host */
+    const char *device;   /* "cpu" or "cuda" */
+    int device_index;     /* of this rank, on its host */
+    char arithmetic[128]; /* of this rank's device: device_facts.arithmetic */
     enum dtype compute, stored, kv_dtype;
     int ranks, dp, tp, pp, slices;
     int max_model_len, max_sequences, max_batch_tokens, kv_block_tokens,

@@ -7,8 +7,10 @@
 #include "sluice/job.h"
 
 struct run_options {
-    bool fresh; /* discard an existing journal */
-    bool quiet; /* no progress lines */
+    bool fresh;      /* discard an existing journal */
+    bool keep_mixed; /* devices, or an earlier start, whose answers have other bits are taken: the
+                        output says of each row what computed it */
+    bool quiet;      /* no progress lines */
 };
 
 /* What came of it, for the last lines on the terminal; filled on rank 0. */

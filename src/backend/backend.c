@@ -54,6 +54,7 @@ static status cpu_device_facts(int device, struct device_facts *out)
     (void)device;
     *out = (struct device_facts){0};
     snprintf(out->name, sizeof out->name, "host processors");
+    snprintf(out->arithmetic, sizeof out->arithmetic, "%s", cpu_arithmetic());
     return STATUS_OK;
 }
 

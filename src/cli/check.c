@@ -6,13 +6,13 @@
 #include "cli/cli.h"
 #include "sluice/check.h"
 
-enum { OPTION_SET = 256, OPTION_RANKS, OPTION_RANKS_PER_HOST, OPTION_FRESH };
+enum { OPTION_SET = 256, OPTION_RANKS, OPTION_RANKS_PER_HOST, OPTION_FRESH, OPTION_KEEP_MIXED };
 
 struct arguments {
     const char *job;
     struct cli_settings settings;
     int64_t ranks, ranks_per_host; /* 0: as many as ranks */
-    bool fresh;
+    bool fresh, keep_mixed;
 };
 
 static const struct argp_option options[] = {
@@ -21,6 +21,7 @@ static const struct argp_option options[] = {
     {"ranks-per-host", OPTION_RANKS_PER_HOST, "N", 0,
      "of which N share a host like this one (default: all)", 0},
     {"fresh", OPTION_FRESH, NULL, 0, "as `run --fresh` would go about it", 0},
+    {"keep-mixed", OPTION_KEEP_MIXED, NULL, 0, "as `run --keep-mixed` would", 0},
     {0}};
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
@@ -35,6 +36,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return cli_integer("ranks-per-host", argument, 1, 1 << 20, &arguments->ranks_per_host);
     case OPTION_FRESH:
         arguments->fresh = true;
+        return 0;
+    case OPTION_KEEP_MIXED:
+        arguments->keep_mixed = true;
         return 0;
     case ARGP_KEY_ARG:
         return cli_positional(argument, &arguments->job);
@@ -140,7 +144,8 @@ static int check(const struct arguments *arguments)
     struct check_options check_options = {
         .ranks = (int)arguments->ranks,
         .ranks_per_host = (int)(all_here ? arguments->ranks : arguments->ranks_per_host),
-        .fresh = arguments->fresh};
+        .fresh = arguments->fresh,
+        .keep_mixed = arguments->keep_mixed};
     struct check_report report;
     if (check_job(&job, &check_options, &report) != STATUS_OK) {
         exit_status = cli_fail(EXIT_FAILED);

@@ -5,7 +5,7 @@
 #include "cli/cli.h"
 #include "sluice/run.h"
 
-enum { OPTION_SET = 256, OPTION_FRESH, OPTION_QUIET };
+enum { OPTION_SET = 256, OPTION_FRESH, OPTION_KEEP_MIXED, OPTION_QUIET };
 
 struct arguments {
     const char *job;
@@ -16,6 +16,9 @@ struct arguments {
 static const struct argp_option options[] = {
     {"set", OPTION_SET, "KEY=VALUE", 0, "replace a key of the job file, e.g. layout.tp=2", 0},
     {"fresh", OPTION_FRESH, NULL, 0, "discard what an earlier, interrupted run has kept", 0},
+    {"keep-mixed", OPTION_KEEP_MIXED, NULL, 0,
+     "take devices, or an earlier start, whose answers have other bits: a column says each row's",
+     0},
     {"quiet", OPTION_QUIET, NULL, 0, "no progress lines and no summary", 0},
     {0}};
 
@@ -27,6 +30,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return cli_settings_add(&arguments->settings, argument);
     case OPTION_FRESH:
         arguments->options.fresh = true;
+        return 0;
+    case OPTION_KEEP_MIXED:
+        arguments->options.keep_mixed = true;
         return 0;
     case OPTION_QUIET:
         arguments->options.quiet = true;

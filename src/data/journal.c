@@ -33,6 +33,8 @@ struct journal {
     struct buffer pending; /* whole entries */
     bool unmarked;         /* something was appended since the last mark */
     bool is_looked_at;     /* nothing may be changed */
+    bool keep_mixed;       /* another arithmetic is no reason to refuse it */
+    struct buffer begun;   /* the arithmetic that it was begun with */
     bool failed;           /* a write or sync failed: what the file holds past `end` is unknown */
     int64_t rows;
     struct output_columns columns; /* that the rows need, all together */
@@ -93,6 +95,11 @@ struct output_columns journal_columns(const struct journal *journal)
     return journal->columns;
 }
 
+const char *journal_arithmetic(const struct journal *journal)
+{
+    return journal->begun.data != NULL ? journal->begun.data : "";
+}
+
 int64_t journal_bytes(const struct journal *journal)
 {
     return journal->end + (int64_t)journal->pending.length;
@@ -101,18 +108,33 @@ int64_t journal_bytes(const struct journal *journal)
 /* ---- Opening ------------------------------------------------------------------------------------
  */
 
-static status compare_identity(const char *there, size_t there_length, const char *here)
+static status compare_identity(const char *there, size_t there_length, const char *here,
+                               bool keep_mixed)
 {
-    struct buffer difference = {0};
-    status s = identity_difference(there, there_length, here, &difference);
-    if (s == STATUS_OK && difference.length > 0) {
-        s = status_fail(STATUS_EXISTS,
-                        "holds rows of another job: %s; start afresh with --fresh or choose "
-                        "another output",
-                        difference.data);
+    static const char remedy[] = "start afresh with --fresh or choose another output";
+    char why[IDENTITY_WHY_BYTES];
+    int generation = identity_generation(there, there_length);
+    int present = identity_generation(here, strlen(here));
+    if (generation != present) {
+        return status_fail(STATUS_EXISTS,
+                           "begun by a sluice of arithmetic generation %d; this one computes "
+                           "generation %d, whose answers may have other bits: finish the job with "
+                           "the program that began it, %s",
+                           generation, present, remedy);
     }
-    buffer_destroy(&difference);
-    return s;
+    switch (identity_compare(there, there_length, here, why, sizeof why)) {
+    case IDENTITY_SAME:
+        return STATUS_OK;
+    case IDENTITY_OTHER_ARITHMETIC:
+        return keep_mixed ? STATUS_OK
+                          : status_fail(STATUS_EXISTS,
+                                        "holds rows of the same job with another arithmetic: %s; "
+                                        "continue it on such a device, or keep both: --keep-mixed",
+                                        why);
+    case IDENTITY_OTHER_JOB:
+        break;
+    }
+    return status_fail(STATUS_EXISTS, "holds rows of another job: %s; %s", why, remedy);
 }
 
 static status read_header(struct journal *journal, int64_t size, const char *identity)
@@ -131,7 +153,10 @@ static status read_header(struct journal *journal, int64_t size, const char *ide
         s = journal_check_header(bytes.data, length, &header, &there, &there_length);
     }
     if (s == STATUS_OK) {
-        s = compare_identity(there, there_length, identity);
+        s = compare_identity(there, there_length, identity, journal->keep_mixed);
+    }
+    if (s == STATUS_OK) {
+        s = identity_arithmetic(there, there_length, &journal->begun);
     }
     buffer_destroy(&bytes);
     journal->end = (int64_t)header;
@@ -303,12 +328,12 @@ static status set_paths(struct journal *journal, const char *directory)
 }
 
 static status open_all(struct journal *journal, const char *directory, const char *identity,
-                       bool fresh)
+                       unsigned how)
 {
     TRY(set_paths(journal, directory));
     TRY(open_folder(journal));
     TRY(journal_lock_take(journal->lock_path.data, &journal->lock));
-    if (!fresh) {
+    if ((how & JOURNAL_FRESH) == 0) {
         journal->fd = open(journal->path.data, O_RDWR | O_CLOEXEC);
         if (journal->fd >= 0) {
             return status_context(load(journal, identity), "%s", journal->path.data);
@@ -317,6 +342,7 @@ static status open_all(struct journal *journal, const char *directory, const cha
             return status_fail_errno(STATUS_IO, "%s", journal->path.data);
         }
     }
+    TRY(identity_arithmetic(identity, strlen(identity), &journal->begun));
     return create(journal, identity);
 }
 
@@ -338,7 +364,8 @@ static status look(struct journal *journal, const char *directory, const char *i
     return status_context(load(journal, identity), "%s", journal->path.data);
 }
 
-status journal_look(const char *directory, const char *identity, struct journal_state *out)
+status journal_look(const char *directory, const char *identity, bool keep_mixed,
+                    struct journal_state *out)
 {
     *out = (struct journal_state){0};
     struct journal *journal = calloc(1, sizeof *journal);
@@ -347,13 +374,14 @@ status journal_look(const char *directory, const char *identity, struct journal_
     }
     journal->fd = -1;
     journal->is_looked_at = journal->failed = true;
+    journal->keep_mixed = keep_mixed;
     status s = look(journal, directory, identity, out);
     out->rows = journal->rows;
     journal_close(journal, false);
     return s;
 }
 
-status journal_open(const char *directory, const char *identity, bool fresh, struct journal **out)
+status journal_open(const char *directory, const char *identity, unsigned how, struct journal **out)
 {
     *out = NULL;
     struct journal *journal = calloc(1, sizeof *journal);
@@ -361,7 +389,8 @@ status journal_open(const char *directory, const char *identity, bool fresh, str
         return status_fail(STATUS_NO_MEMORY, "%s: out of memory for the journal", directory);
     }
     journal->fd = -1;
-    status s = open_all(journal, directory, identity, fresh);
+    journal->keep_mixed = (how & JOURNAL_KEEP_MIXED) != 0;
+    status s = open_all(journal, directory, identity, how);
     if (s != STATUS_OK) {
         journal->failed = true; /* nothing is to be written any more */
         journal_close(journal, false);
@@ -579,5 +608,6 @@ void journal_close(struct journal *journal, bool remove)
     buffer_destroy(&journal->path);
     buffer_destroy(&journal->new_path);
     buffer_destroy(&journal->lock_path);
+    buffer_destroy(&journal->begun);
     free(journal);
 }

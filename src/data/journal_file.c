@@ -157,31 +157,3 @@ status journal_write_at(int fd, int64_t offset, const void *bytes, size_t length
     }
     return STATUS_OK;
 }
-
-/* A line's bytes up to its end. */
-static size_t line_length(const char *line, const char *end)
-{
-    size_t left = (size_t)(end - line);
-    const char *newline = left > 0 ? memchr(line, '\n', left) : NULL;
-    return newline != NULL ? (size_t)(newline - line) : left;
-}
-
-status identity_difference(const char *there, size_t there_length, const char *here,
-                           struct buffer *out)
-{
-    enum { SHOWN = 200 };
-    const char *there_end = there + there_length, *here_end = here + strlen(here);
-    if ((size_t)(here_end - here) == there_length && memcmp(there, here, there_length) == 0) {
-        return STATUS_OK;
-    }
-    for (;;) {
-        size_t a = line_length(there, there_end), b = line_length(here, here_end);
-        if (a != b || memcmp(there, here, a) != 0 || there + a == there_end ||
-            here + b == here_end) {
-            return buffer_format(out, "\"%.*s\" there, \"%.*s\" now", a < SHOWN ? (int)a : SHOWN,
-                                 there, b < SHOWN ? (int)b : SHOWN, here);
-        }
-        there += a + 1;
-        here += b + 1;
-    }
-}

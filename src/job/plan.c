@@ -476,6 +476,7 @@ status plan_create_on(const struct job *job, const struct model *model, int rank
                       const struct plan_device *device, struct backend *backend, struct plan *out)
 {
     struct plan plan = {.device = device->name, .device_index = device->index, .ranks = ranks};
+    memcpy(plan.arithmetic, device->arithmetic, sizeof plan.arithmetic);
     TRY(begin_plan(job, model, device, &plan));
     struct backend *opened = NULL;
     if (backend == NULL) {
@@ -524,6 +525,7 @@ status plan_find_device(const struct job *job, int ranks_per_host, int64_t host_
     struct device_facts facts;
     TRY(backend_device_facts(out->name, 0, &facts));
     snprintf(out->description, sizeof out->description, "%s", facts.name);
+    snprintf(out->arithmetic, sizeof out->arithmetic, "%s", facts.arithmetic);
     out->has_float8 = facts.has_float8;
     if (strcmp(out->name, "cuda") == 0) {
         out->memory_bytes =

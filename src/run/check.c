@@ -299,7 +299,7 @@ static status check_journal(struct check *check, const char *directory, const ch
 {
     struct check_report *report = check->report;
     struct journal_state state;
-    TRY(journal_look(directory, identity, &state));
+    TRY(journal_look(directory, identity, check->options->keep_mixed, &state));
     report->has_journal = state.exists;
     report->kept_rows = state.rows;
     return state.lock_unsure
@@ -333,6 +333,10 @@ static status check_earlier_starts(struct check *check)
         s = output_place_examine(job, wanted ? identity.data : NULL, &place);
     }
     check->report->complete = s == STATUS_OK && place.complete;
+    if (check->report->complete && place.arithmetic[0] != '\0') {
+        s = buffer_format(&check->report->warnings, OUTPUT_OTHER_ARITHMETIC "\n", job->output.path,
+                          place.arithmetic, ARITHMETIC_GENERATION, check->plan.arithmetic);
+    }
     if (check->report->complete && place.no_answers) {
         s = status_fail(STATUS_INVALID, "%s is complete, and no row has an answer",
                         job->output.path);

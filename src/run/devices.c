@@ -3,6 +3,7 @@
 #include "run/devices.h"
 
 #include <mpi.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "comm/comm_create.h"
@@ -69,6 +70,7 @@ status devices_choose(const struct job *job, struct plan_device *out)
         int sharers;
         out->index = world->host_rank % backend_device_count(out->name);
         TRY(measure_gpu(out, &facts, &sharers));
+        memcpy(out->arithmetic, facts.arithmetic, sizeof out->arithmetic);
     }
     struct common common = {.has_float8 = out->has_float8, .memory_bytes = out->memory_bytes};
     TRY(least_of_all(&common));
@@ -87,5 +89,42 @@ status devices_plan(const struct job *job, const struct model *model, struct pla
     TRY(mpi_check(MPI_Bcast(out, sizeof *out, MPI_BYTE, 0, MPI_COMM_WORLD), "send the plan"));
     out->device = device.name;
     out->device_index = device.index;
+    memcpy(out->arithmetic, device.arithmetic, sizeof out->arithmetic);
     return STATUS_OK;
+}
+
+/* Of `texts`, one of each rank: whether this rank's is that of `other`. */
+static status compare_with(const char (*texts)[sizeof((struct plan *)NULL)->arithmetic], int other,
+                           const char *advice)
+{
+    const struct world *world = world_get();
+    if (strcmp(texts[world->rank], texts[other]) == 0) {
+        return STATUS_OK;
+    }
+    return status_fail(STATUS_INVALID,
+                       "rank %d on %s computes with \"%s\", rank %d with \"%s\": rows would have "
+                       "the bits of one or the other; %s",
+                       world->rank, world->host, texts[world->rank], other, texts[other], advice);
+}
+
+status devices_compare(const struct plan *plan, bool keep_mixed)
+{
+    const struct world *world = world_get();
+    char(*texts)[sizeof plan->arithmetic] = calloc((size_t)world->size, sizeof *texts);
+    TRY(run_agree(texts != NULL
+                      ? STATUS_OK
+                      : status_fail(STATUS_NO_MEMORY, "out of memory for %d ranks", world->size)));
+    int first = world->rank - world->rank % (plan->tp * plan->pp);
+    int bytes = sizeof *texts;
+    status s = mpi_check(
+        MPI_Allgather(plan->arithmetic, bytes, MPI_BYTE, texts, bytes, MPI_BYTE, MPI_COMM_WORLD),
+        "compare devices");
+    if (s == STATUS_OK) {
+        s = compare_with(texts, first, "a replica's ranks need devices of one kind");
+    }
+    if (s == STATUS_OK && !keep_mixed) {
+        s = compare_with(texts, 0, "give the job devices of one kind, or keep both: --keep-mixed");
+    }
+    free(texts);
+    return run_agree(s);
 }

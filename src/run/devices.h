@@ -16,4 +16,9 @@ status devices_choose(const struct job *job, struct plan_device *out) MUST_CHECK
  * over the world; all ranks fail or none. */
 status devices_plan(const struct job *job, const struct model *model, struct plan *out) MUST_CHECK;
 
+/* Refuses devices whose results have different bits (plan->arithmetic of each rank): within a
+ * replica always, between replicas unless `keep_mixed`. Collective over the world; all ranks fail
+ * or none. */
+status devices_compare(const struct plan *plan, bool keep_mixed) MUST_CHECK;
+
 #endif

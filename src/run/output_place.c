@@ -3,9 +3,12 @@
 #include "run/output_place.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "run/provenance.h"
 
 bool output_place_is_taken(const struct job *job)
 {
@@ -54,6 +57,54 @@ static status refuse_file(const char *path, const char *difference)
                              path, difference);
 }
 
+/* An identity as this generation would write it, without its arithmetic. */
+static status reduce(const char *identity, struct buffer *out)
+{
+    struct buffer lines = {0};
+    status s = identity_without_arithmetic(identity, strlen(identity), &lines);
+    if (s == STATUS_OK && lines.length > 0) {
+        s = provenance_drop_defaults(lines.data, out);
+    }
+    buffer_destroy(&lines);
+    return s;
+}
+
+static status note_arithmetic(const char *there, struct output_place *out)
+{
+    struct buffer text = {0};
+    status s = identity_arithmetic(there, strlen(there), &text);
+    snprintf(out->arithmetic, sizeof out->arithmetic, "%s", text.length > 0 ? text.data : "1");
+    buffer_destroy(&text);
+    return s;
+}
+
+/* A finished output stays finished: with another arithmetic of this generation, or as an earlier
+ * generation wrote it. */
+static status compare_finished(const char *there, const char *now, bool *same,
+                               char why[IDENTITY_WHY_BYTES], struct output_place *out)
+{
+    enum identity_verdict verdict =
+        identity_compare(there, strlen(there), now, why, IDENTITY_WHY_BYTES);
+    int generation = identity_generation(there, strlen(there));
+    if (verdict == IDENTITY_OTHER_JOB && generation != identity_generation(now, strlen(now))) {
+        struct buffer before = {0}, after = {0};
+        status s = reduce(there, &before);
+        if (s == STATUS_OK) {
+            s = reduce(now, &after);
+        }
+        if (s == STATUS_OK && before.length > 0 && after.length > 0 &&
+            identity_compare(before.data, before.length, after.data, why, IDENTITY_WHY_BYTES) ==
+                IDENTITY_SAME) {
+            verdict = IDENTITY_OTHER_ARITHMETIC;
+        }
+        buffer_destroy(&before);
+        buffer_destroy(&after);
+        TRY(s);
+    }
+    *same = verdict != IDENTITY_OTHER_JOB;
+    return verdict == IDENTITY_OTHER_ARITHMETIC ? note_arithmetic(there, out) : STATUS_OK;
+}
+
 /* Whether the file is this job's output: then an earlier start has done all there is to do. */
 static status examine_file(const char *path, const char *identity, struct output_place *out)
 {
@@ -63,16 +114,16 @@ static status examine_file(const char *path, const char *identity, struct output
         return s == STATUS_NO_MEMORY ? s : refuse_file(path, NULL);
     }
     struct arena arena = {0};
-    struct buffer difference = {0};
+    char why[IDENTITY_WHY_BYTES] = "";
+    bool same = false;
     const char *there = output_attribute_text(reader, "identity", &arena);
     if (there != NULL) {
-        s = identity_difference(there, strlen(there), identity, &difference);
+        s = compare_finished(there, identity, &same, why, out);
     }
     if (s == STATUS_OK) {
-        s = there != NULL && difference.length == 0 ? read_totals(reader, &arena, out)
-                                                    : refuse_file(path, difference.data);
+        s = same ? read_totals(reader, &arena, out)
+                 : refuse_file(path, why[0] != '\0' ? why : NULL);
     }
-    buffer_destroy(&difference);
     arena_destroy(&arena);
     output_reader_close(reader);
     return s;

@@ -10,7 +10,13 @@ struct output_place {
     bool complete;   /* the output is there, written by this very job */
     bool no_answers; /* ... and each of its rows is an error row */
     int64_t rows, error_rows;
+    char arithmetic[160]; /* complete, but written with this one: the job's own would be another */
 };
+
+/* For a complete output with an `arithmetic`: path, that, the generation and arithmetic of now. */
+#define OUTPUT_OTHER_ARITHMETIC                                                                    \
+    "%s was written with another arithmetic (%s); output.overwrite=true computes it anew with "    \
+    "this one (%d, %s)"
 
 /* Whether a file is there that the job may not replace. Only then, or where the job's journal is
  * looked at, does the identity matter. */

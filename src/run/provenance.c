@@ -65,10 +65,13 @@ static bool decides_results(const char *section, const char *key)
     static const struct {
         const char *section, *key;
     } free_keys[] = {
-        {"model", "path"},          {"model", "dtype"}, {"model", "kv_dtype"},
-        {"model", "max_model_len"}, {"data", "input"},  {"layout", NULL},
-        {"engine", NULL},           {"output", "path"}, {"output", "overwrite"},
-        {"output", "strings"},
+        {"model", "path"},       {"model", "dtype"},
+        {"model", "kv_dtype"},   {"model", "max_model_len"},
+        {"data", "input"},       {"layout", NULL},
+        {"engine", NULL},        {"output", "path"},
+        {"output", "overwrite"}, {"output", "strings"},
+        {"output", "metrics"},   {"run", NULL},
+        {"log", NULL},
     };
     for (size_t i = 0; i < COUNT_OF(free_keys); i++) {
         if (strcmp(section, free_keys[i].section) == 0 &&
@@ -81,7 +84,7 @@ static bool decides_results(const char *section, const char *key)
 
 /* The resolved job is written one key a line under its section, which makes it a list to pick from.
  */
-static status append_job_keys(const struct job *job, struct buffer *out)
+static status list_job_keys(const struct job *job, struct buffer *out)
 {
     struct buffer yaml = {0};
     status s = job_write(job, &yaml);
@@ -108,9 +111,53 @@ static status append_job_keys(const struct job *job, struct buffer *out)
     return s;
 }
 
+static bool has_line(const char *text, const char *line, size_t length)
+{
+    for (const char *at = text; at != NULL && *at != '\0';
+         at = strchr(at, '\n'), at += at != NULL) {
+        if (strncmp(at, line, length) == 0 && at[length] == '\n') {
+            return true;
+        }
+    }
+    return false;
+}
+
+status provenance_drop_defaults(const char *lines, struct buffer *out)
+{
+    struct job plain;
+    struct buffer defaults = {0};
+    status s = job_initialize(&plain);
+    if (s == STATUS_OK) {
+        s = list_job_keys(&plain, &defaults);
+    }
+    for (const char *end; s == STATUS_OK && (end = strchr(lines, '\n')) != NULL; lines = end + 1) {
+        size_t length = (size_t)(end - lines);
+        if (!has_line(defaults.data, lines, length)) {
+            s = buffer_append(out, lines, length + 1);
+        }
+    }
+    buffer_destroy(&defaults);
+    job_destroy(&plain);
+    return s;
+}
+
+/* Keys at their default are left out, so that a key which a later version adds makes no job
+ * another one. */
+static status append_job_keys(const struct job *job, struct buffer *out)
+{
+    struct buffer lines = {0};
+    status s = list_job_keys(job, &lines);
+    if (s == STATUS_OK) {
+        s = provenance_drop_defaults(lines.data, out);
+    }
+    buffer_destroy(&lines);
+    return s;
+}
+
 status provenance_identity(const struct provenance *provenance, const struct job *job,
                            const struct plan *plan, struct buffer *out)
 {
+    TRY(buffer_format(out, "arithmetic: %d, %s\n", ARITHMETIC_GENERATION, plan->arithmetic));
     TRY(buffer_format(out,
                       "data bytes: %lld\ndata sha256: %s\nmodel config sha256: %s\n"
                       "model weights sha256: %s\nmodel tokenizer and template sha256: %s\n",

@@ -24,6 +24,10 @@ status provenance_create(const struct job *job, struct model *model,
 status provenance_identity(const struct provenance *provenance, const struct job *job,
                            const struct plan *plan, struct buffer *out) MUST_CHECK;
 
+/* Appends lines of an identity (each ends with a newline) but for those of job keys that have their
+ * default: how identities are written, and how sluice 0.1, which wrote all keys, is understood. */
+status provenance_drop_defaults(const char *lines, struct buffer *out) MUST_CHECK;
+
 /* Writes the output's root attributes. */
 status provenance_write(const struct provenance *provenance, const struct job *job,
                         const struct plan *plan, const struct run_summary *summary,

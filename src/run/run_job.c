@@ -51,7 +51,7 @@ static void remove_leftovers(const char *directory, const char *identity)
     if (stat(directory, &info) != 0) {
         return;
     }
-    if (journal_open(directory, identity, false, &journal) == STATUS_OK) {
+    if (journal_open(directory, identity, JOURNAL_KEEP_MIXED, &journal) == STATUS_OK) {
         journal_close(journal, true);
     } else {
         log_write(LOG_WARNING, "%s", status_message());
@@ -74,7 +74,9 @@ static status open_journal(struct run *run, const char *directory, const char *i
 {
     bool fresh = run->options->fresh;
     double start = clock_seconds();
-    TRY(journal_open(directory, identity, fresh, &run->journal));
+    unsigned how =
+        (fresh ? JOURNAL_FRESH : 0) | (run->options->keep_mixed ? JOURNAL_KEEP_MIXED : 0);
+    TRY(journal_open(directory, identity, how, &run->journal));
     TRY(attempts_open(directory, run->journal, fresh, &run->attempts));
     summary->journal_seconds += clock_seconds() - start;
     if (journal_row_count(run->journal) > 0) {
@@ -92,8 +94,13 @@ static status open_journal(struct run *run, const char *directory, const char *i
 }
 
 /* Nothing is to be done: what the finished output holds. */
-static void note_complete(const struct output_place *place, struct run_summary *summary)
+static void note_complete(const struct run *run, const struct output_place *place,
+                          struct run_summary *summary)
 {
+    if (place->arithmetic[0] != '\0') {
+        log_write(LOG_WARNING, OUTPUT_OTHER_ARITHMETIC, run->job->output.path, place->arithmetic,
+                  ARITHMETIC_GENERATION, run->plan.arithmetic);
+    }
     summary->complete_before = true;
     summary->no_answers = place->no_answers;
     summary->rows = place->rows;
@@ -121,7 +128,7 @@ static status open_job(struct run *run, struct run_summary *summary)
         s = output_place_examine(job, refused ? NULL : identity.data, &place);
     }
     if (s == STATUS_OK && place.complete) {
-        note_complete(&place, summary);
+        note_complete(run, &place, summary);
         remove_leftovers(directory.data, identity.data);
     } else if (s == STATUS_OK) {
         s = try_data(job);
@@ -426,6 +433,7 @@ static status run_phases(struct run *run, struct run_summary *summary)
     TRY(devices_plan(run->job, run->model, &run->plan));
     TRY(run_agree(run->world->rank == 0 ? prompt_check_tokenizer(run->job, run->model)
                                         : STATUS_OK));
+    TRY(devices_compare(&run->plan, run->options->keep_mixed));
     TRY(run_agree(run->world->rank == 0 ? open_job(run, summary) : STATUS_OK));
     TRY(share_outcome(run, summary));
     if (summary->complete_before) {

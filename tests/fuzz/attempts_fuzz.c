@@ -14,7 +14,7 @@ static struct buffer good; /* two rows under way, one alone, and what an earlier
 static struct journal *open_journal(bool fresh)
 {
     struct journal *journal;
-    REQUIRE(journal_open(folder, identity, fresh, &journal) == STATUS_OK);
+    REQUIRE(journal_open(folder, identity, fresh ? JOURNAL_FRESH : 0, &journal) == STATUS_OK);
     return journal;
 }
 

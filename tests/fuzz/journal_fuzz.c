@@ -38,7 +38,7 @@ static void make_good_journal(void)
     snprintf(folder, sizeof folder, "%s/out.h5.sluice", fuzz_folder());
     snprintf(file, sizeof file, "%s/journal", folder);
     log_configure(LOG_ERROR, NULL);
-    status s = journal_open(folder, identity, true, &journal);
+    status s = journal_open(folder, identity, JOURNAL_FRESH, &journal);
     for (int64_t row = 0; s == STATUS_OK && row < 5; row++) {
         const struct result result = {.row = row, .text = "text", .text_length = 4};
         buffer_clear(&payload);
@@ -62,7 +62,7 @@ static void open_and_read(void)
     int64_t rows[2] = {0, 0};
     for (int again = 0; again < 2; again++) {
         int64_t results = 0;
-        status s = journal_open(folder, identity, false, &journal);
+        status s = journal_open(folder, identity, 0, &journal);
         if (s != STATUS_OK) {
             if (again == 1 || strchr(status_message(), '\n') != NULL) {
                 abort();

@@ -24,7 +24,7 @@ static int open_journal(void **state)
     char name[32];
     snprintf(name, sizeof name, "journal%d", next_folder++);
     snprintf(folder, sizeof folder, "%s", scratch_path(state, name));
-    return journal_open(folder, "a: job\n", false, &journal) == STATUS_OK ? 0 : -1;
+    return journal_open(folder, "a: job\n", 0, &journal) == STATUS_OK ? 0 : -1;
 }
 
 static int close_journal(void **state)
@@ -180,7 +180,7 @@ static void a_row_that_came_back_is_not_blamed(void **state)
     note_crash(1, 0);
     journal_close(journal, true);
     assert_int_equal(access(folder, F_OK), -1);
-    assert_int_equal(journal_open(folder, "a: job\n", false, &journal), STATUS_OK);
+    assert_int_equal(journal_open(folder, "a: job\n", 0, &journal), STATUS_OK);
 }
 
 static void damage_is_taken_for_nothing(void **state)

@@ -50,7 +50,7 @@ static status append_row(struct journal *journal, int64_t row, int samples, size
 static struct journal *open_journal(const char *path)
 {
     struct journal *journal;
-    if (journal_open(path, identity, false, &journal) != STATUS_OK) {
+    if (journal_open(path, identity, 0, &journal) != STATUS_OK) {
         fail_msg("%s", status_message());
     }
     return journal;
@@ -175,7 +175,7 @@ static void another_job_is_refused_by_its_line(void **state)
         {"", "\"data: sha256 1234\" there, \"\" now"},
     };
     for (size_t i = 0; i < COUNT_OF(others); i++) {
-        assert_int_equal(journal_open(path, others[i].identity, false, &journal), STATUS_EXISTS);
+        assert_int_equal(journal_open(path, others[i].identity, 0, &journal), STATUS_EXISTS);
         if (strstr(status_message(), others[i].message) == NULL) {
             fail_msg("%s", status_message());
         }
@@ -183,7 +183,7 @@ static void another_job_is_refused_by_its_line(void **state)
     journal = open_journal(path);
     assert_int_equal(journal_row_count(journal), 1);
     journal_close(journal, false);
-    assert_int_equal(journal_open(path, others[0].identity, true, &journal), STATUS_OK);
+    assert_int_equal(journal_open(path, others[0].identity, JOURNAL_FRESH, &journal), STATUS_OK);
     assert_int_equal(journal_row_count(journal), 0);
     journal_close(journal, false);
 }
@@ -195,7 +195,7 @@ static void only_one_writer(void **state)
     struct journal *second;
     char self[32];
     snprintf(self, sizeof self, "process %ld", (long)getpid());
-    assert_int_equal(journal_open(path, identity, false, &second), STATUS_EXISTS);
+    assert_int_equal(journal_open(path, identity, 0, &second), STATUS_EXISTS);
     assert_null(second);
     assert_non_null(strstr(status_message(), self));
     journal_close(journal, false);
@@ -204,7 +204,7 @@ static void only_one_writer(void **state)
     /* A holder that died. */
     pid_t child = fork();
     if (child == 0) {
-        _exit(journal_open(path, identity, false, &journal) == STATUS_OK ? 0 : 1);
+        _exit(journal_open(path, identity, 0, &journal) == STATUS_OK ? 0 : 1);
     }
     int exit_status;
     assert_int_equal(waitpid(child, &exit_status, 0), child);
@@ -245,7 +245,7 @@ static void a_lock_of_another_machine_holds_while_it_lives(void **state)
         usleep(1000);
     }
     usleep(50000);
-    assert_int_equal(journal_open(path, identity, false, &journal), STATUS_EXISTS);
+    assert_int_equal(journal_open(path, identity, 0, &journal), STATUS_EXISTS);
     assert_non_null(strstr(status_message(), "process 12 on host elsewhere"));
     assert_non_null(strstr(status_message(), lock));
     kill(child, SIGKILL);
@@ -302,7 +302,7 @@ static void make_journal(void **state, bool unmarked, struct buffer *bytes, size
 {
     const char *path = scratch_path(state, "made");
     struct journal *journal;
-    assert_int_equal(journal_open(path, identity, true, &journal), STATUS_OK);
+    assert_int_equal(journal_open(path, identity, JOURNAL_FRESH, &journal), STATUS_OK);
     for (int64_t row = 0; row < 6; row++) {
         assert_int_equal(append_row(journal, row, 1, 20), STATUS_OK);
         ends[row] = (size_t)journal_bytes(journal);
@@ -323,7 +323,7 @@ static status reopen_with(void **state, const char *bytes, size_t length, int64_
 {
     struct journal *journal;
     assert_non_null(scratch_write(state, "made/journal", bytes, length));
-    status s = journal_open(scratch_path(state, "made"), identity, false, &journal);
+    status s = journal_open(scratch_path(state, "made"), identity, 0, &journal);
     if (s == STATUS_OK) {
         *rows = journal_row_count(journal);
         assert_int_equal(count_results(journal), *rows);
@@ -438,7 +438,7 @@ static void a_killed_writer_loses_nothing_committed(void **state)
         pid_t child = fork();
         if (child == 0) {
             struct journal *journal;
-            if (journal_open(path, identity, false, &journal) != STATUS_OK) {
+            if (journal_open(path, identity, 0, &journal) != STATUS_OK) {
                 _exit(1);
             }
             for (int64_t row = journal_row_count(journal);; row++) {
@@ -481,7 +481,7 @@ static void a_full_disk_poisons_the_journal_and_loses_nothing(void **state)
         const struct rlimit limit = {100000, 100000};
         signal(SIGXFSZ, SIG_IGN);
         if (setrlimit(RLIMIT_FSIZE, &limit) != 0 ||
-            journal_open(path, identity, false, &journal) != STATUS_OK) {
+            journal_open(path, identity, 0, &journal) != STATUS_OK) {
             _exit(100);
         }
         int committed = 0;
@@ -511,15 +511,15 @@ static void folders_that_cannot_be(void **state)
 {
     struct journal *journal;
     scratch_write(state, "plain", "x", 1);
-    assert_int_equal(journal_open(scratch_path(state, "plain"), identity, false, &journal),
+    assert_int_equal(journal_open(scratch_path(state, "plain"), identity, 0, &journal),
                      STATUS_EXISTS);
-    assert_int_equal(journal_open(scratch_path(state, "no/where"), identity, false, &journal),
+    assert_int_equal(journal_open(scratch_path(state, "no/where"), identity, 0, &journal),
                      STATUS_IO);
     assert_non_null(strstr(status_message(), "No such file"));
     journal = open_journal(scratch_path(state, "odd"));
     journal_close(journal, false);
     scratch_write(state, "odd/journal", "something else entirely, and long enough", 40);
-    assert_int_equal(journal_open(scratch_path(state, "odd"), identity, false, &journal),
+    assert_int_equal(journal_open(scratch_path(state, "odd"), identity, 0, &journal),
                      STATUS_INVALID);
     assert_non_null(strstr(status_message(), "not a journal"));
 }

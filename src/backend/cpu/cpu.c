@@ -12,8 +12,18 @@
 /* Below this many multiply-adds waking the other threads costs more than they bring. */
 static const double WORK_PER_THREAD = 50e3;
 
+/* Whether the environment asks for no more than the kernels that every processor has. */
+static bool baseline_asked_for(void)
+{
+    const char *wanted = getenv("SLUICE_CPU_KERNELS");
+    return wanted != NULL && strcmp(wanted, "baseline") == 0;
+}
+
 const struct cpu_kernels *cpu_kernels_best(void)
 {
+    if (baseline_asked_for()) {
+        return &cpu_kernels_baseline;
+    }
 #ifdef SLUICE_CPU_X86_KERNELS
     __builtin_cpu_init();
     /* What of x86-64-v3 and v4 the compiler may use; no processor has these without the rest. */
@@ -29,6 +39,12 @@ const struct cpu_kernels *cpu_kernels_best(void)
     }
 #endif
     return &cpu_kernels_baseline;
+}
+
+const char *cpu_arithmetic(void)
+{
+    return cpu_kernels_best() != &cpu_kernels_baseline ? "processors with fused multiply-add"
+                                                       : "processors without fused multiply-add";
 }
 
 float *cpu_floats(const struct device_buffer *buffer, int rows, int width)

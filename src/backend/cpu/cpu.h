@@ -108,6 +108,9 @@ static inline struct cpu_backend *cpu_of(struct backend *backend)
 const struct cpu_kernels *cpu_kernels_best(void);
 /* As backend_create("cpu", …); with given kernels for tests. */
 status cpu_backend_create(const struct backend_options *options, struct backend **out) MUST_CHECK;
+/* device_facts.arithmetic of the host's processors: AVX2 and AVX-512 agree to the bit, what has
+ * neither adds after it has rounded. */
+const char *cpu_arithmetic(void);
 status cpu_backend_create_with(const struct cpu_kernels *kernels,
                                const struct backend_options *options,
                                struct backend **out) MUST_CHECK;

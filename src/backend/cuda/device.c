@@ -21,6 +21,8 @@ status cuda_device_facts(int device, struct device_facts *out)
                    "open the GPU"));
     TRY(cuda_check(cudaMemGetInfo(&available, &total), "GPU memory"));
     snprintf(out->name, sizeof out->name, "%.*s", (int)sizeof out->name - 1, properties.name);
+    snprintf(out->arithmetic, sizeof out->arithmetic, "%s, compute capability %d.%d, cuBLASLt %zu",
+             out->name, properties.major, properties.minor, cublasLtGetVersion());
     out->has_float8 = properties.major > 8 || (properties.major == 8 && properties.minor >= 9);
     out->total_bytes = (int64_t)total;
     out->free_bytes = (int64_t)available;
