@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The job file: sections to a struct job and back. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -324,6 +325,30 @@ static const struct json *find_setting(const struct job *job, const char *name)
     return NULL;
 }
 
+/* A number in its shortest form: 1.0 and 1 are one value. */
+static status write_number(const struct json *value, struct buffer *out)
+{
+    double number;
+    char text[32];
+    if (!json_double(value, &number)) {
+        return yaml_write_value(value, out);
+    }
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, number);
+        if (strtod(text, NULL) == number) {
+            break;
+        }
+    }
+    return buffer_append_text(out, text);
+}
+
+static status write_setting(const struct generate_row *row, const struct json *value,
+                            struct buffer *out)
+{
+    bool is_number = value->type == JSON_NUMBER && strncmp(row->type, "number", 6) == 0;
+    return is_number ? write_number(value, out) : yaml_write_value(value, out);
+}
+
 static status write_generate(const struct job *job, struct buffer *out)
 {
     struct generate_row row;
@@ -332,7 +357,7 @@ static status write_generate(const struct job *job, struct buffer *out)
         TRY(buffer_format(out, "  %s: ", row.name));
         /* As a value that was set would be written: two jobs that are the same read the same. */
         bool is_word = row.default_text[0] >= 'a' && strcmp(row.default_text, "false") != 0;
-        TRY(value != NULL ? yaml_write_value(value, out)
+        TRY(value != NULL ? write_setting(&row, value, out)
             : is_word     ? yaml_write_string(row.default_text, strlen(row.default_text), out)
                           : buffer_append_text(out, row.default_text));
         TRY(buffer_append_byte(out, '\n'));
