@@ -7,8 +7,8 @@ source "$(dirname "$0")/expect.sh"
 
 cat >job.yaml <<YAML
 model: {path: "$model"}
-data: {input: "$SLUICE_SOURCE_DIR/data/tasks.jsonl", limit: 150}
-generate: {max_new_tokens: 24, n: 3, ignore_eos: true, seed: 3}
+data: {input: "$SLUICE_SOURCE_DIR/data/tasks.jsonl", limit: 60}
+generate: {max_new_tokens: 16, n: 3, ignore_eos: true, seed: 3}
 engine: {max_sequences: 4}
 output: {path: out.h5}
 YAML
@@ -20,7 +20,7 @@ start_and_stop() {
     ASAN_OPTIONS=detect_leaks=0 "$SLUICE" run --quiet job.yaml >out 2>err &
     local program=$!
     for _ in $(seq 600); do
-        [ "$(stat -c %s out.h5.sluice/journal 2>/dev/null || echo 0)" -le 3000 ] || break
+        [ "$(stat -c %s out.h5.sluice/journal 2>/dev/null || echo 0)" -le 1500 ] || break
         sleep 0.02
     done
     kill -TERM "$program"
@@ -57,14 +57,14 @@ if grep -q 'with fused' identity; then
     other run --quiet --keep-mixed job.yaml
     [ "$status" -eq 0 ] || fail "--keep-mixed: exit status $status"
     # Nor do replicas of two kinds run side by side.
-    mpirun -n 1 env SLUICE_CPU_KERNELS=baseline "$SLUICE" run --quiet job.yaml --set output.path=two.h5 : -n 1 "$SLUICE" run --quiet job.yaml \
-        --set output.path=two.h5 >out 2>err && fail "replicas of two kinds run"
+    mpirun -n 1 env SLUICE_CPU_KERNELS=baseline "$SLUICE" run --quiet job.yaml --set output.path=two.h5 --set data.limit=6 : -n 1 "$SLUICE" run --quiet job.yaml \
+        --set output.path=two.h5 --set data.limit=6 >out 2>err && fail "replicas of two kinds run"
     grep -q '^sluice: rank 1 on .* computes with "processors with fused .*--keep-mixed$' err || fail "two kinds: another message"
-    mpirun -n 1 env SLUICE_CPU_KERNELS=baseline "$SLUICE" run --quiet --keep-mixed job.yaml --set output.path=two.h5 : -n 1 "$SLUICE" run \
-        --quiet --keep-mixed job.yaml --set output.path=two.h5 >out 2>err || fail "replicas of two kinds with --keep-mixed"
+    mpirun -n 1 env SLUICE_CPU_KERNELS=baseline "$SLUICE" run --quiet --keep-mixed job.yaml --set output.path=two.h5 --set data.limit=6 : -n 1 "$SLUICE" run \
+        --quiet --keep-mixed job.yaml --set output.path=two.h5 --set data.limit=6 >out 2>err || fail "replicas of two kinds with --keep-mixed"
     # ... and never in one replica.
-    mpirun -n 1 env SLUICE_CPU_KERNELS=baseline "$SLUICE" run --quiet --keep-mixed job.yaml --set layout.tp=2 --set output.path=three.h5 : \
-        -n 1 "$SLUICE" run --quiet --keep-mixed job.yaml --set layout.tp=2 --set output.path=three.h5 >out 2>err &&
+    mpirun -n 1 env SLUICE_CPU_KERNELS=baseline "$SLUICE" run --quiet --keep-mixed job.yaml --set layout.tp=2 --set output.path=three.h5 --set data.limit=6 : \
+        -n 1 "$SLUICE" run --quiet --keep-mixed job.yaml --set layout.tp=2 --set output.path=three.h5 --set data.limit=6 >out 2>err &&
         fail "a replica of two kinds runs"
     grep -q "a replica's ranks need devices of one kind" err || fail "a replica of two kinds: another message"
 fi
