@@ -17,11 +17,15 @@ sluice=build/release/sluice
 
 mkdir -p out
 if model=$(scripts/fetch_model.sh smollm2); then
+    echo "== sluice run jobs/demo.yaml, on 4 ranks"
     run_mpi 4 $sluice run jobs/demo.yaml --set model.path="$model" --set output.overwrite=true
+    echo "== sluice inspect out/demo.h5 --rows 5"
     $sluice inspect out/demo.h5 --rows 5
 else
     echo "SmolLM2 could not be downloaded: running the small model that comes with sluice instead."
+    echo "== sluice run jobs/small.yaml, on 4 ranks"
     run_mpi 4 $sluice run jobs/small.yaml --set output.path=out/demo.h5 --set output.overwrite=true
+    echo "== sluice inspect out/demo.h5 --rows 5 --score expected --by task"
     $sluice inspect out/demo.h5 --rows 5 --score expected --by task
 fi
-echo "Answers: out/demo.h5 ($sluice export out/demo.h5 prints them as JSON lines; h5py and h5dump read it, too)"
+echo "== done. Answers: out/demo.h5 ($sluice export out/demo.h5 prints them as JSON lines; h5py and h5dump read it, too)"

@@ -16,6 +16,17 @@ if [ "$switched_off" -ne 2 ]; then
     failures=1
 fi
 grep -q -- '-Wformat=2' CMakeLists.txt || { echo "FAILED: -Wformat=2 is gone"; failures=1; }
+# A folder uses those after it and never those before it, in the order that the README gives.
+mapfile -t folders < <(tr -s '\n ' ' ' <README.md | grep -oE '(`[a-z]+` → )+`[a-z]+`' | grep -oE '[a-z]+')
+[ "$(printf '%s\n' "${folders[@]}" | sort)" = "$(ls src)" ] || { echo "FAILED: the README's order of folders is not that of src/: ${folders[*]}"; failures=1; }
+before=
+for folder in "${folders[@]}"; do
+    if [ -n "$before" ] && grep -rnE "#include \"($before)/" "src/$folder"; then
+        echo "FAILED: src/$folder uses what is above it"
+        failures=1
+    fi
+    before+=${before:+|}$folder
+done
 # A licence that a machine can read, in the first lines of each source file.
 while IFS= read -r file; do
     head -n 2 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0' || { echo "FAILED: $file has no SPDX line"; failures=1; }
