@@ -31,7 +31,8 @@ struct run_summary {
 };
 
 /* Starts MPI (or runs alone without it) and ends it; call once around everything. rank and size of
- * the world. */
+ * the world. STATUS_INVALID: what started this process meant more ranks than MPI knows of; the
+ * message is for *rank 0 to print, run_end need not be called. */
 status run_start(int *argc, char ***argv, int *rank, int *size) MUST_CHECK;
 void run_end(void);
 /* Ends every rank with this exit status; does not return when there are other ranks. */

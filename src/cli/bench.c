@@ -216,9 +216,10 @@ int command_bench(int argc, char **argv)
     }
     char usage[256];
     snprintf(usage, sizeof usage, "%s", s != STATUS_OK ? status_message() : "");
-    int rank, size;
-    if (run_start(&argc, &argv, &rank, &size) != STATUS_OK) {
-        return cli_fail(EXIT_FAILED);
+    int rank = 0, size;
+    status started = run_start(&argc, &argv, &rank, &size);
+    if (started != STATUS_OK) {
+        return cli_fail_start(started, rank);
     }
     int exit_status = EXIT_BAD_USAGE;
     if (s == STATUS_OK) {

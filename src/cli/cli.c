@@ -278,6 +278,14 @@ int cli_fail(int exit_status)
     return exit_status;
 }
 
+int cli_fail_start(status started, int rank)
+{
+    if (started != STATUS_INVALID) {
+        return cli_fail(EXIT_FAILED);
+    }
+    return rank == 0 ? cli_fail(EXIT_BAD_USAGE) : EXIT_BAD_USAGE;
+}
+
 int cli_finish_output(int exit_status)
 {
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -44,6 +44,10 @@ error_t cli_positional(const char *argument, const char **out);
 /* For parsers at ARGP_KEY_END: EDOM with a message where `value` is NULL. */
 error_t cli_require(const char *name, const char *value);
 
+/* After run_start has failed: the message of processes that are separate worlds comes out once.
+ * Returns the exit status. */
+int cli_fail_start(status started, int rank);
+
 /* Prints this thread's status message, one line, and returns `exit_status`. */
 int cli_fail(int exit_status);
 

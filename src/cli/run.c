@@ -131,11 +131,11 @@ int command_run(int argc, char **argv)
     }
     char usage[256];
     snprintf(usage, sizeof usage, "%s", s != STATUS_OK ? status_message() : "");
-    int rank, size;
+    int rank = 0, size;
     status started = run_start(&argc, &argv, &rank, &size);
     if (started != STATUS_OK) {
         cli_settings_destroy(&arguments.settings);
-        return cli_fail(EXIT_FAILED);
+        return cli_fail_start(started, rank);
     }
     int exit_status = EXIT_BAD_USAGE;
     if (s == STATUS_OK) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "comm/comm_mpi.h"
+#include "run/launch.h"
 #include "run/stop_request.h"
 #include "sluice/run.h"
 
@@ -35,13 +36,33 @@ static void choose_threads(void)
     omp_set_num_threads(threads < 1 ? 1 : threads);
 }
 
+/* Refuses to start where several processes are, or would be, separate worlds; *rank is then this
+ * one's among them. */
+static status check_launch(int *rank)
+{
+    char version[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int length, started = 0;
+    MPI_Get_library_version(version, &length);
+    MPI_Initialized(&started);
+    if (!started && launch_sees_others(version)) {
+        return STATUS_OK; /* not known yet */
+    }
+    return launch_check(started ? world.size : 1, version, rank);
+}
+
 status run_start(int *argc, char ***argv, int *rank, int *size)
 {
     int provided;
+    TRY(check_launch(rank));
     TRY(mpi_check(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "start"));
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &world.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &world.size);
+    status s = check_launch(rank);
+    if (s != STATUS_OK) {
+        MPI_Finalize();
+        return s;
+    }
     MPI_Comm host;
     TRY(mpi_check(
         MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world.rank, MPI_INFO_NULL, &host),
