@@ -58,11 +58,18 @@ KillWait=10
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 NodeName=sluice1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=3
 NodeName=sluice2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 2)) CPUs=3
-PartitionName=all Nodes=sluice[1-2] Default=YES MaxTime=INFINITE
+# Jobs of "urgent" take the place of those of the two partitions after it.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=all Nodes=sluice[1-2] Default=YES MaxTime=INFINITE PriorityTier=10 PreemptMode=OFF
+PartitionName=urgent Nodes=sluice[1-2] MaxTime=INFINITE PriorityTier=10 PreemptMode=OFF
+PartitionName=requeued Nodes=sluice[1-2] MaxTime=INFINITE PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=cancelled Nodes=sluice[1-2] MaxTime=INFINITE PriorityTier=1 PreemptMode=CANCEL
 CONF
-    # Later versions want to be told that there are no control groups; this one does not know the word.
+    # Left to find out which control groups there are, slurmd ends where there are none, as in a chroot. Earlier versions do not know
+    # "disabled"; their plug-in for v1 is content to have none, since nothing of the above uses it.
     case $(slurmd -V) in
-    *" 22."*) : >"$cluster/cgroup.conf" ;;
+    *" 2[012]."* | *" 23.02"*) echo "CgroupPlugin=cgroup/v1" >"$cluster/cgroup.conf" ;;
     *) echo "CgroupPlugin=disabled" >"$cluster/cgroup.conf" ;;
     esac
     echo "PMIxCliTmpDirBase=$cluster/pmix" >"$cluster/mpi.conf"

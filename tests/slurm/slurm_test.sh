@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The scripts of slurm/ on a real Slurm of two nodes that this test starts for itself: a job is preempted, runs into its time limit, loses
-# a rank, and its rows come out as those of a run that nothing happened to. Exit status 77: Slurm cannot be had here.
+# The scripts of slurm/ on a real Slurm of two nodes that this test starts for itself: a job is requeued, preempted, cancelled, runs into
+# its time limit, loses a rank, and its rows come out as those of a run that nothing happened to. Exit status 77: Slurm cannot be had here.
 set -euo pipefail
 : "${SLUICE:?the program to test}" "${SLUICE_SOURCE_DIR:?the root of the repository}"
 cd "$SLUICE_SOURCE_DIR"
@@ -128,6 +128,24 @@ expect_log() { # NAME PATTERN
     has_line "$@" || { fail "$1: nothing of \"$2\" in the log"; tail -n 20 "$work/$1.log"; }
 }
 
+no_ranks() { # NAME
+    [ -z "$(ranks_of "$1")" ]
+}
+has_left() { # JOB: it waits, runs and ends no more
+    [ -z "$(squeue -h -j "$1" 2>/dev/null)" ]
+}
+
+# expect_end NAME JOB STATE: the job has ended for good, its finished rows are kept and the log says so.
+expect_end() {
+    wait_for_state 30 "$2" "$3"
+    cluster_wait 60 "end of $1" has_left "$2" || give_up "$1 does not end"
+    cluster_wait 30 "end of the ranks of $1" no_ranks "$1" || give_up "$1: ranks are left"
+    job_is "$2" "$3" && [ "$(job_fact "$2" Restarts)" -eq 0 ] || fail "$1: is $(job_fact "$2" JobState) after $(job_fact "$2" Restarts) restarts"
+    has_journal "$1" 8000 || fail "$1: no journal is left"
+    [ ! -e "$work/$1.h5" ] || fail "$1: has an output"
+    expect_log "$1" 'finished rows are kept, and .*sbatch.* continues'
+}
+
 step "an undisturbed run"
 "$SLUICE" run "$work/job.yaml" --quiet --set "output.path=$work/undisturbed.h5"
 "$SLUICE" export "$work/undisturbed.h5" >"$work/undisturbed.jsonl"
@@ -148,6 +166,53 @@ submit preempted --nodes=1 --ntasks=2 long.sbatch
 preempted=$id
 stop_in_the_middle preempted 2
 scontrol requeue "$preempted"
+
+step "scancel of a job of each script"
+submit cancel-one --ntasks=1 one-node.sbatch
+cancelled_one=$id
+submit cancel-many --nodes=1 --ntasks=1 many-nodes.sbatch
+cancelled_many=$id
+submit cancel-long --nodes=1 --ntasks=1 long.sbatch
+cancelled_long=$id
+echo "$work/job.yaml --set output.path=$work/cancel-array.h5" >"$work/cancel-list.txt"
+cancelled_array=$(sbatch --parsable --array=1 --ntasks=1 --output="$work/cancel-array.log" slurm/array.sbatch "$work/cancel-list.txt")
+for name in cancel-one cancel-many cancel-long cancel-array; do stop_in_the_middle "$name" 1; done
+scancel "$cancelled_one" "$cancelled_many" "$cancelled_long" "${cancelled_array}_1"
+expect_end cancel-one "$cancelled_one" CANCELLED
+expect_end cancel-many "$cancelled_many" CANCELLED
+expect_end cancel-long "$cancelled_long" CANCELLED
+expect_end cancel-array "${cancelled_array}_1" CANCELLED
+
+step "preemption that cancels, and one that requeues"
+submit doomed --partition=cancelled --nodelist=sluice2 --ntasks=2 long.sbatch
+doomed=$id
+stop_in_the_middle doomed 2
+urgent=$(sbatch --parsable --partition=urgent --nodelist=sluice2 --ntasks=2 --output=/dev/null --wrap 'sleep 1')
+expect_end doomed "$doomed" PREEMPTED
+wait_for_state 60 "$urgent" COMPLETED
+submit spare --partition=requeued --nodelist=sluice2 --ntasks=2 long.sbatch
+spare=$id
+stop_in_the_middle spare 2
+urgent=$(sbatch --parsable --partition=urgent --nodelist=sluice2 --ntasks=2 --output=/dev/null --wrap 'sleep 1')
+wait_for_state 60 "$urgent" COMPLETED
+
+step "what was cancelled continues, on another launcher"
+SLUICE_LAUNCHER=srun submit cancel-one --ntasks=1 one-node.sbatch
+again=("$id")
+submit cancel-many --nodes=1 --ntasks=1 many-nodes.sbatch
+again+=("$id")
+submit cancel-long --nodes=1 --ntasks=1 long.sbatch
+again+=("$id")
+again+=("$(SLUICE_LAUNCHER=mpirun sbatch --parsable --array=1 --ntasks=1 --open-mode=append --output="$work/cancel-array.log" slurm/array.sbatch \
+    "$work/cancel-list.txt")_1")
+submit doomed --ntasks=1 long.sbatch
+again+=("$id")
+for job in "${again[@]}" "$spare"; do wait_for_state 240 "$job" COMPLETED; done
+[ "$(job_fact "$spare" Restarts)" -ge 1 ] || fail "spare: was not started again"
+for name in cancel-one cancel-many cancel-long cancel-array doomed spare; do
+    expect_same "$name"
+    expect_log "$name" '[1-9][0-9]* rows kept from an earlier start'
+done
 
 step "a chain whose first link loses a rank"
 export SBATCH_PARTITION=all
