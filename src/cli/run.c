@@ -65,13 +65,17 @@ static void print_summary(const struct job *job, const struct run_summary *summa
                 job->output.path);
         return;
     }
-    char seconds[24];
+    char seconds[24], now[64] = "";
     double rate = summary->seconds > 0 ? (double)summary->tokens_now / summary->seconds : 0;
-    fprintf(stderr, "sluice: %s: %lld rows (%lld with errors), %lld prompt and %lld output tokens",
+    if (summary->resumed_rows > 0) { /* the speed is of what this start has done */
+        snprintf(now, sizeof now, "; this start: %lld output tokens",
+                 (long long)summary->tokens_now);
+    }
+    fprintf(stderr,
+            "sluice: %s: %lld rows (%lld with errors), %lld prompt and %lld output tokens%s in %s, "
+            "%.0f output tokens/s\n",
             job->output.path, (long long)summary->rows, (long long)summary->error_rows,
-            (long long)summary->prompt_tokens, (long long)summary->output_tokens);
-    fprintf(stderr, "; %s%lld output tokens in %s, %.0f output tokens/s\n",
-            summary->resumed_rows > 0 ? "this start: " : "", (long long)summary->tokens_now,
+            (long long)summary->prompt_tokens, (long long)summary->output_tokens, now,
             format_seconds(summary->seconds, seconds), rate);
     if (summary->errors[0] != '\0' && !summary->no_answers) {
         fprintf(stderr, "sluice: errors: %s\n", summary->errors);

@@ -16,10 +16,12 @@
 #include "run/error_tally.h"
 #include "run/notes_warn.h"
 #include "run/output_place.h"
+#include "run/phase.h"
 #include "run/prompt.h"
 #include "run/provenance.h"
 #include "run/replica.h"
 #include "run/stage.h"
+#include "run/start_line.h"
 #include "run/stop_request.h"
 #include "run/world.h"
 #include "sluice/run.h"
@@ -76,13 +78,10 @@ static status open_journal(struct run *run, const char *directory, const char *i
     double start = clock_seconds();
     unsigned how =
         (fresh ? JOURNAL_FRESH : 0) | (run->options->keep_mixed ? JOURNAL_KEEP_MIXED : 0);
+    phase_begin("reading the journal");
     TRY(journal_open(directory, identity, how, &run->journal));
     TRY(attempts_open(directory, run->journal, fresh, &run->attempts));
     summary->journal_seconds += clock_seconds() - start;
-    if (journal_row_count(run->journal) > 0) {
-        log_write(LOG_INFO, "%lld rows kept from an earlier start",
-                  (long long)journal_row_count(run->journal));
-    }
     struct coordinator_options options = {.job = run->job,
                                           .journal = run->journal,
                                           .attempts = run->attempts,
@@ -91,6 +90,15 @@ static status open_journal(struct run *run, const char *directory, const char *i
                                           .replica_ranks = run->plan.tp * run->plan.pp,
                                           .quiet = run->options->quiet};
     return coordinator_create(&options, &run->coordinator);
+}
+
+static void say_kept(const struct run *run)
+{
+    int64_t rows = run->journal != NULL ? journal_row_count(run->journal) : 0;
+    if (rows > 0) {
+        log_write(LOG_INFO, "%lld %s kept from an earlier start", (long long)rows,
+                  rows == 1 ? "row" : "rows");
+    }
 }
 
 /* Nothing is to be done: what the finished output holds. */
@@ -109,6 +117,7 @@ static void note_complete(const struct run *run, const struct output_place *plac
 
 static status create_identity(struct run *run, struct buffer *identity)
 {
+    phase_begin("hashing the data set and samples of the model");
     TRY(provenance_create(run->job, run->model, &run->provenance));
     return provenance_identity(&run->provenance, run->job, &run->plan, identity);
 }
@@ -435,19 +444,28 @@ static status run_phases(struct run *run, struct run_summary *summary)
                                         : STATUS_OK));
     TRY(devices_compare(&run->plan, run->options->keep_mixed));
     TRY(run_agree(run->world->rank == 0 ? open_job(run, summary) : STATUS_OK));
+    phase_end();
     TRY(share_outcome(run, summary));
     if (summary->complete_before) {
         return STATUS_OK;
     }
+    TRY(start_line_log(run->job, run->model, &run->plan, -1));
+    say_kept(run);
     TRY(run_agree(create_groups(run)));
     int replica_rank;
+    char size[24];
     MPI_Comm_rank(run->replica, &replica_rank);
+    phase_begin("loading the weights, %s a rank", format_bytes(run->plan.weight_bytes, size));
     TRY(run_agree(name_rank(
         run, stage_create(&run->plan, run->model, run->replica, replica_rank, &run->stage))));
+    phase_end();
     begin_metrics(run);
     TRY(run_rows(run, summary));
     interrupt_configure(stop_overdue);
-    return finish_job(run, summary);
+    phase_begin("writing %s", run->job->output.path);
+    TRY(finish_job(run, summary));
+    phase_end();
+    return STATUS_OK;
 }
 
 /* Closes rank 0's files. *rows is what the journal holds. */
@@ -471,6 +489,7 @@ status run_job(const struct job *job, const struct run_options *options,
                       .replica = MPI_COMM_NULL};
     *summary = (struct run_summary){0};
     status s = run_phases(&run, summary);
+    phase_forget(); /* one that failed is not done */
     /* What goes wrong while all is put away says less. */
     char message[1024];
     snprintf(message, sizeof message, "%s", status_message());

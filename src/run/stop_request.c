@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "comm/comm_mpi.h"
+#include "run/phase.h"
 #include "run/world.h"
 
 /* Like the world, of the process; written by run_start and by signals. */
@@ -120,6 +121,7 @@ static bool hear(void)
 
 bool stop_requested(void)
 {
+    phase_remind();
     if (known || news == MPI_COMM_NULL) {
         return known;
     }

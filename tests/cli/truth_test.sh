@@ -78,6 +78,33 @@ ends 0 "sluice: errors: 3 rows: no prompt" run job.yaml "${some[@]}"
 expect_quiet run --quiet job.yaml "${some[@]}" --set output.overwrite=true
 both 1 "rows.jsonl: " "${some[@]}" --set data.skip_bad_rows=false --set output.path=strict.h5
 
+# ---- The start line; ranks that are worlds of their own ----
+
+ends 0 "sluice: info: 1 rank on 1 host (dp 1 x tp 1 x pp 1), cpu: " run job.yaml --set output.path=start.h5 --set data.limit=2
+grep -q 'model small-model (llama): computes in float32, .*; data tasks.jsonl, at most 2 rows$' err || fail "the start line lacks model or data"
+status=0
+mpirun -n 4 "$SLUICE" run job.yaml --set output.path=four.h5 --set layout.tp=2 2>err || status=$?
+[ "$status" -eq 0 ] || fail "four ranks: exit status $status"
+[ "$(grep -c ': 4 ranks on 1 host (dp 2 x tp 2 x pp 1), cpu: ' err)" -eq 1 ] || fail "the start line of four ranks is not there once"
+
+# separate TEXT VARIABLE=VALUE…: of two processes with these variables, with their rank for @, one says so and both end with status 2.
+separate() {
+    local text=$1 rank
+    shift
+    : >err
+    for rank in 1 0; do
+        status=0
+        env "${@//@/$rank}" "$SLUICE" run no-such.yaml >out 2>>err || status=$?
+        [ "$status" -eq 2 ] || fail "$*: exit status $status"
+    done
+    [ "$(wc -l <err)" -eq 1 ] && grep -qF "sluice: $text, but to MPI every process is a world of its own" err || fail "$*: another message"
+}
+separate "PMI_SIZE is 2" PMI_SIZE=2 PMI_RANK=@
+separate "OMPI_COMM_WORLD_SIZE is 2" OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=@
+separate "MPI_LOCALNRANKS is 2" MPI_LOCALNRANKS=2 PMI_RANK=@
+separate "SLURM_STEP_NUM_TASKS is 2" SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_NTASKS=2 SLURM_PROCID=@
+SLURM_JOB_ID=7 SLURM_NTASKS=8 SLURM_NPROCS=8 SLURM_PROCID=0 expect_error 2 "no-such.yaml: No such file" run no-such.yaml
+
 # ---- Complete; another job's ----
 
 expect_quiet run --quiet job.yaml

@@ -69,7 +69,7 @@ CONF
     # Left to find out which control groups there are, slurmd ends where there are none, as in a chroot. Earlier versions do not know
     # "disabled"; their plug-in for v1 is content to have none, since nothing of the above uses it.
     case $(slurmd -V) in
-    *" 2[012]."* | *" 23.02"*) echo "CgroupPlugin=cgroup/v1" >"$cluster/cgroup.conf" ;;
+    *" "2[012].* | *" "23.02*) echo "CgroupPlugin=cgroup/v1" >"$cluster/cgroup.conf" ;;
     *) echo "CgroupPlugin=disabled" >"$cluster/cgroup.conf" ;;
     esac
     echo "PMIxCliTmpDirBase=$cluster/pmix" >"$cluster/mpi.conf"
