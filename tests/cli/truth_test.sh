@@ -5,11 +5,11 @@
 set -euo pipefail
 source "$(dirname "$0")/expect.sh"
 
-head -n 12 "$SLUICE_SOURCE_DIR/data/tasks.jsonl" >tasks.jsonl
+head -n 4 "$SLUICE_SOURCE_DIR/data/tasks.jsonl" >tasks.jsonl
 cat >job.yaml <<YAML
 model: {path: "$model"}
 data: {input: tasks.jsonl}
-generate: {max_new_tokens: 8, temperature: 0}
+generate: {max_new_tokens: 2, temperature: 0}
 output: {path: out.h5}
 YAML
 
@@ -69,7 +69,7 @@ grep -q 'bad.h5: 4 rows (4 with errors)' err || fail "no summary of a job withou
 [ -e bad.h5 ] && [ ! -e bad.h5.sluice ] || fail "the output of a job without answers is not left, or its journal is"
 [ "$("$SLUICE" export bad.h5 | grep -c '"error":"')" -eq 4 ] || fail "the errors are not in the output"
 both 1 "no row has an answer" "${bad[@]}"
-ends 1 "no row would have an answer: 12 rows: " check job.yaml --set data.prompt_field=question --set output.path=other.h5
+ends 1 "no row would have an answer: 4 rows: " check job.yaml --set data.prompt_field=question --set output.path=other.h5
 
 echo '{"id": 5, "prompt": "apple pie"}' >>rows.jsonl
 some=(--set data.input=rows.jsonl --set output.path=some.h5)
@@ -114,7 +114,7 @@ both 1 'output.path: out.h5 exists; set output.overwrite=true to replace it: it 
     --set generate.seed=9
 ends 1 "out.h5 exists" check job.yaml --fresh
 ends 1 "out.h5 exists" run job.yaml --fresh
-ends 0 "12 rows, 0 bad" check job.yaml --set output.overwrite=true
+ends 0 "4 rows, 0 bad" check job.yaml --set output.overwrite=true
 
 # ---- The place of the output ----
 
@@ -129,7 +129,7 @@ both 1 "blocked.h5.sluice: not a folder, and in the journal's place" --set outpu
 # ---- Interrupted ----
 
 cp "$SLUICE_SOURCE_DIR/data/tasks.jsonl" many.jsonl
-long=(--set data.input=many.jsonl --set data.limit=200 --set generate.max_new_tokens=64 --set generate.ignore_eos=true
+long=(--set data.input=many.jsonl --set data.limit=120 --set generate.max_new_tokens=64 --set generate.ignore_eos=true
     --set engine.max_sequences=4 --set output.path=long.h5)
 "$SLUICE" run job.yaml "${long[@]}" >/dev/null 2>first.err &
 running=$!
@@ -151,6 +151,6 @@ ends 1 'long.h5.sluice/journal: holds rows of another job: "generate.seed: ' che
 ends 1 'long.h5.sluice/journal: holds rows of another job: "generate.seed: ' run job.yaml "${long[@]}" --set generate.seed=9
 ends 0 "this start: " run job.yaml "${long[@]}"
 grep -q "^sluice: info: $kept rows kept from an earlier start$" err || fail "continued: the kept rows are not said"
-grep -q "long.h5: 200 rows (0 with errors)" err || fail "continued: the summary is not of the whole job"
-grep -qF "this start: $(((200 - kept) * 64)) output tokens" err || fail "continued: the rate is not of this start's tokens"
+grep -q "long.h5: 120 rows (0 with errors)" err || fail "continued: the summary is not of the whole job"
+grep -qF "this start: $(((120 - kept) * 64)) output tokens" err || fail "continued: the rate is not of this start's tokens"
 finish
