@@ -38,8 +38,10 @@ status file_read(const char *path, size_t limit, struct buffer *out)
     TRY(file_open(path, &fd, &bytes));
     status s = STATUS_OK;
     if (bytes > limit) {
-        s = status_fail(STATUS_LIMIT, "%s: %llu bytes, more than the %zu that such a file may have",
-                        path, (unsigned long long)bytes, limit);
+        char size[24], most[24];
+        s = status_fail(STATUS_LIMIT, "%s: %s, more than the %s that such a file may have", path,
+                        format_bytes(bytes < INT64_MAX ? (int64_t)bytes : INT64_MAX, size),
+                        format_bytes((int64_t)limit, most));
     } else {
         s = buffer_reserve(out, (size_t)bytes);
     }
@@ -55,7 +57,9 @@ status file_read(const char *path, size_t limit, struct buffer *out)
         } else if (got == 0) {
             break;
         } else if (out->length - start + (size_t)got > limit) {
-            s = status_fail(STATUS_LIMIT, "%s: grew past %zu bytes while it was read", path, limit);
+            char most[24];
+            s = status_fail(STATUS_LIMIT, "%s: grew past %s while it was read", path,
+                            format_bytes((int64_t)limit, most));
         } else {
             s = buffer_append(out, block, (size_t)got);
         }

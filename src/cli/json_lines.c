@@ -31,7 +31,9 @@ static status answer(json_line_handler handle, void *context, const struct buffe
                      bool too_long, struct arena *arena, struct buffer *out)
 {
     if (too_long) {
-        return status_fail(STATUS_LIMIT, "a line of more than %d bytes", MAX_LINE_BYTES);
+        char most[24];
+        return status_fail(STATUS_LIMIT, "a line of more than %s",
+                           format_bytes(MAX_LINE_BYTES, most));
     }
     struct json *value;
     TRY(json_parse(line->data, line->length, arena, &value));

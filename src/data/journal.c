@@ -247,8 +247,9 @@ static status read_entries(struct journal *journal, int64_t size)
     if (journal->is_looked_at) {
         return STATUS_OK;
     }
-    log_write(LOG_WARNING, "%s: the last %lld bytes were never committed and are cut off",
-              journal->path.data, (long long)(size - journal->end));
+    char torn[24];
+    log_write(LOG_WARNING, "%s: its end, %s, was never committed and is cut off",
+              journal->path.data, format_bytes(size - journal->end, torn));
     if (ftruncate(journal->fd, (off_t)journal->end) != 0 || fsync(journal->fd) != 0) {
         return status_fail_errno(STATUS_IO, "cannot cut off a torn end");
     }
@@ -447,8 +448,10 @@ status journal_append(struct journal *journal, int64_t row, const void *bytes, s
                            journal->path.data, (long long)row);
     }
     if (length > JOURNAL_MAX_ENTRY) {
-        return status_fail(STATUS_LIMIT, "row %lld: %zu bytes of results; a row may have %d",
-                           (long long)row, length, JOURNAL_MAX_ENTRY);
+        char size[24], most[24];
+        return status_fail(STATUS_LIMIT, "row %lld: results of %s; a row may have %s",
+                           (long long)row, format_bytes((int64_t)length, size),
+                           format_bytes(JOURNAL_MAX_ENTRY, most));
     }
     for (size_t at = 0; at < length; entry.samples++) {
         size_t size = result_wire_size((const char *)bytes + at, length - at);

@@ -214,7 +214,9 @@ status tokenizer_encode(const struct tokenizer *tokenizer, struct tokenizer_scra
         return status_fail(STATUS_INTERNAL, "a tokenizer with the scratch of another");
     }
     if (length > TEXT_LONGEST) {
-        return status_fail(STATUS_LIMIT, "a text of %zu bytes, more than %d", length, TEXT_LONGEST);
+        char size[24], most[24];
+        return status_fail(STATUS_LIMIT, "a text of %s, more than %s",
+                           format_bytes((int64_t)length, size), format_bytes(TEXT_LONGEST, most));
     }
     if (!utf8_valid(text, length, &bad_offset)) {
         return status_fail(STATUS_INVALID, "byte %zu of the text: not valid UTF-8", bad_offset);

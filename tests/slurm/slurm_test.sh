@@ -167,6 +167,64 @@ preempted=$id
 stop_in_the_middle preempted 2
 scontrol requeue "$preempted"
 
+step "a chain whose first link loses a rank"
+export SBATCH_PARTITION=all
+mapfile -t chain < <(slurm/chain.sh 3 --nodes=1 --ntasks=2 --job-name=chain --open-mode=append --output="$work/chain.log" \
+    slurm/many-nodes.sbatch "$work/job.yaml" --set "output.path=$work/chain.h5")
+stop_in_the_middle chain 2
+kill -KILL "$(ranks_of chain | tail -n 1)"
+kill -CONT "$(ranks_of chain | head -n 1)"
+wait_for_state 45 "${chain[0]}" FAILED
+wait_for_state 60 "${chain[1]}" COMPLETED
+wait_for_state 60 "${chain[2]}" CANCELLED
+expect_same chain
+expect_log chain '[1-9][0-9]* rows kept from an earlier start'
+
+step "the preempted job has continued"
+wait_for_state 90 "$preempted" COMPLETED
+[ "$(job_fact "$preempted" Restarts)" -ge 1 ] || fail "preempted: was not started again"
+expect_same preempted
+expect_log preempted '[1-9][0-9]* rows kept from an earlier start'
+
+step "a job of one minute that is not warned and stands still until Slurm ends it"
+submit late --nodes=1 --ntasks=1 --time=1 --signal=B:CONT@1 long.sbatch
+late=$id
+stop_in_the_middle late 1
+
+step "both nodes by mpirun, two ranks each; one node by mpirun; an array of two jobs"
+# Two "nodes" of one machine would take each other's shared memory for their own.
+export OMPI_MCA_btl=self,tcp
+export SLUICE_LAUNCHER=mpirun
+submit both --nodes=2 --ntasks-per-node=2 many-nodes.sbatch
+both=$id
+unset SLUICE_LAUNCHER OMPI_MCA_btl
+submit one --ntasks=2 one-node.sbatch
+one=$id
+cat >"$work/list.txt" <<LIST
+$work/job.yaml --set output.path=$work/first.h5
+$work/job.yaml --set output.path=$work/second.h5 --set generate.seed=8
+LIST
+array=$(sbatch --parsable --array=1-2 --ntasks=1 --output="$work/array%a.log" slurm/array.sbatch "$work/list.txt")
+for job in "$one" "$both" "${array}_1" "${array}_2"; do
+    wait_for_state 150 "$job" COMPLETED
+done
+expect_same one
+expect_same both
+expect_same first
+[ -e "$work/second.h5" ] || fail "array: no output of the second task"
+! same second >/dev/null || fail "another seed gives the same rows: the comparison does not compare"
+
+step "the time limit's warning"
+cluster_wait 100 "USR1 for limit" has_line limit "^long.sbatch: USR1" || give_up "the warning has not come"
+mapfile -t ranks < <(ranks_of limit)
+kill -CONT "${ranks[@]}"
+# On a slow machine the warning comes again.
+wait_for_state 300 "$limit" COMPLETED
+[ "$(job_fact "$limit" Restarts)" -ge 1 ] || fail "limit: was not started again"
+expect_log limit '^sluice: stopped: [1-9][0-9]* rows are kept'
+expect_log limit '[1-9][0-9]* rows kept from an earlier start'
+expect_same limit
+
 step "scancel of a job of each script"
 submit cancel-one --ntasks=1 one-node.sbatch
 cancelled_one=$id
@@ -214,58 +272,11 @@ for name in cancel-one cancel-many cancel-long cancel-array doomed spare; do
     expect_log "$name" '[1-9][0-9]* rows kept from an earlier start'
 done
 
-step "a chain whose first link loses a rank"
-export SBATCH_PARTITION=all
-mapfile -t chain < <(slurm/chain.sh 3 --nodes=1 --ntasks=2 --job-name=chain --open-mode=append --output="$work/chain.log" \
-    slurm/many-nodes.sbatch "$work/job.yaml" --set "output.path=$work/chain.h5")
-stop_in_the_middle chain 2
-kill -KILL "$(ranks_of chain | tail -n 1)"
-kill -CONT "$(ranks_of chain | head -n 1)"
-wait_for_state 45 "${chain[0]}" FAILED
-wait_for_state 60 "${chain[1]}" COMPLETED
-wait_for_state 60 "${chain[2]}" CANCELLED
-expect_same chain
-expect_log chain '[1-9][0-9]* rows kept from an earlier start'
-
-step "the preempted job has continued"
-wait_for_state 90 "$preempted" COMPLETED
-[ "$(job_fact "$preempted" Restarts)" -ge 1 ] || fail "preempted: was not started again"
-expect_same preempted
-expect_log preempted '[1-9][0-9]* rows kept from an earlier start'
-
-step "both nodes by mpirun, two ranks each; one node by mpirun; an array of two jobs"
-# Two "nodes" of one machine would take each other's shared memory for their own.
-export OMPI_MCA_btl=self,tcp
-export SLUICE_LAUNCHER=mpirun
-submit both --nodes=2 --ntasks-per-node=2 many-nodes.sbatch
-both=$id
-unset SLUICE_LAUNCHER OMPI_MCA_btl
-submit one --ntasks=2 one-node.sbatch
-one=$id
-cat >"$work/list.txt" <<LIST
-$work/job.yaml --set output.path=$work/first.h5
-$work/job.yaml --set output.path=$work/second.h5 --set generate.seed=8
-LIST
-array=$(sbatch --parsable --array=1-2 --ntasks=1 --output="$work/array%a.log" slurm/array.sbatch "$work/list.txt")
-for job in "$one" "$both" "${array}_1" "${array}_2"; do
-    wait_for_state 150 "$job" COMPLETED
-done
-expect_same one
-expect_same both
-expect_same first
-[ -e "$work/second.h5" ] || fail "array: no output of the second task"
-! same second >/dev/null || fail "another seed gives the same rows: the comparison does not compare"
-
-step "the time limit's warning"
-cluster_wait 100 "USR1 for limit" has_line limit "^long.sbatch: USR1" || give_up "the warning has not come"
-mapfile -t ranks < <(ranks_of limit)
-kill -CONT "${ranks[@]}"
-# On a slow machine the warning comes again.
-wait_for_state 300 "$limit" COMPLETED
-[ "$(job_fact "$limit" Restarts)" -ge 1 ] || fail "limit: was not started again"
-expect_log limit '^sluice: stopped: [1-9][0-9]* rows are kept'
-expect_log limit '[1-9][0-9]* rows kept from an earlier start'
-expect_same limit
+step "the job that was not warned has continued"
+wait_for_state 200 "$late" COMPLETED
+[ "$(job_fact "$late" Restarts)" -ge 1 ] || fail "late: was not started again"
+expect_log late '[1-9][0-9]* rows kept from an earlier start'
+expect_same late
 
 step "$failures failures"
 [ "$failures" -eq 0 ]
