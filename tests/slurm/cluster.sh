@@ -55,6 +55,8 @@ SwitchType=switch/none
 MpiDefault=none
 ReturnToService=2
 KillWait=10
+# Jobs that have ended are asked about until the end of the test.
+MinJobAge=3600
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 NodeName=sluice1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=3
 NodeName=sluice2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 2)) CPUs=3

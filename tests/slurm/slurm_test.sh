@@ -167,6 +167,11 @@ preempted=$id
 stop_in_the_middle preempted 2
 scontrol requeue "$preempted"
 
+step "the time limit's warning"
+cluster_wait 100 "USR1 for limit" has_line limit "^long.sbatch: USR1" || give_up "the warning has not come"
+mapfile -t ranks < <(ranks_of limit)
+kill -CONT "${ranks[@]}"
+
 step "a chain whose first link loses a rank"
 export SBATCH_PARTITION=all
 mapfile -t chain < <(slurm/chain.sh 3 --nodes=1 --ntasks=2 --job-name=chain --open-mode=append --output="$work/chain.log" \
@@ -214,10 +219,7 @@ expect_same first
 [ -e "$work/second.h5" ] || fail "array: no output of the second task"
 ! same second >/dev/null || fail "another seed gives the same rows: the comparison does not compare"
 
-step "the time limit's warning"
-cluster_wait 100 "USR1 for limit" has_line limit "^long.sbatch: USR1" || give_up "the warning has not come"
-mapfile -t ranks < <(ranks_of limit)
-kill -CONT "${ranks[@]}"
+step "the job that was warned has continued"
 # On a slow machine the warning comes again.
 wait_for_state 300 "$limit" COMPLETED
 [ "$(job_fact "$limit" Restarts)" -ge 1 ] || fail "limit: was not started again"
