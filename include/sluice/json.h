@@ -8,7 +8,17 @@
 
 #include "sluice/base.h"
 
-enum json_type { JSON_NULL, JSON_BOOLEAN, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_type {
+    JSON_NULL,
+    JSON_BOOLEAN,
+    JSON_NUMBER,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT,
+    /* NaN, Infinity and -Infinity, which are no JSON, but Python's json.dumps writes them. A type
+     * of their own: no typed read takes them, and the writer makes texts of them. */
+    JSON_NOT_FINITE,
+};
 
 struct json;
 
@@ -23,7 +33,8 @@ struct json {
     enum json_type type;
     bool boolean;        /* JSON_BOOLEAN */
     size_t length;       /* string: bytes; number: bytes of text; array: items; object: members */
-    const char *text;    /* JSON_STRING: UTF-8, NUL after it; JSON_NUMBER: as written */
+    const char *text;    /* JSON_STRING: UTF-8, NUL after it; JSON_NUMBER: as written;
+                            JSON_NOT_FINITE: "NaN", "Infinity" or "-Infinity" */
     struct json **items; /* JSON_ARRAY: [length] */
     struct json_member *members; /* JSON_OBJECT: [length], in the order written */
 };
@@ -32,7 +43,8 @@ struct json {
 enum { JSON_MAX_DEPTH = 128 };
 
 /* Parses exactly one value with nothing but white space after it. The tree lives in `arena` and
- * does not point into `text`. STATUS_INVALID with "byte N: why" for malformed text, invalid UTF-8,
+ * does not point into `text`. NaN, Infinity and -Infinity are taken where a number may stand;
+ * nothing else of Python's is. STATUS_INVALID with "byte N: why" for malformed text, invalid UTF-8,
  * a repeated key or too deep a nesting. */
 status json_parse(const char *text, size_t length, struct arena *arena,
                   struct json **out) MUST_CHECK;
@@ -53,9 +65,11 @@ const char *json_string(const struct json *value);               /* NULL where i
 
 /* A word for messages: "string", "an object"… */
 const char *json_type_name(enum json_type type);
+/* The same of a value, where NaN and infinities are named as they stand. */
+const char *json_kind(const struct json *value);
 
 /* Appends the value as compact JSON: numbers as they were written, strings as UTF-8 with only what
- * must be escaped. */
+ * must be escaped, NaN and infinities as strings. */
 status json_write(const struct json *value, struct buffer *out) MUST_CHECK;
 
 /* Appends text as a JSON string with its quotes. Invalid UTF-8 becomes U+FFFD. */

@@ -25,6 +25,8 @@ struct builder {
     size_t child_count, child_capacity;
     const char *key; /* the key read last, waiting for its value */
     size_t key_length;
+    yajl_handle parser;
+    size_t end; /* of the root; 0 until it is there */
     status failure;
 };
 
@@ -39,6 +41,14 @@ static int builder_no_memory(struct builder *builder)
     return builder_fail(builder, status_fail(STATUS_NO_MEMORY, "out of memory for JSON"));
 }
 
+/* YAJL takes the beginning of a string behind the root for nothing. */
+static void builder_note_end(struct builder *builder)
+{
+    if (builder->depth == 0) {
+        builder->end = yajl_get_bytes_consumed(builder->parser);
+    }
+}
+
 static struct json *builder_add(struct builder *builder, enum json_type type)
 {
     struct json *value = arena_allocate(builder->arena, sizeof *value);
@@ -49,6 +59,7 @@ static struct json *builder_add(struct builder *builder, enum json_type type)
     value->type = type;
     if (builder->depth == 0) {
         builder->root = value;
+        builder_note_end(builder);
         return value;
     }
     void *children = builder->children;
@@ -95,8 +106,75 @@ static int on_number(void *context, const char *text, size_t length)
     return on_text(context, JSON_NUMBER, text, length);
 }
 
+/* ---- NaN and infinities ----
+ * YAJL knows none of them. Before it reads the text they become strings of the same length that no
+ * valid UTF-8 can hold, so that offsets in messages stay true. */
+
+enum { NOT_FINITE_MARK = 0xff };
+
+static const char *const not_finite_names[] = {"NaN", "Infinity", "-Infinity"};
+
+/* The name that stands at text[at], or NULL. */
+static const char *not_finite_at(const char *text, size_t length, size_t at)
+{
+    for (size_t i = 0; i < COUNT_OF(not_finite_names); i++) {
+        size_t bytes = strlen(not_finite_names[i]);
+        if (length - at >= bytes && memcmp(text + at, not_finite_names[i], bytes) == 0) {
+            return not_finite_names[i];
+        }
+    }
+    return NULL;
+}
+
+static void mark_not_finite(char *text, size_t length)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '"') {
+            quoted = !quoted;
+        } else if (quoted) {
+            i += text[i] == '\\';
+        } else if (text[i] == 'N' || text[i] == 'I' || text[i] == '-') {
+            const char *name = not_finite_at(text, length, i);
+            if (name != NULL) {
+                size_t bytes = strlen(name);
+                memset(text + i, NOT_FINITE_MARK, bytes);
+                text[i] = text[i + bytes - 1] = '"';
+                i += bytes - 1;
+            }
+        }
+    }
+}
+
+/* Whether the text may hold one of them: most hold none, and are not looked through. */
+static bool may_be_not_finite(const char *text, size_t length)
+{
+    return memmem(text, length, "NaN", 3) != NULL || memmem(text, length, "Infinity", 8) != NULL;
+}
+
+/* The name that a marked string of so many bytes, without its quotes, stands for. */
+static const char *marked_name(size_t length)
+{
+    const char *found = "";
+    for (size_t i = 0; i < COUNT_OF(not_finite_names); i++) {
+        if (strlen(not_finite_names[i]) == length + 2) {
+            found = not_finite_names[i];
+        }
+    }
+    return found;
+}
+
+static bool is_marked(const unsigned char *text, size_t length)
+{
+    return length > 0 && text[0] == NOT_FINITE_MARK;
+}
+
 static int on_string(void *context, const unsigned char *text, size_t length)
 {
+    if (is_marked(text, length)) {
+        const char *name = marked_name(length);
+        return on_text(context, JSON_NOT_FINITE, name, strlen(name));
+    }
     return on_text(context, JSON_STRING, (const char *)text, length);
 }
 
@@ -127,6 +205,10 @@ static int on_open_array(void *context)
 static int on_key(void *context, const unsigned char *key, size_t length)
 {
     struct builder *builder = context;
+    if (is_marked(key, length)) {
+        return builder_fail(
+            builder, status_fail(STATUS_INVALID, "not JSON: %s for a key", marked_name(length)));
+    }
     builder->key = arena_copy(builder->arena, (const char *)key, length);
     builder->key_length = length;
     return builder->key != NULL ? 1 : builder_no_memory(builder);
@@ -200,6 +282,7 @@ static int on_close(void *context)
         }
     }
     builder->child_count = container->first_child;
+    builder_note_end(builder);
     return 1;
 }
 
@@ -241,7 +324,17 @@ static status check_surrogates(const char *text, size_t length)
     return STATUS_OK;
 }
 
-status json_parse(const char *text, size_t length, struct arena *arena, struct json **out)
+static bool is_blank(const char *text, size_t length)
+{
+    size_t at = 0;
+    while (at < length && memchr(" \t\r\n", text[at], 4) != NULL) {
+        at++;
+    }
+    return at == length;
+}
+
+/* Of valid UTF-8, in which NaN and infinities may be marked. */
+static status parse_marked(const char *text, size_t length, struct arena *arena, struct json **out)
 {
     static const yajl_callbacks callbacks = {
         .yajl_null = on_null,
@@ -254,18 +347,16 @@ status json_parse(const char *text, size_t length, struct arena *arena, struct j
         .yajl_start_array = on_open_array,
         .yajl_end_array = on_close,
     };
-    size_t bad_offset;
-    if (!utf8_valid(text, length, &bad_offset)) {
-        return status_fail(STATUS_INVALID, "byte %zu: not valid UTF-8", bad_offset);
-    }
     struct builder builder = {.arena = arena};
     yajl_handle parser = yajl_alloc(&callbacks, NULL, &builder);
     if (parser == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for JSON");
     }
+    builder.parser = parser;
     yajl_config(parser, yajl_dont_validate_strings, 1); /* done above, with a better message */
     yajl_status parsed = yajl_parse(parser, (const unsigned char *)text, length);
     size_t consumed = yajl_get_bytes_consumed(parser);
+    size_t end = builder.end > 0 ? builder.end : length; /* a number ends with the text */
     if (parsed == yajl_status_ok) {
         parsed = yajl_complete_parse(parser);
     }
@@ -289,12 +380,35 @@ status json_parse(const char *text, size_t length, struct arena *arena, struct j
         yajl_free_error(parser, why);
     } else if (builder.root == NULL) {
         s = status_fail(STATUS_INVALID, "byte 0: not JSON: empty");
+    } else if (!is_blank(text + end, length - end)) {
+        s = status_fail(STATUS_INVALID, "byte %zu: not JSON: trailing garbage", end);
     } else {
         s = check_surrogates(text, length);
     }
     yajl_free(parser);
     free(builder.children);
     *out = s == STATUS_OK ? builder.root : NULL;
+    return s;
+}
+
+status json_parse(const char *text, size_t length, struct arena *arena, struct json **out)
+{
+    size_t bad_offset;
+    *out = NULL;
+    if (!utf8_valid(text, length, &bad_offset)) {
+        return status_fail(STATUS_INVALID, "byte %zu: not valid UTF-8", bad_offset);
+    }
+    if (!may_be_not_finite(text, length)) {
+        return parse_marked(text, length, arena, out);
+    }
+    char *marked = malloc(length);
+    if (marked == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for JSON");
+    }
+    memcpy(marked, text, length);
+    mark_not_finite(marked, length);
+    status s = parse_marked(marked, length, arena, out);
+    free(marked);
     return s;
 }
 
@@ -365,9 +479,14 @@ bool json_is_string(const struct json *value, const char *text)
 
 const char *json_type_name(enum json_type type)
 {
-    static const char *const names[] = {"null",     "a boolean", "a number",
-                                        "a string", "an array",  "an object"};
+    static const char *const names[] = {"null",     "a boolean", "a number",       "a string",
+                                        "an array", "an object", "NaN or Infinity"};
     return names[type];
+}
+
+const char *json_kind(const struct json *value)
+{
+    return value->type == JSON_NOT_FINITE ? value->text : json_type_name(value->type);
 }
 
 status json_write_string(const char *text, size_t length, struct buffer *out)
@@ -432,6 +551,7 @@ status json_write(const struct json *value, struct buffer *out)
     case JSON_NUMBER:
         return buffer_append(out, value->text, value->length);
     case JSON_STRING:
+    case JSON_NOT_FINITE:
         return json_write_string(value->text, value->length, out);
     case JSON_ARRAY:
         TRY(buffer_append_byte(out, '['));

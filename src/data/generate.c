@@ -174,8 +174,7 @@ static status expected(const char *name, const char *what, const struct json *va
     if (value->type == JSON_NUMBER) {
         return status_fail(STATUS_INVALID, "%s: expected %s, not %.40s", name, what, value->text);
     }
-    return status_fail(STATUS_INVALID, "%s: expected %s, not %s", name, what,
-                       json_type_name(value->type));
+    return status_fail(STATUS_INVALID, "%s: expected %s, not %s", name, what, json_kind(value));
 }
 
 static status check_range(const struct generate_field *field, const char *name,

@@ -43,7 +43,7 @@ static status check_part(const char *where, const struct json *part)
         return status_fail(STATUS_INVALID,
                            "%s: expected a part such as {\"type\": \"text\", "
                            "\"text\": …}, not %s",
-                           where, json_type_name(part->type));
+                           where, json_kind(part));
     }
     const char *type = json_string(json_get(part, "type")), *key = text_key(part);
     if (type == NULL) {
@@ -52,7 +52,7 @@ static status check_part(const char *where, const struct json *part)
     if (key != NULL) {
         const struct json *text = json_get(part, key);
         return status_fail(STATUS_INVALID, "%s.%s: expected a string, not %s", where, key,
-                           text == NULL ? "nothing" : json_type_name(text->type));
+                           text == NULL ? "nothing" : json_kind(text));
     }
     return status_fail(STATUS_INVALID, "%s: a part of type %.60s; the model reads text alone",
                        where, type);
@@ -68,7 +68,7 @@ static status check_content(const char *name, size_t index, const struct json *c
     if (content->type != JSON_ARRAY) {
         return status_fail(STATUS_INVALID,
                            "%.80s[%zu].content: expected a string, null or a list, not %s", name,
-                           index, json_type_name(content->type));
+                           index, json_kind(content));
     }
     for (size_t i = 0; i < content->length; i++) {
         snprintf(where, sizeof where, "%.80s[%zu].content[%zu]", name, index, i);
@@ -83,12 +83,12 @@ status messages_check(const char *name, const struct json *messages)
         const struct json *message = messages->items[i];
         if (message->type != JSON_OBJECT) {
             return status_fail(STATUS_INVALID, "%.80s[%zu]: expected an object, not %s", name, i,
-                               json_type_name(message->type));
+                               json_kind(message));
         }
         const struct json *role = json_get(message, "role");
         if (role == NULL || role->type != JSON_STRING) {
             return status_fail(STATUS_INVALID, "%.80s[%zu].role: expected a string, not %s", name,
-                               i, role == NULL ? "null" : json_type_name(role->type));
+                               i, role == NULL ? "null" : json_kind(role));
         }
         TRY(check_content(name, i, json_get(message, "content")));
     }

@@ -170,7 +170,7 @@ static status collect_rest(const struct request *request, struct arena *arena,
 static status expected(const char *prefix, const struct json_member *member, const char *what)
 {
     return status_fail(STATUS_INVALID, "%s%.60s: expected %s, not %s", prefix, member->key, what,
-                       json_type_name(member->value->type));
+                       json_kind(member->value));
 }
 
 static status read_id(const struct json_member *member, struct row *row)
@@ -285,7 +285,7 @@ static status read_token_list(const char *prefix, const struct json_member *memb
         if (!json_int64(item, &id) || id < 0 || id > INT32_MAX) {
             return status_fail(STATUS_INVALID, "%s%.60s[%zu]: expected a token id, not %.40s",
                                prefix, member->key, i,
-                               item->type == JSON_NUMBER ? item->text : json_type_name(item->type));
+                               item->type == JSON_NUMBER ? item->text : json_kind(item));
         }
         tokens[i] = (int32_t)id;
     }
@@ -497,8 +497,7 @@ static status parse_json_row(const struct record *record, const struct row_forma
     TRY(json_parse(record->bytes.data != NULL ? record->bytes.data : "", record->bytes.length,
                    arena, &line));
     if (line->type != JSON_OBJECT) {
-        return status_fail(STATUS_INVALID, "expected an object, not %s",
-                           json_type_name(line->type));
+        return status_fail(STATUS_INVALID, "expected an object, not %s", json_kind(line));
     }
     struct request request;
     find_request(line, format, row->params.mode, &request);

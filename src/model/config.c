@@ -20,8 +20,7 @@ status config_expected(const char *key, const char *what, const struct json *val
     if (value->type == JSON_ARRAY || value->type == JSON_OBJECT ||
         json_write(value, &text) != STATUS_OK) {
         buffer_destroy(&text);
-        return status_fail(STATUS_INVALID, "%s: expected %s, not %s", key, what,
-                           json_type_name(value->type));
+        return status_fail(STATUS_INVALID, "%s: expected %s, not %s", key, what, json_kind(value));
     }
     status s = status_fail(STATUS_INVALID, "%s: expected %s, not %.60s", key, what, text.data);
     buffer_destroy(&text);

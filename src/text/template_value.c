@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Values of a rendering: making them, and what Python says they are. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "text/template_internal.h"
 
@@ -254,6 +255,9 @@ status template_from_json(struct render *r, const struct json *json, struct valu
         return STATUS_OK;
     case JSON_NUMBER:
         return from_json_number(r, json, out);
+    case JSON_NOT_FINITE: /* a float of Python's */
+        *out = value_float(strtod(json->text, NULL));
+        return STATUS_OK;
     case JSON_STRING:
         return template_string_view(r, json->text, json->length, out);
     case JSON_ARRAY:

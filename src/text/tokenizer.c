@@ -92,8 +92,7 @@ static status load_part(struct tokenizer *tokenizer, const struct json *root, co
 static status load_root(struct tokenizer *tokenizer, const struct json *root)
 {
     if (root->type != JSON_OBJECT) {
-        return status_fail(STATUS_INVALID, "expected an object, found %s",
-                           json_type_name(root->type));
+        return status_fail(STATUS_INVALID, "expected an object, found %s", json_kind(root));
     }
     TRY(status_context(tokenizer_load_model(tokenizer, json_get(root, "model")), "model"));
     TRY(load_part(tokenizer, root, "normalizer", tokenizer_load_normalizer));

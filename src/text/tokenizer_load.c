@@ -16,7 +16,7 @@ static status need_string(const struct json *object, const char *key, const char
     *length = 0;
     if (value == NULL || value->type != JSON_STRING) {
         return status_fail(STATUS_INVALID, "\"%s\": expected a string, found %s", key,
-                           value != NULL ? json_type_name(value->type) : "nothing");
+                           value != NULL ? json_kind(value) : "nothing");
     }
     *text = value->text;
     *length = value->length;
@@ -29,7 +29,7 @@ static status need_bool(const struct json *object, const char *key, bool *out)
     const struct json *value = json_get(object, key);
     if (!json_bool(value, out)) {
         return status_fail(STATUS_INVALID, "\"%s\": expected a boolean, found %s", key,
-                           value != NULL ? json_type_name(value->type) : "nothing");
+                           value != NULL ? json_kind(value) : "nothing");
     }
     return STATUS_OK;
 }

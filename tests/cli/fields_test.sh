@@ -72,4 +72,16 @@ answers
 says '2 rows: requests name another model, and this job'"'"'s has answered them: gpt-4o-mini'
 says '1 row: fields of the body that are not known and have no effect: temperture;'
 
+# ---- NaN and infinities, as Python writes them ----
+
+cat >rows.jsonl <<'ROWS'
+{"id": "a", "prompt": "x", "score": NaN, "range": [-Infinity, Infinity]}
+{"id": "b", "prompt": "x", "temperature": NaN}
+{"id": "c", "prompt": "x", "score": nan}
+ROWS
+answers
+grep -q '"id":"a".*"score":"NaN","range":\["-Infinity","Infinity"\]' out || fail "NaN did not travel on"
+grep -q '"id":"b".*temperature: expected a number, not NaN' out || fail "NaN for a parameter"
+grep -q 'line 3: byte .*: not JSON' out || fail "nan is no JSON of anybody's"
+
 finish

@@ -31,7 +31,28 @@ static void numbers_keep_their_digits(void **state)
     assert_round_trip("{\"b\": [], \"a\": {\"\\u00e9\\n\": null}}",
                       "{\"b\":[],\"a\":{\"é\\n\":null}}");
     assert_round_trip("\"\\ud83d\\ude00\\u0000\\u0001\"", "\"😀\\u0000\\u0001\"");
+    assert_round_trip(" 5", "5");
+    assert_round_trip(" [5] \n", "[5]");
     assert_round_trip("\"\\\\ud83d\"", "\"\\\\ud83d\""); /* a backslash and letters */
+}
+
+/* As Python's json.dumps writes them; in strings and keys they are letters. */
+static void what_is_not_finite_is_no_number(void **state)
+{
+    (void)state;
+    assert_round_trip(
+        "{\"NaN\": NaN, \"a\": [-Infinity, Infinity,NaN], \"b\": \"\\\"NaN, -Infinity\"}",
+        "{\"NaN\":\"NaN\",\"a\":[\"-Infinity\",\"Infinity\",\"NaN\"],"
+        "\"b\":\"\\\"NaN, -Infinity\"}");
+    struct arena arena = {0};
+    struct json *value;
+    double real = 5;
+    int64_t integer = 5;
+    assert_int_equal(json_parse(" NaN", 4, &arena, &value), STATUS_OK);
+    assert_int_equal(value->type, JSON_NOT_FINITE);
+    assert_string_equal(json_kind(value), "NaN");
+    assert_false(json_double(value, &real) || json_int64(value, &integer));
+    arena_destroy(&arena);
 }
 
 static void malformed_text_says_where(void **state)
@@ -43,8 +64,24 @@ static void malformed_text_says_where(void **state)
         {"", "premature"},
         {"{\"a\":1,}", "byte "},
         {"[1] 2", "trailing"},
+        {"[1] \"a", "byte 3: not JSON: trailing"},
+        {"{}\"", "trailing"},
+        {"\"a\" \"", "trailing"},
+        {"1 \"", "not JSON"},
         {"{\"a\":1,\"a\":2}", "twice"},
         {"\"\xff\"", "UTF-8"},
+        {"[NaN, \"\xff\"]", "UTF-8"},
+        {"[nan]", "not JSON"},
+        {"[Nan]", "not JSON"},
+        {"[NaN, inf]", "byte 7: not JSON"},
+        {"[1, -NaN]", "not JSON"},
+        {"[1NaN]", "not JSON"},
+        {"[NaN1]", "not JSON"},
+        {"[NaNNaN]", "not JSON"},
+        {"[+Infinity]", "not JSON"},
+        {"{NaN: 1}", "not JSON: NaN for a key"},
+        {"{\"a\": Infinity", "premature"},
+        {"NaN\"", "byte"},
         {"[1", "premature"},
         {"[\"\\ud83d\"]", "byte 2: \\ud83d is half"},
         {"{\"\\\\\\ude00\": 1}", "byte 4: \\ude00 is half"},
@@ -94,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_keep_their_digits),
+        cmocka_unit_test(what_is_not_finite_is_no_number),
         cmocka_unit_test(malformed_text_says_where),
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test(doubles_read_back_the_same),
