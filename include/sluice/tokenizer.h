@@ -109,6 +109,18 @@ status token_stream_finish(struct token_stream *stream, const struct tokenizer *
                            struct buffer *out) MUST_CHECK;
 void token_stream_destroy(struct token_stream *stream);
 
+/* Tokens by what they are for, where the files that the tokenizer was made of say so (or the class
+ * that reads them does); NULL for one of a tokenizer.json or a GGUF file, whose names stand beside.
+ */
+enum tokenizer_name {
+    TOKENIZER_BOS,
+    TOKENIZER_EOS,
+    TOKENIZER_PAD,
+    TOKENIZER_UNKNOWN,
+    TOKENIZER_NAME_COUNT
+};
+const char *tokenizer_named(const struct tokenizer *tokenizer, enum tokenizer_name name);
+
 /* Appends a text (valid UTF-8) in lower case, by Unicode's full mapping without context. */
 status text_lower_case(const char *text, size_t length, struct buffer *out) MUST_CHECK;
 

@@ -117,6 +117,7 @@ status model_text_open_directory(struct model *model)
     for (size_t i = 0; s == STATUS_OK && i < COUNT_OF(tokens); i++) {
         s = read_token(model, config, map, tokens[i].key, tokens[i].slot);
     }
+    model_tokenizer_fill_names(model);
     buffer_destroy(&map_text);
     buffer_destroy(&config_text);
     arena_destroy(&arena);

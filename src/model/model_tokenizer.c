@@ -245,6 +245,21 @@ status model_tokenizer_open(struct model *model, const struct buffer *config)
     return s;
 }
 
+void model_tokenizer_fill_names(struct model *model)
+{
+    const char **const slots[TOKENIZER_NAME_COUNT] = {
+        [TOKENIZER_BOS] = &model->bos_text,
+        [TOKENIZER_EOS] = &model->eos_text,
+        [TOKENIZER_PAD] = &model->pad_text,
+        [TOKENIZER_UNKNOWN] = &model->unk_text,
+    };
+    for (size_t i = 0; model->tokenizer != NULL && i < TOKENIZER_NAME_COUNT; i++) {
+        if (*slots[i] == NULL) {
+            *slots[i] = tokenizer_named(model->tokenizer, (enum tokenizer_name)i);
+        }
+    }
+}
+
 static status digest_file(const struct model *model, const char *name, struct sha256 *hash)
 {
     struct buffer text = {0}, head = {0};

@@ -13,6 +13,9 @@ status model_read_optional(const struct model *model, const char *name, size_t l
  * be read is a failure; another file, or none, is noted: rows of token ids run without it. */
 status model_tokenizer_open(struct model *model, const struct buffer *config) MUST_CHECK;
 
+/* Tokens that no file names by what they are for are those that the tokenizer's own file does. */
+void model_tokenizer_fill_names(struct model *model);
+
 /* The digest of the files that the tokenizer is made of goes into `hash`. */
 status model_tokenizer_digest(const struct model *model, struct sha256 *hash) MUST_CHECK;
 

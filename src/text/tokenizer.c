@@ -341,6 +341,11 @@ const char *tokenizer_token(const struct tokenizer *tokenizer, int32_t id)
     return id >= 0 && (size_t)id < tokenizer->size ? tokenizer->decoded[id].text : NULL;
 }
 
+const char *tokenizer_named(const struct tokenizer *tokenizer, enum tokenizer_name name)
+{
+    return tokenizer->names[name];
+}
+
 bool tokenizer_is_special(const struct tokenizer *tokenizer, int32_t id)
 {
     return id >= 0 && (size_t)id < tokenizer->size && tokenizer->special[id];

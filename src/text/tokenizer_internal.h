@@ -290,6 +290,7 @@ struct unigram_model {
     double unknown_score;
     int32_t unknown; /* or NO_TOKEN */
     bool byte_fallback;
+    bool single_precision; /* sums are floats, as SentencePiece's: ways that are equal stay equal */
     struct byte_trie trie;
 };
 
@@ -441,6 +442,7 @@ struct tokenizer {
     bool has_decoder;
     struct added_vocabulary added;
     struct stream_plan stream;
+    const char *names[TOKENIZER_NAME_COUNT]; /* NULL: none */
     /* By id, [size]: what decoders see of it (NULL text: nothing), and whether it is special. */
     struct token_entry *decoded;
     bool *special;

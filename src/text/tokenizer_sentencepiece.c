@@ -164,9 +164,11 @@ static status load_unigram(struct tokenizer *tokenizer, const struct sentencepie
     return s;
 }
 
-static status load_model(struct tokenizer *tokenizer, const struct sentencepiece_model *model,
-                         const struct piece_table *table)
+static status load_model(const struct tokenizer_source *source, struct tokenizer *tokenizer,
+                         const struct sentencepiece_model *model, const struct piece_table *table)
 {
+    /* The classes with layouts of their own are known by what transformers makes of them. */
+    tokenizer->unigram.single_precision = source->class_->layout == LAYOUT_PLAIN;
     switch (model->algorithm) {
     case ALGORITHM_UNIGRAM:
         return load_unigram(tokenizer, model, table);
@@ -268,7 +270,7 @@ static status load_parts(struct tokenizer_source *source, struct tokenizer *toke
     TRY(lay_out(source, model, table));
     rename_pieces(source, table);
     TRY(load_pieces(tokenizer, table));
-    TRY(load_model(tokenizer, model, table));
+    TRY(load_model(source, tokenizer, model, table));
     TRY(load_normalizer(source, tokenizer, model, table));
     TRY(load_symbols(tokenizer, table));
     find_ends(source, model, tokenizer);

@@ -351,6 +351,22 @@ status source_add_template(const struct tokenizer_source *source, struct tokeniz
     return add_role_around(&around, source, after);
 }
 
+/* What the roles' tokens are called, for whoever opens the model. */
+static void keep_names(const struct tokenizer_source *source, struct tokenizer *tokenizer)
+{
+    static const enum token_role roles[TOKENIZER_NAME_COUNT] = {
+        [TOKENIZER_BOS] = ROLE_BOS,
+        [TOKENIZER_EOS] = ROLE_EOS,
+        [TOKENIZER_PAD] = ROLE_PAD,
+        [TOKENIZER_UNKNOWN] = ROLE_UNKNOWN,
+    };
+    for (size_t i = 0; i < TOKENIZER_NAME_COUNT; i++) {
+        const char *name = source->roles[roles[i]];
+        int32_t id = name != NULL ? tokenizer_token_id(tokenizer, name) : NO_TOKEN;
+        tokenizer->names[i] = id != NO_TOKEN ? tokenizer_token(tokenizer, id) : NULL;
+    }
+}
+
 /* ---- The whole ---------------------------------------------------------------------------------
  */
 
@@ -403,7 +419,9 @@ static status load(struct tokenizer_source *source, struct tokenizer *tokenizer)
     TRY(builders[form](source, tokenizer));
     TRY(source_add_tokens(source, tokenizer));
     TRY(source_add_template(source, tokenizer));
-    return tokenizer_finish(tokenizer);
+    TRY(tokenizer_finish(tokenizer));
+    keep_names(source, tokenizer);
+    return STATUS_OK;
 }
 
 status tokenizer_create_from_files(const struct tokenizer_files *files, struct tokenizer **out)

@@ -15,6 +15,12 @@ struct unigram_node {
     int32_t id;    /* of that piece; NO_TOKEN: no way leads here yet */
 };
 
+static double add_scores(const struct unigram_model *model, double left, double right)
+{
+    double sum = left + right;
+    return model->single_precision ? (double)(float)sum : sum;
+}
+
 status unigram_finish(struct unigram_model *model, const struct token_table *vocabulary,
                       const bool *plain)
 {
@@ -23,7 +29,7 @@ status unigram_finish(struct unigram_model *model, const struct token_table *voc
         bool counts = plain == NULL || plain[i];
         least = counts && model->scores[i] < least ? model->scores[i] : least;
     }
-    model->unknown_score = isfinite(least) ? least - UNKNOWN_PENALTY : -UNKNOWN_PENALTY;
+    model->unknown_score = add_scores(model, isfinite(least) ? least : 0, -UNKNOWN_PENALTY);
     for (size_t i = 0; i < vocabulary->count; i++) {
         const struct token_entry *entry = &vocabulary->entries[i];
         if (plain != NULL && !plain[entry->id]) {
@@ -78,7 +84,7 @@ static status find_ways(const struct unigram_model *model, struct unigram_node *
             }
             int32_t id = model->trie.values[node];
             if (id != NO_TOKEN) {
-                offer(&nodes[end], score + model->scores[id], at, id);
+                offer(&nodes[end], add_scores(model, score, model->scores[id]), at, id);
                 single = single || end == next;
             }
         }
@@ -87,7 +93,7 @@ static status find_ways(const struct unigram_model *model, struct unigram_node *
                 return status_fail(STATUS_INVALID, "the tokenizer has no unknown token, and the "
                                                    "text has a character that it does not know");
             }
-            offer(&nodes[next], score + model->unknown_score, at, model->unknown);
+            offer(&nodes[next], add_scores(model, score, model->unknown_score), at, model->unknown);
         }
         at = next;
     }
