@@ -103,6 +103,16 @@ static int compare_ids(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
+/* A symbol of ▁ is in normalized texts alone: looking for it in the text as given, as its flags may
+ * say, would find none. */
+static bool is_of_spaces(const struct tokenizer *tokenizer, const struct added_token *token)
+{
+    const struct added_vocabulary *added = &tokenizer->added;
+    int32_t known = token_table_find(&added->by_content, token->content, token->length);
+    return known != NO_TOKEN && added->tokens[known].verbatim && !token->special &&
+           memmem(token->content, token->length, "\xE2\x96\x81", 3) != NULL;
+}
+
 /* A token at the id that a file gives it: the model was trained with that one. */
 static status add_at(struct tokenizer *tokenizer, const struct listed_token *listed)
 {
@@ -113,7 +123,9 @@ static status add_at(struct tokenizer *tokenizer, const struct listed_token *lis
     if (token_table_at(&tokenizer->vocabulary, (int32_t)listed->id) == NULL) {
         tokenizer->added.next_id = (int32_t)listed->id;
     }
-    TRY(added_vocabulary_add(tokenizer, listed->token));
+    if (!is_of_spaces(tokenizer, &listed->token)) {
+        TRY(added_vocabulary_add(tokenizer, listed->token));
+    }
     int32_t id = tokenizer_token_id(tokenizer, content);
     return id == listed->id || listed->token.length == 0
                ? STATUS_OK
@@ -273,8 +285,10 @@ status source_add_tokens(const struct tokenizer_source *source, struct tokenizer
     static const char *const lists[] = {"additional_special_tokens", "extra_special_tokens"};
     for (size_t i = 0; i < COUNT_OF(lists); i++) {
         const struct json *list = find_token(source, lists[i]);
-        for (size_t j = 0; list != NULL && list->type == JSON_ARRAY && j < list->length; j++) {
-            TRY(add_special(tokenizer, list->items[j]));
+        bool named = list != NULL && list->type == JSON_OBJECT; /* {"image_token": "<image>"} */
+        size_t count = named || (list != NULL && list->type == JSON_ARRAY) ? list->length : 0;
+        for (size_t j = 0; j < count; j++) {
+            TRY(add_special(tokenizer, named ? list->members[j].value : list->items[j]));
         }
     }
     return STATUS_OK;
