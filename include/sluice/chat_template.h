@@ -19,6 +19,8 @@ struct chat_template;
 status chat_template_create(const char *name, const char *text, size_t length,
                             struct chat_template **out) MUST_CHECK;
 void chat_template_destroy(struct chat_template *template_);
+/* What it takes in memory. */
+size_t chat_template_bytes(const struct chat_template *template_);
 
 struct chat_variables {
     const struct json *messages;  /* an array of {"role", "content", …} */
@@ -29,7 +31,9 @@ struct chat_variables {
     const char *bos_token,
         *eos_token; /* or NULL: undefined, as when tokenizer_config.json does not name them */
     const char *pad_token, *unk_token; /* likewise */
+    const char *reasoning_effort;      /* or NULL: undefined */
     bool add_generation_prompt;
+    bool continue_final_message; /* the text ends with that of the last message */
     bool as_given; /* messages go in as they stand, whatever the template takes; as transformers
                       does, for comparing with it */
     int64_t now;   /* Unix seconds for strftime_now, so that a test can fix it */

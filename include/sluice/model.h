@@ -9,6 +9,7 @@
 
 #include "sluice/backend.h"
 #include "sluice/base.h"
+#include "sluice/chat.h"
 #include "sluice/chat_template.h"
 #include "sluice/tokenizer.h"
 
@@ -99,7 +100,8 @@ const struct model_config *model_config(const struct model *model); /* NULL: no 
 const struct tokenizer *model_tokenizer(const struct model *model); /* NULL: none */
 /* Fails where there is none, and says which file is there and what is needed. */
 status model_need_tokenizer(const struct model *model) MUST_CHECK;
-const struct chat_template *model_chat_template(const struct model *model); /* NULL: none */
+/* The one called default; NULL: none, or none that can be used. chat.h has the others. */
+const struct chat_template *model_chat_template(const struct model *model);
 /* Strings for chat_variables, NULL where the model does not name them. */
 const char *model_bos_text(const struct model *model);
 const char *model_eos_text(const struct model *model);
@@ -113,12 +115,6 @@ status model_digest(struct model *model, char config_sha256[65],
 /* The same over the files that make prompts of texts and end answers: tokenizer, chat template,
  * special tokens, generation_config.json. */
 status model_text_digest(const struct model *model, char sha256_hex[65]) MUST_CHECK;
-/* Renders messages with the model's template; STATUS_UNSUPPORTED when it has none. */
-status model_render_chat(const struct model *model, const struct json *messages,
-                         const struct json *tools, const struct json *documents,
-                         const struct json *extra, bool add_generation_prompt, int64_t now,
-                         struct buffer *out) MUST_CHECK;
-
 /* ---- Embeddings: src/model/embedding.c
  * ----------------------------------------------------------------- */
 

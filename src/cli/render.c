@@ -50,6 +50,7 @@ static const struct argp argp = {.options = options,
 struct render {
     const struct arguments *arguments;
     const struct model *model;
+    struct chat_cache *templates;
     int64_t now;
     struct buffer text;
 };
@@ -69,9 +70,14 @@ static status render_line(void *context, const struct json *value, struct arena 
         return status_fail(STATUS_INVALID, "chat_template_kwargs: expected an object");
     }
     buffer_clear(&self->text);
-    TRY(model_render_chat(self->model, messages, json_get(value, "tools"),
-                          json_get(value, "documents"), extra,
-                          !self->arguments->no_generation_prompt, self->now, &self->text));
+    const struct chat_request request = {.messages = messages,
+                                         .tools = json_get(value, "tools"),
+                                         .documents = json_get(value, "documents"),
+                                         .variables = extra,
+                                         .add_generation_prompt =
+                                             !self->arguments->no_generation_prompt,
+                                         .now = self->now};
+    TRY(model_render_chat(self->model, self->templates, &request, &self->text));
     TRY(buffer_append_text(out, "{\"text\":"));
     TRY(json_write_string(self->text.data != NULL ? self->text.data : "", self->text.length, out));
     return buffer_append_byte(out, '}');
@@ -86,12 +92,16 @@ int command_render(int argc, char **argv)
     }
     struct model *model = NULL;
     status s = model_open(arguments.model, &model);
-    if (s == STATUS_OK && model_chat_template(model) == NULL) {
-        s = status_fail(STATUS_NOT_FOUND, "%s: no chat template", arguments.model);
+    struct render self = {.arguments = &arguments,
+                          .model = model,
+                          .templates = chat_cache_create(),
+                          .now = (int64_t)time(NULL)};
+    if (s == STATUS_OK && self.templates == NULL) {
+        s = status_fail(STATUS_NO_MEMORY, "out of memory for chat templates");
     }
-    struct render self = {.arguments = &arguments, .model = model, .now = (int64_t)time(NULL)};
     exit_status = s == STATUS_OK ? json_lines_run(render_line, &self) : cli_fail(EXIT_FAILED);
     buffer_destroy(&self.text);
+    chat_cache_destroy(self.templates);
     model_close(model);
     return exit_status;
 }

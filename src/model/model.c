@@ -183,11 +183,8 @@ void model_close(struct model *model)
     if (model->tokenizer != NULL) {
         tokenizer_destroy(model->tokenizer);
     }
-    if (model->template_ != NULL) {
-        chat_template_destroy(model->template_);
-    }
-    free(model->template_problem);
     free(model->tokenizer_problem);
+    template_set_destroy(&model->templates);
     gguf_destroy(&model->gguf);
     tensor_table_destroy(&model->tensors);
     arena_destroy(&model->arena);
@@ -205,11 +202,6 @@ const struct model_config *model_config(const struct model *model)
 const struct tokenizer *model_tokenizer(const struct model *model)
 {
     return model->tokenizer;
-}
-
-const struct chat_template *model_chat_template(const struct model *model)
-{
-    return model->template_;
 }
 
 const char *model_bos_text(const struct model *model)
@@ -291,33 +283,4 @@ status model_digest(struct model *model, char config_sha256[65], char weights_sh
     sha256_finish(hash, weights_sha256);
     buffer_destroy(&line);
     return s;
-}
-
-status model_render_chat(const struct model *model, const struct json *messages,
-                         const struct json *tools, const struct json *documents,
-                         const struct json *extra, bool add_generation_prompt, int64_t now,
-                         struct buffer *out)
-{
-    if (model->template_ == NULL) {
-        return model->template_problem != NULL
-                   ? status_fail(model->template_status, "%s: %s", model->path,
-                                 model->template_problem)
-                   : status_fail(STATUS_UNSUPPORTED,
-                                 "%s: the model has no chat template; give prompts as text, or add "
-                                 "chat_template.jinja",
-                                 model->path);
-    }
-    struct chat_variables variables = {
-        .messages = messages,
-        .tools = tools,
-        .documents = documents,
-        .extra = extra,
-        .bos_token = model->bos_text,
-        .eos_token = model->eos_text,
-        .pad_token = model->pad_text,
-        .unk_token = model->unk_text,
-        .add_generation_prompt = add_generation_prompt,
-        .now = now,
-    };
-    return chat_template_render(model->template_, &variables, out);
 }

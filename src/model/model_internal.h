@@ -3,6 +3,7 @@
 #ifndef SLUICE_MODEL_INTERNAL_H
 #define SLUICE_MODEL_INTERNAL_H
 
+#include "model/chat_templates.h"
 #include "model/family.h"
 #include "model/gguf.h"
 #include "model/model_tensors.h"
@@ -22,9 +23,7 @@ struct model {
 
     struct tokenizer *tokenizer;
     char *tokenizer_problem; /* why there is none, or NULL */
-    struct chat_template *template_;
-    char *template_problem; /* why there is a template that cannot be used, or NULL */
-    status template_status;
+    struct template_set templates;
     const char *bos_text, *eos_text, *pad_text, *unk_text;
 };
 

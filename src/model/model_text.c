@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chat template and token strings, with the tokenizer: from tokenizer_config.json,
- * special_tokens_map.json and chat_template.jinja, or from GGUF metadata. */
+/* Chat templates and token strings, with the tokenizer: from tokenizer_config.json and
+ * special_tokens_map.json, or from GGUF metadata. */
 #include "model/model_text.h"
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "model/model_tokenizer.h"
 #include "sluice/json.h"
 
-enum { CONFIG_LIMIT = 64 << 20, TEMPLATE_LIMIT = 16 << 20 };
+enum { CONFIG_LIMIT = 64 << 20 };
 
 /* As model_read_optional, parsed; *out is NULL where there is no file. */
 static status read_json(const struct model *model, const char *name, struct arena *arena,
@@ -21,54 +21,6 @@ static status read_json(const struct model *model, const char *name, struct aren
     return found ? status_context(json_parse(text->data, text->length, arena, out), "%s/%s",
                                   model->path, name)
                  : STATUS_OK;
-}
-
-/* A template that cannot be parsed is kept as a reason: prompts without it still work. */
-static status set_template(struct model *model, const char *name, const char *text, size_t length)
-{
-    status s = chat_template_create(name, text, length, &model->template_);
-    if (s != STATUS_INVALID && s != STATUS_UNSUPPORTED && s != STATUS_LIMIT) {
-        return s;
-    }
-    model->template_ = NULL;
-    model->template_status = s;
-    model->template_problem = strdup(status_message());
-    return model->template_problem == NULL ? status_fail(STATUS_NO_MEMORY, "out of memory")
-                                           : STATUS_OK;
-}
-
-/* chat_template is a text, or a list of named ones of which "default" is meant. */
-static const struct json *template_of(const struct json *config)
-{
-    const struct json *value = json_get(config, "chat_template");
-    if (value == NULL || value->type == JSON_STRING) {
-        return value;
-    }
-    for (size_t i = 0; value->type == JSON_ARRAY && i < value->length; i++) {
-        const struct json *text = json_get(value->items[i], "template");
-        if (json_is_string(json_get(value->items[i], "name"), "default") && text != NULL &&
-            text->type == JSON_STRING) {
-            return text;
-        }
-    }
-    return NULL;
-}
-
-static status open_template(struct model *model, const struct json *config)
-{
-    struct buffer text = {0};
-    bool found;
-    status s = model_read_optional(model, "chat_template.jinja", TEMPLATE_LIMIT, &text, &found);
-    if (s == STATUS_OK && found) {
-        s = set_template(model, "chat_template.jinja", text.data, text.length);
-    } else if (s == STATUS_OK) {
-        const struct json *inside = template_of(config);
-        if (inside != NULL) {
-            s = set_template(model, "chat_template", inside->text, inside->length);
-        }
-    }
-    buffer_destroy(&text);
-    return s;
 }
 
 /* A token's string: a string, or an object with "content". */
@@ -104,7 +56,8 @@ status model_text_open_directory(struct model *model)
         s = model_tokenizer_open(model, &config_text);
     }
     if (s == STATUS_OK) {
-        s = open_template(model, config);
+        s = status_context(template_set_open_directory(&model->templates, model->path, config),
+                           "%s", model->path);
     }
     const struct {
         const char *key, **slot;
@@ -128,10 +81,7 @@ status model_text_open_gguf(struct model *model)
 {
     const struct gguf *gguf = &model->gguf;
     TRY(status_context(gguf_create_tokenizer(gguf, &model->tokenizer), "%s", model->path));
-    const char *text = gguf_text(gguf, "tokenizer.chat_template");
-    if (text != NULL) {
-        TRY(set_template(model, "tokenizer.chat_template", text, strlen(text)));
-    }
+    TRY(status_context(template_set_open_gguf(&model->templates, gguf), "%s", model->path));
     const struct {
         const char *key, **slot;
     } tokens[] = {
@@ -178,6 +128,7 @@ status model_text_digest(const struct model *model, char sha256_hex[65])
             sha256_update(hash, text.data, text.length);
         }
     }
+    s = s == STATUS_OK ? template_set_digest(model->path, hash) : s;
     if (hash != NULL) {
         sha256_finish(hash, sha256_hex);
     }

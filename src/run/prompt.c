@@ -10,6 +10,10 @@ status prompt_encoder_start(struct prompt_encoder *encoder, const struct model *
     *encoder =
         (struct prompt_encoder){.model = model, .chat = chat, .max_tokens = max_tokens, .now = now};
     const struct tokenizer *tokenizer = model_tokenizer(model);
+    encoder->templates = chat_cache_create();
+    if (encoder->templates == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for chat templates");
+    }
     if (tokenizer != NULL) {
         encoder->scratch = tokenizer_scratch_create(tokenizer);
         if (encoder->scratch == NULL) {
@@ -21,6 +25,7 @@ status prompt_encoder_start(struct prompt_encoder *encoder, const struct model *
 
 void prompt_encoder_end(struct prompt_encoder *encoder)
 {
+    chat_cache_destroy(encoder->templates);
     tokenizer_scratch_destroy(encoder->scratch);
     buffer_destroy(&encoder->text);
     buffer_destroy(&encoder->whole);
@@ -48,8 +53,13 @@ static status render(struct prompt_encoder *encoder, const struct row *row)
     /* A conversation that is scored whole has its last answer already. */
     bool is_whole =
         row->params.mode == MODE_SCORE && row->completion == NULL && row->completion_tokens == NULL;
-    return model_render_chat(encoder->model, messages, row->tools, row->documents,
-                             row->template_variables, !is_whole, encoder->now, &encoder->text);
+    const struct chat_request request = {.messages = messages,
+                                         .tools = row->tools,
+                                         .documents = row->documents,
+                                         .variables = row->template_variables,
+                                         .add_generation_prompt = !is_whole,
+                                         .now = encoder->now};
+    return model_render_chat(encoder->model, encoder->templates, &request, &encoder->text);
 }
 
 static status append_tokens(struct prompt_encoder *encoder, const int32_t *ids, size_t count)

@@ -11,6 +11,7 @@ struct prompt_encoder {
     enum chat_mode chat;
     int max_tokens; /* an encoder's texts are cut to so many; 0: not known, nothing is cut */
     int64_t now;    /* for strftime_now in templates, Unix seconds */
+    struct chat_cache *templates;      /* that rows bring along */
     struct tokenizer_scratch *scratch; /* NULL where the model has no tokenizer */
     struct buffer text;                /* of the latest prompt as the tokenizer got it; empty for
                                           PROMPT_TOKENS */

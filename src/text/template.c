@@ -148,6 +148,11 @@ void chat_template_destroy(struct chat_template *template_)
     }
 }
 
+size_t chat_template_bytes(const struct chat_template *template_)
+{
+    return sizeof *template_ + template_->arena.used_bytes;
+}
+
 /* ---- Rendering ---------------------------------------------------------------------------------
  */
 
@@ -166,7 +171,8 @@ static status initial_value(struct render *r, const struct chat_variables *varia
     } tokens[] = {{"bos_token", variables->bos_token},
                   {"eos_token", variables->eos_token},
                   {"pad_token", variables->pad_token},
-                  {"unk_token", variables->unk_token}};
+                  {"unk_token", variables->unk_token},
+                  {"reasoning_effort", variables->reasoning_effort}};
     const struct value key = value_string(&name->string);
     const struct json *extra =
         variables->extra != NULL && variables->extra->type == JSON_OBJECT ? variables->extra : NULL;
@@ -243,6 +249,9 @@ status chat_template_render(const struct chat_template *template_,
                             const struct chat_variables *variables, struct buffer *out)
 {
     bool again;
+    if (variables->continue_final_message) {
+        return template_render_continued(template_, template_->name, variables, out);
+    }
     status s = render_once(template_, variables, template_->uses.arguments_as_text, out, &again);
     if (s == STATUS_OK || !again) {
         return s;

@@ -26,6 +26,14 @@ enum {
     TEMPLATE_MAX_PARAMETERS = 6,           /* of a built-in function */
 };
 
+struct chat_template;
+struct chat_variables;
+
+/* chat_template_render for continue_final_message; `name` is the template's. */
+status template_render_continued(const struct chat_template *template_, const char *name,
+                                 const struct chat_variables *variables,
+                                 struct buffer *out) MUST_CHECK;
+
 /* ---- Values ------------------------------------------------------------------------------------
  */
 
@@ -134,7 +142,6 @@ struct render;
 struct node;
 struct node_list;
 struct name;
-struct chat_template;
 
 /* The next item into *out, or *more = false at the end. */
 typedef status generator_next(struct render *r, struct generator *generator, struct value *out,

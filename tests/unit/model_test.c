@@ -69,6 +69,12 @@ static const char tokenizer_text[] =
     "\"normalizer\":null,\"pre_tokenizer\":null,\"post_processor\":null,\"decoder\":null,"
     "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]}}";
 
+static status render(const struct model *model, const struct json *messages, struct buffer *out)
+{
+    const struct chat_request request = {.messages = messages, .add_generation_prompt = true};
+    return model_render_chat(model, NULL, &request, out);
+}
+
 static void a_directory_may_be_a_tokenizer_alone(void **state)
 {
     struct scratch_folder *folder = *state;
@@ -93,8 +99,7 @@ static void a_directory_may_be_a_tokenizer_alone(void **state)
     struct buffer out = {0};
     static const char text[] = "[{\"role\":\"user\",\"content\":\"hi\"}]";
     assert_int_equal(json_parse(text, strlen(text), &arena, &messages), STATUS_OK);
-    assert_int_equal(model_render_chat(model, messages, NULL, NULL, NULL, true, 0, &out),
-                     STATUS_OK);
+    assert_int_equal(render(model, messages, &out), STATUS_OK);
     assert_string_equal(out.data, "<s>hi");
     char config[65], weights[65];
     assert_int_equal(model_digest(model, config, weights), STATUS_NOT_FOUND);
@@ -103,16 +108,14 @@ static void a_directory_may_be_a_tokenizer_alone(void **state)
     put_text(state, "chat_template.jinja", "the file wins");
     model = open_model(folder->path);
     buffer_clear(&out);
-    assert_int_equal(model_render_chat(model, messages, NULL, NULL, NULL, true, 0, &out),
-                     STATUS_OK);
+    assert_int_equal(render(model, messages, &out), STATUS_OK);
     assert_string_equal(out.data, "the file wins");
     model_close(model);
 
     put_text(state, "chat_template.jinja", "{% nonsense %}");
     model = open_model(folder->path);
     assert_null(model_chat_template(model));
-    assert_int_not_equal(model_render_chat(model, messages, NULL, NULL, NULL, true, 0, &out),
-                         STATUS_OK);
+    assert_int_not_equal(render(model, messages, &out), STATUS_OK);
     assert_non_null(strstr(status_message(), "chat_template.jinja"));
     model_close(model);
     buffer_destroy(&out);
@@ -128,8 +131,7 @@ static void a_directory_may_be_weights_alone(void **state)
     assert_null(model_chat_template(model));
     assert_null(model_bos_text(model));
     struct buffer out = {0};
-    assert_int_equal(model_render_chat(model, NULL, NULL, NULL, NULL, true, 0, &out),
-                     STATUS_UNSUPPORTED);
+    assert_int_equal(render(model, NULL, &out), STATUS_UNSUPPORTED);
     assert_non_null(strstr(status_message(), "no chat template"));
     model_close(model);
 }
@@ -148,8 +150,7 @@ static void a_gguf_file_brings_everything(void **state)
     struct buffer out = {0};
     static const char text[] = "[{\"role\":\"user\",\"content\":\"hi\"}]";
     assert_int_equal(json_parse(text, strlen(text), &arena, &messages), STATUS_OK);
-    assert_int_equal(model_render_chat(model, messages, NULL, NULL, NULL, true, 0, &out),
-                     STATUS_OK);
+    assert_int_equal(render(model, messages, &out), STATUS_OK);
     assert_string_equal(out.data, "0hit0");
     buffer_destroy(&out);
     arena_destroy(&arena);
