@@ -6,8 +6,9 @@
 #include "sluice/base.h"
 #include "sluice/json.h"
 
-struct model;
 struct chat_cache;
+struct model;
+struct row;
 
 /* Compiled templates that rows bring along, the latest used first, within a budget of memory. NULL:
  * out of memory. One thread at a time. */
@@ -32,6 +33,11 @@ struct chat_request {
  * is wrong with the request; chat_template_render says what else. */
 status model_render_chat(const struct model *model, struct chat_cache *cache,
                          const struct chat_request *request, struct buffer *out) MUST_CHECK;
+
+/* The same for a row whose prompt is messages, as its fields ask: what `run` gives the model and
+ * `render` shows. */
+status model_render_row(const struct model *model, struct chat_cache *cache, const struct row *row,
+                        int64_t now, struct buffer *out) MUST_CHECK;
 
 /* The names of the model's templates, "default, tool_use"; "" where it has none. */
 const char *model_template_names(const struct model *model);

@@ -109,8 +109,11 @@ struct row {
     const char *text;  /* PROMPT_TEXT: UTF-8 */
     size_t text_length;
     const struct json *messages; /* PROMPT_MESSAGES: array of objects with role and content */
-    const struct json *tools, *documents, *template_variables; /* or NULL */
-    const int32_t *tokens;                                     /* PROMPT_TOKENS */
+    /* What the chat template is given besides, each NULL where the row has none. */
+    const struct json *tools, *documents, *template_variables, *reasoning_effort;
+    const struct json *template_;             /* name or text of the template to use */
+    const struct json *add_generation_prompt; /* true or false */
+    const int32_t *tokens;                    /* PROMPT_TOKENS */
     size_t token_count;
     /* What is scored after the prompt: a text or token ids; neither: the prompt itself. */
     const char *completion;
@@ -137,6 +140,11 @@ struct row {
 status row_parse(const struct record *record, const struct row_format *format,
                  const struct generate_params *defaults, struct arena *arena,
                  struct row *row) MUST_CHECK;
+
+/* The same from a line that is parsed already. */
+status row_parse_json(const struct json *line, const struct row_format *format,
+                      const struct generate_params *defaults, struct arena *arena,
+                      struct row *row) MUST_CHECK;
 
 /* Which stream of its seed's random numbers a row draws from (src/data/random_stream.c): what a row
  * answers may depend on the row, never on where it stands among others. `tokens` is the prompt as

@@ -42,6 +42,7 @@ struct generate_params {
     const char *stop[GENERATE_MAX_STOPS];
     int stop_id_count;
     int32_t stop_ids[GENERATE_MAX_STOP_IDS];
+    bool continue_final_message; /* of a conversation: the answer goes on with its last message */
     bool ignore_eos; /* the model's end tokens do not stop; stop strings and stop_token_ids still do
                       */
     int logprobs;    /* -1: none; 0: of the chosen token; k > 0: of the top k as well */

@@ -5,7 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/json_lines.h"
-#include "sluice/messages.h"
+#include "sluice/data.h"
 #include "sluice/model.h"
 
 enum { OPTION_MODEL = 256, OPTION_NO_GENERATION_PROMPT };
@@ -58,26 +58,21 @@ struct render {
 static status render_line(void *context, const struct json *value, struct arena *arena,
                           struct buffer *out)
 {
-    (void)arena;
+    static const struct row_format format = {.chat = CHAT_AUTO};
+    static const struct json no_prompt = {.type = JSON_BOOLEAN};
     struct render *self = context;
-    const struct json *messages = json_get(value, "messages");
-    if (messages == NULL || messages->type != JSON_ARRAY) {
+    struct generate_params defaults;
+    struct row row;
+    generate_params_defaults(&defaults);
+    TRY(row_parse_json(value, &format, &defaults, arena, &row));
+    if (row.kind != PROMPT_MESSAGES) {
         return status_fail(STATUS_INVALID, "expected {\"messages\": […]}");
     }
-    TRY(messages_check("messages", messages));
-    const struct json *extra = json_get(value, "chat_template_kwargs");
-    if (extra != NULL && extra->type != JSON_OBJECT) {
-        return status_fail(STATUS_INVALID, "chat_template_kwargs: expected an object");
+    if (self->arguments->no_generation_prompt && row.add_generation_prompt == NULL) {
+        row.add_generation_prompt = &no_prompt;
     }
     buffer_clear(&self->text);
-    const struct chat_request request = {.messages = messages,
-                                         .tools = json_get(value, "tools"),
-                                         .documents = json_get(value, "documents"),
-                                         .variables = extra,
-                                         .add_generation_prompt =
-                                             !self->arguments->no_generation_prompt,
-                                         .now = self->now};
-    TRY(model_render_chat(self->model, self->templates, &request, &self->text));
+    TRY(model_render_row(self->model, self->templates, &row, self->now, &self->text));
     TRY(buffer_append_text(out, "{\"text\":"));
     TRY(json_write_string(self->text.data != NULL ? self->text.data : "", self->text.length, out));
     return buffer_append_byte(out, '}');

@@ -122,6 +122,13 @@ static const struct generate_field generate_field_table[] = {
      "boolean or integer in [0, 20]",
      "false",
      "log-probability of each generated token; a number k above 0: also of the k most likely"},
+    {{"continue_final_message"},
+     FIELD_BOOLEAN,
+     AT(continue_final_message),
+     "boolean",
+     "false",
+     "the prompt of a conversation ends with the last message's own text, and the answer goes on "
+     "from there"},
     {{"top_logprobs"},
      FIELD_TOP_LOGPROBS,
      AT(logprobs),

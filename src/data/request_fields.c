@@ -72,17 +72,18 @@ static const struct request_field table[] = {
     PARAMETER("ignore_eos", SAME),
     PARAMETER("logprobs", SAME),
     PARAMETER("top_logprobs", SAME),
+    PARAMETER("continue_final_message", SAME),
 
     /* What the chat template sees besides the messages. */
     TEMPLATE("tools", JSON_ARRAY, tools, "the template's `tools`"),
     TEMPLATE("documents", JSON_ARRAY, documents, "the template's `documents`"),
     TEMPLATE("chat_template_kwargs", JSON_OBJECT, template_variables, "variables of the template"),
+    TEMPLATE("reasoning_effort", JSON_STRING, reasoning_effort, "the template's variable"),
+    TEMPLATE("chat_template", JSON_STRING, template_, "a template, or the name of the model's"),
+    TEMPLATE("add_generation_prompt", JSON_BOOLEAN, add_generation_prompt,
+             "whether an answer is invited"),
 
     /* What would change the answer and is not built in. */
-    BODY_REFUSED("chat_template", HONOURS, NULL),
-    BODY_REFUSED("continue_final_message", HONOURS, NULL),
-    BODY_REFUSED_FALSE("add_generation_prompt", HONOURS),
-    BODY_REFUSED("reasoning_effort", HONOURS, NULL),
     BODY_REFUSED("add_special_tokens", HONOURS, NULL),
     REFUSED("truncate_prompt_tokens", HONOURS, NULL),
     BODY_REFUSED("truncation_side", HONOURS, "left"),

@@ -490,12 +490,9 @@ static status collect_remarks(const struct request *request, struct arena *arena
     return STATUS_OK;
 }
 
-static status parse_json_row(const struct record *record, const struct row_format *format,
-                             struct arena *arena, struct row *row)
+static status parse_line(const struct json *line, const struct row_format *format,
+                         struct arena *arena, struct row *row)
 {
-    struct json *line;
-    TRY(json_parse(record->bytes.data != NULL ? record->bytes.data : "", record->bytes.length,
-                   arena, &line));
     if (line->type != JSON_OBJECT) {
         return status_fail(STATUS_INVALID, "expected an object, not %s", json_kind(line));
     }
@@ -518,6 +515,15 @@ static status parse_json_row(const struct record *record, const struct row_forma
     TRY(check_refused(&request));
     TRY(check_logprobs(&request));
     return read_parameters(&request, arena, row);
+}
+
+static status parse_json_row(const struct record *record, const struct row_format *format,
+                             struct arena *arena, struct row *row)
+{
+    struct json *line;
+    TRY(json_parse(record->bytes.data != NULL ? record->bytes.data : "", record->bytes.length,
+                   arena, &line));
+    return parse_line(line, format, arena, row);
 }
 
 static status parse_text_row(const struct record *record, const struct row_format *format,
@@ -556,19 +562,31 @@ static status parse_token_row(const struct record *record, struct arena *arena, 
     return STATUS_OK;
 }
 
+/* The row with the job's parameters, and its index as its id. */
+static status begin_row(int64_t index, const struct generate_params *defaults, struct arena *arena,
+                        struct row *row)
+{
+    *row = (struct row){.index = index, .params = *defaults};
+    row->params.seed_is_own = false;
+    char number[24];
+    int length = snprintf(number, sizeof number, "%lld", (long long)index);
+    row->id = arena_copy(arena, number, (size_t)length);
+    row->id_length = (size_t)length;
+    return row->id != NULL ? STATUS_OK : no_memory();
+}
+
+status row_parse_json(const struct json *line, const struct row_format *format,
+                      const struct generate_params *defaults, struct arena *arena, struct row *row)
+{
+    TRY(begin_row(0, defaults, arena, row));
+    return parse_line(line, format, arena, row);
+}
+
 static status parse_record(const struct record *record, const struct row_format *format,
                            const struct generate_params *defaults, struct arena *arena,
                            struct row *row)
 {
-    *row = (struct row){.index = record->row, .params = *defaults};
-    row->params.seed_is_own = false;
-    char number[24];
-    int length = snprintf(number, sizeof number, "%lld", (long long)record->row);
-    row->id = arena_copy(arena, number, (size_t)length);
-    row->id_length = (size_t)length;
-    if (row->id == NULL) {
-        return no_memory();
-    }
+    TRY(begin_row(record->row, defaults, arena, row));
     switch (record->kind) {
     case RECORD_JSON:
         return parse_json_row(record, format, arena, row);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "model/model_internal.h"
+#include "sluice/data.h"
 
 /* ---- Templates that rows bring along -----------------------------------------------------------
  */
@@ -230,4 +231,35 @@ status model_render_chat(const struct model *model, struct chat_cache *cache,
         .now = request->now,
     };
     return chat_template_render(template_, &variables, out);
+}
+
+/* Whether the prompt ends with an invitation to answer. A conversation that is scored whole has its
+ * last answer already, one that is continued begins it. */
+static bool invites_answer(const struct row *row)
+{
+    const struct generate_params *params = &row->params;
+    bool is_whole =
+        params->mode == MODE_SCORE && row->completion == NULL && row->completion_tokens == NULL;
+    bool invites = !is_whole && !params->continue_final_message;
+    (void)json_bool(row->add_generation_prompt, &invites);
+    return invites;
+}
+
+status model_render_row(const struct model *model, struct chat_cache *cache, const struct row *row,
+                        int64_t now, struct buffer *out)
+{
+    const struct json *own = row->template_;
+    const struct chat_request request = {
+        .messages = row->messages,
+        .tools = row->tools,
+        .documents = row->documents,
+        .variables = row->template_variables,
+        .reasoning_effort = row->reasoning_effort,
+        .template_ = json_string(own),
+        .template_length = own != NULL ? own->length : 0,
+        .add_generation_prompt = invites_answer(row),
+        .continue_final_message = row->params.continue_final_message,
+        .now = now,
+    };
+    return model_render_chat(model, cache, &request, out);
 }

@@ -212,7 +212,7 @@ static status check_data(struct check *check)
     struct prompt_encoder encoder = {0};
     struct record record = {0};
     struct arena arena = {0};
-    status s = has_config(check) ? prompt_encoder_start(&encoder, check->model, job->data.chat,
+    status s = has_config(check) ? prompt_encoder_start(&encoder, check->model,
                                                         check->max_model_len, (int64_t)time(NULL))
                                  : STATUS_OK;
     if (s == STATUS_OK) {

@@ -5,10 +5,9 @@
 #include <string.h>
 
 status prompt_encoder_start(struct prompt_encoder *encoder, const struct model *model,
-                            enum chat_mode chat, int max_tokens, int64_t now)
+                            int max_tokens, int64_t now)
 {
-    *encoder =
-        (struct prompt_encoder){.model = model, .chat = chat, .max_tokens = max_tokens, .now = now};
+    *encoder = (struct prompt_encoder){.model = model, .max_tokens = max_tokens, .now = now};
     const struct tokenizer *tokenizer = model_tokenizer(model);
     encoder->templates = chat_cache_create();
     if (encoder->templates == NULL) {
@@ -38,28 +37,6 @@ bool prompt_keeps_token_ids(const struct job *job, const struct model *model, co
 {
     return job->output.include_token_ids || row->params.mode == MODE_SCORE ||
            row->params.logprobs >= 0 || model_tokenizer(model) == NULL;
-}
-
-/* A text prompt becomes the content of one user message. */
-static status render(struct prompt_encoder *encoder, const struct row *row)
-{
-    struct json content = {.type = JSON_STRING, .length = row->text_length, .text = row->text};
-    struct json role = {.type = JSON_STRING, .length = 4, .text = "user"};
-    struct json_member members[] = {{"role", 4, &role}, {"content", 7, &content}};
-    struct json message = {.type = JSON_OBJECT, .length = 2, .members = members};
-    struct json *items[] = {&message};
-    struct json wrapped = {.type = JSON_ARRAY, .length = 1, .items = items};
-    const struct json *messages = row->kind == PROMPT_TEXT ? &wrapped : row->messages;
-    /* A conversation that is scored whole has its last answer already. */
-    bool is_whole =
-        row->params.mode == MODE_SCORE && row->completion == NULL && row->completion_tokens == NULL;
-    const struct chat_request request = {.messages = messages,
-                                         .tools = row->tools,
-                                         .documents = row->documents,
-                                         .variables = row->template_variables,
-                                         .add_generation_prompt = !is_whole,
-                                         .now = encoder->now};
-    return model_render_chat(encoder->model, encoder->templates, &request, &encoder->text);
 }
 
 static status append_tokens(struct prompt_encoder *encoder, const int32_t *ids, size_t count)
@@ -100,7 +77,9 @@ static status encode_prompt(struct prompt_encoder *encoder, const struct row *ro
         return append_tokens(encoder, row->tokens, row->token_count);
     }
     TRY(model_need_tokenizer(encoder->model));
-    TRY(chat ? render(encoder, row) : buffer_append(&encoder->text, row->text, row->text_length));
+    TRY(chat ? model_render_row(encoder->model, encoder->templates, row, encoder->now,
+                                &encoder->text)
+             : buffer_append(&encoder->text, row->text, row->text_length));
     /* A chat template writes the special tokens itself. */
     return encode_text(encoder, encoder->text.data, encoder->text.length, !chat, &encoder->tokens);
 }
@@ -194,8 +173,7 @@ static status encode_content(struct prompt_encoder *encoder, const struct row *r
 status prompt_encode(struct prompt_encoder *encoder, const struct row *row)
 {
     const struct embedding_facts *facts = model_embedding(encoder->model);
-    bool chat =
-        row->kind == PROMPT_MESSAGES || (row->kind == PROMPT_TEXT && encoder->chat == CHAT_ALWAYS);
+    bool chat = row->kind == PROMPT_MESSAGES;
     buffer_clear(&encoder->text);
     encoder->tokens.count = 0;
     encoder->first_scored = 0;

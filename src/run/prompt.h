@@ -8,7 +8,6 @@
 /* Zero-initialise, then prompt_encoder_start. One thread. */
 struct prompt_encoder {
     const struct model *model; /* borrowed */
-    enum chat_mode chat;
     int max_tokens; /* an encoder's texts are cut to so many; 0: not known, nothing is cut */
     int64_t now;    /* for strftime_now in templates, Unix seconds */
     struct chat_cache *templates;      /* that rows bring along */
@@ -21,7 +20,7 @@ struct prompt_encoder {
     struct token_list content;         /* scratch */
 };
 status prompt_encoder_start(struct prompt_encoder *encoder, const struct model *model,
-                            enum chat_mode chat, int max_tokens, int64_t now) MUST_CHECK;
+                            int max_tokens, int64_t now) MUST_CHECK;
 void prompt_encoder_end(struct prompt_encoder *encoder);
 
 /* How a job's rows are read for this model (NULL: not known). */

@@ -42,8 +42,8 @@ status row_queue_create(const struct row_queue_options *options, struct row_queu
     }
     self->options = *options;
     self->format = prompt_row_format(options->job, options->model);
-    status s = prompt_encoder_start(&self->prompts, options->model, options->job->data.chat,
-                                    options->max_model_len, options->now);
+    status s =
+        prompt_encoder_start(&self->prompts, options->model, options->max_model_len, options->now);
     if (s != STATUS_OK) {
         row_queue_destroy(self);
         return s;

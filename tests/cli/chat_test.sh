@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Conversations, as `render` shows them and as `run` gives them to the model: parts, tool calls, named templates, and what a row may say of all that.
+set -euo pipefail
+source "$(dirname "$0")/expect.sh"
+
+# make_model FOLDER: the small model without a template.
+make_model() {
+    mkdir "$1"
+    cp "$model"/{config.json,generation_config.json,tokenizer.json} "$1"
+    ln -s "$model/model.safetensors" "$1"
+    echo '{"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}' >"$1/tokenizer_config.json"
+}
+
+# expect_render TEXT MODEL ROW: the prompt, as a JSON string.
+expect_render() {
+    run_program render --model "$2" <<<"$3"
+    [ "$status" -eq 0 ] && [ "$(cat out)" = "{\"text\":$1}" ] || fail "render $3: $(cat out), not $1"
+}
+
+# expect_bad_row TEXT MODEL ROW: an error that holds the text.
+expect_bad_row() {
+    run_program render --model "$2" <<<"$3"
+    [ "$status" -eq 1 ] && grep -qF '{"error":' out && grep -qF -- "$1" out || fail "render $3: $(cat out), nothing of $1"
+}
+
+# ---- Parts ----
+make_model plain
+cat >plain/chat_template.jinja <<'JINJA'
+{% for m in messages %}[{{ m.role }}] {{ m.content }}{{ '\n' }}{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}
+JINJA
+parts='"content": [{"type": "text", "text": "a"}, {"type": "input_text", "text": "b"}, "c"]'
+expect_render '"[user] a\nb\nc\n[assistant] "' plain "{\"messages\": [{\"role\": \"user\", $parts}]}"
+expect_render '"[tool] a\nb\nc\n[assistant] "' plain "{\"body\": {\"messages\": [{\"role\": \"tool\", $parts}]}, \"custom_id\": \"1\"}"
+bad='"content": ["c", {"type": "input_audio", "input_audio": {}}]'
+expect_bad_row 'messages[1].content[1]: a part of type input_audio' plain \
+    "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}, {\"role\": \"user\", $bad}]}"
+expect_bad_row 'body.messages[0].content[1]: a part of type input_audio' plain \
+    "{\"body\": {\"messages\": [{\"role\": \"system\", $bad}]}, \"custom_id\": \"1\"}"
+expect_bad_row 'messages[0].content[0]: a part without a type' plain '{"messages": [{"role": "user", "content": [{"text": "a"}]}]}'
+expect_bad_row 'messages[0].content[0].text: expected a string, not nothing' plain '{"messages": [{"role": "user", "content": [{"type": "text"}]}]}'
+
+make_model iterating
+cat >iterating/chat_template.jinja <<'JINJA'
+{% for m in messages %}{% set c = m.content %}{% if c is string %}{{ c }}{% else %}{% for p in c %}<{{ p.text }}>{% endfor %}{% endif %}{% endfor %}
+JINJA
+expect_render '"<a><b><c>"' iterating "{\"messages\": [{\"role\": \"user\", $parts}]}"
+expect_bad_row 'a part of type input_audio' iterating "{\"messages\": [{\"role\": \"user\", $bad}]}"
+
+# ---- Named templates ----
+make_model named
+cat >named/tokenizer_config.json <<'JSON'
+{"chat_template": [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "tools {{ tools | length }}"},
+                   {"name": "rag", "template": "documents {{ documents | length }}"}, {"name": "broken", "template": "{% if %}"}]}
+JSON
+hi='"messages": [{"role": "user", "content": "hi"}]'
+expect_render '"plain"' named "{$hi}"
+expect_render '"plain"' named "{$hi, \"tools\": []}"
+expect_render '"tools 1"' named "{$hi, \"tools\": [{\"type\": \"function\"}]}"
+expect_render '"plain"' named "{$hi, \"tools\": [{}], \"chat_template\": \"default\"}"
+expect_render '"documents 2"' named "{$hi, \"documents\": [{}, {}], \"chat_template\": \"rag\"}"
+expect_render '"own hi"' named "{$hi, \"chat_template\": \"own {{ messages[0].content }}\"}"
+expect_bad_row 'the model has default, tool_use, rag, broken' named "{$hi, \"chat_template\": \"rga\"}"
+expect_bad_row 'line 1' named "{$hi, \"chat_template\": \"{% if %}\"}"
+expect_bad_row 'line 1' named "{$hi, \"chat_template\": \"broken\"}"
+expect_bad_row 'chat_template: expected a string, not a number' named "{$hi, \"chat_template\": 1}"
+make_model files
+mkdir files/additional_chat_templates
+echo '{"chat_template": "replaced"}' >files/tokenizer_config.json
+printf 'from a file' >files/chat_template.jinja
+printf 'tools from a file' >files/additional_chat_templates/tool_use.jinja
+expect_render '"from a file"' files "{$hi}"
+expect_render '"tools from a file"' files "{$hi, \"tools\": [{}]}"
+rm files/chat_template.jinja
+expect_render '"replaced"' files "{$hi}"
+expect_render '"tools from a file"' files "{$hi, \"tools\": [{}]}"
+make_model processor
+echo '{"chat_template": "of the processor"}' >processor/chat_template.json
+expect_render '"of the processor"' processor "{$hi}"
+make_model nameless
+echo '{"chat_template": [{"name": "rag", "template": "documents"}]}' >nameless/tokenizer_config.json
+expect_bad_row 'none of the chat templates is called default; name one of rag' nameless "{$hi}"
+
+# ---- What a row may say ----
+expect_render '"[user] hi\n"' plain "{$hi, \"add_generation_prompt\": false}"
+expect_bad_row 'add_generation_prompt: expected a boolean, not a string' plain "{$hi, \"add_generation_prompt\": \"no\"}"
+begun='"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "user "}]'
+expect_render '"[user] hi\n[assistant] user "' plain "{$begun, \"continue_final_message\": true}"
+expect_render '"[user] hi\n[assistant] user "' plain "{$begun, \"continue_final_message\": true, \"add_generation_prompt\": false}"
+expect_bad_row 'add_generation_prompt: the prompt cannot both' plain "{$begun, \"continue_final_message\": true, \"add_generation_prompt\": true}"
+expect_render '"<a><b><c"' iterating "{\"messages\": [{\"role\": \"user\", $parts}], \"continue_final_message\": true}"
+expect_bad_row 'the last message has no text to continue' plain \
+    '{"messages": [{"role": "assistant", "content": null}], "continue_final_message": true}'
+expect_bad_row "the last message's text is not in the prompt" named "{$begun, \"continue_final_message\": true}"
+make_model trimming
+printf '%s' '{% for m in messages %}<{{ m.content | trim }}>{% endfor %}' >trimming/chat_template.jinja
+expect_render '"<hi><user"' trimming "{$begun, \"continue_final_message\": true}"
+printf '%s' 'effort {{ reasoning_effort | default("none") }}, {{ thinking | default("no") }}' >trimming/chat_template.jinja
+expect_render '"effort none, no"' trimming "{$hi}"
+expect_render '"effort high, no"' trimming "{$hi, \"reasoning_effort\": \"high\"}"
+expect_render '"effort low, yes"' trimming \
+    "{$hi, \"reasoning_effort\": \"high\", \"chat_template_kwargs\": {\"reasoning_effort\": \"low\", \"thinking\": \"yes\"}}"
+
+# ---- A job gives the model the same ----
+cat >rows.jsonl <<JSON
+{"id": "parts", "messages": [{"role": "user", $parts}]}
+{"id": "audio", "messages": [{"role": "user", $bad}]}
+{"id": "go on", $begun, "generated": 1}
+{"id": "invite", $begun, "continue_final_message": false}
+{"id": "both", $begun, "add_generation_prompt": true}
+JSON
+cat >job.yaml <<'YAML'
+model: {path: plain}
+data: {input: rows.jsonl}
+generate: {max_new_tokens: 2, temperature: 0, continue_final_message: true}
+output: {path: out.h5, include_prompt: true}
+YAML
+run_program run --quiet job.yaml
+[ "$status" -eq 0 ] || fail "run: exit status $status"
+run_program export out.h5
+expect_line() {
+    sed -n "$1p" out | grep -qF -- "$2" || fail "line $1: $(sed -n "$1p" out), nothing of $2"
+}
+expect_line 1 '"prompt":"[user] a\nb\nc"'
+expect_line 2 'messages[0].content[1]: a part of type input_audio'
+expect_line 3 '"prompt":"[user] hi\n[assistant] user "'
+expect_line 3 '"generated":1'
+expect_line 4 '"prompt":"[user] hi\n[assistant] user \n[assistant] "'
+expect_line 5 'add_generation_prompt: the prompt cannot both'
+finish
