@@ -4,6 +4,7 @@
 #include "model/config.h"
 #include "model/family.h"
 #include "model/gguf.h"
+#include "model/model_tokenizer.h"
 #include "model/safetensors.h"
 #include "sluice/model.h"
 
@@ -67,6 +68,12 @@ status model_describe_formats(struct buffer *out)
             TRY(buffer_format(out, "`%s: %s`", quantization->key, quantization->format));
         }
         TRY(buffer_format(out, " | %s |\n", quantization->writers));
+    }
+    TRY(buffer_append_text(out, "\n| tokenizer's file, the first that is there | what it is |\n"
+                                "| --- | --- |\n"));
+    const struct tokenizer_file *file;
+    for (size_t i = 0; (file = model_tokenizer_file_at(i)) != NULL; i++) {
+        TRY(buffer_format(out, "| `%s` | %s |\n", file->name, file->what));
     }
     return STATUS_OK;
 }

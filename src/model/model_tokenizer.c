@@ -12,11 +12,26 @@
 enum { TOKENIZER_LIMIT = 256 << 20 };
 
 /* Vocabularies in the order in which they are looked for. */
-static const char *const vocabulary_names[] = {
-    "tokenizer.model",     "spiece.model", "sentencepiece.bpe.model",
-    "sentencepiece.model", "spm.model",    "tiktoken.model",
-    "*.tiktoken",          "vocab.json",   "vocab.txt",
+static const struct tokenizer_file vocabularies[] = {
+    {"tokenizer.model", "SentencePiece (BPE, unigram), or tiktoken's ranks"},
+    {"spiece.model", "SentencePiece"},
+    {"sentencepiece.bpe.model", "SentencePiece"},
+    {"sentencepiece.model", "SentencePiece"},
+    {"spm.model", "SentencePiece"},
+    {"tiktoken.model", "tiktoken's ranks"},
+    {"*.tiktoken", "tiktoken's ranks"},
+    {"vocab.json", "byte-level BPE, with `merges.txt`"},
+    {"vocab.txt", "WordPiece"},
 };
+
+const struct tokenizer_file *model_tokenizer_file_at(size_t index)
+{
+    static const struct tokenizer_file first = {"tokenizer.json", "Hugging Face tokenizers"};
+    if (index == 0) {
+        return &first;
+    }
+    return index - 1 < COUNT_OF(vocabularies) ? &vocabularies[index - 1] : NULL;
+}
 
 /* What else adds to one of these. */
 static const char *const companion_names[] = {"merges.txt", "added_tokens.json"};
@@ -80,8 +95,8 @@ static status find_by_end(const struct model *model, const char *end, struct buf
 /* The name of the vocabulary that is there; empty: none. */
 static status find_vocabulary(const struct model *model, struct buffer *out)
 {
-    for (size_t i = 0; i < COUNT_OF(vocabulary_names) && out->length == 0; i++) {
-        const char *name = vocabulary_names[i];
+    for (size_t i = 0; i < COUNT_OF(vocabularies) && out->length == 0; i++) {
+        const char *name = vocabularies[i].name;
         if (name[0] == '*') {
             TRY(find_by_end(model, name + 1, out));
         } else if (is_there(model, name)) {
@@ -182,8 +197,8 @@ static status note_absence(struct model *model)
                              "%s: no tokenizer.json, nor another file that a tokenizer is "
                              "read from (",
                              model->path);
-    for (size_t i = 0; s == STATUS_OK && i < COUNT_OF(vocabulary_names); i++) {
-        s = buffer_format(&text, "%s%s", i > 0 ? ", " : "", vocabulary_names[i]);
+    for (size_t i = 0; s == STATUS_OK && i < COUNT_OF(vocabularies); i++) {
+        s = buffer_format(&text, "%s%s", i > 0 ? ", " : "", vocabularies[i].name);
     }
     if (s == STATUS_OK) {
         s = buffer_append_text(&text, ")");

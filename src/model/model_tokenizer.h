@@ -9,6 +9,14 @@
 status model_read_optional(const struct model *model, const char *name, size_t limit,
                            struct buffer *out, bool *found) MUST_CHECK;
 
+/* A file that a directory's tokenizer may be in, in the order in which they are looked for; NULL
+ * behind the last. */
+struct tokenizer_file {
+    const char *name; /* or its end, behind a "*" */
+    const char *what;
+};
+const struct tokenizer_file *model_tokenizer_file_at(size_t index);
+
 /* `config` is tokenizer_config.json's text, empty where there is none. A tokenizer.json that cannot
  * be read is a failure; another file, or none, is noted: rows of token ids run without it. */
 status model_tokenizer_open(struct model *model, const struct buffer *config) MUST_CHECK;
