@@ -42,7 +42,7 @@ grep -q 'line 4: messages: an encoder embeds plain texts' out || fail "messages 
 grep -q 'line 5: prompt token 1 is 100000' out || fail "a wrong token id is not refused"
 grep -q 'line 6: n: 2; a text is embedded once' out || fail "n is not refused"
 expect_output "6 rows, 3 bad" check job.yaml --set data.input=rows.jsonl
-expect_error 1 "out.h5: holds embeddings" export out.h5 --format openai
+expect_output '"object":"embedding"' export out.h5 --format openai
 
 expect_error 1 "task: BertModel is an encoder" run --quiet job.yaml --set task=generate
 expect_error 1 "generate.mode: score: BertModel is an encoder" run --quiet job.yaml --set generate.mode=score
