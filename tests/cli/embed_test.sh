@@ -33,7 +33,9 @@ cat >rows.jsonl <<'ROWS'
 {"prompt_token_ids": [2, 100000]}
 {"text": "the dog", "n": 2}
 ROWS
-expect_quiet run --quiet job.yaml --set data.input=rows.jsonl
+run_program run --quiet job.yaml --set data.input=rows.jsonl
+[ "$status" -eq 0 ] || fail "rows in other forms: exit status $status"
+[ "$(grep -c '^sluice: warning: 1 row: ' err)" -eq 2 ] || fail "not two warnings: a column taken for a parameter, another model's name"
 run_program export out.h5
 [ "$(grep -c '"embedding":\[' out)" -eq 3 ] || fail "not 3 of 6 rows have an embedding"
 sed -n 's/.*\("embedding":\[[^]]*\]\).*/\1/p' out >vectors
@@ -41,7 +43,9 @@ cmp -s <(sed -n 1p vectors) <(sed -n 3p vectors) || fail "the same text has two 
 grep -q 'line 4: messages: an encoder embeds plain texts' out || fail "messages are not refused"
 grep -q 'line 5: prompt token 1 is 100000' out || fail "a wrong token id is not refused"
 grep -q 'line 6: n: 2; a text is embedded once' out || fail "n is not refused"
-expect_output "6 rows, 3 bad" check job.yaml --set data.input=rows.jsonl
+run_program check job.yaml --set data.input=rows.jsonl
+[ "$status" -eq 0 ] || fail "check: exit status $status"
+grep -q '6 rows, 3 bad' out || fail "check does not count the bad rows"
 expect_output '"object":"embedding"' export out.h5 --format openai
 
 expect_error 1 "task: BertModel is an encoder" run --quiet job.yaml --set task=generate
