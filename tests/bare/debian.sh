@@ -40,7 +40,7 @@ outside() {
     trap 'rm -rf --one-file-system "$folder"' EXIT
     SLUICE_BARE_FOLDER=$folder unshare --mount --pid --fork --kill-child "$BASH" "$0" "$@" &
     child=$!
-    trap 'kill -KILL "$child"; wait "$child"; exit 130' INT TERM HUP
+    trap 'kill -KILL "$child"; wait "$child" 2>/dev/null || true; exit 130' INT TERM HUP
     wait "$child" || status=$?
     return "$status"
 }
@@ -88,7 +88,7 @@ connect_network() {
     find /usr/local/share/ca-certificates -name '*.crt' -exec cp -L -t "$root/usr/local/share/ca-certificates" {} + 2>/dev/null || true
     echo "[global]" >"$root/etc/pip.conf"
     for name in index-url extra-index-url trusted-host proxy cert; do
-        value=$(pip_setting "$name")
+        value=$(pip_setting "$name") || true # no pip, no settings
         [ -n "$value" ] || continue
         printf '%s = %s\n' "$name" "$value" >>"$root/etc/pip.conf"
         if [ "$name" = cert ]; then (cd / && cp -L --parents "$value" "$root"); fi
