@@ -34,6 +34,8 @@ ClusterName=sluice_test
 SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=$port
 SlurmUser=root
+# Open MPI names shared memory after the job: those of two such clusters on one machine must not have the same numbers.
+FirstJobId=$((1000 + RANDOM))
 AuthType=auth/munge
 # A requeued job waits until its old credentials have run out.
 AuthInfo=socket=$cluster/munge/socket,cred_expire=5
