@@ -98,12 +98,20 @@ static bool first_missing(struct line a, struct line b, bool of_arithmetic, stru
     return false;
 }
 
-static void quote(struct line there, struct line now, char *why, size_t why_size)
+/* A line in quotation marks; none is what keys have that are left out of identities. */
+static void quote_one(struct line line, char text[224])
 {
     enum { MOST = 200 };
-    snprintf(why, why_size, "\"%.*s\" there, \"%.*s\" now",
-             there.length < MOST ? (int)there.length : MOST, there.text,
-             now.length < MOST ? (int)now.length : MOST, now.text);
+    snprintf(text, 224, line.length > 0 ? "\"%.*s\"" : "the default%.*s",
+             line.length < MOST ? (int)line.length : MOST, line.text);
+}
+
+static void quote(struct line there, struct line now, char *why, size_t why_size)
+{
+    char there_text[224], now_text[224];
+    quote_one(there, there_text);
+    quote_one(now, now_text);
+    snprintf(why, why_size, "%s there, %s now", there_text, now_text);
 }
 
 static bool differ(struct line there, struct line now, bool of_arithmetic, char *why,

@@ -3,6 +3,7 @@
 #include "sluice/check.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,19 +27,25 @@ struct check {
     struct plan plan;
     struct engine_options engine;
     int max_model_len; /* 0 where there is no plan */
+    bool skips_rows;
     struct error_tally errors;
     struct notes notes;
 };
 
-/* Takes what a step found wrong into the report; running out of memory ends the check. */
+/* Takes what a step found wrong into the report, once; running out of memory ends the check. The
+ * steps go in run's order, and run ends at the first problem: its status is that one's. */
 static status note_problem(struct check *check, status s)
 {
     if (s == STATUS_OK || s == STATUS_NO_MEMORY) {
         return s;
     }
-    check->report->problem_count++;
-    check->report->is_refused = check->report->is_refused || s == STATUS_REFUSED;
-    return buffer_format(&check->report->problems, "%s\n", status_message());
+    struct check_report *report = check->report;
+    const char *message = status_message();
+    if (report->problem_count > 0 && strstr(report->problems.data, message) != NULL) {
+        return STATUS_OK;
+    }
+    report->is_refused = report->problem_count++ == 0 ? s == STATUS_REFUSED : report->is_refused;
+    return buffer_format(&report->problems, "%s\n", message);
 }
 
 /* ---- Model and plan ---- */
@@ -58,7 +65,10 @@ static status check_model(struct check *check)
 {
     TRY(model_open(check->job->model.path, &check->model));
     TRY(note_problem(check, model_check_weights(check->model)));
-    return check_plan(check);
+    TRY(check_plan(check));
+    status s = prompt_check_tokenizer(check->job, check->model);
+    check->skips_rows = s != STATUS_OK; /* one line instead of one a row */
+    return s;
 }
 
 /* ---- Rows ---- */
@@ -195,10 +205,7 @@ static status check_rows(struct check *check, struct record_reader *reader,
         }
     }
     TRY(notes_describe(&check->notes, &check->report->warnings));
-    TRY(judge_bad_rows(check));
-    return check->report->rows > 0
-               ? STATUS_OK
-               : status_fail(STATUS_INVALID, "%s: no rows", check->job->data.input);
+    return judge_bad_rows(check);
 }
 
 static status check_data(struct check *check)
@@ -207,7 +214,6 @@ static status check_data(struct check *check)
     struct record_reader_options options = {
         .path = job->data.input, .prompt_field = job->data.prompt_field, .limit = job->data.limit};
     struct record_reader *reader;
-    TRY(has_config(check) ? prompt_check_tokenizer(job, check->model) : STATUS_OK);
     TRY(record_reader_open(&options, &reader));
     struct prompt_encoder encoder = {0};
     struct record record = {0};
@@ -226,6 +232,24 @@ static status check_data(struct check *check)
 }
 
 /* ---- Output ---- */
+
+/* Whether something can be made in a folder: a file without a name, or where the file system has no
+ * such, a folder that is gone at once. Rights alone do not tell: not root's, and not of /proc. */
+static status try_folder(const char *folder)
+{
+    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        close(fd);
+        return STATUS_OK;
+    }
+    struct buffer path = {0};
+    status s = buffer_format(&path, "%s/.sluice-check-XXXXXX", folder);
+    if (s == STATUS_OK && (mkdtemp(path.data) == NULL || rmdir(path.data) != 0)) {
+        s = status_fail_errno(STATUS_IO, "output.path: cannot write in %s", folder);
+    }
+    buffer_destroy(&path);
+    return s;
+}
 
 /* The nearest folder above the output that exists: the ones below it would be made. */
 static status check_folder(struct check *check, char *folder)
@@ -250,9 +274,7 @@ static status check_folder(struct check *check, char *folder)
     if (!S_ISDIR(info.st_mode)) {
         return status_fail(STATUS_INVALID, "output.path: %s is not a folder", folder);
     }
-    if (access(folder, W_OK | X_OK) != 0) {
-        return status_fail_errno(STATUS_IO, "output.path: cannot write in %s", folder);
-    }
+    TRY(try_folder(folder));
     struct statvfs space;
     if (statvfs(folder, &space) == 0) {
         check->report->free_bytes = (int64_t)(space.f_bavail * space.f_frsize);
@@ -322,7 +344,11 @@ static status check_earlier_starts(struct check *check)
     struct output_place place = {0};
     struct provenance provenance = {0};
     status s = output_place_journal(job, &directory);
-    bool wanted = !fresh && (taken || (s == STATUS_OK && stat(directory.data, &info) == 0));
+    bool there = s == STATUS_OK && stat(directory.data, &info) == 0;
+    if (s == STATUS_OK && !there && errno != ENOENT && errno != ENOTDIR) {
+        s = status_fail_errno(STATUS_IO, "%s", directory.data); /* such as a name too long */
+    }
+    bool wanted = !fresh && (taken || there);
     if (s == STATUS_OK && wanted) {
         s = provenance_create(job, check->model, &provenance);
         if (s == STATUS_OK) {
@@ -351,13 +377,13 @@ static status check_earlier_starts(struct check *check)
 static status check_all(struct check *check)
 {
     TRY(note_problem(check, check_model(check)));
-    if (check->is_planned) {
+    if (check->report->problem_count == 0) {
         TRY(note_problem(check, check_earlier_starts(check)));
     }
     if (check->report->complete) {
         return STATUS_OK; /* run does not look at the rows either */
     }
-    TRY(note_problem(check, check_data(check)));
+    TRY(check->skips_rows ? STATUS_OK : note_problem(check, check_data(check)));
     TRY(note_problem(check, check_place(check)));
     return note_problem(check, check_space(check));
 }

@@ -87,7 +87,7 @@ expect_error 1 "is a folder" check job.yaml --set output.path=.
     cat tasks.jsonl
     echo 'not json'
     echo '{"prompt": 5}'
-    for _ in $(seq 10); do echo '{"prompt": "x", "temperature": "hot"}'; done
+    for _ in $(seq 10); do echo '{"prompt": ["x", 5]}'; done
     printf '{"prompt_token_ids": [%s]}\n' "$(seq -s, 1 1024 | sed 's/[0-9]*/1/g')"
 } >bad.jsonl
 expect_output "25 rows, 13 bad" check job.yaml --set data.input=bad.jsonl

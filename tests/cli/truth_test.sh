@@ -110,7 +110,7 @@ SLURM_JOB_ID=7 SLURM_NTASKS=8 SLURM_NPROCS=8 SLURM_PROCID=0 expect_error 2 "no-s
 expect_quiet run --quiet job.yaml
 ends 0 "out.h5 is complete" run job.yaml
 ends 0 "out.h5 is complete" check job.yaml
-both 1 'output.path: out.h5 exists; set output.overwrite=true to replace it: it holds rows of another job: "generate.seed: ' \
+both 1 'output.path: out.h5 exists; set output.overwrite=true to replace it: it holds rows of another job: the default there, "generate.seed: 9" now' \
     --set generate.seed=9
 ends 1 "out.h5 exists" check job.yaml --fresh
 ends 1 "out.h5 exists" run job.yaml --fresh
@@ -125,6 +125,12 @@ both 1 "output.path: folder is a folder" --set output.path=folder --set output.o
 both 1 "output.path: file is not a folder" --set output.path=file/out.h5
 : >blocked.h5.sluice
 both 1 "blocked.h5.sluice: not a folder, and in the journal's place" --set output.path=blocked.h5
+
+both 1 "File name too long" --set output.path="$(printf 'x%.0s' $(seq 252)).h5"
+[ ! -d /proc/self ] || ends 1 "output.path: cannot write in /proc" check job.yaml --set output.path=/proc/none/out.h5
+ends 0 "0 rows, 0 bad" check job.yaml --set data.limit=0 --set output.path=none.h5
+expect_quiet run --quiet job.yaml --set data.limit=0 --set output.path=none.h5
+both 1 "config.json: there are no weights" --set model.path="$model/config.json" --set output.path=config.h5
 
 # ---- Interrupted ----
 
@@ -146,9 +152,9 @@ kept=$(sed -n 's/.*stopped: \([0-9]*\) rows are kept.*/\1/p' first.err)
 [ "${kept:-0}" -gt 0 ] || fail "interrupted: nothing kept"
 before=$(cksum long.h5.sluice/*)
 ends 0 "journal    $kept rows kept from an earlier start" check job.yaml "${long[@]}"
-ends 1 'long.h5.sluice/journal: holds rows of another job: "generate.seed: ' check job.yaml "${long[@]}" --set generate.seed=9
+ends 1 'long.h5.sluice/journal: holds rows of another job: the default there, "generate.seed: 9" now' check job.yaml "${long[@]}" --set generate.seed=9
 [ "$(cksum long.h5.sluice/*)" = "$before" ] || fail "check has changed the journal"
-ends 1 'long.h5.sluice/journal: holds rows of another job: "generate.seed: ' run job.yaml "${long[@]}" --set generate.seed=9
+ends 1 'long.h5.sluice/journal: holds rows of another job: the default there, "generate.seed: 9" now' run job.yaml "${long[@]}" --set generate.seed=9
 ends 0 "this start: " run job.yaml "${long[@]}"
 grep -q "^sluice: info: $kept rows kept from an earlier start$" err || fail "continued: the kept rows are not said"
 grep -q "long.h5: 120 rows (0 with errors)" err || fail "continued: the summary is not of the whole job"

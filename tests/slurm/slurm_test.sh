@@ -172,6 +172,9 @@ cluster_wait 100 "USR1 for limit" has_line limit "^long.sbatch: USR1" || give_up
 mapfile -t ranks < <(ranks_of limit)
 kill -CONT "${ranks[@]}"
 
+# Its next start has time enough, however slow the machine is; should the job be at the end of this one, it is warned again.
+scontrol update "JobId=$limit" TimeLimit=60
+
 step "a chain whose first link loses a rank"
 export SBATCH_PARTITION=all
 mapfile -t chain < <(slurm/chain.sh 3 --nodes=1 --ntasks=2 --job-name=chain --open-mode=append --output="$work/chain.log" \
@@ -219,8 +222,13 @@ expect_same first
 [ -e "$work/second.h5" ] || fail "array: no output of the second task"
 ! same second >/dev/null || fail "another seed gives the same rows: the comparison does not compare"
 
+has_restarted() { # JOB
+    [ "$(job_fact "$1" Restarts)" -ge 1 ]
+}
+cluster_wait 150 "second start of late" has_restarted "$late" || give_up "the job that was not warned is not started again"
+scontrol update "JobId=$late" TimeLimit=60
+
 step "the job that was warned has continued"
-# On a slow machine the warning comes again.
 wait_for_state 300 "$limit" COMPLETED
 [ "$(job_fact "$limit" Restarts)" -ge 1 ] || fail "limit: was not started again"
 expect_log limit '^sluice: stopped: [1-9][0-9]* rows are kept'

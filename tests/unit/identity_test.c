@@ -41,18 +41,18 @@ static void the_first_line_that_differs_is_quoted(void **state)
         {"arithmetic: 2, this GPU\ndata: x\nmodel default top_p: 0.9\nseed: 1\n",
          IDENTITY_OTHER_JOB, "\"seed: 1\" there, \"seed: 2\" now"},
         {"arithmetic: 2, this GPU\ndata: x\nmodel default top_p: 0.9\n", IDENTITY_OTHER_JOB,
-         "\"\" there, \"seed: 2\" now"},
+         "the default there, \"seed: 2\" now"},
         {"arithmetic: 2, this GPU\ndata: x\nmodel default top_p: 0.9\nseed: 2\nmore: 1\n",
-         IDENTITY_OTHER_JOB, "\"more: 1\" there, \"\" now"},
+         IDENTITY_OTHER_JOB, "\"more: 1\" there, the default now"},
         {"arithmetic: 2, that GPU\ndata: x\nmodel default top_p: 0.9\nseed: 2\n",
          IDENTITY_OTHER_ARITHMETIC,
          "\"arithmetic: 2, that GPU\" there, \"arithmetic: 2, this GPU\" now"},
         {"data: x\nseed: 2\n", IDENTITY_OTHER_ARITHMETIC,
-         "\"\" there, \"arithmetic: 2, this GPU\" now"},
+         "the default there, \"arithmetic: 2, this GPU\" now"},
         /* The job's difference counts more than the arithmetic's. */
         {"arithmetic: 2, that GPU\ndata: x\nmodel default top_p: 0.9\nseed: 1\n",
          IDENTITY_OTHER_JOB, "\"seed: 1\" there, \"seed: 2\" now"},
-        {"", IDENTITY_OTHER_JOB, "\"\" there, \"data: x\" now"},
+        {"", IDENTITY_OTHER_JOB, "the default there, \"data: x\" now"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char why[IDENTITY_WHY_BYTES];

@@ -170,9 +170,9 @@ static void another_job_is_refused_by_its_line(void **state)
         const char *identity, *message;
     } others[] = {
         {"data: sha256 1234\nmodel: tiny\nseed: 2\n", "\"seed: 1\" there, \"seed: 2\" now"},
-        {"data: sha256 1234\nmodel: tiny\n", "\"seed: 1\" there, \"\" now"},
-        {"data: sha256 1234\nmodel: tiny\nseed: 1\nmore\n", "\"\" there, \"more\" now"},
-        {"", "\"data: sha256 1234\" there, \"\" now"},
+        {"data: sha256 1234\nmodel: tiny\n", "\"seed: 1\" there, the default now"},
+        {"data: sha256 1234\nmodel: tiny\nseed: 1\nmore\n", "the default there, \"more\" now"},
+        {"", "\"data: sha256 1234\" there, the default now"},
     };
     for (size_t i = 0; i < COUNT_OF(others); i++) {
         assert_int_equal(journal_open(path, others[i].identity, 0, &journal), STATUS_EXISTS);
