@@ -81,10 +81,12 @@ static const struct attribute {
     {"slurm", false},
     {"rows", true},
     {"error_rows", true},
+    {"errors", false},
     {"prompt_tokens", true},
     {"output_tokens", true},
     {"resumed_rows", true},
     {"wall_seconds", true},
+    {"wall_output_tokens", true},
     {"journal_seconds", true},
     {"job", false},
 };

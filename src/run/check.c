@@ -364,8 +364,8 @@ static status check_earlier_starts(struct check *check)
                           place.arithmetic, ARITHMETIC_GENERATION, check->plan.arithmetic);
     }
     if (check->report->complete && place.no_answers) {
-        s = status_fail(STATUS_INVALID, "%s is complete, and no row has an answer",
-                        job->output.path);
+        s = status_fail(STATUS_INVALID, "%s is complete, and no row has an answer: %s",
+                        job->output.path, place.errors);
     } else if (s == STATUS_OK && wanted && !place.complete) {
         s = check_journal(check, directory.data, identity.data);
     }

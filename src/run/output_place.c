@@ -36,6 +36,8 @@ static status read_totals(struct output_reader *reader, struct arena *arena,
     out->complete = true;
     out->rows = read_count(reader, "rows", arena);
     out->error_rows = read_count(reader, "error_rows", arena);
+    const char *errors = output_attribute_text(reader, "errors", arena);
+    snprintf(out->errors, sizeof out->errors, "%s", errors != NULL ? errors : "");
     if (out->rows > out->error_rows || out->rows == 0) {
         return STATUS_OK;
     }

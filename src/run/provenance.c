@@ -218,9 +218,11 @@ status provenance_write(const struct provenance *provenance, const struct job *j
             {"slurm", slurm.data != NULL ? slurm.data : "", 0},
             {"resumed_rows", NULL, (double)summary->resumed_rows},
             {"wall_seconds", NULL, summary->seconds},
+            {"wall_output_tokens", NULL, (double)summary->tokens_now},
             {"journal_seconds", NULL, summary->journal_seconds},
             {"rows", NULL, (double)summary->rows},
             {"error_rows", NULL, (double)summary->error_rows},
+            {"errors", summary->errors, 0},
             {"prompt_tokens", NULL, (double)summary->prompt_tokens},
             {"output_tokens", NULL, (double)summary->output_tokens},
         };

@@ -113,6 +113,7 @@ static void note_complete(const struct run *run, const struct output_place *plac
     summary->no_answers = place->no_answers;
     summary->rows = place->rows;
     summary->error_rows = place->error_rows;
+    snprintf(summary->errors, sizeof summary->errors, "%s", place->errors);
 }
 
 static status create_identity(struct run *run, struct buffer *identity)
