@@ -10,7 +10,7 @@ struct output_place {
     bool complete;   /* the output is there, written by this very job */
     bool no_answers; /* ... and each of its rows is an error row */
     int64_t rows, error_rows;
-    char errors[900]; /* the commonest, as the summary said them */
+    char errors[900];     /* the commonest, as the summary said them */
     char arithmetic[160]; /* complete, but written with this one: the job's own would be another */
 };
 
