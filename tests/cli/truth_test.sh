@@ -127,6 +127,13 @@ both 1 "output.path: file is not a folder" --set output.path=file/out.h5
 : >blocked.h5.sluice
 both 1 "blocked.h5.sluice: not a folder, and in the journal's place" --set output.path=blocked.h5
 
+mkdir small
+if mount -t tmpfs -o size=16k tmpfs small 2>/dev/null; then # where this is root
+    both 1 "small/out.h5" --set output.path=small/out.h5
+    run_program check job.yaml --set output.path=small/out.h5
+    grep -q 'small/out.h5: 2[0-9.]* kB to [0-9.]* kB will be written, [0-9.]* kB are free$' err || fail "too little room: another message"
+    umount small
+fi
 both 1 "File name too long" --set output.path="$(printf 'x%.0s' $(seq 252)).h5"
 [ ! -d /proc/self ] || ends 1 "output.path: cannot write in /proc" check job.yaml --set output.path=/proc/none/out.h5
 ends 0 "0 rows, 0 bad" check job.yaml --set data.limit=0 --set output.path=none.h5
