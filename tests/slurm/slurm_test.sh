@@ -282,6 +282,17 @@ for name in cancel-one cancel-many cancel-long cancel-array doomed spare; do
     expect_log "$name" '[1-9][0-9]* rows kept from an earlier start'
 done
 
+step "srun without PMIx; alone in the script of a job of two tasks"
+status=0
+srun --mpi=none --ntasks=2 "$SLUICE" run "$work/job.yaml" --set "output.path=$work/separate.h5" >"$work/separate.log" 2>&1 || status=$?
+[ "$status" -eq 2 ] || fail "separate: exit status $status instead of 2"
+[ "$(grep -c '^sluice: SLURM_STEP_NUM_TASKS is 2, but to MPI every process is a world of its own' "$work/separate.log")" -eq 1 ] ||
+    { fail "separate: another message"; cat "$work/separate.log"; }
+[ ! -e "$work/separate.h5" ] && [ ! -e "$work/separate.h5.sluice" ] || fail "separate: something was opened"
+alone=$(sbatch --parsable --ntasks=2 --output="$work/alone.log" --wrap "$SLUICE run $work/job.yaml --set output.path=$work/alone.h5")
+wait_for_state 120 "$alone" COMPLETED
+expect_same alone
+
 step "the job that was not warned has continued"
 wait_for_state 200 "$late" COMPLETED
 [ "$(job_fact "$late" Restarts)" -ge 1 ] || fail "late: was not started again"
