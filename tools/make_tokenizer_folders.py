@@ -26,6 +26,7 @@ import tiktoken
 import transformers
 from tokenizers import ByteLevelBPETokenizer, BertWordPieceTokenizer
 from tokenizers.pre_tokenizers import ByteLevel
+from transformers.integrations.mistral.tokenizer import MistralConverter
 
 DATA = pathlib.Path(__file__).parent.parent / "tests/data/tokenizers"
 
@@ -279,8 +280,35 @@ def rank_folders():
                      model_type="kimi_k2")
 
 
+class OfTekken(Folder):
+    """With <s> before a text, as Mistral's models have it."""
+
+    def __init__(self, tokens, pattern, special, size):
+        data = {"config": {"pattern": pattern, "default_vocab_size": size, "default_num_special_tokens": 20, "version": "v7"},
+                "vocab": [{"rank": rank, "token_bytes": base64.b64encode(token).decode(), "token_str": None} for token, rank in tokens.items()],
+                "special_tokens": [{"rank": rank, "token_str": token, "is_control": True} for rank, token in enumerate(special)]}
+        super().__init__("tekken", {"tekken.json": to_json(data)}, model_type="mistral", special=True)
+        with tempfile.TemporaryDirectory() as folder:
+            write(self, pathlib.Path(folder))
+            converter = MistralConverter(os.path.join(folder, "tekken.json"))
+            self.tokenizer = converter.converted()
+        self.tokenizer.add_special_tokens(list(special))
+
+    def encode(self, text):
+        return [1] + self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids):
+        return self.tokenizer.decode(ids)
+
+
+def tekken_folders():
+    pattern = "|".join([rf"[^\r\n\p{{L}}\p{{N}}]?[{UPPER}]*[{LOWER}]+", rf"[^\r\n\p{{L}}\p{{N}}]?[{UPPER}]+[{LOWER}]*", r"\p{N}",
+                        r" ?[^\s\p{L}\p{N}]+[\r\n/]*", r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+"])
+    yield OfTekken(ranks(700), pattern, ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "<pad>", "<new>"], 620)
+
+
 def folders():
-    for group in (sentencepiece_folders, class_folders, byte_folders, word_folders, rank_folders):
+    for group in (sentencepiece_folders, class_folders, byte_folders, word_folders, rank_folders, tekken_folders):
         yield from group()
 
 

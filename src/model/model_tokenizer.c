@@ -20,6 +20,7 @@ static const struct tokenizer_file vocabularies[] = {
     {"spm.model", "SentencePiece"},
     {"tiktoken.model", "tiktoken's ranks"},
     {"*.tiktoken", "tiktoken's ranks"},
+    {"tekken.json", "Mistral's, with its special tokens"},
     {"vocab.json", "byte-level BPE, with `merges.txt`"},
     {"vocab.txt", "WordPiece"},
 };
@@ -37,9 +38,9 @@ const struct tokenizer_file *model_tokenizer_file_at(size_t index)
 static const char *const companion_names[] = {"merges.txt", "added_tokens.json"};
 
 /* Names that are looked for in vain: people should know that they were seen. */
-static const char *const unread_names[] = {"tekken.json",  "source.spm",       "vocab.bpe",
-                                           "encoder.json", "bpe.codes",        "vocab",
-                                           "dict.txt",     "sentencepiece.bpe"};
+static const char *const unread_names[] = {"source.spm",       "vocab.bpe", "encoder.json",
+                                           "bpe.codes",        "vocab",     "dict.txt",
+                                           "sentencepiece.bpe"};
 
 status model_read_optional(const struct model *model, const char *name, size_t limit,
                            struct buffer *out, bool *found)

@@ -206,6 +206,13 @@ static const struct tokenizer_class classes[] = {
      .roles = {[ROLE_EOS] = "<|endoftext|>"},
      .special = gpt2_series,
      .rank_count = 50256},
+    /* ---- Mistral's tekken.json, which says the rest itself ---- */
+    {.form = FORM_TEKKEN,
+     .names = " tekken.json ",
+     .model_types = "",
+     .roles =
+         {[ROLE_BOS] = "<s>", [ROLE_EOS] = "</s>", [ROLE_UNKNOWN] = "<unk>", [ROLE_PAD] = "<pad>"},
+     .add_bos = true},
 };
 
 /* Any other class of SentencePiece models: as the file says. */

@@ -134,6 +134,13 @@ static status add_at(struct tokenizer *tokenizer, const struct listed_token *lis
                              content, id, (long long)listed->id);
 }
 
+status source_add_at(struct tokenizer *tokenizer, const char *content, size_t length, int64_t id)
+{
+    struct listed_token listed = {.id = id,
+                                  .token = {.content = content, .length = length, .special = true}};
+    return add_at(tokenizer, &listed);
+}
+
 static status add_list(struct tokenizer *tokenizer, struct listed_token *list, size_t count)
 {
     if (count > 0) {
@@ -194,10 +201,7 @@ static status add_series(struct tokenizer *tokenizer, const struct token_series 
 {
     for (int32_t i = 0; i < series->count; i++) {
         TRY(write_name(series->name, series->number + i, name));
-        struct listed_token listed = {
-            .id = series->id + i,
-            .token = {.content = name->data, .length = name->length, .special = true}};
-        TRY(add_at(tokenizer, &listed));
+        TRY(source_add_at(tokenizer, name->data, name->length, series->id + i));
     }
     return STATUS_OK;
 }
@@ -390,13 +394,36 @@ static bool ends_with(const char *text, const char *end)
     return length >= end_length && strcmp(text + length - end_length, end) == 0;
 }
 
+/* What stands in a file's place where it was not fetched. */
+static status check_fetched(struct text_span file)
+{
+    static const struct {
+        const char *head, *what;
+    } others[] = {
+        {"version https://git-lfs", "a Git LFS pointer, not the file: `git lfs pull` fetches it"},
+        {"<!DOCTYPE", "a page of HTML, not the file: fetch it again"},
+        {"<!doctype", "a page of HTML, not the file: fetch it again"},
+        {"<html", "a page of HTML, not the file: fetch it again"},
+    };
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        size_t length = strlen(others[i].head);
+        if (file.length >= length && memcmp(file.data, others[i].head, length) == 0) {
+            return status_fail(STATUS_INVALID, "%s", others[i].what);
+        }
+    }
+    return STATUS_OK;
+}
+
 /* Names say it, but for *.model, which is of one of two forms. */
 static status find_form(const struct tokenizer_files *files, enum tokenizer_form *out)
 {
     const char *name = files->name;
     const char *text = files->vocabulary.data;
     size_t length = files->vocabulary.length;
-    if (ends_with(name, ".json")) {
+    TRY(check_fetched(files->vocabulary));
+    if (strcmp(name, "tekken.json") == 0) {
+        *out = FORM_TEKKEN;
+    } else if (ends_with(name, ".json")) {
         *out = FORM_BYTE_BPE;
     } else if (ends_with(name, ".txt")) {
         *out = FORM_WORDPIECE;
@@ -420,6 +447,7 @@ static status load(struct tokenizer_source *source, struct tokenizer *tokenizer)
         [FORM_BYTE_BPE] = tokenizer_load_byte_bpe,
         [FORM_WORDPIECE] = tokenizer_load_wordpiece,
         [FORM_TIKTOKEN] = tokenizer_load_tiktoken,
+        [FORM_TEKKEN] = tokenizer_load_tekken,
     };
     const struct tokenizer_files *files = source->files;
     enum tokenizer_form form;

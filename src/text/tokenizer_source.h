@@ -19,7 +19,13 @@ enum token_role {
     TOKEN_ROLE_COUNT
 };
 
-enum tokenizer_form { FORM_SENTENCEPIECE, FORM_BYTE_BPE, FORM_WORDPIECE, FORM_TIKTOKEN };
+enum tokenizer_form {
+    FORM_SENTENCEPIECE,
+    FORM_BYTE_BPE,
+    FORM_WORDPIECE,
+    FORM_TIKTOKEN,
+    FORM_TEKKEN
+};
 
 /* How the ids of a SentencePiece model's pieces become the tokenizer's. */
 enum piece_layout {
@@ -64,6 +70,7 @@ struct tokenizer_source {
     const struct json *config, *map, *added; /* NULL where there is none */
     const struct tokenizer_class *class_;
     const char *roles[TOKEN_ROLE_COUNT]; /* by the files, else the class; NULL: none */
+    const struct tekken *tekken;         /* while its ranks are read */
     bool match_raw; /* added tokens are looked for in the text as it is given */
     struct arena arena;
 };
@@ -81,6 +88,9 @@ status source_add_tokens(const struct tokenizer_source *source,
 /* The class's own special tokens, at their ids. */
 status source_add_series(const struct tokenizer_source *source,
                          struct tokenizer *tokenizer) MUST_CHECK;
+/* A special token at its id; between added_vocabulary_begin and the next. */
+status source_add_at(struct tokenizer *tokenizer, const char *content, size_t length,
+                     int64_t id) MUST_CHECK;
 /* Tokens around a text: the class's, and those of add_bos_token and add_eos_token. */
 status source_add_template(const struct tokenizer_source *source,
                            struct tokenizer *tokenizer) MUST_CHECK;
@@ -94,6 +104,25 @@ status tokenizer_load_wordpiece(struct tokenizer_source *source,
                                 struct tokenizer *tokenizer) MUST_CHECK;
 status tokenizer_load_tiktoken(struct tokenizer_source *source,
                                struct tokenizer *tokenizer) MUST_CHECK;
+status tokenizer_load_tekken(struct tokenizer_source *source,
+                             struct tokenizer *tokenizer) MUST_CHECK;
+
+/* Lines of a vocabulary's file: the next that is not empty, without its end; false behind the last.
+ */
+struct text_lines {
+    const char *at, *end;
+    size_t number; /* of the line read last */
+};
+bool text_lines_next(struct text_lines *lines, struct text_span *out);
+/* Both sides of the line's only space. */
+bool text_line_split(struct text_span line, struct text_span *left, struct text_span *right);
+
+/* A byte-level vocabulary has a token for each byte: without all of them a text would lose what it
+ * is made of. */
+status byte_bpe_check_alphabet(const struct tokenizer *tokenizer) MUST_CHECK;
+/* What comes before and behind the model; `pattern` NULL: GPT-2's. */
+status byte_bpe_load_text_parts(const struct tokenizer_source *source, struct tokenizer *tokenizer,
+                                const char *pattern) MUST_CHECK;
 /* Whether these are tiktoken's ranks: a token in base64, a space, a number. */
 bool tiktoken_recognise(const char *text, size_t length);
 

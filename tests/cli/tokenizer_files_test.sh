@@ -42,15 +42,17 @@ refused() {
 }
 refused "bare: no tokenizer.json, nor another file that a tokenizer is read from (tokenizer.model, " "rows of text need a tokenizer.json"
 printf 'version https://git-lfs.github.com/spec/v1\n' >bare/tokenizer.model
-refused "bare/tokenizer.model: neither a SentencePiece model nor tiktoken's ranks" "rows of text need a tokenizer.json"
+refused "bare/tokenizer.model: a Git LFS pointer, not the file: \`git lfs pull\` fetches it" "rows of text need a tokenizer.json"
+printf '\x0a\x0e\x0a\x05<unk>\x15\0\0\0\0\x18\x02' >bare/tokenizer.model
+refused "bare/tokenizer.model: not a SentencePiece model: " "rows of text need a tokenizer.json"
 rm bare/tokenizer.model
 echo '{"a": 0, "b": 1, "ab": 2}' >bare/vocab.json
 refused "bare/vocab.json: " "model_type \"llama\" of config.json"
 printf '#version: 0.2\na b\n' >bare/merges.txt
 refused "bare/vocab.json and merges.txt: " "rows of text need a tokenizer.json"
 rm bare/vocab.json bare/merges.txt
-echo '{}' >bare/tekken.json
-refused "bare/tekken.json: not a file that tokenizers are read from" "rows of text need a tokenizer.json"
+echo x >bare/source.spm
+refused "bare/source.spm: not a file that tokenizers are read from" "rows of text need a tokenizer.json"
 
 # Rows of token ids run, and their answers are token ids.
 expect_quiet run --quiet ids.yaml
@@ -59,6 +61,6 @@ grep -qE '"token_ids":\[[0-9]+,[0-9]+,[0-9]+\]' out || fail "no token ids: $(cat
 run_program run --quiet mixed.yaml
 [ "$status" -eq 0 ] || fail "rows of both kinds: exit status $status"
 run_program export mixed.h5
-[ "$(grep -c '"token_ids"' out)" -ge 1 ] && [ "$(grep -c 'bare/tekken.json' out)" -eq 2 ] || fail "rows of both kinds: $(cat out)"
+[ "$(grep -c '"token_ids"' out)" -ge 1 ] && [ "$(grep -c 'bare/source.spm' out)" -eq 2 ] || fail "rows of both kinds: $(cat out)"
 
 finish

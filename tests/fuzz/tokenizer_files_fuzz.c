@@ -19,6 +19,7 @@ static const struct {
     {"vocab.txt", "bert"},
     {"tiktoken.model", "kimi_k2"},
     {"qwen.tiktoken", "qwen"},
+    {"tekken.json", "mistral"},
 };
 
 static struct text_span span_of(struct fuzz_input input)

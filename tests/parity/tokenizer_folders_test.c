@@ -177,7 +177,7 @@ static void folders_give_the_ids_of_their_libraries(void **state)
     (void)state;
     struct arena arena = {0};
     const struct json *root = read_data(&arena), *folders = json_get(root, "folders");
-    assert_true(folders->length >= 15);
+    assert_true(folders->length >= 20);
     for (size_t i = 0; i < folders->length; i++) {
         check_folder(folders->items[i], root);
     }

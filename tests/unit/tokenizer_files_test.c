@@ -313,7 +313,10 @@ static void broken_models_are_noticed(void **state)
     assert_model_refused(&grouped, "a field of the wire type 3");
     static const char page[] = "<!DOCTYPE html>";
     struct buffer html = {.data = (char *)page, .length = sizeof page - 1};
-    assert_model_refused(&html, "neither a SentencePiece model nor tiktoken's ranks");
+    assert_model_refused(&html, "a page of HTML, not the file");
+    static const char words[] = "a tokenizer";
+    struct buffer other = {.data = (char *)words, .length = sizeof words - 1};
+    assert_model_refused(&other, "neither a SentencePiece model nor tiktoken's ranks");
     buffer_destroy(&model);
 }
 
@@ -371,6 +374,20 @@ static void other_files_that_are_not_read(void **state)
         {"tokenizer.model", "YQ== 0\nY-== 1\n", NULL, NULL, "llama", "line 2: byte 1 is not"},
         {"tokenizer.model", "YQ== 0\nYg== 99999999\n", NULL, NULL, "llama", "line 2: expected"},
         {"tokenizer.model", "YQ== 0\n", NULL, NULL, "llama", "no token for the byte 0x00"},
+        {"tekken.json", "{}", NULL, NULL, NULL, "\"vocab\" or the \"pattern\""},
+        {"tekken.json", "{\"config\": {\"pattern\": \".\"}, \"vocab\": []}", NULL, NULL, NULL,
+         "an early form, without \"special_tokens\""},
+        {"tekken.json",
+         "{\"config\": {\"pattern\": \".\", \"default_vocab_size\": 1}, \"vocab\": [],"
+         "\"special_tokens\": [{}, {}]}",
+         NULL, NULL, NULL, "counts that do not fit"},
+        {"tekken.json",
+         "{\"config\": {\"pattern\": \".\"}, \"vocab\": [{}], \"special_tokens\": []}", NULL, NULL,
+         NULL, "vocab[0]: no \"token_bytes\""},
+        {"tekken.json",
+         "{\"config\": {\"pattern\": \".\"}, \"vocab\": [{\"token_bytes\": \"YQ==\"}],"
+         "\"special_tokens\": []}",
+         NULL, NULL, NULL, "no token for the byte 0x00"},
         {"sentencepiece.bpe.model", "\n", NULL, "{}", "xlm", "neither tokenizer_class"},
         {"spiece.model", "\n", NULL, NULL, "albert", "nor model_type \"albert\""},
         {"spiece.model", "\n", NULL, "{\"tokenizer_class\": \"XLNetTokenizer\"}", NULL,
