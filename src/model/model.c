@@ -115,8 +115,11 @@ static status open_directory(struct model *model)
         TRY(embedding_open(model));
     }
     if (!model->has_config && model->tokenizer == NULL) {
-        return status_fail(STATUS_NOT_FOUND, "%s: neither config.json nor tokenizer.json is there",
-                           model->path);
+        return model->tokenizer_file_there
+                   ? status_fail(STATUS_INVALID, "%s", model->tokenizer_problem)
+                   : status_fail(STATUS_NOT_FOUND,
+                                 "%s: neither config.json nor tokenizer.json is there",
+                                 model->path);
     }
     return STATUS_OK;
 }

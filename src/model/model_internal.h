@@ -22,7 +22,8 @@ struct model {
     char config_sha256[65];
 
     struct tokenizer *tokenizer;
-    char *tokenizer_problem; /* why there is none, or NULL */
+    char *tokenizer_problem;   /* why there is none, or NULL */
+    bool tokenizer_file_there; /* ... though a file for one is */
     struct template_set templates;
     const char *bos_text, *eos_text, *pad_text, *unk_text;
 };

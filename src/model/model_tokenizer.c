@@ -175,12 +175,13 @@ static status note_problem(struct model *model, const char *name)
     bool has_merges = strcmp(name, "vocab.json") == 0 && is_there(model, "merges.txt");
     status s = buffer_format(&text, "%s/%s%s: %s", model->path, name,
                              has_merges ? " and merges.txt" : "", status_message());
-    model->tokenizer_problem = text.data;
     if (s != STATUS_OK) {
         buffer_destroy(&text);
-        model->tokenizer_problem = NULL;
+        return s;
     }
-    return s;
+    model->tokenizer_problem = text.data;
+    model->tokenizer_file_there = true;
+    return STATUS_OK;
 }
 
 static status note_absence(struct model *model)

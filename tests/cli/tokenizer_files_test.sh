@@ -32,6 +32,10 @@ echo '{"text": "Hellos, hello"}' >lines
 run_program tokenize --model words --special <lines
 [ "$(cat out)" = '{"ids":[2,4,5,1,4,3]}' ] || fail "vocab.txt: $(cat out)"
 
+mkdir broken
+printf 'no model' >broken/tokenizer.model
+expect_error 1 "broken/tokenizer.model: neither a SentencePiece model nor tiktoken's ranks" tokenize --model broken
+
 # A job none of whose rows can run is refused, and named is what is there.
 refused() {
     for command in run check; do
