@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -12,6 +11,7 @@
 
 #include "data/durable.h"
 #include "data/output_layout.h"
+#include "data/output_metrics.h"
 #include "data/output_text.h"
 #include "data/output_vocabulary.h"
 
@@ -436,6 +436,13 @@ status output_append(struct output_writer *writer, const struct result *result)
 /* ---- Metrics and attributes ---------------------------------------------------------------------
  */
 
+/* What became of a part of the file: a failure is the writer's. */
+static status note_part(struct output_writer *writer, status s)
+{
+    writer->failed |= s != STATUS_OK;
+    return status_context(s, "%s", writer->partial.data);
+}
+
 status output_write_vocabulary(struct output_writer *writer,
                                status (*get)(const void *context, int32_t id, struct buffer *out),
                                const void *context)
@@ -443,73 +450,19 @@ status output_write_vocabulary(struct output_writer *writer,
     if (writer->offsets.dataset <= 0) {
         return STATUS_OK;
     }
-    status s = vocabulary_write(writer->file, &writer->token_set, get, context);
-    writer->failed |= s != STATUS_OK;
-    return status_context(s, "%s", writer->partial.data);
-}
-
-/* A whole dataset of compounds, replaced where it is there already. */
-static status write_compounds(struct output_writer *writer, const char *path, hid_t memory,
-                              const void *items, size_t count)
-{
-    hid_t dataset = H5I_BADID;
-    hid_t packed = memory >= 0 ? H5Tcopy(memory) : H5I_BADID;
-    status s = STATUS_OK;
-    if (packed < 0 || H5Tpack(packed) < 0 ||
-        (hdf5_path_exists(writer->file, path) && H5Ldelete(writer->file, path, H5P_DEFAULT) < 0)) {
-        s = hdf5_fail(STATUS_IO, "%s: cannot be written", path);
-    } else {
-        s = output_dataset_create(writer->file, path, packed, OUTPUT_BATCH_ROWS, 0, &dataset);
-    }
-    if (s == STATUS_OK) {
-        s = output_dataset_append(dataset, memory, 0, (int64_t)count, 0, items);
-    }
-    if (dataset >= 0) {
-        H5Dclose(dataset);
-    }
-    if (packed >= 0) {
-        H5Tclose(packed);
-    }
-    if (memory >= 0) {
-        H5Tclose(memory);
-    }
-    writer->failed |= s != STATUS_OK;
-    return status_context(s, "%s", writer->partial.data);
+    return note_part(writer, vocabulary_write(writer->file, &writer->token_set, get, context));
 }
 
 status output_write_ranks(struct output_writer *writer, const struct rank_metrics *ranks,
                           size_t count)
 {
-    return write_compounds(writer, OUTPUT_RANKS_PATH, output_rank_type(), ranks, count);
+    return note_part(writer, metrics_write_ranks(writer->file, ranks, count));
 }
 
 status output_write_timeline(struct output_writer *writer, const struct timeline_point *points,
                              size_t count)
 {
-    struct timeline_point *of_rank = malloc((count > 0 ? count : 1) * sizeof *of_rank);
-    bool *done = calloc(count > 0 ? count : 1, sizeof *done);
-    status s = STATUS_OK;
-    if (of_rank == NULL || done == NULL) {
-        s = status_fail(STATUS_NO_MEMORY, "out of memory for a timeline of %zu points", count);
-    }
-    for (size_t i = 0; s == STATUS_OK && i < count; i++) {
-        if (done[i]) {
-            continue;
-        }
-        size_t found = 0;
-        for (size_t j = i; j < count; j++) {
-            if (points[j].rank == points[i].rank) {
-                of_rank[found++] = points[j];
-                done[j] = true;
-            }
-        }
-        char path[64];
-        snprintf(path, sizeof path, OUTPUT_TIMELINE_PATH "/rank_%d", (int)points[i].rank);
-        s = write_compounds(writer, path, output_timeline_type(), of_rank, found);
-    }
-    free(of_rank);
-    free(done);
-    return s;
+    return note_part(writer, metrics_write_timeline(writer->file, points, count));
 }
 
 status output_write_attributes(struct output_writer *writer,

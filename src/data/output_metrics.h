@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the ranks did, as tables of an output file. */
+#ifndef SLUICE_DATA_OUTPUT_METRICS_H
+#define SLUICE_DATA_OUTPUT_METRICS_H
+
+#include <hdf5.h>
+
+#include "sluice/data.h"
+
+status metrics_write_ranks(hid_t file, const struct rank_metrics *ranks, size_t count) MUST_CHECK;
+/* A table for each rank that has points. */
+status metrics_write_timeline(hid_t file, const struct timeline_point *points,
+                              size_t count) MUST_CHECK;
+
+#endif
