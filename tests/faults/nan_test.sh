@@ -42,6 +42,8 @@ for row in 3 10 17 24 31 38; do
             fail "row $row, sample $sample: $(grep "\"id\":\"r$row\"," broken.jsonl)"
     done
 done
+codes=$("$SLUICE" export --format openai broken.h5 | grep -c '"status_code":500,.*"type":"InternalServerError"' || true)
+[ "$codes" -eq 6 ] || fail "$codes rows with a status code of 500"
 others='"id":"r\(3\|10\|17\|24\|31\|38\)"'
 cmp -s <(grep -v "$others" broken.jsonl) <(grep -v "$others" whole.jsonl) || fail "other rows have changed"
 finish
