@@ -40,53 +40,6 @@ enum { RING_KEYS, RING_VALUES };
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-/* ---- Instructions ------------------------------------------------------------------------------
- */
-
-__device__ __forceinline__ void barrier_create(uint32_t barrier, int arrivals)
-{
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals)
-                 : "memory");
-}
-
-__device__ __forceinline__ void barrier_arrive(uint32_t barrier)
-{
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
-}
-
-/* Until the phase of that parity has ended. */
-__device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity)
-{
-    uint32_t ended;
-    do {
-        asm volatile("{ .reg .pred ended; "
-                     "mbarrier.try_wait.parity.shared::cta.b64 ended, [%1], %2; "
-                     "selp.u32 %0, 1, 0, ended; }"
-                     : "=r"(ended)
-                     : "r"(barrier), "r"(parity)
-                     : "memory");
-    } while (ended == 0);
-    __syncwarp();
-}
-
-/* Shared memory by its address. */
-__device__ __forceinline__ uint4 load_piece(uint32_t from)
-{
-    uint4 piece;
-    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(piece.x), "=r"(piece.y), "=r"(piece.z), "=r"(piece.w)
-                 : "r"(from)
-                 : "memory");
-    return piece;
-}
-
-__device__ __forceinline__ void store_piece(uint32_t to, const uint4 &piece)
-{
-    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(piece.x), "r"(piece.y),
-                 "r"(piece.z), "r"(piece.w)
-                 : "memory");
-}
-
 /* ---- Rings -------------------------------------------------------------------------------------
  */
 
@@ -115,21 +68,6 @@ template <typename Cache, int DIM, int GROUPS> struct group_memory {
     __device__ __forceinline__ uint32_t empty(int ring, int stage) const
     {
         return full(ring + 2, stage);
-    }
-};
-
-/* Where a ring is: the stage that is next, and the parity of its phase. */
-template <int STAGES> struct ring_place {
-    int stage = 0;
-    uint32_t parity = 0;
-
-    __device__ __forceinline__ void advance()
-    {
-        stage++;
-        if (stage == STAGES) {
-            stage = 0;
-            parity ^= 1;
-        }
     }
 };
 

@@ -19,16 +19,6 @@
 /* ---- Instructions ------------------------------------------------------------------------------
  */
 
-__device__ __forceinline__ void begin_products()
-{
-    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-}
-
-__device__ __forceinline__ void commit_products()
-{
-    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-}
-
 __device__ __forceinline__ void store_word(uint32_t to, uint32_t word)
 {
     asm volatile("st.shared.u32 [%0], %1;" ::"r"(to), "r"(word) : "memory");
@@ -45,12 +35,6 @@ __device__ __forceinline__ uint64_t operand_of(uint32_t low)
 {
     constexpr uint32_t HIGH = (uint32_t)(8 * STAGE_BYTES / 16) | 1u << 30;
     return (uint64_t)HIGH << 32 | low;
-}
-
-/* All but the latest commit. */
-__device__ __forceinline__ void wait_for_earlier_products()
-{
-    asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
 }
 
 #define MULTIPLY_ROWS(COLUMNS, TYPES, TURN, NAMES, A0, A1, A2, A3, B, ADD, SUMS)                   \

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "backend/cuda/kernels/numbers.cuh"
+#include "backend/cuda/kernels/warpgroup.cuh"
 
 enum {
     STAGE_BYTES = 128,                  /* of k that one stage of a tile holds, of each row */
@@ -140,21 +141,6 @@ static constexpr bool HAS_WARPGROUPS = true;
 static constexpr bool HAS_WARPGROUPS = false;
 #endif
 
-/* What was copied is seen by warpgroups, once all threads have met. */
-__device__ __forceinline__ void show_copies()
-{
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-#endif
-}
-
-__device__ __forceinline__ void wait_for_products()
-{
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-#endif
-}
-
 /* Keeps the compiler from reading sums before the wait that stands in front of this. */
 template <int M, int N> __device__ __forceinline__ void pin_sums(float (&sum)[M][N][4])
 {
@@ -179,18 +165,6 @@ __device__ __forceinline__ uint64_t describe_operand(const char *at)
     return (address & 0x3ffff) >> 4 | 1ull << 16 | (uint64_t)(8 * STAGE_BYTES / 16) << 32 |
            1ull << 62;
 }
-
-#define SUMS_2(s, n)  SUM_4(s[n]), SUM_4(s[n + 1])
-#define SUM_4(s)      "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3])
-#define SUMS_8(s, n)  SUMS_2(s, n), SUMS_2(s, n + 2), SUMS_2(s, n + 4), SUMS_2(s, n + 6)
-#define SUMS_16(s, n) SUMS_8(s, n), SUMS_8(s, n + 8)
-#define NAMES_16      "%0, %1, %2, %3, %4, %5, %6, %7"
-#define NAMES_64                                                                                   \
-    NAMES_16 ", %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, "    \
-             "%24, %25, %26, %27, %28, %29, %30, %31"
-#define NAMES_128                                                                                  \
-    NAMES_64 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "  \
-             "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 
 /* sum[64 × 8 N] += weights[64 × 32 bytes] · rows[8 N × 32 bytes]ᵀ by a warpgroup; the sums are not
  * there before wait_for_products. */
