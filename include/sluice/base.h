@@ -69,6 +69,10 @@ double clock_seconds(void); /* monotonic */
 
 /* UTC now as "2026-01-31T12:00:00Z" into text[21]. */
 void clock_timestamp(char text[21]);
+/* The same of a time in Unix seconds, of the years 1970 to 9999; and back: false where it is not in
+ * exactly this form. */
+void clock_write_timestamp(int64_t seconds, char text[21]);
+bool clock_read_timestamp(const char *text, int64_t *seconds);
 
 /* ---- Units for people ---------------------------------------------------------------------------
  */

@@ -39,6 +39,10 @@ status model_render_chat(const struct model *model, struct chat_cache *cache,
 status model_render_row(const struct model *model, struct chat_cache *cache, const struct row *row,
                         int64_t now, struct buffer *out) MUST_CHECK;
 
+/* What rows that name no template are rendered with from now on: the model's template of that name,
+ * or the one in a file; NULL: as if it had not been called. Part of model_text_digest. */
+status model_use_template(struct model *model, const char *name_or_file) MUST_CHECK;
+
 /* The names of the model's templates, "default, tool_use"; "" where it has none. */
 const char *model_template_names(const struct model *model);
 /* Whether it has one by that name. */

@@ -280,6 +280,14 @@ status journal_visit(struct journal *journal, result_visitor visit, void *contex
  */
 void journal_close(struct journal *journal, bool remove);
 
+/* ---- The templates' time: src/data/template_time.c
+ * ------------------------------------------------- */
+
+/* File OUT.h5.sluice/template_time: the time of the job's first start in Unix seconds, which is now
+ * where the file is not there yet. On disk when the call returns. Under the journal's lock.
+ * `fresh`: this start is the first. STATUS_INVALID for a damaged file. */
+status template_time_open(const char *directory, bool fresh, int64_t *out) MUST_CHECK;
+
 /* ---- Attempts: src/data/attempts.c
  * ------------------------------------------------------------------ */
 

@@ -25,8 +25,10 @@ struct job {
         const char *input;
         const char *prompt_field, *completion_field, *id_field; /* NULL: the usual names */
         enum chat_mode chat;
-        int64_t limit;       /* -1: all */
-        bool skip_bad_rows;  /* false: the first bad row ends the job */
+        const char *chat_template; /* name or file; NULL: what the model and the row say */
+        int64_t template_time;     /* Unix seconds; -1: of the first start */
+        int64_t limit;             /* -1: all */
+        bool skip_bad_rows;        /* false: the first bad row ends the job */
         bool row_parameters; /* false: columns of plain rows are data, whatever they are called */
     } data;
     struct generate_params generate;

@@ -14,12 +14,33 @@ double clock_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+static const char timestamp_format[] = "%Y-%m-%dT%H:%M:%SZ";
+
+void clock_write_timestamp(int64_t seconds, char text[21])
+{
+    static const int64_t last = 253402300799; /* of the year 9999 */
+    time_t time = (time_t)(seconds < 0 ? 0 : seconds > last ? last : seconds);
+    struct tm utc;
+    gmtime_r(&time, &utc);
+    strftime(text, 21, timestamp_format, &utc);
+}
+
+bool clock_read_timestamp(const char *text, int64_t *seconds)
+{
+    struct tm utc = {0};
+    char again[21];
+    const char *end = strptime(text, timestamp_format, &utc);
+    if (end == NULL || *end != '\0') {
+        return false;
+    }
+    *seconds = (int64_t)timegm(&utc);
+    clock_write_timestamp(*seconds, again); /* 31 February, a year before 1970, "1:2:3" */
+    return strcmp(again, text) == 0;
+}
+
 void clock_timestamp(char text[21])
 {
-    time_t now = time(NULL);
-    struct tm utc;
-    gmtime_r(&now, &utc);
-    strftime(text, 21, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    clock_write_timestamp((int64_t)time(NULL), text);
 }
 
 static enum log_level log_level_shown = LOG_WARNING;

@@ -180,6 +180,17 @@ error_t cli_integer(const char *option, const char *text, int64_t least, int64_t
     return 0;
 }
 
+error_t cli_time(const char *option, const char *text, int64_t *out)
+{
+    char name[OPTION_BYTES];
+    return clock_read_timestamp(text, out)
+               ? 0
+               : bad_value(status_fail(STATUS_INVALID,
+                                       "%s: expected a time such as 2026-01-31T12:00:00Z, not "
+                                       "\"%.40s\"",
+                                       dashed(option, name), text));
+}
+
 /* As cli_integer, for names: the index of `text` among `names`, less 1, so that "auto" is -1. */
 static error_t choose_name(const char *option, const char *text, const char *const *names,
                            int count, int *out)

@@ -34,6 +34,8 @@ status cli_parse_quietly(const struct argp *argp, int argc, char **argv, void *i
 /* For parsers: an integer option, stored in *out. Returns 0, or EDOM with a message. */
 error_t cli_integer(const char *option, const char *text, int64_t least, int64_t most,
                     int64_t *out);
+/* For parsers: a time in UTC. Returns 0, or EDOM with a message. */
+error_t cli_time(const char *option, const char *text, int64_t *out);
 /* For parsers: "auto" (-1) or the name of a type, an enum dtype. Returns 0, or EDOM with a message.
  */
 error_t cli_dtype(const char *option, const char *text, int *out);

@@ -66,6 +66,7 @@ static const struct attribute {
     {"format_version", true},
     {"sluice_version", false},
     {"created", false},
+    {"template_time", false},
     {"model_path", false},
     {"model_config_sha256", false},
     {"model_weights_sha256", false},

@@ -8,10 +8,16 @@
 #include "sluice/data.h"
 #include "sluice/model.h"
 
-enum { OPTION_MODEL = 256, OPTION_NO_GENERATION_PROMPT };
+enum {
+    OPTION_MODEL = 256,
+    OPTION_NO_GENERATION_PROMPT,
+    OPTION_CHAT_TEMPLATE,
+    OPTION_TEMPLATE_TIME
+};
 
 struct arguments {
-    const char *model;
+    const char *model, *chat_template;
+    int64_t template_time;
     bool no_generation_prompt;
 };
 
@@ -20,6 +26,10 @@ static const struct argp_option options[] = {
      "model directory or .gguf file; a directory with only a tokenizer is enough", 0},
     {"no-generation-prompt", OPTION_NO_GENERATION_PROMPT, NULL, 0,
      "leave out what invites the model's answer", 0},
+    {"chat-template", OPTION_CHAT_TEMPLATE, "NAME|FILE", 0,
+     "as the job's key data.chat_template: one of the model's templates, or a file", 0},
+    {"template-time", OPTION_TEMPLATE_TIME, "TIME", 0,
+     "as data.template_time: what templates take for now, 2026-01-31T12:00:00Z", 0},
     {0}};
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
@@ -32,6 +42,11 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case OPTION_NO_GENERATION_PROMPT:
         arguments->no_generation_prompt = true;
         return 0;
+    case OPTION_CHAT_TEMPLATE:
+        arguments->chat_template = argument;
+        return 0;
+    case OPTION_TEMPLATE_TIME:
+        return cli_time("template-time", argument, &arguments->template_time);
     case ARGP_KEY_END:
         return cli_require("--model", arguments->model);
     default:
@@ -80,17 +95,18 @@ static status render_line(void *context, const struct json *value, struct arena 
 
 int command_render(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    struct arguments arguments = {.template_time = (int64_t)time(NULL)};
     int exit_status;
     if (!cli_parse(&argp, argc, argv, &arguments, &exit_status)) {
         return exit_status;
     }
     struct model *model = NULL;
     status s = model_open(arguments.model, &model);
+    s = s != STATUS_OK ? s : model_use_template(model, arguments.chat_template);
     struct render self = {.arguments = &arguments,
                           .model = model,
                           .templates = chat_cache_create(),
-                          .now = (int64_t)time(NULL)};
+                          .now = arguments.template_time};
     if (s == STATUS_OK && self.templates == NULL) {
         s = status_fail(STATUS_NO_MEMORY, "out of memory for chat templates");
     }

@@ -85,6 +85,14 @@ static const struct job_field job_field_table[] = {
      "always: a text prompt becomes a user message for the model's chat template; auto: only "
      "`messages` go through the template; never: `messages` are an error",
      NULL, 0, 0, chat_choices},
+    {"data", "chat_template", FIELD_PATH, AT(data.chat_template), "null",
+     "the chat template of rows that name none: one of the model's by its name (`default`, "
+     "`tool_use`, `rag`…), or a file; null: `tool_use` for rows with tools where the model has it, "
+     "else `default`",
+     NULL, 0, 0, NULL},
+    {"data", "template_time", FIELD_TIME, AT(data.template_time), "auto",
+     "the moment that templates take for now (`strftime_now`), in UTC; auto: the job's first start",
+     "auto", 0, INT64_MAX, NULL},
     {"data", "row_parameters", FIELD_BOOLEAN, AT(data.row_parameters), "true",
      "plain rows may have parameters of their own, such as `temperature` or `max_tokens`, and one "
      "warning says which columns were taken for them; false: such columns are data and travel on; "
@@ -205,6 +213,9 @@ status job_field_write_type(const struct job_field *field, struct buffer *out)
         return buffer_append_text(out, "string");
     case FIELD_BOOLEAN:
         return buffer_append_text(out, "true or false");
+    case FIELD_TIME:
+        TRY(buffer_append_text(out, "time such as 2026-01-31T12:00:00Z"));
+        break;
     case FIELD_CHOICE:
         return write_choices(field, out);
     case FIELD_INTEGER:
@@ -336,6 +347,17 @@ static status set_integer(const struct job_field *field, struct job *job, const 
     return STATUS_OK;
 }
 
+static status set_time(const struct job_field *field, struct job *job, const struct json *value)
+{
+    int64_t seconds = -1;
+    if (!json_is_string(value, field->word) &&
+        (value->type != JSON_STRING || !clock_read_timestamp(value->text, &seconds))) {
+        return expected(field, value);
+    }
+    *(int64_t *)field_address(field, job) = seconds;
+    return STATUS_OK;
+}
+
 static status set_choice(const struct job_field *field, struct job *job, const struct json *value)
 {
     bool has_text = value->type == JSON_STRING || value->type == JSON_NUMBER;
@@ -361,6 +383,8 @@ status job_field_set(const struct job_field *field, struct job *job, const struc
     case FIELD_INTEGER:
     case FIELD_BYTES:
         return set_integer(field, job, value);
+    case FIELD_TIME:
+        return set_time(field, job, value);
     case FIELD_BOOLEAN:
         return json_bool(value, field_address(field, job)) ? STATUS_OK : expected(field, value);
     case FIELD_CHOICE:
@@ -405,6 +429,12 @@ status job_field_write(const struct job_field *field, const struct job *job, str
         return integer == -1                ? buffer_append_text(out, field->word)
                : field->type == FIELD_BYTES ? write_bytes(integer, out)
                                             : buffer_format(out, "%lld", (long long)integer);
+    }
+    case FIELD_TIME: {
+        int64_t seconds = *(const int64_t *)address;
+        char text[21];
+        clock_write_timestamp(seconds, text);
+        return buffer_append_text(out, seconds == -1 ? field->word : text);
     }
     case FIELD_BOOLEAN:
         return buffer_append_text(out, *(const bool *)address ? "true" : "false");

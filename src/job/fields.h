@@ -15,6 +15,7 @@ struct field_choice {
 
 enum field_type {
     FIELD_STRING,
+    FIELD_TIME, /* Unix seconds, -1: `word` */
     FIELD_PATH, /* a string; `~` is the own home */
     FIELD_INTEGER,
     FIELD_BYTES,

@@ -136,6 +136,14 @@ const struct chat_template *model_chat_template(const struct model *model)
     return found != NULL ? found->template_ : NULL;
 }
 
+status model_use_template(struct model *model, const char *name_or_file)
+{
+    return name_or_file == NULL
+               ? STATUS_OK
+               : status_context(template_set_choose(&model->templates, name_or_file),
+                                "data.chat_template");
+}
+
 static bool has_tools(const struct chat_request *request)
 {
     return request->tools != NULL && request->tools->length > 0;
@@ -197,6 +205,9 @@ static status choose(const struct model *model, struct chat_cache *cache,
             return find_compiled(cache, request->template_, request->template_length, out);
         }
         return named != NULL ? use_named(model, named, out) : fail_unknown(model, request);
+    }
+    if (set->chosen != NULL) {
+        return use_named(model, template_set_find(set, set->chosen, strlen(set->chosen)), out);
     }
     named = has_tools(request) ? template_set_find(set, "tool_use", strlen("tool_use")) : NULL;
     named = named != NULL ? named : template_set_find(set, "default", strlen("default"));

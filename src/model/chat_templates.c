@@ -232,6 +232,44 @@ status template_set_open_gguf(struct template_set *set, const struct gguf *gguf)
     return name_all(set);
 }
 
+/* ---- A template that is chosen -----------------------------------------------------------------
+ */
+
+static status add_chosen(struct template_set *set, const char *path, const struct buffer *text)
+{
+    struct sha256 *hash = sha256_create();
+    if (hash == NULL) {
+        return no_memory();
+    }
+    sha256_update(hash, text->data, text->length);
+    sha256_finish(hash, set->chosen_sha256);
+    TRY(add(set, path, strlen(path), path, text->data, text->length));
+    const struct named_template *added = &set->items[set->count - 1];
+    set->chosen = added->name;
+    return added->template_ != NULL ? STATUS_OK : status_fail(added->status, "%s", added->problem);
+}
+
+status template_set_choose(struct template_set *set, const char *name_or_file)
+{
+    const struct named_template *named = template_set_find(set, name_or_file, strlen(name_or_file));
+    struct buffer text = {0};
+    if (named != NULL) {
+        set->chosen = named->name;
+        return named->template_ != NULL ? STATUS_OK
+                                        : status_fail(named->status, "%s", named->problem);
+    }
+    status s = file_read(name_or_file, FILE_LIMIT, &text);
+    if (s == STATUS_OK) {
+        s = add_chosen(set, name_or_file, &text);
+    } else if (s == STATUS_NOT_FOUND) {
+        s = status_fail(s, "%s is neither a file nor the name of one of the model's templates (%s)",
+                        name_or_file,
+                        set->names != NULL && set->names[0] != '\0' ? set->names : "it has none");
+    }
+    buffer_destroy(&text);
+    return s;
+}
+
 /* ---- Digest ------------------------------------------------------------------------------------
  */
 

@@ -19,7 +19,9 @@ struct template_set {
     struct arena arena;
     struct named_template *items;
     size_t count, capacity;
-    const char *names; /* "default, tool_use"; "" where there is none */
+    const char *chosen;     /* name of the one in place of tool_use and default, or NULL */
+    char chosen_sha256[65]; /* of its file, where it has one of its own; else "" */
+    const char *names;      /* "default, tool_use"; "" where there is none */
 };
 
 /* From a model's directory: chat_template.jinja, else chat_template of tokenizer_config.json (a
@@ -30,6 +32,9 @@ status template_set_open_directory(struct template_set *set, const char *path,
 /* From a GGUF file's metadata: tokenizer.chat_template and tokenizer.chat_template.NAME. */
 status template_set_open_gguf(struct template_set *set, const struct gguf *gguf) MUST_CHECK;
 void template_set_destroy(struct template_set *set);
+
+/* Chooses one: the template of that name, or the one in a file. */
+status template_set_choose(struct template_set *set, const char *name_or_file) MUST_CHECK;
 
 /* The template of that name, or NULL. */
 const struct named_template *template_set_find(const struct template_set *set, const char *name,

@@ -103,13 +103,30 @@ status model_text_open_gguf(struct model *model)
     return STATUS_OK;
 }
 
+/* Of its metadata, and of a template in a file of its own. */
+static status digest_gguf(const struct model *model, char sha256_hex[65])
+{
+    const char *chosen = model->templates.chosen_sha256;
+    struct sha256 *hash;
+    memcpy(sha256_hex, model->gguf.metadata_sha256, 65);
+    if (chosen[0] == '\0') {
+        return STATUS_OK;
+    }
+    if ((hash = sha256_create()) == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory");
+    }
+    sha256_update(hash, sha256_hex, 64);
+    sha256_update(hash, chosen, 64);
+    sha256_finish(hash, sha256_hex);
+    return STATUS_OK;
+}
+
 status model_text_digest(const struct model *model, char sha256_hex[65])
 {
     static const char *const names[] = {"tokenizer_config.json", "special_tokens_map.json",
                                         "chat_template.jinja", "generation_config.json"};
     if (model->is_gguf) {
-        memcpy(sha256_hex, model->gguf.metadata_sha256, 65);
-        return STATUS_OK;
+        return digest_gguf(model, sha256_hex);
     }
     struct sha256 *hash = sha256_create();
     struct buffer text = {0}, head = {0};
@@ -129,6 +146,9 @@ status model_text_digest(const struct model *model, char sha256_hex[65])
         }
     }
     s = s == STATUS_OK ? template_set_digest(model->path, hash) : s;
+    if (s == STATUS_OK && model->templates.chosen_sha256[0] != '\0') {
+        sha256_update(hash, model->templates.chosen_sha256, 64);
+    }
     if (hash != NULL) {
         sha256_finish(hash, sha256_hex);
     }

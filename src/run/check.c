@@ -64,6 +64,7 @@ static status check_plan(struct check *check)
 static status check_model(struct check *check)
 {
     TRY(model_open(check->job->model.path, &check->model));
+    TRY(model_use_template(check->model, check->job->data.chat_template));
     TRY(note_problem(check, model_check_weights(check->model)));
     TRY(check_plan(check));
     status s = prompt_check_tokenizer(check->job, check->model);
@@ -218,9 +219,10 @@ static status check_data(struct check *check)
     struct prompt_encoder encoder = {0};
     struct record record = {0};
     struct arena arena = {0};
-    status s = has_config(check) ? prompt_encoder_start(&encoder, check->model,
-                                                        check->max_model_len, (int64_t)time(NULL))
-                                 : STATUS_OK;
+    int64_t now = job->data.template_time >= 0 ? job->data.template_time : (int64_t)time(NULL);
+    status s = has_config(check)
+                   ? prompt_encoder_start(&encoder, check->model, check->max_model_len, now)
+                   : STATUS_OK;
     if (s == STATUS_OK) {
         s = check_rows(check, reader, &encoder, &record, &arena);
     }

@@ -201,6 +201,7 @@ status provenance_write(const struct provenance *provenance, const struct job *j
         const struct output_attribute attributes[] = {
             {"sluice_version", SLUICE_VERSION, 0},
             {"created", created, 0},
+            {"template_time", provenance->template_time, 0},
             {"job", yaml.data, 0},
             {"identity", identity.data, 0},
             {"model_path", job->model.path, 0},

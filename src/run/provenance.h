@@ -10,7 +10,8 @@
 struct provenance {
     char config_sha256[65], weights_sha256[65], text_sha256[65]; /* of the model */
     char data_sha256[65];
-    char embedding[512]; /* how an encoder's vectors are pooled; empty for a decoder */
+    char template_time[21]; /* what templates took for now */
+    char embedding[512];    /* how an encoder's vectors are pooled; empty for a decoder */
     int64_t data_bytes;
 };
 

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "comm/comm_mpi.h"
@@ -39,6 +38,7 @@ struct run {
     /* On rank 0 alone: */
     struct provenance provenance;
     struct journal *journal;
+    int64_t template_time; /* Unix seconds */
     struct attempts *attempts;
     struct coordinator *coordinator;
 };
@@ -81,6 +81,11 @@ static status open_journal(struct run *run, const char *directory, const char *i
     phase_begin("reading the journal");
     TRY(journal_open(directory, identity, how, &run->journal));
     TRY(attempts_open(directory, run->journal, fresh, &run->attempts));
+    run->template_time = run->job->data.template_time;
+    if (run->template_time < 0) {
+        TRY(template_time_open(directory, fresh, &run->template_time));
+    }
+    clock_write_timestamp(run->template_time, run->provenance.template_time);
     summary->journal_seconds += clock_seconds() - start;
     struct coordinator_options options = {.job = run->job,
                                           .journal = run->journal,
@@ -396,7 +401,7 @@ static status name_rank(const struct run *run, status s)
 /* The rows, on all ranks. */
 static status run_rows(struct run *run, struct run_summary *summary)
 {
-    int64_t now = (int64_t)time(NULL);
+    int64_t now = run->template_time;
     TRY(mpi_check(MPI_Bcast(&now, sizeof now, MPI_BYTE, 0, run->control), "send the date"));
     struct buffer directory = {0};
     status s = output_place_journal(run->job, &directory);
@@ -433,6 +438,7 @@ static status run_phases(struct run *run, struct run_summary *summary)
 {
     run->start = clock_seconds();
     TRY(run_agree(model_open(run->job->model.path, &run->model)));
+    TRY(run_agree(model_use_template(run->model, run->job->data.chat_template)));
     if (model_config(run->model) == NULL) {
         return status_fail(STATUS_NOT_FOUND, "%s: no config.json: not a model",
                            run->job->model.path);

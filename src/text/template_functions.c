@@ -296,7 +296,8 @@ static status function_strftime_now(struct render *r, const struct call *call, s
     TRY(copy_time_format(call->arguments[0].string, format));
     time_t now = (time_t)r->now;
     struct tm parts;
-    if (localtime_r(&now, &parts) == NULL) {
+    /* Not the local time, as in Python: all hosts are to make the same prompt of a row. */
+    if (gmtime_r(&now, &parts) == NULL) {
         return template_fail("strftime_now: the time is out of range");
     }
 #pragma GCC diagnostic push

@@ -127,4 +127,47 @@ expect_line 3 '"prompt":"[user] hi\n[assistant] user "'
 expect_line 3 '"generated":1'
 expect_line 4 '"prompt":"[user] hi\n[assistant] user \n[assistant] "'
 expect_line 5 'add_generation_prompt: the prompt cannot both'
+
+# ---- A job's own template, and its time ----
+printf '%s' '{{ strftime_now("%Y-%m-%dT%H:%M:%SZ") }}' >clock.jinja
+cat >job.yaml <<'YAML'
+model: {path: plain}
+data: {input: rows.jsonl, chat_template: clock.jinja, limit: 1}
+generate: {max_new_tokens: 2, temperature: 0}
+output: {path: clock.h5, include_prompt: true}
+YAML
+# expect_time TIME ARGUMENTS…: what the template took for now, and what the file says.
+expect_time() {
+    local wanted=$1
+    shift
+    run_program run --quiet job.yaml "$@"
+    [ "$status" -eq 0 ] || fail "run $*: exit status $status"
+    "$SLUICE" export clock.h5 | grep -qF "\"prompt\":\"$wanted\"" || fail "run $*: not $wanted in the prompt"
+    "$SLUICE" inspect --json clock.h5 | grep -qF "\"template_time\":\"$wanted\"" || fail "run $*: not $wanted in the attributes"
+    rm clock.h5
+}
+# Of the first start, whenever this one is, and whatever the time zone.
+mkdir clock.h5.sluice
+echo 2001-02-03T04:05:06Z >clock.h5.sluice/template_time
+TZ=Asia/Tokyo expect_time 2001-02-03T04:05:06Z
+[ ! -e clock.h5.sluice ] || fail "the time of the first start is left behind"
+expect_time 2031-12-31T23:59:59Z --set data.template_time=2031-12-31T23:59:59Z
+mkdir clock.h5.sluice
+echo 2001-02-03T04 >clock.h5.sluice/template_time
+expect_error 1 "template_time: not a time; set data.template_time" run --quiet job.yaml
+run_program run --quiet --fresh job.yaml
+[ "$status" -eq 0 ] || fail "run --fresh: exit status $status"
+"$SLUICE" inspect --json clock.h5 | grep -q '"template_time":"20[2-9]' || fail "run --fresh: not its own time"
+# The file is part of what the job is.
+printf '%s' ' {{ strftime_now("%Y") }}' >clock.jinja
+expect_error 1 "exists" run --quiet job.yaml
+expect_error 2 "data.template_time: expected a time such as 2026-01-31T12:00:00Z, or auto" run job.yaml --set data.template_time=2026-02-30T00:00:00Z
+expect_error 1 "data.chat_template: nothing is neither a file nor the name of one" run job.yaml --set data.chat_template=nothing
+printf '{%% if %%}' >bad.jinja
+expect_error 1 "data.chat_template: bad.jinja: line 1" run job.yaml --set data.chat_template=bad.jinja
+run_program render --model named --chat-template rag <<<"{$hi, \"documents\": []}"
+grep -qF '"documents 0"' out || fail "render --chat-template: $(cat out)"
+run_program render --model plain --chat-template clock.jinja --template-time 1999-01-01T00:00:00Z <<<"{$hi}"
+grep -qF '" 1999"' out || fail "render --template-time: $(cat out)"
+expect_error 2 "--template-time: expected a time" render --model plain --template-time yesterday
 finish

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A model's small files, each ended by a NUL: config.json, generation_config.json,
  * tokenizer_config.json, special_tokens_map.json, tokenizer.json, chat_template.jinja,
- * hf_quant_config.json. What opens can render a conversation or says why not. */
+ * hf_quant_config.json, chat_template.json. What opens can render a conversation or says why not.
+ */
 #include <sys/stat.h>
 
 #include "fuzz.h"
@@ -10,7 +11,7 @@
 
 static const char *const names[] = {
     "config.json",    "generation_config.json", "tokenizer_config.json", "special_tokens_map.json",
-    "tokenizer.json", "chat_template.jinja",    "hf_quant_config.json"};
+    "tokenizer.json", "chat_template.jinja",    "hf_quant_config.json",  "chat_template.json"};
 
 static void check(const struct model *model, const struct json *messages)
 {
