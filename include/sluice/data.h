@@ -121,6 +121,11 @@ struct row {
     const int32_t *completion_tokens;
     size_t completion_token_count;
     struct generate_params params; /* the job's, with the row's own fields applied */
+    /* Of a request, each NULL where it says nothing. */
+    const struct json *add_special_tokens; /* boolean: not what is usual for this kind of prompt */
+    const struct json *truncation_side;    /* string: where params.truncate_prompt cuts */
+    const struct json *return_token_ids;   /* boolean */
+    const struct json *dimensions;         /* number: of an embedding */
     const struct json
         *passthrough; /* object of all other fields, as they were; NULL where there are none */
     /* For warnings. */

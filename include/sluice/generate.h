@@ -45,7 +45,11 @@ struct generate_params {
     bool continue_final_message; /* of a conversation: the answer goes on with its last message */
     bool ignore_eos; /* the model's end tokens do not stop; stop strings and stop_token_ids still do
                       */
-    int logprobs;    /* -1: none; 0: of the chosen token; k > 0: of the top k as well */
+    bool include_stop;        /* the text keeps the stop string, and the end token's text */
+    bool keep_special_tokens; /* the text keeps special tokens; the field is skip_special_tokens */
+    int truncate_prompt; /* k > 0: of the prompt the last k tokens (an encoder's first), -1: as many
+                            as leave room for the answer, 0: all, and too many are an error */
+    int logprobs;        /* -1: none; 0: of the chosen token; k > 0: of the top k as well */
 };
 
 /* Why a sample ended. Stored as an HDF5 enum with these values and the names of finish_reason_name.

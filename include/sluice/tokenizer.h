@@ -95,11 +95,12 @@ status tokenizer_token_bytes(const struct tokenizer *tokenizer, int32_t id,
                              struct buffer *out) MUST_CHECK;
 
 /* Incremental decoding: what is emitted, concatenated, equals tokenizer_decode(all ids,
- * skip_special = true), and no piece ends inside a UTF-8 character. Zero-initialise; one a
+ * skip_special = !keep_special), and no piece ends inside a UTF-8 character. Zero-initialise; one a
  * sequence. */
 struct token_stream {
     struct token_list window; /* ids whose text is not final yet, and a few before as context */
     size_t emitted_bytes;     /* of the window's text: already handed out */
+    bool keep_special;        /* set before the first push */
 };
 /* Appends the text that became final with `id`. */
 status token_stream_push(struct token_stream *stream, const struct tokenizer *tokenizer, int32_t id,

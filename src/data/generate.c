@@ -14,6 +14,7 @@ enum field_kind {
     FIELD_NUMBER,
     FIELD_SEED,
     FIELD_BOOLEAN,
+    FIELD_OPPOSITE, /* a boolean that is stored negated */
     FIELD_STOP_STRINGS,
     FIELD_STOP_IDS,
     FIELD_LOGPROBS,
@@ -116,6 +117,27 @@ static const struct generate_field generate_field_table[] = {
      "boolean",
      "false",
      "the model's end tokens do not end a sample"},
+    {{"include_stop_str_in_output"},
+     FIELD_BOOLEAN,
+     AT(include_stop),
+     "boolean",
+     "false",
+     "the text keeps the stop string that ended it, and the text of a token that did (of a special "
+     "one where skip_special_tokens is false)"},
+    {{"skip_special_tokens"},
+     FIELD_OPPOSITE,
+     AT(keep_special_tokens),
+     "boolean",
+     "true",
+     "special tokens give no text; false: they give their names"},
+    {{"truncate_prompt", "truncate_prompt_tokens"},
+     FIELD_INTEGER,
+     AT(truncate_prompt),
+     "integer in [-1, 1000000000]",
+     "0",
+     "keeps the last k tokens of a longer prompt (where texts are embedded the first; what the "
+     "tokenizer puts around a text stays); -1: as many as leave room for max_new_tokens; 0: a "
+     "prompt that is too long is an error; also truncate_prompt_tokens"},
     {{"logprobs"},
      FIELD_LOGPROBS,
      AT(logprobs),
@@ -360,6 +382,14 @@ static status field_set(const struct generate_field *field, const char *name,
         return read_seed(field, name, value, target);
     case FIELD_BOOLEAN:
         return json_bool(value, target) ? STATUS_OK : expected(name, "a boolean", value);
+    case FIELD_OPPOSITE: {
+        bool boolean;
+        if (!json_bool(value, &boolean)) {
+            return expected(name, "a boolean", value);
+        }
+        *(bool *)target = !boolean;
+        return STATUS_OK;
+    }
     case FIELD_STOP_STRINGS:
         return read_stop_strings(name, value, arena, params);
     case FIELD_STOP_IDS:
@@ -403,8 +433,11 @@ void generate_params_defaults(struct generate_params *params)
     for (size_t i = 0; i < COUNT_OF(generate_field_table); i++) {
         const struct generate_field *field = &generate_field_table[i];
         const char *text = field->default_text;
-        struct json value = {.type = text[0] == '['                  ? JSON_ARRAY
-                                     : strcmp(text, "false") == 0    ? JSON_BOOLEAN
+        bool is_true = strcmp(text, "true") == 0;
+        bool is_boolean = is_true || strcmp(text, "false") == 0;
+        struct json value = {.boolean = is_true,
+                             .type = text[0] == '['                  ? JSON_ARRAY
+                                     : is_boolean                    ? JSON_BOOLEAN
                                      : strchr("0123456789", text[0]) ? JSON_NUMBER
                                                                      : JSON_STRING};
         if (value.type == JSON_NUMBER || value.type == JSON_STRING) {

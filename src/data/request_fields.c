@@ -23,6 +23,11 @@
         .name = (text), .use = REQUEST_TEMPLATE, .type = (kind),                                   \
         .offset = offsetof(struct row, member), .here = (says), .in_vllm = SAME                    \
     }
+#define BODY_MEMBER(text, kind, member, says)                                                      \
+    {                                                                                              \
+        .name = (text), .use = REQUEST_MEMBER, .body_only = true, .type = (kind),                  \
+        .offset = offsetof(struct row, member), .here = (says), .in_vllm = HONOURS                 \
+    }
 /* Refused in every row, or in the body of an OpenAI line only. */
 #define REFUSED(text, vllm, ...)                                                                   \
     {                                                                                              \
@@ -70,6 +75,10 @@ static const struct request_field table[] = {
     PARAMETER("stop", SAME),
     PARAMETER("stop_token_ids", SAME),
     PARAMETER("ignore_eos", SAME),
+    PARAMETER("include_stop_str_in_output", SAME),
+    PARAMETER("skip_special_tokens", SAME),
+    PARAMETER("truncate_prompt", UNKNOWN),
+    PARAMETER("truncate_prompt_tokens", SAME),
     PARAMETER("logprobs", SAME),
     PARAMETER("top_logprobs", SAME),
     PARAMETER("continue_final_message", SAME),
@@ -83,13 +92,17 @@ static const struct request_field table[] = {
     TEMPLATE("add_generation_prompt", JSON_BOOLEAN, add_generation_prompt,
              "whether an answer is invited"),
 
+    /* What else a row may ask for. */
+    BODY_MEMBER("add_special_tokens", JSON_BOOLEAN, add_special_tokens,
+                "whether the tokenizer adds its special tokens; usual: to texts, not to chats"),
+    BODY_MEMBER("truncation_side", JSON_STRING, truncation_side,
+                "left, or right where texts are embedded; the other side is an error"),
+    BODY_MEMBER("return_token_ids", JSON_BOOLEAN, return_token_ids,
+                "the answer's token ids, as output.include_token_ids for all rows"),
+    BODY_MEMBER("dimensions", JSON_NUMBER, dimensions,
+                "the vectors' own length; another one is an error"),
+
     /* What would change the answer and is not built in. */
-    BODY_REFUSED("add_special_tokens", HONOURS, NULL),
-    REFUSED("truncate_prompt_tokens", HONOURS, NULL),
-    BODY_REFUSED("truncation_side", HONOURS, "left"),
-    REFUSED("include_stop_str_in_output", HONOURS, NULL),
-    BODY_REFUSED_FALSE("skip_special_tokens", HONOURS),
-    BODY_REFUSED_FALSE("spaces_between_special_tokens", HONOURS),
     REFUSED("response_format", HONOURS, "text"),
     REFUSED("structured_outputs", HONOURS, NULL),
     REFUSED("guided_json", "older versions honour it", NULL),
@@ -126,9 +139,7 @@ static const struct request_field table[] = {
     BODY_REFUSED("repetition_detection", HONOURS, NULL),
     BODY_REFUSED("vllm_xargs", "hands it to plug-ins", NULL),
     BODY_REFUSED("return_tokens_as_token_ids", HONOURS, NULL),
-    BODY_REFUSED("return_token_ids", HONOURS, NULL),
     BODY_REFUSED("return_prompt_text", HONOURS, NULL),
-    BODY_REFUSED("dimensions", "honours it for Matryoshka models", NULL),
     BODY_REFUSED("encoding_format", HONOURS, "float", "base64"),
     BODY_REFUSED("embed_dtype", HONOURS, "float32"),
     BODY_REFUSED("endianness", HONOURS, "native", "little"),
@@ -137,7 +148,6 @@ static const struct request_field table[] = {
      .body_only = true,
      .asks = "false",
      .in_vllm = HONOURS},
-    BODY_REFUSED("extra_body", IGNORES, NULL),
     /* SGLang's, llama.cpp's, TGI's and transformers' names. */
     BODY_REFUSED("regex", UNKNOWN, NULL),
     BODY_REFUSED("ebnf", UNKNOWN, NULL),
@@ -190,6 +200,8 @@ static const struct request_field table[] = {
     HARMLESS("return_mm_kwargs", IGNORES, "travels on"),
     HARMLESS("return_token_offsets", IGNORES, "travels on"),
     HARMLESS("routed_experts_prompt_start", "with routed experts", "travels on"),
+    HARMLESS("spaces_between_special_tokens", "with slow tokenizers", "none are added"),
+    HARMLESS("extra_body", IGNORES, "its fields count as the body's"),
     HARMLESS("extra_headers", IGNORES, "of the client's"),
     HARMLESS("extra_query", IGNORES, "of the client's"),
     HARMLESS("timeout", IGNORES, "of the client's"),

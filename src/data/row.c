@@ -13,8 +13,10 @@
 /* Where a row's request stands: the line itself, or the body of an OpenAI batch line. */
 struct request {
     const struct json *line;   /* the object of the line */
-    const struct json *fields; /* the object with prompt and parameters */
-    const char *prefix;        /* of field names in messages: "body." or "" */
+    const struct json *body;   /* as it stands in the line; NULL where there is no envelope */
+    const struct json *fields; /* the object with prompt and parameters, extra_body's among them */
+    const struct json_member *clash; /* that extra_body has with another value than the body */
+    const char *prefix;              /* of field names in messages: "body." or "" */
     const struct json_member *prompt, *id;
     const struct json_member *completion; /* where rows are scored */
     bool envelope;
@@ -48,8 +50,69 @@ static const struct json_member *find_first(const struct json *object, const cha
     return found;
 }
 
-static void find_request(const struct json *line, const struct row_format *format,
-                         enum generate_mode mode, struct request *request)
+static status no_memory(void)
+{
+    return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
+}
+
+static status is_same_json(const struct json *a, const struct json *b, bool *same)
+{
+    struct buffer left = {0}, right = {0};
+    status s = json_write(a, &left);
+    if (s == STATUS_OK) {
+        s = json_write(b, &right);
+    }
+    *same = s == STATUS_OK && left.length == right.length &&
+            memcmp(left.data, right.data, left.length) == 0;
+    buffer_destroy(&left);
+    buffer_destroy(&right);
+    return s;
+}
+
+/* OpenAI's Python client puts the fields of extra_body into the body; people who write the lines
+ * themselves leave it as it is. */
+static status merge_extra_body(struct request *request, struct arena *arena)
+{
+    const struct json_member *extra = find_member(request->fields, "extra_body");
+    if (extra == NULL || extra->value->type != JSON_OBJECT) {
+        return STATUS_OK; /* check_envelope says what is wrong with it */
+    }
+    const struct json *body = request->fields;
+    struct json *merged = arena_allocate(arena, sizeof *merged);
+    size_t most = body->length + extra->value->length;
+    if (merged == NULL ||
+        (merged->members = arena_allocate_array(arena, most, sizeof *merged->members)) == NULL) {
+        return no_memory();
+    }
+    merged->type = JSON_OBJECT;
+    for (size_t i = 0; i < body->length; i++) {
+        if (&body->members[i] != extra) {
+            merged->members[merged->length++] = body->members[i];
+        }
+    }
+    size_t own = merged->length;
+    for (size_t i = 0; i < extra->value->length; i++) {
+        const struct json_member *member = &extra->value->members[i];
+        size_t at = 0;
+        while (at < own &&
+               (merged->members[at].key_length != member->key_length ||
+                memcmp(merged->members[at].key, member->key, member->key_length) != 0)) {
+            at++;
+        }
+        bool same = true;
+        if (at == own) {
+            merged->members[merged->length++] = *member;
+        } else {
+            TRY(is_same_json(merged->members[at].value, member->value, &same));
+        }
+        request->clash = same ? request->clash : member;
+    }
+    request->fields = merged;
+    return STATUS_OK;
+}
+
+static status find_request(const struct json *line, const struct row_format *format,
+                           enum generate_mode mode, struct arena *arena, struct request *request)
 {
     static const char *const prompt_names[] = {"prompt", "text", "messages", "prompt_token_ids",
                                                "input"};
@@ -62,8 +125,9 @@ static void find_request(const struct json *line, const struct row_format *forma
     if (body != NULL && body->value->type == JSON_OBJECT &&
         find_first(line, envelope_names, COUNT_OF(envelope_names)) != NULL) {
         request->envelope = true;
-        request->fields = body->value;
+        request->body = request->fields = body->value;
         request->prefix = "body.";
+        TRY(merge_extra_body(request, arena));
     }
     if (format->id_field != NULL) {
         request->id = find_member(line, format->id_field);
@@ -81,6 +145,7 @@ static void find_request(const struct json *line, const struct row_format *forma
             find_member(request->fields,
                         format->completion_field != NULL ? format->completion_field : "completion");
     }
+    return STATUS_OK;
 }
 
 /* Whether a list is one of messages: what stands first decides. */
@@ -117,11 +182,6 @@ static bool is_consumed(const struct request *request, const struct json_member 
                              (field->use == REQUEST_TEMPLATE && request->templated));
 }
 
-static status no_memory(void)
-{
-    return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
-}
-
 /* The fields that are not understood, as an object; NULL where there are none. */
 static status collect_rest(const struct request *request, struct arena *arena,
                            const struct json **out)
@@ -142,7 +202,7 @@ static status collect_rest(const struct request *request, struct arena *arena,
         rest->type = JSON_OBJECT;
         for (size_t i = 0; i < object->length; i++) {
             struct json_member member = object->members[i];
-            bool is_body = request->envelope && member.value == request->fields;
+            bool is_body = request->envelope && member.value == request->body;
             if (is_body) {
                 member.value = body;
             } else if (&object->members[i] == request->id) {
@@ -209,8 +269,20 @@ static enum endpoint named_endpoint(const struct request *request)
     return ENDPOINT_NONE;
 }
 
+static status check_extra_body(const struct request *request)
+{
+    const struct json_member *extra = find_member(request->fields, "extra_body");
+    if (request->clash != NULL) {
+        return status_fail(STATUS_INVALID,
+                           "body.extra_body.%.60s: another value than body.%.60s has",
+                           request->clash->key, request->clash->key);
+    }
+    return extra == NULL ? STATUS_OK : expected(request->prefix, extra, "an object");
+}
+
 static status check_envelope(const struct request *request, bool is_embedded)
 {
+    TRY(check_extra_body(request));
     const struct json_member *method = find_member(request->line, "method");
     if (method != NULL && !json_is_string(method->value, "POST")) {
         return status_fail(STATUS_INVALID, "method: only POST is known");
@@ -497,7 +569,7 @@ static status parse_line(const struct json *line, const struct row_format *forma
         return status_fail(STATUS_INVALID, "expected an object, not %s", json_kind(line));
     }
     struct request request;
-    find_request(line, format, row->params.mode, &request);
+    TRY(find_request(line, format, row->params.mode, arena, &request));
     request.templated =
         request.prompt != NULL &&
         (is_message_list(request.prompt->value) ||

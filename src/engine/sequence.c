@@ -147,6 +147,7 @@ status sequence_create(const struct engine_options *options, struct engine_row *
     }
     memcpy(self->tokens, row->prompt, (size_t)row->prompt_count * sizeof *self->tokens);
     self->count = row->prompt_count - (row->first_scored > 0);
+    self->stream.keep_special = row->params.keep_special_tokens;
     self->row = row;
     self->sample = sample;
     self->order = order;
@@ -243,15 +244,16 @@ static bool is_end(const struct sequence *self, const struct engine_options *opt
            (!params->ignore_eos && is_among(id, options->ends, options->end_count));
 }
 
-/* Cuts the text at a stop string that ends in its bytes from `fresh` on. */
+/* Cuts the text at a stop string that ends in its bytes from `fresh` on, or behind it. */
 static bool cut_at_stop(struct sequence *self, size_t fresh)
 {
     const struct generate_params *params = &self->row->params;
-    size_t cut = 0;
+    size_t cut = 0, end;
     if (!stop_find(self->text.data, self->text.length, fresh, params->stop, params->stop_count,
-                   &cut)) {
+                   &cut, &end)) {
         return false;
     }
+    cut = params->include_stop ? end : cut;
     self->text.length = cut;
     self->text.data[cut] = '\0';
     return true;
@@ -315,10 +317,12 @@ status sequence_accept(struct sequence *self, const struct engine_options *optio
     } else {
         TRY(append_token(self, result));
         *ended = self->count == longest(options, self->row);
-        if (is_end(self, options, result->token)) {
+        bool is_last = is_end(self, options, result->token);
+        if (is_last) {
             reason = FINISH_STOP;
             *ended = true;
-        } else if (options->tokenizer != NULL) {
+        }
+        if (options->tokenizer != NULL && (!is_last || self->row->params.include_stop)) {
             size_t fresh = self->text.length;
             TRY(token_stream_push(&self->stream, options->tokenizer, result->token, &self->text));
             text_is_whole = cut_at_stop(self, fresh);

@@ -6,9 +6,9 @@
 #include <string.h>
 
 bool stop_find(const char *text, size_t length, size_t fresh, const char *const *stops,
-               int stop_count, size_t *cut)
+               int stop_count, size_t *cut, size_t *end)
 {
-    size_t best_end = SIZE_MAX;
+    *end = SIZE_MAX;
     for (int i = 0; i < stop_count && length > fresh; i++) {
         size_t stop_length = strlen(stops[i]);
         size_t from = fresh >= stop_length ? fresh - stop_length + 1 : 0;
@@ -17,11 +17,11 @@ bool stop_find(const char *text, size_t length, size_t fresh, const char *const 
             continue;
         }
         size_t start = (size_t)(match - text);
-        size_t end = start + stop_length;
-        if (end < best_end || (end == best_end && start < *cut)) {
-            best_end = end;
+        size_t stop_end = start + stop_length;
+        if (stop_end < *end || (stop_end == *end && start < *cut)) {
+            *end = stop_end;
             *cut = start;
         }
     }
-    return best_end != SIZE_MAX;
+    return *end != SIZE_MAX;
 }

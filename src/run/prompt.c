@@ -35,7 +35,8 @@ void prompt_encoder_end(struct prompt_encoder *encoder)
 
 bool prompt_keeps_token_ids(const struct job *job, const struct model *model, const struct row *row)
 {
-    return job->output.include_token_ids || row->params.mode == MODE_SCORE ||
+    bool asked = row->return_token_ids != NULL && row->return_token_ids->boolean;
+    return job->output.include_token_ids || asked || row->params.mode == MODE_SCORE ||
            row->params.logprobs >= 0 || model_tokenizer(model) == NULL;
 }
 
@@ -70,6 +71,12 @@ static status encode_text(struct prompt_encoder *encoder, const char *text, size
                             add_special, out);
 }
 
+/* A chat template writes the special tokens itself; a request may say otherwise. */
+static bool adds_special(const struct row *row, bool chat)
+{
+    return row->add_special_tokens != NULL ? row->add_special_tokens->boolean : !chat;
+}
+
 /* Chat template, then tokenizer. */
 static status encode_prompt(struct prompt_encoder *encoder, const struct row *row, bool chat)
 {
@@ -80,8 +87,8 @@ static status encode_prompt(struct prompt_encoder *encoder, const struct row *ro
     TRY(chat ? model_render_row(encoder->model, encoder->templates, row, encoder->now,
                                 &encoder->text)
              : buffer_append(&encoder->text, row->text, row->text_length));
-    /* A chat template writes the special tokens itself. */
-    return encode_text(encoder, encoder->text.data, encoder->text.length, !chat, &encoder->tokens);
+    return encode_text(encoder, encoder->text.data, encoder->text.length, adds_special(row, chat),
+                       &encoder->tokens);
 }
 
 /* ---- Scored rows ---- */
@@ -94,7 +101,8 @@ static status append_text(struct prompt_encoder *encoder, const struct row *row,
     whole->count = 0;
     TRY(buffer_append(&encoder->whole, encoder->text.data, encoder->text.length));
     TRY(buffer_append(&encoder->whole, row->completion, row->completion_length));
-    TRY(encode_text(encoder, encoder->whole.data, encoder->whole.length, !chat, whole));
+    TRY(encode_text(encoder, encoder->whole.data, encoder->whole.length, adds_special(row, chat),
+                    whole));
     size_t common = 0;
     while (common < tokens->count && common < whole->count &&
            tokens->ids[common] == whole->ids[common]) {
@@ -129,15 +137,99 @@ static status append_completion(struct prompt_encoder *encoder, const struct row
                              encoder->tokens.count);
 }
 
+/* ---- Prompts that are cut ---- */
+
+/* How many tokens the tokenizer puts before any text. */
+static status count_before(struct prompt_encoder *encoder, const struct row *row, bool chat,
+                           size_t *before)
+{
+    const struct token_list *tokens = &encoder->tokens, *nothing = &encoder->content;
+    *before = 0;
+    if (row->kind == PROMPT_TOKENS || !adds_special(row, chat)) {
+        return STATUS_OK;
+    }
+    encoder->content.count = 0;
+    TRY(encode_text(encoder, "", 0, true, &encoder->content));
+    while (*before < nothing->count && *before < tokens->count &&
+           tokens->ids[*before] == nothing->ids[*before]) {
+        ++*before;
+    }
+    return STATUS_OK;
+}
+
+/* What the output shows of a prompt that was cut is what is left of it. */
+static status rewrite_text(struct prompt_encoder *encoder, size_t before, size_t prompt)
+{
+    const struct tokenizer *tokenizer = model_tokenizer(encoder->model);
+    if (tokenizer == NULL || encoder->text.length == 0) {
+        return STATUS_OK;
+    }
+    buffer_clear(&encoder->text);
+    return tokenizer_decode(tokenizer, encoder->tokens.ids + before, prompt - before, false,
+                            &encoder->text);
+}
+
+/* How many tokens of a prompt of so many may stay, by what the row asks for. */
+static status most_tokens(const struct prompt_encoder *encoder, const struct row *row,
+                          size_t prompt, size_t *most)
+{
+    const struct generate_params *params = &row->params;
+    *most = params->truncate_prompt > 0 ? (size_t)params->truncate_prompt : prompt;
+    if (params->truncate_prompt >= 0 || encoder->max_tokens == 0) {
+        return STATUS_OK;
+    }
+    bool is_scored = params->mode == MODE_SCORE;
+    int64_t behind = is_scored ? (int64_t)(encoder->tokens.count - prompt) : params->max_new_tokens;
+    int64_t room = encoder->max_tokens - behind;
+    if (room > 0) {
+        *most = (size_t)room;
+        return STATUS_OK;
+    }
+    return encoder->tokens.count + !is_scored <= (size_t)encoder->max_tokens
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID,
+                             "truncate_prompt_tokens: -1 leaves nothing of the prompt: the context "
+                             "holds %d tokens, and %lld are to follow",
+                             encoder->max_tokens, (long long)behind);
+}
+
+/* Of the prompt, which comes before what is scored, the last tokens stay, and those before any
+ * text. */
+static status cut_prompt(struct prompt_encoder *encoder, const struct row *row, bool chat)
+{
+    struct token_list *tokens = &encoder->tokens;
+    bool has_completion = row->completion != NULL || row->completion_tokens != NULL;
+    size_t prompt = has_completion ? encoder->first_scored : tokens->count, most, before;
+    TRY(most_tokens(encoder, row, prompt, &most));
+    if (prompt <= most) {
+        return STATUS_OK;
+    }
+    TRY(count_before(encoder, row, chat, &before));
+    before = before < most ? before : most;
+    size_t cut = prompt - most;
+    memmove(tokens->ids + before, tokens->ids + before + cut,
+            (tokens->count - before - cut) * sizeof *tokens->ids);
+    tokens->count -= cut;
+    encoder->first_scored -= has_completion ? cut : 0;
+    return rewrite_text(encoder, before, most);
+}
+
+static status check_truncation_side(const struct row *row, const char *side)
+{
+    return row->params.truncate_prompt == 0 || row->truncation_side == NULL ||
+                   json_is_string(row->truncation_side, side)
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID, "truncation_side: only %s is supported here", side);
+}
+
 /* ---- Embedded rows ---- */
 
 /* What the post-processor puts around a text stays, the text loses its end. */
-static status cut_content(struct prompt_encoder *encoder)
+static status cut_content(struct prompt_encoder *encoder, size_t most)
 {
     struct token_list *tokens = &encoder->tokens, *content = &encoder->content;
     content->count = 0;
     TRY(encode_text(encoder, encoder->text.data, encoder->text.length, false, content));
-    size_t most = (size_t)encoder->max_tokens;
     size_t around = tokens->count - content->count, before = 0;
     while (before < around && (content->count == 0 || tokens->ids[before] != content->ids[0])) {
         before++;
@@ -150,14 +242,40 @@ static status cut_content(struct prompt_encoder *encoder)
     return STATUS_OK;
 }
 
+/* Of a vector that is not made for it no part is one. */
+static status check_dimensions(const struct prompt_encoder *encoder, const struct row *row)
+{
+    int width = model_config(encoder->model)->hidden;
+    int64_t wanted = 0;
+    if (row->dimensions == NULL || (json_int64(row->dimensions, &wanted) && wanted == 0) ||
+        wanted == width) {
+        return STATUS_OK;
+    }
+    return status_fail(STATUS_INVALID,
+                       "dimensions: %.40s; this model's vectors have %d, and are not cut",
+                       row->dimensions->text, width);
+}
+
+/* Tokens that stay of a text: as many as the model takes, or fewer that the row asks for. */
+static size_t most_content(const struct prompt_encoder *encoder, const struct row *row)
+{
+    size_t most = encoder->max_tokens > 0 ? (size_t)encoder->max_tokens : SIZE_MAX;
+    size_t asked = row->params.truncate_prompt > 0 ? (size_t)row->params.truncate_prompt : most;
+    return asked < most ? asked : most;
+}
+
 static status encode_content(struct prompt_encoder *encoder, const struct row *row,
                              const struct embedding_facts *facts)
 {
     if (row->kind == PROMPT_MESSAGES) {
         return status_fail(STATUS_INVALID, "messages: an encoder embeds plain texts");
     }
+    TRY(check_truncation_side(row, "right"));
+    TRY(check_dimensions(encoder, row));
+    size_t most = most_content(encoder, row);
     if (row->kind == PROMPT_TOKENS) {
-        return append_tokens(encoder, row->tokens, row->token_count);
+        bool is_cut = row->params.truncate_prompt != 0 && row->token_count > most;
+        return append_tokens(encoder, row->tokens, is_cut ? most : row->token_count);
     }
     TRY(model_need_tokenizer(encoder->model));
     if (facts->prompt != NULL) {
@@ -165,9 +283,9 @@ static status encode_content(struct prompt_encoder *encoder, const struct row *r
     }
     TRY(facts->lower_case ? text_lower_case(row->text, row->text_length, &encoder->text)
                           : buffer_append(&encoder->text, row->text, row->text_length));
-    TRY(encode_text(encoder, encoder->text.data, encoder->text.length, true, &encoder->tokens));
-    bool is_long = encoder->max_tokens > 0 && encoder->tokens.count > (size_t)encoder->max_tokens;
-    return is_long ? cut_content(encoder) : STATUS_OK;
+    TRY(encode_text(encoder, encoder->text.data, encoder->text.length, adds_special(row, false),
+                    &encoder->tokens));
+    return encoder->tokens.count > most ? cut_content(encoder, most) : STATUS_OK;
 }
 
 status prompt_encode(struct prompt_encoder *encoder, const struct row *row)
@@ -180,6 +298,12 @@ status prompt_encode(struct prompt_encoder *encoder, const struct row *row)
     if (facts != NULL) {
         return encode_content(encoder, row, facts);
     }
+    TRY(check_truncation_side(row, "left"));
+    int64_t dimensions;
+    if (row->dimensions != NULL && !(json_int64(row->dimensions, &dimensions) && dimensions == 0)) {
+        return status_fail(STATUS_INVALID, "dimensions: only embeddings have them");
+    }
     TRY(encode_prompt(encoder, row, chat));
-    return row->params.mode == MODE_SCORE ? append_completion(encoder, row, chat) : STATUS_OK;
+    TRY(row->params.mode == MODE_SCORE ? append_completion(encoder, row, chat) : STATUS_OK);
+    return row->params.truncate_prompt != 0 ? cut_prompt(encoder, row, chat) : STATUS_OK;
 }

@@ -126,7 +126,7 @@ static status emit_window(struct token_stream *stream, const struct tokenizer *t
 status token_stream_push(struct token_stream *stream, const struct tokenizer *tokenizer, int32_t id,
                          struct buffer *out)
 {
-    if (decode_entry(tokenizer, id, true) == NULL) {
+    if (decode_entry(tokenizer, id, !stream->keep_special) == NULL) {
         return STATUS_OK;
     }
     TRY(token_list_append(&stream->window, id));

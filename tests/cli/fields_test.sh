@@ -84,4 +84,90 @@ grep -q '"id":"a".*"score":"NaN","range":\["-Infinity","Infinity"\]' out || fail
 grep -q '"id":"b".*temperature: expected a number, not NaN' out || fail "NaN for a parameter"
 grep -q 'line 3: byte .*: not JSON' out || fail "nan is no JSON of anybody's"
 
+# ---- Prompts that are cut, texts that keep more ----
+
+# tokens LINE WANTED…: of the answer in this line, how many tokens its prompt had, and a text in it.
+expect_line() {
+    local line
+    line=$(sed -n "$1p" out)
+    shift
+    for wanted in "$@"; do
+        grep -qF -- "$wanted" <<<"$line" || fail "nothing of $wanted in $line"
+    done
+}
+
+# A tokenizer that puts a token before every text, and one behind it.
+cp -r "$model" framed
+begin='{"SpecialToken":{"id":"<|im_start|>","type_id":0}}' end='{"SpecialToken":{"id":"<|im_end|>","type_id":0}}'
+tokens='{"<|im_start|>":{"id":"<|im_start|>","ids":[1],"tokens":["<|im_start|>"]},"<|im_end|>":{"id":"<|im_end|>","ids":[2],"tokens":["<|im_end|>"]}}'
+frame="[$begin,{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},$end]"
+sed -i "s#\"post_processor\": *null#\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":$frame,\"pair\":$frame,\"special_tokens\":$tokens}#" framed/tokenizer.json
+cat >rows.jsonl <<'ROWS'
+{"prompt": [5, 6, 7, 8], "truncate_prompt_tokens": 2}
+{"prompt": [7, 8]}
+{"custom_id": "c", "body": {"prompt": "apple pie", "truncate_prompt_tokens": 3}}
+{"custom_id": "d", "body": {"prompt": "apple pie", "add_special_tokens": false, "truncate_prompt_tokens": 1}}
+{"custom_id": "e", "body": {"prompt": "apple pie", "truncate_prompt_tokens": 3, "truncation_side": "right"}}
+{"custom_id": "f", "body": {"prompt": "apple pie", "return_token_ids": true}}
+{"custom_id": "g", "body": {"prompt": "apple pie", "dimensions": 8}}
+ROWS
+answers model.path=framed output.include_prompt=true
+expect_line 1 '"prompt_tokens":2'
+text=$(sed -n '2s/.*"text":\("[^"]*"\).*/\1/p' out)
+expect_line 1 "\"text\":$text"
+expect_line 3 '"prompt_tokens":3' '"prompt":"ie<|im_end|>"'
+expect_line 4 '"prompt_tokens":1' '"prompt":"ie"'
+expect_line 5 'truncation_side: only left is supported here'
+expect_line 6 '"token_ids":['
+expect_line 7 'dimensions: only embeddings have them'
+
+for row in 1 2 3; do echo '{"prompt": "apple pie apple pie apple pie apple pie"}'; done >rows.jsonl
+run_program run --quiet job.yaml --set model.max_model_len=8
+[ "$status" -eq 1 ] || fail "prompts that are too long were taken"
+answers model.max_model_len=8 generate.truncate_prompt=-1
+expect_line 1 '"prompt_tokens":5' '"completion_tokens":3'
+run_program run --quiet job.yaml --set model.max_model_len=8 --set generate.truncate_prompt=-1 --set generate.max_new_tokens=8
+says 'truncate_prompt_tokens: -1 leaves nothing of the prompt: the context holds 8 tokens, and 8 are to follow'
+
+# Scored texts: what is scored stays, the prompt before it loses its beginning.
+cat >rows.jsonl <<'ROWS'
+{"prompt": [5, 6, 7, 8], "completion": [9, 10], "truncate_prompt": 2}
+{"prompt": [7, 8], "completion": [9, 10]}
+ROWS
+answers generate.mode=score
+expect_line 1 '"prompt_tokens":2' '"completion_tokens":2'
+[ "$(sed -n '1s/.*"logprobs"//p' out)" = "$(sed -n '2s/.*"logprobs"//p' out)" ] || fail "a cut prompt scores otherwise"
+
+cat >rows.jsonl <<'ROWS'
+{"prompt": "apple", "stop": ["I"], "include_stop_str_in_output": true}
+{"messages": [{"role": "user", "content": "What is 3 + 4?"}], "ignore_eos": true, "skip_special_tokens": false}
+{"messages": [{"role": "user", "content": "What is 3 + 4?"}], "include_stop_str_in_output": true, "skip_special_tokens": false}
+{"messages": [{"role": "user", "content": "What is 3 + 4?"}], "skip_special_tokens": false}
+{"messages": [{"role": "user", "content": "What is 3 + 4?"}], "include_stop_str_in_output": true}
+ROWS
+answers
+expect_line 1 '"text":" MI"' '"finish_reason":"stop"'
+expect_line 2 '"text":"7<|im_end|><|im_end|>"'
+expect_line 3 '"text":"7<|im_end|>"' '"finish_reason":"stop"'
+expect_line 4 '"text":"7"'
+expect_line 5 '"text":"7"'
+
+# ---- extra_body, as people who write the lines themselves leave it ----
+
+cat >rows.jsonl <<'ROWS'
+{"custom_id": "a", "body": {"prompt": "apple pie", "temperature": 1, "extra_body": {"top_k": 1, "note": 5}}}
+{"custom_id": "b", "body": {"prompt": "apple pie", "temperature": 1, "extra_body": {"temperature": 0.5}}}
+{"custom_id": "c", "body": {"temperature": 1, "extra_body": {"prompt": "apple pie", "temperature": 1}}}
+{"custom_id": "d", "body": {"prompt": "apple pie", "extra_body": {"min_tokens": 5}}}
+{"custom_id": "e", "body": {"prompt": "apple pie", "extra_body": [1]}}
+{"id": "f", "prompt": "apple pie", "extra_body": {"temperature": "a column"}}
+ROWS
+answers
+expect_line 1 '"text":" pachach"' '"body":{"note":5}'
+expect_line 2 'body.extra_body.temperature: another value than body.temperature has'
+expect_line 3 '"finish_reason":"length"'
+expect_line 4 'body.min_tokens: not supported'
+expect_line 5 'body.extra_body: expected an object, not an array'
+expect_line 6 '"extra_body":{"temperature":"a column"}'
+
 finish

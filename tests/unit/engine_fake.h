@@ -210,7 +210,9 @@ static inline status fake_window_text(const struct token_stream *stream,
                                       const struct tokenizer *tokenizer, struct buffer *text)
 {
     for (size_t i = 0; i < stream->window.count; i++) {
-        TRY(buffer_append_text(text, tokenizer->pieces[stream->window.ids[i]]));
+        const char *piece = tokenizer->pieces[stream->window.ids[i]];
+        bool is_kept = stream->keep_special && piece[0] == '\0';
+        TRY(buffer_append_text(text, is_kept ? "<s>" : piece));
     }
     return STATUS_OK;
 }

@@ -79,7 +79,20 @@ static const struct script scripts[] = {
     {{LD}, 1, {NULL}, 0, -1, 1000, false, FINISH_LENGTH, 61, NULL},
 };
 
-static void check_script(struct engine *engine, const struct script *script)
+/* The text keeps what ended it: a stop string, not what follows in its token; a token. */
+static const struct {
+    struct script script;
+    bool include_stop, keep_special;
+} keeping[] = {
+    {{{HEL, STOP, LD}, 3, {"STO"}, 1, -1, 5, false, FINISH_STOP, 2, "helSTO"}, true, false},
+    {{{HEL, WOR, LD}, 3, {NULL}, 0, WOR, 5, true, FINISH_STOP, 2, "hel wor"}, true, false},
+    {{{HEL, SPECIAL, LD}, 3, {NULL}, 0, SPECIAL, 5, true, FINISH_STOP, 2, "hel"}, true, false},
+    {{{HEL, SPECIAL, LD}, 3, {NULL}, 0, SPECIAL, 5, true, FINISH_STOP, 2, "hel<s>"}, true, true},
+    {{{HEL, SPECIAL, LD}, 3, {NULL}, 0, LD, 5, true, FINISH_STOP, 3, "hel<s>"}, false, true},
+};
+
+static void check_script(struct engine *engine, const struct script *script, bool include_stop,
+                         bool keep_special)
 {
     struct generate_params params = {.max_new_tokens = script->max_new_tokens,
                                      .top_p = 1,
@@ -89,6 +102,8 @@ static void check_script(struct engine *engine, const struct script *script)
                                      .stop_id_count = script->stop_id >= 0,
                                      .stop_ids = {script->stop_id},
                                      .ignore_eos = script->ignore_eos,
+                                     .include_stop = include_stop,
+                                     .keep_special_tokens = keep_special,
                                      .logprobs = -1};
     char copies[2][GENERATE_MAX_STOP_BYTES];
     for (int i = 0; i < script->stop_count; i++) {
@@ -136,7 +151,11 @@ static void ends_as_scripted(void **state)
     assert_int_equal(engine_create(&options, &engine), STATUS_OK);
     for (size_t i = 0; i < COUNT_OF(scripts); i++) {
         print_message("script %zu\n", i);
-        check_script(engine, &scripts[i]);
+        check_script(engine, &scripts[i], false, false);
+    }
+    for (size_t i = 0; i < COUNT_OF(keeping); i++) {
+        print_message("keeping script %zu\n", i);
+        check_script(engine, &keeping[i].script, keeping[i].include_stop, keeping[i].keep_special);
     }
     assert_int_equal(engine_counters(engine).blocks_used, 0);
     struct generate_params empty_stop = {.max_new_tokens = 1, .samples = 1, .stop_count = 1};

@@ -54,7 +54,7 @@ static void every_field_describes_itself_and_takes_its_default(void **state)
         struct generate_params params;
         generate_params_defaults(&params);
         assert_true(strlen(type) > 0 && strlen(meaning) > 0);
-        char text[64]; /* of the words only "false" is JSON as it stands */
+        char text[64]; /* of the words only "false" and "true" are JSON as they stand */
         bool is_word = strcmp(name, "mode") == 0;
         snprintf(text, sizeof text, is_word ? "\"%s\"" : "%s", default_text);
         assert_int_equal(set(&params, &arena, name, text), STATUS_OK);
@@ -63,7 +63,7 @@ static void every_field_describes_itself_and_takes_its_default(void **state)
         assert_memory_equal(&params, &expected, sizeof params);
         count++;
     }
-    assert_int_equal(count, 17);
+    assert_int_equal(count, 20);
     arena_destroy(&arena);
 }
 
@@ -98,6 +98,12 @@ static void values_arrive(void **state)
     assert_int_equal(params.stop_ids[1], INT32_MAX);
     assert_int_equal(set(&params, &arena, "ignore_eos", "true"), STATUS_OK);
     assert_true(params.ignore_eos);
+    assert_false(params.keep_special_tokens || params.include_stop);
+    assert_int_equal(set(&params, &arena, "skip_special_tokens", "false"), STATUS_OK);
+    assert_int_equal(set(&params, &arena, "include_stop_str_in_output", "true"), STATUS_OK);
+    assert_true(params.keep_special_tokens && params.include_stop);
+    assert_int_equal(set(&params, &arena, "truncate_prompt_tokens", "-1"), STATUS_OK);
+    assert_int_equal(params.truncate_prompt, -1);
     arena_destroy(&arena);
 }
 
@@ -162,6 +168,8 @@ static void wrong_values_say_what_is_wrong(void **state)
          "stop: 17 strings; at most 16"},
         {"stop_token_ids", "[-1]", "stop_token_ids: expected token ids of at least 0, not -1"},
         {"stop_token_ids", "5", "stop_token_ids: expected a list of token ids, not 5"},
+        {"truncate_prompt", "-2", "truncate_prompt: -2 is not in [-1, 1000000000]"},
+        {"skip_special_tokens", "0", "skip_special_tokens: expected a boolean, not 0"},
         {"ignore_eos", "1", "ignore_eos: expected a boolean, not 1"},
         {"logprobs", "21", "logprobs: 21 is not in [0, 20]"},
         {"logprobs", "\"yes\"", "logprobs: expected a boolean or an integer, not a string"},

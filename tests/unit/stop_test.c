@@ -19,8 +19,8 @@ static int cut_in_pieces(const char *text, size_t piece, const char *const *stop
     size_t length = strlen(text);
     for (size_t fresh = 0; fresh < length; fresh += piece) {
         size_t known = fresh + piece < length ? fresh + piece : length;
-        size_t cut;
-        if (stop_find(text, known, fresh, stops, stop_count, &cut)) {
+        size_t cut, end;
+        if (stop_find(text, known, fresh, stops, stop_count, &cut, &end)) {
             return (int)cut;
         }
     }
