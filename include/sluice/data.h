@@ -22,30 +22,51 @@ enum record_kind {
     RECORD_BAD,    /* bytes: why the record could not be read; becomes an error row */
 };
 
+/* What a record's position counts. */
+enum record_unit {
+    UNIT_LINE,  /* lines of a file, from 1 */
+    UNIT_PROMPT /* rows of an HDF5 file, from 0 */
+};
+
 struct record {
     int64_t row;      /* 0-based index among all rows */
-    int64_t position; /* where a message points: the line (1-based) of a JSONL file, the index in an
-                         HDF5 dataset */
+    int64_t position; /* where a message points, in its file */
+    enum record_unit unit;
+    const char *file; /* of several: which; NULL where the data set is one file. Lives as long as
+                         the reader, or the message that it came in */
     enum record_kind kind;
     struct buffer bytes; /* reused from call to call; the reader's caller owns the record */
 };
 
+enum { RECORD_PLACE_BYTES = 320 };
+
+/* Where a record stands, for messages: "line 7", of several files "b.jsonl: line 7". */
+void record_describe_place(const struct record *record, char text[RECORD_PLACE_BYTES]);
+
 struct record_reader;
+struct input_files;
 
 struct record_reader_options {
-    const char *path; /* .jsonl, .jsonl.gz, .jsonl.zst (also .json, .ndjson), .h5, .hdf5; told by
-                         content where the name does not tell */
-    const char *prompt_field; /* HDF5: name of the string dataset, default "/prompt"; NULL for the
-                                 default */
-    int64_t limit;            /* rows at most; -1 for all */
+    const char *path; /* a single file, where `files` is NULL: .jsonl, .csv, .tsv (also .gz, .zst),
+                         .h5; HDF5 and compression are told by content, CSV by name */
+    const struct input_files *files; /* several, one after the other; not needed after opening */
+    /* Of CSV and HDF5, whose columns are known before the first row: the job's names must be among
+     * them. NULL for the usual ones; the strings are borrowed. */
+    const char *prompt_field, *id_field, *completion_field, *prompt_template;
+    int64_t limit;      /* rows at most, of all files together; -1 for all */
+    bool plain_columns; /* columns of CSV are texts, those with a parameter's name too */
+    bool quiet;         /* no warnings about columns and empty files */
 };
 
-/* Opens a data set for one pass in order, in bounded memory: a line of more than 64 MiB is a
+/* Opens a data set for one pass in order, in bounded memory: a record of more than 64 MiB is a
  * RECORD_BAD and skipped. Empty lines (only white space) are skipped. STATUS_NOT_FOUND, STATUS_IO,
  * STATUS_INVALID (an HDF5 file with none of the known layouts, a directory). The caller destroys
  * *out. */
 status record_reader_open(const struct record_reader_options *options,
                           struct record_reader **out) MUST_CHECK;
+/* Opens every file of a data set and closes it again: what is wrong with one of them as a whole is
+ * found before the first row runs. */
+status record_reader_try(const struct record_reader_options *options) MUST_CHECK;
 
 /* Reads the next record into `record`; *more is false at the end. An I/O error or a corrupt
  * compressed stream is a failure with the position, not a bad record. A data set that ends before
@@ -53,11 +74,13 @@ status record_reader_open(const struct record_reader_options *options,
 status record_reader_next(struct record_reader *reader, struct record *record,
                           bool *more) MUST_CHECK;
 
-/* After the end: bytes of the file as stored and their SHA-256 (hashed while reading; for HDF5 the
- * file is hashed on its own). Before the end of the file (a `limit` was reached) the rest is read
- * for the hash. */
-status record_reader_digest(struct record_reader *reader, int64_t *file_bytes,
+/* After the end: bytes of the files as stored and their SHA-256 (of several that of their list, see
+ * input_files_digest), hashed while reading, HDF5 on its own. Before the end (a `limit` was
+ * reached) the rest is read for the hash. */
+status record_reader_digest(struct record_reader *reader, int64_t *bytes,
                             char sha256_hex[65]) MUST_CHECK;
+/* How many rows were read of each file: [files->count]. */
+void record_reader_file_rows(const struct record_reader *reader, int64_t *rows);
 void record_reader_close(struct record_reader *reader);
 
 /* ---- Rows: src/data/row.c
@@ -75,6 +98,10 @@ struct row_format {
     const char *id_field; /* NULL: "id", then "custom_id"; a row without one gets its index as id */
     const char *completion_field; /* NULL: "completion", where a row has it; looked for where rows
                                      are scored */
+    const char
+        *prompt_template; /* NULL, or makes prompts of columns; passed prompt_template_check */
+    const char *system;   /* NULL, or a system message before every prompt; `chat` is then
+                             always */
     bool is_embedded; /* prompts may be called "input", and the envelope's url is of embeddings */
     enum chat_mode chat;
     bool columns_are_data; /* data.row_parameters: false: plain rows have no parameters of their own
@@ -164,6 +191,9 @@ uint64_t random_stream(const struct row *row, const int32_t *tokens, size_t coun
 /* Whether the stream is of a row with an id: rows of one such stream and seed are likely twins. */
 bool random_stream_has_id(uint64_t stream);
 
+/* Whether data.prompt_template can be understood: STATUS_INVALID says what it lacks. */
+status prompt_template_check(const char *text) MUST_CHECK;
+
 /* One parameter by name from a JSON value, for rows and for the job file alike; *known is false for
  * a name that is no parameter. Strings are copied to the arena. STATUS_INVALID: "top_p: 1.5 is not
  * in (0, 1]". */
@@ -180,6 +210,7 @@ bool generate_field_describe(size_t index, const char **name, const char **type,
 /* One sample of one row. Pointers are borrowed (encode) or live in the arena (decode). */
 struct result {
     int64_t row;
+    const char *file; /* read from an output of several input files: the row's; else NULL */
     int32_t sample;
     int32_t rank; /* leader of the replica that ran it */
     enum finish_reason finish_reason;
@@ -231,6 +262,10 @@ struct output_columns {
     bool scores;             /* sum and mean of each result's log-probabilities */
     int32_t top_logprobs;    /* the largest k that is asked for; 0 for none */
     int32_t embedding_width; /* 0: none */
+    /* Of several input files, or of those that a pattern matched; NULL for a single one. Borrowed
+     * while results are appended. */
+    const struct input_files *files;
+    const int64_t *file_rows; /* [files->count] of each, in order */
 };
 
 /* ---- Journal: src/data/journal.c
@@ -383,6 +418,8 @@ status output_write_ranks(struct output_writer *writer, const struct rank_metric
                           size_t count) MUST_CHECK;
 status output_write_timeline(struct output_writer *writer, const struct timeline_point *points,
                              size_t count) MUST_CHECK;
+/* The table of input files, for a writer that was created with them. */
+status output_write_inputs(struct output_writer *writer) MUST_CHECK;
 status output_write_attributes(struct output_writer *writer,
                                const struct output_attribute *attributes, size_t count) MUST_CHECK;
 /* Flushes, fsyncs, renames to the final name, fsyncs the folder. The writer is gone afterwards,
@@ -400,6 +437,9 @@ void output_reader_close(struct output_reader *reader);
 int64_t output_result_count(const struct output_reader *reader);
 status output_rank_metrics(struct output_reader *reader, struct arena *arena,
                            const struct rank_metrics **ranks, size_t *count) MUST_CHECK;
+/* Paths of the input files, where the output names them; they live as long as the reader. */
+void output_input_paths(const struct output_reader *reader, const char *const **paths,
+                        size_t *count);
 /* A root attribute as text (numbers are formatted), NULL where there is none. Lives in the arena.
  */
 const char *output_attribute_text(struct output_reader *reader, const char *name,

@@ -11,6 +11,13 @@ enum task { TASK_AUTO, TASK_GENERATE, TASK_EMBED };
 enum strings_choice { STRINGS_VARIABLE, STRINGS_PACKED };
 enum device_choice { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
 
+/* One path, or several. */
+struct job_paths {
+    const char *text; /* for messages: "a.jsonl, b.jsonl and 7 more"; NULL: not set */
+    const char *const *items;
+    size_t count;
+};
+
 /* -1 stands for "auto" in integers. Strings live in the job's arena. */
 struct job {
     struct arena arena;
@@ -22,7 +29,8 @@ struct job {
         int64_t max_model_len; /* -1: what the model says */
     } model;
     struct {
-        const char *input;
+        struct job_paths input; /* names and patterns: input_files_resolve makes files of them */
+        const char *prompt_template, *system;                   /* NULL: none */
         const char *prompt_field, *completion_field, *id_field; /* NULL: the usual names */
         enum chat_mode chat;
         const char *chat_template; /* name or file; NULL: what the model and the row say */
@@ -65,10 +73,11 @@ status job_initialize(struct job *job) MUST_CHECK;
 status job_load(const char *path, const char *const *overrides, size_t override_count,
                 struct job *job) MUST_CHECK;
 void job_destroy(struct job *job);
-/* STATUS_INVALID where the output, or what is written beside it on the way, would replace the data
- * set, the job file or a file of the model, whatever links lead there. Looks at files: one rank is
- * enough. */
-status job_check_output_place(const struct job *job, const char *job_path) MUST_CHECK;
+/* The files that the job names, as far as they can be judged without reading them. STATUS_INVALID
+ * where data.input is no data set (input_files_resolve), or where the output, or what is written
+ * beside it on the way, would replace the data set, the job file or a file of the model, whatever
+ * links lead there. One rank is enough. */
+status job_check_files(const struct job *job, const char *job_path) MUST_CHECK;
 /* Appends the resolved job, every key, as YAML that job_load reads back to the same job. */
 status job_write(const struct job *job, struct buffer *out) MUST_CHECK;
 

@@ -85,7 +85,7 @@ static void print_report(const struct job *job, const struct check_report *repor
                job->output.path);
         return;
     }
-    printf("data       %s: %lld rows, %lld bad\n", job->data.input, (long long)report->rows,
+    printf("data       %s: %lld rows, %lld bad\n", job->data.input.text, (long long)report->rows,
            (long long)report->bad_row_count);
     if (report->prompt_tokens > 0) {
         printf("prompts    %lld tokens, the longest %lld\n", (long long)report->prompt_tokens,
@@ -133,7 +133,7 @@ static int check(const struct arguments *arguments)
     int exit_status;
     status s = job_load(arguments->job, arguments->settings.items, arguments->settings.count, &job);
     if (s == STATUS_OK) {
-        s = job_check_output_place(&job, arguments->job);
+        s = job_check_files(&job, arguments->job);
     }
     if (s != STATUS_OK) {
         exit_status = cli_fail(EXIT_BAD_USAGE);

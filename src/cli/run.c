@@ -98,7 +98,7 @@ static int run_on_rank(const struct arguments *arguments, int rank)
     status s = run_agree(
         job_load(arguments->job, arguments->settings.items, arguments->settings.count, &job));
     if (s == STATUS_OK) {
-        s = run_agree(rank == 0 ? job_check_output_place(&job, arguments->job) : STATUS_OK);
+        s = run_agree(rank == 0 ? job_check_files(&job, arguments->job) : STATUS_OK);
     }
     int exit_status = s == STATUS_OK ? EXIT_DONE : EXIT_BAD_USAGE;
     struct run_summary summary = {0};

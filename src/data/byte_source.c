@@ -31,6 +31,7 @@ struct byte_source {
     z_stream gzip;
     bool gzip_ready;
     ZSTD_DStream *zstd;
+    bool looked; /* at the first bytes that came out of it */
     bool inside; /* a gzip member or zstd frame has begun and not ended */
     unsigned char block[BLOCK_BYTES];
 };
@@ -249,15 +250,21 @@ static status zstd_read(struct byte_source *source, void *bytes, size_t capacity
     return STATUS_OK;
 }
 
-status byte_source_read(struct byte_source *source, void *bytes, size_t capacity, size_t *length)
+/* What was compressed may be no data set either: tar archives are, mostly. */
+static status look_inside(struct byte_source *source, const void *bytes, size_t length)
 {
-    *length = 0;
-    if (source->hash == NULL || capacity == 0) {
+    static const char hdf5[] = "\x89HDF\r\n\x1a\n";
+    if (source->looked) {
         return STATUS_OK;
     }
-    if (capacity > BLOCK_BYTES) {
-        capacity = BLOCK_BYTES;
-    }
+    source->looked = true;
+    return length >= sizeof hdf5 - 1 && memcmp(bytes, hdf5, sizeof hdf5 - 1) == 0
+               ? status_fail(STATUS_UNSUPPORTED, "is a compressed HDF5 file; unpack it")
+               : foreign_format_refuse(bytes, length);
+}
+
+static status read_decoded(struct byte_source *source, void *bytes, size_t capacity, size_t *length)
+{
     switch (source->encoding) {
     case ENCODING_GZIP:
         return gzip_read(source, bytes, capacity, length);
@@ -272,6 +279,16 @@ status byte_source_read(struct byte_source *source, void *bytes, size_t capacity
     memcpy(bytes, source->block + source->next, *length);
     source->next += *length;
     return STATUS_OK;
+}
+
+status byte_source_read(struct byte_source *source, void *bytes, size_t capacity, size_t *length)
+{
+    *length = 0;
+    if (source->hash == NULL || capacity == 0) {
+        return STATUS_OK;
+    }
+    TRY(read_decoded(source, bytes, capacity < BLOCK_BYTES ? capacity : BLOCK_BYTES, length));
+    return source->encoding != ENCODING_PLAIN ? look_inside(source, bytes, *length) : STATUS_OK;
 }
 
 status byte_source_digest(struct byte_source *source, int64_t *file_bytes, char sha256_hex[65])

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "data/hdf5_lzf.h"
+
 #if !H5_VERSION_GE(1, 10, 7)
 #error "HDF5 1.10.7 or newer is needed: older ones cannot be told to leave file locks alone"
 #endif
@@ -19,6 +21,7 @@ void hdf5_silence(void)
          * disk full): its identifiers point at what is gone by then. All that counts is closed
          * before. */
         H5dont_atexit();
+        hdf5_lzf_register();
         done = true;
     }
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
@@ -157,6 +160,57 @@ bool hdf5_path_exists(hid_t file, const char *path)
     return exists;
 }
 
+bool hdf5_path_is_group(hid_t file, const char *path)
+{
+    hid_t access = create_link_access(H5P_LINK_ACCESS);
+    bool there = access >= 0 && every_step_exists(file, path, access);
+    hid_t object = there ? H5Oopen(file, path, access) : -1;
+    bool is_group = object >= 0 && H5Iget_type(object) == H5I_GROUP;
+    if (object >= 0) {
+        H5Oclose(object);
+    }
+    if (access >= 0) {
+        H5Pclose(access);
+    }
+    H5Eclear2(H5E_DEFAULT);
+    return is_group;
+}
+
+static status visit_link(hid_t group, hsize_t index, hdf5_link_visitor visit, void *context)
+{
+    char name[256];
+    ssize_t length = H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, index, name,
+                                        sizeof name, H5P_DEFAULT);
+    if (length < 0) {
+        return hdf5_fail(STATUS_INVALID, "a group that cannot be listed");
+    }
+    return (size_t)length < sizeof name
+               ? visit(context, name)
+               : status_fail(STATUS_LIMIT, "a name of %zd bytes, %.60s…", length, name);
+}
+
+status hdf5_visit_links(hid_t file, const char *path, hdf5_link_visitor visit, void *context)
+{
+    enum { MOST_LINKS = 1 << 16 };
+    hid_t group = H5Gopen2(file, path, H5P_DEFAULT);
+    H5G_info_t info;
+    if (group < 0 || H5Gget_info(group, &info) < 0) {
+        status s = hdf5_fail(STATUS_INVALID, "%s: not a readable group", path);
+        if (group >= 0) {
+            H5Gclose(group);
+        }
+        return s;
+    }
+    status s = info.nlinks <= MOST_LINKS ? STATUS_OK
+                                         : status_fail(STATUS_LIMIT, "%s: %llu names", path,
+                                                       (unsigned long long)info.nlinks);
+    for (hsize_t i = 0; s == STATUS_OK && i < info.nlinks; i++) {
+        s = visit_link(group, i, visit, context);
+    }
+    H5Gclose(group);
+    return s;
+}
+
 hid_t hdf5_string_type(void)
 {
     hid_t type = H5Tcopy(H5T_C_S1);
@@ -272,13 +326,19 @@ status hdf5_column_open(hid_t file, const char *path, H5T_class_t type_class, in
     hid_t stored = H5Dget_type(column->dataset);
     H5T_class_t found = stored >= 0 ? H5Tget_class(stored) : H5T_NO_CLASS;
     status s = STATUS_OK;
-    if (found != type_class && !(type_class == H5T_INTEGER && found == H5T_ENUM)) {
+    bool is_scalar =
+        found == H5T_STRING || found == H5T_INTEGER || found == H5T_FLOAT || found == H5T_ENUM;
+    if (type_class == H5T_NO_CLASS && !is_scalar) {
+        s = hdf5_fail(STATUS_INVALID, "%s: expected a dataset of numbers, booleans or strings",
+                      path);
+    } else if (type_class != H5T_NO_CLASS && found != type_class &&
+               !(type_class == H5T_INTEGER && found == H5T_ENUM)) {
         s = hdf5_fail(STATUS_INVALID, "%s: expected a dataset of %s", path,
                       type_class == H5T_STRING    ? "strings"
                       : type_class == H5T_INTEGER ? "integers"
                       : type_class == H5T_FLOAT   ? "floating-point numbers"
                                                   : "compounds");
-    } else if (type_class == H5T_STRING) {
+    } else if (found == H5T_STRING) {
         s = choose_string_type(column, stored);
     }
     if (stored >= 0) {

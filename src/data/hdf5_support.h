@@ -9,7 +9,8 @@
 
 #include "sluice/base.h"
 
-/* Keeps HDF5 from printing its errors; call before any other HDF5 function. */
+/* Keeps HDF5 from printing its errors, and makes it know the filters that are ours; call before any
+ * other HDF5 function. */
 void hdf5_silence(void);
 
 /* As status_fail, with the innermost message of HDF5's error stack after it. */
@@ -26,6 +27,14 @@ status hdf5_open_readonly(const char *path, hid_t *file) MUST_CHECK;
  * false. */
 bool hdf5_path_exists(hid_t file, const char *path);
 
+bool hdf5_path_is_group(hid_t file, const char *path);
+
+/* Calls `visit` with every name in a group, in order of bytes; ends with its first failure. The
+ * group must be known to be in this file. */
+typedef status (*hdf5_link_visitor)(void *context, const char *name);
+status hdf5_visit_links(hid_t file, const char *path, hdf5_link_visitor visit,
+                        void *context) MUST_CHECK;
+
 /* Variable-length UTF-8 string type; negative on failure. */
 hid_t hdf5_string_type(void);
 
@@ -40,7 +49,8 @@ struct hdf5_column {
 };
 
 /* Opens a dataset and checks that its values are in this file, that it has `rank` dimensions
- * (length is the first) and a type of this class. H5T_ENUM is taken for H5T_INTEGER. Begin with a
+ * (length is the first) and a type of this class. H5T_ENUM is taken for H5T_INTEGER; H5T_NO_CLASS
+ * stands for any of strings, numbers and enumerations. Begin with a
  * zeroed struct; close it in any case. */
 status hdf5_column_open(hid_t file, const char *path, H5T_class_t type_class, int rank,
                         struct hdf5_column *column) MUST_CHECK;

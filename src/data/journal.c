@@ -565,7 +565,8 @@ status journal_visit(struct journal *journal, result_visitor visit, void *contex
  * have put there stays, and the folder with it. */
 static void remove_files(const char *directory)
 {
-    static const char *const ours[] = {"journal", "attempts", "crash.", "lock.", "template_time"};
+    static const char *const ours[] = {"journal", "attempts", "inputs",
+                                       "crash.",  "lock.",    "template_time"};
     DIR *folder = opendir(directory);
     struct dirent *item;
     while (folder != NULL && (item = readdir(folder)) != NULL) {

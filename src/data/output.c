@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "data/durable.h"
+#include "data/output_inputs.h"
 #include "data/output_layout.h"
 #include "data/output_metrics.h"
 #include "data/output_text.h"
@@ -35,7 +36,14 @@ struct output_writer {
     struct token_set token_set; /* that the flat columns name */
     size_t batch_rows;
     int64_t token_total;
+    size_t input;      /* the file that the row written last came from */
+    int64_t input_end; /* the first row of the next one */
 };
+
+static bool tells_files_apart(const struct output_columns *columns)
+{
+    return columns->files != NULL && columns->files->count > 1;
+}
 
 /* ---- Creating -----------------------------------------------------------------------------------
  */
@@ -48,6 +56,8 @@ static bool has_number(const struct output_columns *columns, enum output_number 
         return columns->scores;
     case NUMBER_ID_IS_NUMBER:
         return columns->id_is_number;
+    case NUMBER_FILE:
+        return tells_files_apart(columns);
     default:
         return true;
     }
@@ -389,6 +399,23 @@ static status append_embedding(struct output_writer *writer, const struct result
     return STATUS_OK;
 }
 
+/* Rows come in order, and so do the files that they are of. */
+static status append_file(struct output_writer *writer, const struct result *result)
+{
+    const struct output_columns *columns = &writer->columns;
+    if (!tells_files_apart(columns)) {
+        return STATUS_OK;
+    }
+    if (writer->input_end == 0) {
+        writer->input_end = columns->file_rows[0];
+    }
+    while (result->row >= writer->input_end && writer->input + 1 < columns->files->count) {
+        writer->input_end += columns->file_rows[++writer->input];
+    }
+    const int32_t file = (int32_t)writer->input;
+    return put_number(writer, NUMBER_FILE, &file);
+}
+
 static status append_result(struct output_writer *writer, const struct result *result)
 {
     int8_t finish = (int8_t)result->finish_reason, endpoint = (int8_t)result->endpoint;
@@ -409,6 +436,7 @@ static status append_result(struct output_writer *writer, const struct result *r
     TRY(put_text(writer, TEXT_TEXT, result->text, result->text_length));
     TRY(put_text(writer, TEXT_ERROR, result->error, result->error_length));
     TRY(put_text(writer, TEXT_PASSTHROUGH, result->passthrough, result->passthrough_length));
+    TRY(append_file(writer, result));
     TRY(append_scores(writer, result));
     TRY(append_flat(writer, result));
     TRY(append_embedding(writer, result));
@@ -463,6 +491,18 @@ status output_write_timeline(struct output_writer *writer, const struct timeline
                              size_t count)
 {
     return note_part(writer, metrics_write_timeline(writer->file, points, count));
+}
+
+status output_write_inputs(struct output_writer *writer)
+{
+    const struct output_columns *columns = &writer->columns;
+    if (columns->files == NULL) {
+        return STATUS_OK;
+    }
+    status s =
+        output_inputs_write(writer->file, writer->string_type, columns->files, columns->file_rows);
+    writer->failed |= s != STATUS_OK;
+    return status_context(s, "%s", writer->partial.data);
 }
 
 status output_write_attributes(struct output_writer *writer,

@@ -202,12 +202,14 @@ static bool is_member(const struct json *fields, const char *name, size_t length
 
 /* The name under which a field of the input is exported: its own, or with "input_" before it, as
  * often as it takes, where a field of ours has that name. */
-static status choose_name(const struct json *fields, const struct json_member *member,
-                          struct buffer *name)
+static status choose_name(const struct result *result, const struct json *fields,
+                          const struct json_member *member, struct buffer *name)
 {
     static const char prefix[] = "input_";
     TRY(buffer_append(name, member->key, member->key_length));
-    if (!is_own_name(name->data, name->length)) {
+    bool is_ours = is_own_name(name->data, name->length) ||
+                   (result->file != NULL && strcmp(name->data, "file") == 0);
+    if (!is_ours) {
         return STATUS_OK;
     }
     do {
@@ -238,12 +240,13 @@ status export_passthrough(const char *path, const struct result *result, struct 
     return STATUS_OK;
 }
 
-static status write_passthrough(struct exporter *exporter, const struct json *fields)
+static status write_passthrough(struct exporter *exporter, const struct result *result,
+                                const struct json *fields)
 {
     for (size_t i = 0; fields != NULL && i < fields->length; i++) {
         struct buffer *name = &exporter->name;
         buffer_clear(name);
-        TRY(choose_name(fields, &fields->members[i], name));
+        TRY(choose_name(result, fields, &fields->members[i], name));
         TRY(buffer_append_byte(&exporter->line, ','));
         TRY(json_write_string(name->data, name->length, &exporter->line));
         TRY(buffer_append_byte(&exporter->line, ':'));
@@ -300,6 +303,9 @@ static status export_line(void *context, const struct result *result)
     TRY(buffer_append_text(line, "{\"id\":"));
     TRY(export_id(result, line));
     TRY(buffer_format(line, ",\"row\":%lld,\"sample\":%d", (long long)result->row, result->sample));
+    if (result->file != NULL) {
+        TRY(write_text_field(line, "file", result->file, strlen(result->file)));
+    }
     if (result->prompt != NULL) {
         TRY(write_text_field(line, "prompt", result->prompt, result->prompt_length));
     }
@@ -314,7 +320,7 @@ static status export_line(void *context, const struct result *result)
     const struct json *fields;
     TRY(export_passthrough(exporter->path, result, &exporter->arena, &fields));
     TRY(write_token_fields(line, result, fields));
-    TRY(write_passthrough(exporter, fields));
+    TRY(write_passthrough(exporter, result, fields));
     TRY(buffer_append_text(line, "}\n"));
     return exporter->write(exporter->context, line->data, line->length);
 }

@@ -13,6 +13,7 @@ const char *const output_number_paths[NUMBER_COUNT] = {
     [NUMBER_ENDPOINT] = "/results/endpoint",
     [NUMBER_STATUS_CODE] = "/results/status_code",
     [NUMBER_ID_IS_NUMBER] = "/results/id_is_number",
+    [NUMBER_FILE] = "/results/file",
     [NUMBER_LOGPROB_SUM] = "/results/logprob_sum",
     [NUMBER_LOGPROB_MEAN] = "/results/logprob_mean",
 };

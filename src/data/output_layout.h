@@ -22,6 +22,7 @@ enum output_number {
     NUMBER_ENDPOINT, /* from here on not in every file: earlier versions wrote none of them */
     NUMBER_STATUS_CODE,
     NUMBER_ID_IS_NUMBER, /* where some id is */
+    NUMBER_FILE,         /* where there are several input files */
     NUMBER_LOGPROB_SUM,  /* the last two only where texts were scored */
     NUMBER_LOGPROB_MEAN,
     NUMBER_COUNT,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/output_inputs.h"
 #include "data/output_layout.h"
 #include "data/output_text.h"
 #include "data/output_vocabulary.h"
@@ -29,6 +30,9 @@ struct output_reader {
     struct text_source texts[TEXT_COUNT];
     struct hdf5_column offsets, tokens, logprobs, top_ids, top_values, embedding;
     int32_t top_logprobs, embedding_width;
+    struct arena arena;             /* of the next */
+    const char *const *input_paths; /* [input_count] */
+    size_t input_count;
 };
 
 static bool column_is_there(const struct hdf5_column *column)
@@ -139,6 +143,8 @@ static status open_columns(struct output_reader *reader)
                         &reader->numbers[i]));
     }
     TRY(open_embedding(reader));
+    TRY(output_inputs_read(reader->file, &reader->arena, &reader->input_paths,
+                           &reader->input_count));
     for (int i = 0; i < TEXT_COUNT; i++) {
         if (i != TEXT_PROMPT || hdf5_path_exists(reader->file, output_text_paths[i])) {
             TRY(output_text_open(reader->file, output_text_paths[i], reader->rows,
@@ -201,8 +207,16 @@ void output_reader_close(struct output_reader *reader)
     if (reader->file > 0) {
         H5Fclose(reader->file);
     }
+    arena_destroy(&reader->arena);
     free(reader->path);
     free(reader);
+}
+
+void output_input_paths(const struct output_reader *reader, const char *const **paths,
+                        size_t *count)
+{
+    *paths = reader->input_paths;
+    *count = reader->input_count;
 }
 
 int64_t output_result_count(const struct output_reader *reader)
@@ -503,6 +517,14 @@ static status batch_result(const struct output_reader *reader, const struct batc
         (unsigned)out->endpoint > ENDPOINT_EMBEDDINGS) {
         return status_fail(STATUS_INVALID, "result %lld: values out of range",
                            (long long)(batch->first + i));
+    }
+    if (batch->numbers[NUMBER_FILE] != NULL) {
+        int32_t file = ((int32_t *)batch->numbers[NUMBER_FILE])[i];
+        if (file < 0 || (size_t)file >= reader->input_count) {
+            return status_fail(STATUS_INVALID, "result %lld: of input file %d of %zu",
+                               (long long)(batch->first + i), file, reader->input_count);
+        }
+        out->file = reader->input_paths[file];
     }
     if (batch->numbers[NUMBER_LOGPROB_SUM] != NULL && batch->numbers[NUMBER_LOGPROB_MEAN] != NULL) {
         out->logprob_sum = ((double *)batch->numbers[NUMBER_LOGPROB_SUM])[i];

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "data/generate_fields.h"
+#include "data/prompt_template.h"
 #include "data/request_fields.h"
 #include "sluice/messages.h"
 
@@ -137,7 +138,8 @@ static status find_request(const struct json *line, const struct row_format *for
     if (request->id == NULL && format->id_field == NULL) {
         request->id = find_first(line, id_names, COUNT_OF(id_names));
     }
-    request->prompt = format->prompt_field != NULL
+    request->prompt = format->prompt_template != NULL ? NULL
+                      : format->prompt_field != NULL
                           ? find_member(request->fields, format->prompt_field)
                           : find_first(request->fields, prompt_names, prompt_name_count);
     if (mode == MODE_SCORE) {
@@ -366,27 +368,38 @@ static status read_token_list(const char *prefix, const struct json_member *memb
     return STATUS_OK;
 }
 
-/* [{"role": "user", "content": text}] */
-static status wrap_as_message(const char *text, size_t length, struct arena *arena,
+/* {"role": role, "content": text} */
+static struct json *make_message(const char *role, const char *text, size_t length,
+                                 struct arena *arena)
+{
+    struct json *values = arena_allocate_array(arena, 3, sizeof *values);
+    struct json_member *members = arena_allocate_array(arena, 2, sizeof *members);
+    if (values == NULL || members == NULL) {
+        return NULL;
+    }
+    values[1] = (struct json){.type = JSON_STRING, .text = role, .length = strlen(role)};
+    values[2] = (struct json){.type = JSON_STRING, .text = text, .length = length};
+    members[0] = (struct json_member){"role", strlen("role"), &values[1]};
+    members[1] = (struct json_member){"content", strlen("content"), &values[2]};
+    values[0] = (struct json){.type = JSON_OBJECT, .length = 2, .members = members};
+    return values;
+}
+
+/* A list of `first`, then what `rest` (NULL: nothing) has. */
+static status prepend_message(struct json *first, const struct json *rest, struct arena *arena,
                               const struct json **out)
 {
+    size_t count = rest != NULL ? rest->length : 0;
     struct json *list = arena_allocate(arena, sizeof *list);
-    struct json *message = arena_allocate(arena, sizeof *message);
-    struct json *role = arena_allocate(arena, sizeof *role);
-    struct json *content = arena_allocate(arena, sizeof *content);
-    struct json **items = arena_allocate(arena, sizeof(struct json *));
-    struct json_member *members = arena_allocate(arena, 2 * sizeof *members);
-    if (list == NULL || message == NULL || role == NULL || content == NULL || items == NULL ||
-        members == NULL) {
+    struct json **items = arena_allocate_array(arena, count + 1, sizeof(struct json *));
+    if (first == NULL || list == NULL || items == NULL) {
         return no_memory();
     }
-    *role = (struct json){.type = JSON_STRING, .text = "user", .length = strlen("user")};
-    *content = (struct json){.type = JSON_STRING, .text = text, .length = length};
-    members[0] = (struct json_member){"role", strlen("role"), role};
-    members[1] = (struct json_member){"content", strlen("content"), content};
-    *message = (struct json){.type = JSON_OBJECT, .length = 2, .members = members};
-    items[0] = message;
-    *list = (struct json){.type = JSON_ARRAY, .length = 1, .items = items};
+    items[0] = first;
+    for (size_t i = 0; i < count; i++) {
+        items[i + 1] = rest->items[i];
+    }
+    *list = (struct json){.type = JSON_ARRAY, .length = count + 1, .items = items};
     *out = list;
     return STATUS_OK;
 }
@@ -401,13 +414,30 @@ static status set_text(const char *text, size_t length, enum chat_mode chat, str
         return STATUS_OK;
     }
     row->kind = PROMPT_MESSAGES;
-    return wrap_as_message(text, length, arena, &row->messages);
+    return prepend_message(make_message("user", text, length, arena), NULL, arena, &row->messages);
+}
+
+/* data.prompt_template: the prompt is no field but made of some. */
+static status make_prompt(const struct request *request, const struct row_format *format,
+                          struct arena *arena, struct row *row)
+{
+    struct buffer prompt = {0};
+    status s = prompt_template_apply(format->prompt_template, request->fields, &prompt);
+    const char *text = s == STATUS_OK ? arena_copy(arena, prompt.data, prompt.length) : NULL;
+    if (s == STATUS_OK) {
+        s = text != NULL ? set_text(text, prompt.length, format->chat, arena, row) : no_memory();
+    }
+    buffer_destroy(&prompt);
+    return s;
 }
 
 static status read_prompt(const struct request *request, const struct row_format *format,
                           struct arena *arena, struct row *row)
 {
     const struct json_member *member = request->prompt;
+    if (format->prompt_template != NULL) {
+        return make_prompt(request, format, arena, row);
+    }
     if (member == NULL) {
         if (format->prompt_field != NULL) {
             return status_fail(STATUS_INVALID, "no field %s%.60s", request->prefix,
@@ -574,6 +604,7 @@ static status parse_line(const struct json *line, const struct row_format *forma
         request.prompt != NULL &&
         (is_message_list(request.prompt->value) ||
          (format->chat == CHAT_ALWAYS && request.prompt->value->type == JSON_STRING));
+    request.templated |= format->prompt_template != NULL && format->chat == CHAT_ALWAYS;
     TRY(collect_rest(&request, arena, &row->passthrough));
     TRY(collect_remarks(&request, arena, row));
     TRY(read_id(request.id, row));
@@ -654,6 +685,31 @@ status row_parse_json(const struct json *line, const struct row_format *format,
     return parse_line(line, format, arena, row);
 }
 
+static bool has_system_message(const struct json *messages)
+{
+    for (size_t i = 0; i < messages->length; i++) {
+        const struct json *role = json_get(messages->items[i], "role");
+        if (json_is_string(role, "system") || json_is_string(role, "developer")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* data.system. */
+static status add_system(const char *system, struct arena *arena, struct row *row)
+{
+    if (row->kind != PROMPT_MESSAGES) {
+        return status_fail(STATUS_INVALID,
+                           "token ids go to the model as they are, and data.system asks for a "
+                           "message before them");
+    }
+    return has_system_message(row->messages)
+               ? STATUS_OK
+               : prepend_message(make_message("system", system, strlen(system), arena),
+                                 row->messages, arena, &row->messages);
+}
+
 static status parse_record(const struct record *record, const struct row_format *format,
                            const struct generate_params *defaults, struct arena *arena,
                            struct row *row)
@@ -685,6 +741,9 @@ status row_parse(const struct record *record, const struct row_format *format,
                  const struct generate_params *defaults, struct arena *arena, struct row *row)
 {
     TRY(parse_record(record, format, defaults, arena, row));
+    if (format->system != NULL) {
+        TRY(add_system(format->system, arena, row));
+    }
     if (row->endpoint == ENDPOINT_NONE) {
         row->endpoint = implied_endpoint(format, row);
     }

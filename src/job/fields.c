@@ -69,8 +69,21 @@ static const struct job_field job_field_table[] = {
      "tokens of prompt and answer together at most; auto: what the model was made for, or what "
      "memory holds where that is less",
      "auto", 2, INT32_MAX / 2, NULL},
-    {"data", "input", FIELD_PATH, AT(data.input), NULL,
-     "the data set: `.jsonl`, `.jsonl.gz`, `.jsonl.zst` or `.h5`", NULL, 0, 0, NULL},
+    {"data", "input", FIELD_PATHS, AT(data.input), NULL,
+     "the data set: `.jsonl`, `.csv`, `.tsv` (each also `.gz` or `.zst`) or `.h5`; several files "
+     "of "
+     "a kind as a list or as patterns with `*`, `?`, `[…]`",
+     NULL, 0, 0, NULL},
+    {"data", "prompt_template", FIELD_STRING, AT(data.prompt_template), "null",
+     "makes prompts of columns: `\"Translate: {text}\"`; `{{` and `}}` are braces; a null or "
+     "missing "
+     "column is an error of its row",
+     NULL, 0, 0, NULL},
+    {"data", "system", FIELD_STRING, AT(data.system), "null",
+     "system message before every prompt that has none of its own; text prompts then go through "
+     "the "
+     "chat template",
+     NULL, 0, 0, NULL},
     {"data", "prompt_field", FIELD_STRING, AT(data.prompt_field), "null",
      "field with the prompt; null: `prompt`, `text`, `messages` or `prompt_token_ids`, the first "
      "that a row has",
@@ -211,6 +224,8 @@ status job_field_write_type(const struct job_field *field, struct buffer *out)
     case FIELD_STRING:
     case FIELD_PATH:
         return buffer_append_text(out, "string");
+    case FIELD_PATHS:
+        return buffer_append_text(out, "string or list of strings");
     case FIELD_BOOLEAN:
         return buffer_append_text(out, "true or false");
     case FIELD_TIME:
@@ -279,6 +294,15 @@ static status copy_path(struct job *job, const char *text, const char **out)
     return s;
 }
 
+static status check_text(const struct job_field *field, const struct json *value)
+{
+    if (value->length == 0 || strlen(value->text) != value->length) {
+        return status_fail(STATUS_INVALID, "%s.%s: %s", field->section, field->key,
+                           value->length == 0 ? "is empty" : "holds a NUL character");
+    }
+    return STATUS_OK;
+}
+
 static status set_string(const struct job_field *field, struct job *job, const struct json *value)
 {
     if (value->type != JSON_STRING) {
@@ -286,10 +310,7 @@ static status set_string(const struct job_field *field, struct job *job, const s
         bool quotable = value->type == JSON_NUMBER || value->type == JSON_BOOLEAN;
         return quotable ? status_fail(s, "%s; put it in quotes", status_message()) : s;
     }
-    if (value->length == 0 || strlen(value->text) != value->length) {
-        return status_fail(STATUS_INVALID, "%s.%s: %s", field->section, field->key,
-                           value->length == 0 ? "is empty" : "holds a NUL character");
-    }
+    TRY(check_text(field, value));
     const char *copy = NULL;
     if (field->type == FIELD_PATH) {
         TRY(status_context(copy_path(job, value->text, &copy), "%s.%s", field->section,
@@ -298,6 +319,51 @@ static status set_string(const struct job_field *field, struct job *job, const s
         return status_fail(STATUS_NO_MEMORY, "out of memory for the job");
     }
     *(const char **)field_address(field, job) = copy;
+    return STATUS_OK;
+}
+
+static status describe_paths(struct job *job, struct job_paths *paths)
+{
+    enum { SHOWN = 3 };
+    struct buffer text = {0};
+    status s = STATUS_OK;
+    for (size_t i = 0; s == STATUS_OK && i < paths->count && i < SHOWN; i++) {
+        s = buffer_format(&text, "%s%s", i > 0 ? ", " : "", paths->items[i]);
+    }
+    if (s == STATUS_OK && paths->count > SHOWN) {
+        s = buffer_format(&text, " and %zu more", paths->count - SHOWN);
+    }
+    if (s == STATUS_OK && (paths->text = arena_copy(&job->arena, text.data, text.length)) == NULL) {
+        s = status_fail(STATUS_NO_MEMORY, "out of memory for the job");
+    }
+    buffer_destroy(&text);
+    return s;
+}
+
+static status set_paths(const struct job_field *field, struct job *job, const struct json *value)
+{
+    struct json *const one[] = {(struct json *)value};
+    bool is_list = value->type == JSON_ARRAY;
+    size_t count = is_list ? value->length : 1;
+    const char **items = arena_allocate_array(&job->arena, count + 1, sizeof *items);
+    struct job_paths paths = {.items = items, .count = count};
+    if (items == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the job");
+    }
+    if (count == 0) {
+        return status_fail(STATUS_INVALID, "%s.%s: an empty list", field->section, field->key);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct json *item = is_list ? value->items[i] : one[i];
+        if (item->type != JSON_STRING) {
+            return expected(field, item);
+        }
+        TRY(check_text(field, item));
+        TRY(status_context(copy_path(job, item->text, &items[i]), "%s.%s", field->section,
+                           field->key));
+    }
+    TRY(describe_paths(job, &paths));
+    *(struct job_paths *)field_address(field, job) = paths;
     return STATUS_OK;
 }
 
@@ -380,6 +446,8 @@ status job_field_set(const struct job_field *field, struct job *job, const struc
     case FIELD_STRING:
     case FIELD_PATH:
         return set_string(field, job, value);
+    case FIELD_PATHS:
+        return set_paths(field, job, value);
     case FIELD_INTEGER:
     case FIELD_BYTES:
         return set_integer(field, job, value);
@@ -407,11 +475,25 @@ status job_field_set_default(const struct job_field *field, struct job *job)
 
 bool job_field_is_set(const struct job_field *field, const struct job *job)
 {
-    bool is_text = field->type == FIELD_STRING || field->type == FIELD_PATH;
+    bool is_text = field->type == FIELD_STRING || field->type == FIELD_PATH ||
+                   field->type == FIELD_PATHS; /* whose text comes first */
     return !is_text || *(const char **)field_address(field, job) != NULL;
 }
 
 /* ---- Writing ---- */
+
+static status write_paths(const struct job_paths *paths, struct buffer *out)
+{
+    if (paths->count == 1) {
+        return yaml_write_string(paths->items[0], strlen(paths->items[0]), out);
+    }
+    TRY(buffer_append_text(out, paths->count == 0 ? "null" : "["));
+    for (size_t i = 0; i < paths->count; i++) {
+        TRY(buffer_append_text(out, i > 0 ? ", " : ""));
+        TRY(yaml_write_string(paths->items[i], strlen(paths->items[i]), out));
+    }
+    return buffer_append_text(out, paths->count == 0 ? "" : "]");
+}
 
 status job_field_write(const struct job_field *field, const struct job *job, struct buffer *out)
 {
@@ -423,6 +505,8 @@ status job_field_write(const struct job_field *field, const struct job *job, str
         return text != NULL ? yaml_write_string(text, strlen(text), out)
                             : buffer_append_text(out, "null");
     }
+    case FIELD_PATHS:
+        return write_paths(address, out);
     case FIELD_INTEGER:
     case FIELD_BYTES: {
         int64_t integer = *(const int64_t *)address;

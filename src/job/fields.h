@@ -15,8 +15,9 @@ struct field_choice {
 
 enum field_type {
     FIELD_STRING,
-    FIELD_TIME, /* Unix seconds, -1: `word` */
-    FIELD_PATH, /* a string; `~` is the own home */
+    FIELD_TIME,  /* Unix seconds, -1: `word` */
+    FIELD_PATH,  /* a string; `~` is the own home */
+    FIELD_PATHS, /* one, or a list of them */
     FIELD_INTEGER,
     FIELD_BYTES,
     FIELD_BOOLEAN,

@@ -253,6 +253,34 @@ static bool is_single_value(const char *section, size_t length)
     return false;
 }
 
+static bool is_text_key(const char *section, const char *key)
+{
+    const struct job_field *field;
+    for (size_t i = 0; (field = job_field_at(i)) != NULL; i++) {
+        if (strcmp(field->section, section) == 0 && strcmp(field->key, key) == 0) {
+            return field->type == FIELD_STRING || field->type == FIELD_PATH ||
+                   field->type == FIELD_PATHS;
+        }
+    }
+    return false;
+}
+
+/* On the command line a text that YAML would read as something else (`{text}: `, `*.jsonl`) needs
+ * no quotes of its own. */
+static status take_text(struct job *job, const char *text, const struct json **out)
+{
+    struct json *value = arena_allocate(&job->arena, sizeof *value);
+    size_t length = strlen(text);
+    if (value == NULL || (value->text = arena_copy(&job->arena, text, length)) == NULL) {
+        return no_memory();
+    }
+    value->type = JSON_STRING;
+    value->length = length;
+    *out = value;
+    return utf8_valid(text, length, NULL) ? STATUS_OK
+                                          : status_fail(STATUS_INVALID, "not valid UTF-8");
+}
+
 static status apply_override(struct job *job, const char *text)
 {
     const char *equals = strchr(text, '=');
@@ -269,8 +297,11 @@ static status apply_override(struct job *job, const char *text)
         return no_memory();
     }
     const struct json *value;
-    TRY(yaml_read_value(equals + 1, strlen(equals + 1), &job->arena, &value));
-    return set_key(job, section, key, value);
+    status s = yaml_read_value(equals + 1, strlen(equals + 1), &job->arena, &value);
+    if (s == STATUS_INVALID && is_text_key(section, key)) {
+        s = take_text(job, equals + 1, &value);
+    }
+    return s == STATUS_OK ? set_key(job, section, key, value) : s;
 }
 
 status job_initialize(struct job *job)
@@ -296,6 +327,27 @@ static status check_required(const struct job *job, const char *path)
     return STATUS_OK;
 }
 
+/* What only several keys together can say. */
+static status check_together(const struct job *job, const char *path)
+{
+    if (job->data.prompt_template != NULL) {
+        TRY(status_context(prompt_template_check(job->data.prompt_template),
+                           "%s: data.prompt_template", path));
+    }
+    if (job->data.prompt_template != NULL && job->data.prompt_field != NULL) {
+        return status_fail(STATUS_INVALID,
+                           "%s: data.prompt_template and data.prompt_field: prompts come from one "
+                           "of them",
+                           path);
+    }
+    return job->data.system == NULL || job->data.chat != CHAT_NEVER
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID,
+                             "%s: data.system is a message for the chat template, and data.chat is "
+                             "never",
+                             path);
+}
+
 status job_load(const char *path, const char *const *overrides, size_t override_count,
                 struct job *job)
 {
@@ -304,7 +356,8 @@ status job_load(const char *path, const char *const *overrides, size_t override_
     for (size_t i = 0; i < override_count; i++) {
         TRY(status_context(apply_override(job, overrides[i]), "--set %.200s", overrides[i]));
     }
-    return check_required(job, path);
+    TRY(check_required(job, path));
+    return check_together(job, path);
 }
 
 void job_destroy(struct job *job)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "sluice/inputs.h"
 #include "sluice/job.h"
 
 struct place {
@@ -200,11 +201,23 @@ static status check_model(const struct place *place, const char *path)
     return check_parts(place, path);
 }
 
-status job_check_output_place(const struct job *job, const char *job_path)
+static status check_place(const struct job *job, const char *job_path,
+                          const struct input_files *files)
 {
     struct place place;
     TRY(find_place(job->output.path, &place));
-    TRY(check_file(&place, "the data set", "data.input", job->data.input));
+    for (size_t i = 0; i < files->count; i++) {
+        TRY(check_file(&place, "the data set", "data.input", files->items[i].path));
+    }
     TRY(check_file(&place, "the job file", "the job itself", job_path));
     return check_model(&place, job->model.path);
+}
+
+status job_check_files(const struct job *job, const char *job_path)
+{
+    struct input_files files;
+    TRY(input_files_resolve(job->data.input.items, job->data.input.count, &files));
+    status s = check_place(job, job_path, &files);
+    input_files_destroy(&files);
+    return s;
 }

@@ -190,8 +190,11 @@ static status read_value(struct reader *reader, int depth, struct json **out)
         return read_scalar(reader, value);
     }
     if (reader->event.type != YAML_SEQUENCE_START_EVENT) {
-        return status_fail(STATUS_INVALID, "line %d: expected a value or a list, not %s",
-                           event_line(reader), event_word(&reader->event));
+        return status_fail(STATUS_INVALID, "line %d: expected a value or a list, not %s%s",
+                           event_line(reader), event_word(&reader->event),
+                           reader->event.type == YAML_MAPPING_START_EVENT
+                               ? "; a text with { or : in it goes in quotes"
+                               : "");
     }
     if (depth == MAX_LIST_DEPTH) {
         return status_fail(STATUS_INVALID, "line %d: lists nested deeper than %d levels",

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "run/data_set.h"
 #include "run/engine_setup.h"
 #include "run/error_tally.h"
 #include "run/notes.h"
@@ -30,6 +31,7 @@ struct check {
     bool skips_rows;
     struct error_tally errors;
     struct notes notes;
+    struct input_files files; /* of the data set */
 };
 
 /* Takes what a step found wrong into the report, once; running out of memory ends the check. The
@@ -67,7 +69,10 @@ static status check_model(struct check *check)
     TRY(model_use_template(check->model, check->job->data.chat_template));
     TRY(note_problem(check, model_check_weights(check->model)));
     TRY(check_plan(check));
-    status s = prompt_check_tokenizer(check->job, check->model);
+    status s = data_set_check_system(check->job, check->model);
+    if (s == STATUS_OK) {
+        s = prompt_check_tokenizer(check->job, &check->files, check->model);
+    }
     check->skips_rows = s != STATUS_OK; /* one line instead of one a row */
     return s;
 }
@@ -156,9 +161,9 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
 static status note_bad_row(struct check *check, const struct record *record)
 {
     struct check_report *report = check->report;
-    bool lines = record->kind == RECORD_JSON || record->kind == RECORD_BAD;
-    status s = status_context(STATUS_INVALID, "%s %lld", lines ? "line" : "prompt",
-                              (long long)record->position);
+    char place[RECORD_PLACE_BYTES];
+    record_describe_place(record, place);
+    status s = status_context(STATUS_INVALID, "%s", place);
     (void)s;
     const char *error = status_message();
     TRY(error_tally_add(&check->errors, record->row, error, strlen(error)));
@@ -177,13 +182,13 @@ static status judge_bad_rows(struct check *check)
     }
     if (!check->job->data.skip_bad_rows) {
         return status_fail(STATUS_INVALID, "%s: %lld bad rows, and data.skip_bad_rows is false: %s",
-                           check->job->data.input, (long long)report->bad_row_count,
+                           check->job->data.input.text, (long long)report->bad_row_count,
                            report->errors.data);
     }
     return report->bad_row_count < report->rows
                ? STATUS_OK
                : status_fail(STATUS_INVALID, "%s: no row would have an answer: %s",
-                             check->job->data.input, report->errors.data);
+                             check->job->data.input.text, report->errors.data);
 }
 
 static status check_rows(struct check *check, struct record_reader *reader,
@@ -212,9 +217,10 @@ static status check_rows(struct check *check, struct record_reader *reader,
 static status check_data(struct check *check)
 {
     const struct job *job = check->job;
-    struct record_reader_options options = {
-        .path = job->data.input, .prompt_field = job->data.prompt_field, .limit = job->data.limit};
+    struct record_reader_options options = data_set_options(job, &check->files);
     struct record_reader *reader;
+    TRY(record_reader_try(&options));
+    options.quiet = true;
     TRY(record_reader_open(&options, &reader));
     struct prompt_encoder encoder = {0};
     struct record record = {0};
@@ -352,7 +358,7 @@ static status check_earlier_starts(struct check *check)
     }
     bool wanted = !fresh && (taken || there);
     if (s == STATUS_OK && wanted) {
-        s = provenance_create(job, check->model, &provenance);
+        s = provenance_create(&check->files, check->model, &provenance);
         if (s == STATUS_OK) {
             s = provenance_identity(&provenance, job, &check->plan, &identity);
         }
@@ -398,7 +404,11 @@ status check_job(const struct job *job, const struct check_options *options,
     *report = (struct check_report){
         .free_bytes = -1, .least_bytes = LEAST_FILE, .output_bytes = MOST_FILE};
     struct check check = {.job = job, .options = options, .report = report};
-    status s = check_all(&check);
+    status s = data_set_find(job, options->fresh, &check.files);
+    if (s == STATUS_OK) {
+        s = check_all(&check);
+    }
+    input_files_destroy(&check.files);
     error_tally_destroy(&check.errors);
     notes_destroy(&check.notes);
     model_close(check.model);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "comm/comm_mpi.h"
+#include "run/data_set.h"
 #include "run/stop_request.h"
 #include "run/wire.h"
 
@@ -50,9 +51,8 @@ status coordinator_create(const struct coordinator_options *options, struct coor
     self->rows_kept = journal_row_count(options->journal);
     self->commit_interval = COMMIT_SECONDS;
     self->start = self->last_commit = self->last_progress = clock_seconds();
-    const struct job *job = options->job;
-    struct record_reader_options reader = {
-        .path = job->data.input, .prompt_field = job->data.prompt_field, .limit = job->data.limit};
+    struct record_reader_options reader = data_set_options(options->job, options->files);
+    reader.quiet = true; /* whoever tried the data set before has said it */
     status s = record_reader_open(&reader, &self->reader);
     self->waiting = calloc((size_t)options->replicas, sizeof *self->waiting);
     if (s == STATUS_OK && self->waiting == NULL) {
@@ -114,13 +114,12 @@ static status keep_suspect(struct coordinator *self)
 static status set_aside(struct coordinator *self)
 {
     const struct record *record = &self->record;
-    char reason[160], text[256], id[24];
+    char reason[160], place[RECORD_PLACE_BYTES], text[512], id[24];
     attempts_describe(self->options.attempts, record->row, reason);
-    bool lines = record->kind == RECORD_JSON || record->kind == RECORD_BAD;
-    snprintf(text, sizeof text, "%s %lld: %s", lines ? "line" : "prompt",
-             (long long)record->position, reason);
+    record_describe_place(record, place);
+    snprintf(text, sizeof text, "%s: %s", place, reason);
     if (!self->options.job->data.skip_bad_rows) {
-        return status_fail(STATUS_INVALID, "%s: %s", self->options.job->data.input, text);
+        return status_fail(STATUS_INVALID, "%s: %s", self->options.job->data.input.text, text);
     }
     log_write(LOG_WARNING, "%s", text);
     snprintf(id, sizeof id, "%lld", (long long)record->row);
@@ -374,4 +373,9 @@ struct coordinator_totals coordinator_totals(const struct coordinator *self)
 status coordinator_digest(struct coordinator *self, int64_t *bytes, char sha256_hex[65])
 {
     return record_reader_digest(self->reader, bytes, sha256_hex);
+}
+
+void coordinator_file_rows(const struct coordinator *self, int64_t *rows)
+{
+    record_reader_file_rows(self->reader, rows);
 }

@@ -14,9 +14,10 @@ struct coordinator;
 
 struct coordinator_options {
     const struct job *job;
-    struct journal *journal;   /* borrowed, like the next */
-    struct attempts *attempts; /* rows that ranks died of run alone, or not at all */
-    MPI_Comm comm;             /* all ranks; leaders write here */
+    const struct input_files *files; /* of the data set */
+    struct journal *journal;         /* borrowed, like the next */
+    struct attempts *attempts;       /* rows that ranks died of run alone, or not at all */
+    MPI_Comm comm;                   /* all ranks; leaders write here */
     int replicas;
     int replica_ranks; /* of each */
     bool quiet;
@@ -46,5 +47,7 @@ struct coordinator_totals coordinator_totals(const struct coordinator *coordinat
 /* After the end of the data set: its size and SHA-256 as read. */
 status coordinator_digest(struct coordinator *coordinator, int64_t *bytes,
                           char sha256_hex[65]) MUST_CHECK;
+/* How many rows each file of the data set has: [files->count]. */
+void coordinator_file_rows(const struct coordinator *coordinator, int64_t *rows);
 
 #endif

@@ -56,12 +56,15 @@ static status append_tokens(struct prompt_encoder *encoder, const int32_t *ids, 
 
 struct row_format prompt_row_format(const struct job *job, const struct model *model)
 {
+    bool needs_chat = job->data.system != NULL; /* which job_load has reconciled with data.chat */
     return (struct row_format){.prompt_field = job->data.prompt_field,
+                               .prompt_template = job->data.prompt_template,
+                               .system = job->data.system,
                                .completion_field = job->data.completion_field,
                                .id_field = job->data.id_field,
                                .columns_are_data = !job->data.row_parameters,
                                .is_embedded = model != NULL && model_embedding(model) != NULL,
-                               .chat = job->data.chat};
+                               .chat = needs_chat ? CHAT_ALWAYS : job->data.chat};
 }
 
 static status encode_text(struct prompt_encoder *encoder, const char *text, size_t length,

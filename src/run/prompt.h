@@ -44,6 +44,7 @@ status prompt_encode(struct prompt_encoder *encoder, const struct row *row) MUST
 
 /* Refuses a job none of whose rows can run because the model has no tokenizer: reads the data set
  * until a row of token ids comes, and not at all where there is a tokenizer. */
-status prompt_check_tokenizer(const struct job *job, const struct model *model) MUST_CHECK;
+status prompt_check_tokenizer(const struct job *job, const struct input_files *files,
+                              const struct model *model) MUST_CHECK;
 
 #endif

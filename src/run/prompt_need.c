@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a job needs of a model without a tokenizer: rows of token ids. */
+#include "run/data_set.h"
 #include "run/prompt.h"
 
 static status refuse(const struct model *model)
@@ -36,13 +37,14 @@ static status find_tokens(const struct job *job, const struct model *model,
     return refuse(model);
 }
 
-status prompt_check_tokenizer(const struct job *job, const struct model *model)
+status prompt_check_tokenizer(const struct job *job, const struct input_files *files,
+                              const struct model *model)
 {
     if (model_tokenizer(model) != NULL) {
         return STATUS_OK;
     }
-    struct record_reader_options options = {
-        .path = job->data.input, .prompt_field = job->data.prompt_field, .limit = job->data.limit};
+    struct record_reader_options options = data_set_options(job, files);
+    options.quiet = true;
     struct record_reader *reader;
     TRY(record_reader_open(&options, &reader));
     struct record record = {0};

@@ -2,48 +2,13 @@
 /* Identity and provenance. */
 #include "run/provenance.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "run/world.h"
 
-static status hash_file(const char *path, int64_t *bytes, char hex[65])
-{
-    int fd;
-    uint64_t length;
-    TRY(file_open(path, &fd, &length));
-    struct sha256 *hash = sha256_create();
-    enum { BLOCK = 1 << 20 };
-    char *block = malloc(BLOCK);
-    status s = hash != NULL && block != NULL
-                   ? STATUS_OK
-                   : status_fail(STATUS_NO_MEMORY, "out of memory to hash %s", path);
-    *bytes = 0;
-    while (s == STATUS_OK) {
-        s = interrupt_check();
-        ssize_t got = s == STATUS_OK ? read(fd, block, BLOCK) : 0;
-        if (got == 0) {
-            break;
-        }
-        if (got > 0) {
-            sha256_update(hash, block, (size_t)got);
-            *bytes += got;
-        } else if (errno != EINTR) {
-            s = status_fail_errno(STATUS_IO, "%s", path);
-        }
-    }
-    if (hash != NULL) {
-        sha256_finish(hash, hex);
-    }
-    free(block);
-    close(fd);
-    return s;
-}
-
-status provenance_create(const struct job *job, struct model *model, struct provenance *out)
+status provenance_create(struct input_files *files, struct model *model, struct provenance *out)
 {
     const struct embedding_facts *facts = model_embedding(model);
     if (facts != NULL) {
@@ -53,7 +18,9 @@ status provenance_create(const struct job *job, struct model *model, struct prov
                  pooling_name(facts->pooling), facts->normalize ? ", normalized" : "",
                  facts->lower_case ? ", lower case" : "", (unsigned long long)prompt);
     }
-    TRY(hash_file(job->data.input, &out->data_bytes, out->data_sha256));
+    out->files = files;
+    TRY(input_files_hash(files));
+    TRY(input_files_digest(files, &out->data_bytes, out->data_sha256));
     TRY(model_text_digest(model, out->text_sha256));
     return model_digest(model, out->config_sha256, out->weights_sha256);
 }
@@ -154,10 +121,30 @@ static status append_job_keys(const struct job *job, struct buffer *out)
     return s;
 }
 
+/* Of several files each has a line, so that the one that differs is named; of very many their
+ * common hash is enough. Where they lie may change. */
+static status append_files(const struct input_files *files, struct buffer *out)
+{
+    enum { MOST_LINES = 1000 };
+    bool listed = files->count > 1 && files->count <= MOST_LINES;
+    if (files->count > 1) {
+        TRY(buffer_format(out, "data files: %zu\n", files->count));
+    }
+    for (size_t i = 0; listed && i < files->count; i++) {
+        const struct input_file *file = &files->items[i];
+        TRY(buffer_format(out, "data file %zu: sha256 %s ", i + 1, file->sha256));
+        const char *name = path_name(file->path);
+        TRY(json_write_string(name, strlen(name), out)); /* which may hold a newline */
+        TRY(buffer_append_byte(out, '\n'));
+    }
+    return STATUS_OK;
+}
+
 status provenance_identity(const struct provenance *provenance, const struct job *job,
                            const struct plan *plan, struct buffer *out)
 {
     TRY(buffer_format(out, "arithmetic: %d, %s\n", ARITHMETIC_GENERATION, plan->arithmetic));
+    TRY(append_files(provenance->files, out));
     TRY(buffer_format(out,
                       "data bytes: %lld\ndata sha256: %s\nmodel config sha256: %s\n"
                       "model weights sha256: %s\nmodel tokenizer and template sha256: %s\n",
@@ -207,7 +194,7 @@ status provenance_write(const struct provenance *provenance, const struct job *j
             {"model_path", job->model.path, 0},
             {"model_config_sha256", provenance->config_sha256, 0},
             {"model_weights_sha256", provenance->weights_sha256, 0},
-            {"data_path", job->data.input, 0},
+            {"data_path", job->data.input.text, 0},
             {"data_bytes", NULL, (double)provenance->data_bytes},
             {"data_sha256", provenance->data_sha256, 0},
             {"layout", layout.data, 0},

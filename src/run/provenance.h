@@ -4,6 +4,7 @@
 #define SLUICE_RUN_PROVENANCE_H
 
 #include "run/coordinator.h"
+#include "sluice/inputs.h"
 #include "sluice/job.h"
 #include "sluice/run.h"
 
@@ -13,10 +14,11 @@ struct provenance {
     char template_time[21]; /* what templates took for now */
     char embedding[512];    /* how an encoder's vectors are pooled; empty for a decoder */
     int64_t data_bytes;
+    const struct input_files *files; /* of the data set; borrowed */
 };
 
 /* Hashes the data set (all of it is read once) and the model's facts and tensor index. */
-status provenance_create(const struct job *job, struct model *model,
+status provenance_create(struct input_files *files, struct model *model,
                          struct provenance *out) MUST_CHECK;
 
 /* Appends the identity: lines "key: value" of everything that decides what a row answers and which

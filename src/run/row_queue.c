@@ -144,10 +144,6 @@ static status keep_passthrough(struct row_queue *self, struct pending_row *pendi
 static status admit(struct row_queue *self, const struct record *record,
                     struct pending_row *pending)
 {
-    if (record->kind == RECORD_BAD) {
-        pending->row.index = record->row;
-        return status_fail(STATUS_INVALID, "%.*s", (int)record->bytes.length, record->bytes.data);
-    }
     status s = row_parse(record, &self->format, &self->options.job->generate, &pending->arena,
                          &pending->row);
     status kept = keep_passthrough(self, pending); /* an error row keeps its fields too */
@@ -228,8 +224,9 @@ status row_queue_add(struct row_queue *self, const struct record *record)
     if (s == STATUS_OK) {
         return STATUS_OK; /* the engine holds it as its tag */
     }
-    bool lines = record->kind == RECORD_JSON || record->kind == RECORD_BAD;
-    s = status_context(s, "%s %lld", lines ? "line" : "prompt", (long long)record->position);
+    char place[RECORD_PLACE_BYTES];
+    record_describe_place(record, place);
+    s = status_context(s, "%s", place);
     if (is_row_error(s) && self->options.job->data.skip_bad_rows) {
         struct result result;
         describe_row(self, pending, &result);
@@ -238,7 +235,7 @@ status row_queue_add(struct row_queue *self, const struct record *record)
         result.error_length = strlen(result.error);
         s = finish_row(self, pending, 1, &result);
     } else {
-        s = status_context(s, "%s", self->options.job->data.input);
+        s = status_context(s, "%s", self->options.job->data.input.text);
     }
     pending_destroy(self, pending);
     return s;

@@ -11,6 +11,7 @@
 #include "comm/comm_mpi.h"
 #include "run/coordinator.h"
 #include "run/crash_note.h"
+#include "run/data_set.h"
 #include "run/devices.h"
 #include "run/error_tally.h"
 #include "run/notes_warn.h"
@@ -36,6 +37,8 @@ struct run {
     MPI_Comm control, replica; /* MPI_COMM_NULL until they exist */
     struct replica_report report;
     /* On rank 0 alone: */
+    struct input_files files; /* of the data set */
+    int64_t *file_rows;       /* [files.count] of each, at the end */
     struct provenance provenance;
     struct journal *journal;
     int64_t template_time; /* Unix seconds */
@@ -60,15 +63,18 @@ static void remove_leftovers(const char *directory, const char *identity)
     }
 }
 
-/* A data set that cannot be opened leaves no journal behind. */
-static status try_data(const struct job *job)
+static status find_data(struct run *run)
 {
-    struct record_reader_options options = {
-        .path = job->data.input, .prompt_field = job->data.prompt_field, .limit = job->data.limit};
-    struct record_reader *reader;
-    TRY(record_reader_open(&options, &reader));
-    record_reader_close(reader);
-    return STATUS_OK;
+    TRY(data_set_check_system(run->job, run->model));
+    TRY(data_set_find(run->job, run->options->fresh, &run->files));
+    return prompt_check_tokenizer(run->job, &run->files, run->model);
+}
+
+/* A data set that cannot be opened leaves no journal behind. */
+static status try_data(const struct run *run)
+{
+    const struct record_reader_options options = data_set_options(run->job, &run->files);
+    return record_reader_try(&options);
 }
 
 static status open_journal(struct run *run, const char *directory, const char *identity,
@@ -87,7 +93,9 @@ static status open_journal(struct run *run, const char *directory, const char *i
     }
     clock_write_timestamp(run->template_time, run->provenance.template_time);
     summary->journal_seconds += clock_seconds() - start;
+    TRY(input_files_save(directory, &run->files));
     struct coordinator_options options = {.job = run->job,
+                                          .files = &run->files,
                                           .journal = run->journal,
                                           .attempts = run->attempts,
                                           .comm = run->control,
@@ -124,7 +132,7 @@ static void note_complete(const struct run *run, const struct output_place *plac
 static status create_identity(struct run *run, struct buffer *identity)
 {
     phase_begin("hashing the data set and samples of the model");
-    TRY(provenance_create(run->job, run->model, &run->provenance));
+    TRY(provenance_create(&run->files, run->model, &run->provenance));
     return provenance_identity(&run->provenance, run->job, &run->plan, identity);
 }
 
@@ -146,7 +154,7 @@ static status open_job(struct run *run, struct run_summary *summary)
         note_complete(run, &place, summary);
         remove_leftovers(directory.data, identity.data);
     } else if (s == STATUS_OK) {
-        s = try_data(job);
+        s = try_data(run);
         if (s == STATUS_OK) {
             s = output_place_make_folders(job->output.path);
         }
@@ -272,6 +280,22 @@ static status append_token(const void *tokenizer, int32_t id, struct buffer *out
     return tokenizer_token_bytes(tokenizer, id, out);
 }
 
+/* The output tells input files apart where there may be several. */
+static status add_files(struct run *run, struct output_columns *columns)
+{
+    if (run->files.count == 1 && !run->files.has_patterns) {
+        return STATUS_OK;
+    }
+    run->file_rows = calloc(run->files.count, sizeof *run->file_rows);
+    if (run->file_rows == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the table of input files");
+    }
+    coordinator_file_rows(run->coordinator, run->file_rows);
+    columns->files = &run->files;
+    columns->file_rows = run->file_rows;
+    return STATUS_OK;
+}
+
 static status write_output(struct run *run, const struct rank_metrics *ranks,
                            const struct timeline_point *timeline, size_t points,
                            struct run_summary *summary)
@@ -283,9 +307,10 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
     if (bytes != run->provenance.data_bytes || strcmp(sha256, run->provenance.data_sha256) != 0) {
         return status_fail(STATUS_INVALID,
                            "%s: changed while the job ran; start again with --fresh",
-                           job->data.input);
+                           job->data.input.text);
     }
-    const struct output_columns columns = choose_columns(run);
+    struct output_columns columns = choose_columns(run);
+    TRY(add_files(run, &columns));
     struct output_writer *writer;
     TRY(output_create(job->output.path, job->output.overwrite, &columns, &writer));
     struct totals totals = {
@@ -300,6 +325,9 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
         s = describe_errors(&totals);
     }
     error_tally_destroy(&totals.errors);
+    if (s == STATUS_OK) {
+        s = output_write_inputs(writer);
+    }
     if (s == STATUS_OK) {
         s = output_write_ranks(writer, ranks, (size_t)run->world->size);
     }
@@ -447,8 +475,7 @@ static status run_phases(struct run *run, struct run_summary *summary)
     MPI_Comm_set_errhandler(run->control, MPI_ERRORS_RETURN);
     TRY(run_agree(run->world->rank == 0 ? model_check_weights(run->model) : STATUS_OK));
     TRY(devices_plan(run->job, run->model, &run->plan));
-    TRY(run_agree(run->world->rank == 0 ? prompt_check_tokenizer(run->job, run->model)
-                                        : STATUS_OK));
+    TRY(run_agree(run->world->rank == 0 ? find_data(run) : STATUS_OK));
     TRY(devices_compare(&run->plan, run->options->keep_mixed));
     TRY(run_agree(run->world->rank == 0 ? open_job(run, summary) : STATUS_OK));
     phase_end();
@@ -513,6 +540,8 @@ status run_job(const struct job *job, const struct run_options *options,
     if (run.control != MPI_COMM_NULL) {
         MPI_Comm_free(&run.control);
     }
+    input_files_destroy(&run.files);
+    free(run.file_rows);
     model_close(run.model);
     free(run.report.timeline);
     notes_destroy(&run.report.notes);

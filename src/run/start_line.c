@@ -88,7 +88,7 @@ static status describe_model(const struct job *job, const struct model *model,
 
 static status describe_data(const struct job *job, int64_t rows, struct buffer *out)
 {
-    TRY(buffer_format(out, "; data %s", job->data.input));
+    TRY(buffer_format(out, "; data %s", job->data.input.text));
     int64_t limit = job->data.limit;
     if (rows >= 0 && (limit < 0 || rows <= limit)) {
         return buffer_format(out, ", %lld rows", (long long)rows);

@@ -23,8 +23,8 @@ static status take(struct wire_reader *reader, void *to, size_t bytes, const cha
 
 struct record_head {
     int64_t row, position;
-    uint64_t bytes;
-    int32_t kind, unused;
+    uint64_t bytes, file; /* lengths; of the file's name with its NUL, 0: there is none */
+    int32_t kind, unit;
 };
 
 status shard_begin(struct buffer *message)
@@ -38,9 +38,24 @@ status shard_append(struct buffer *message, const struct record *record)
     struct record_head head = {.row = record->row,
                                .position = record->position,
                                .bytes = record->bytes.length,
-                               .kind = (int32_t)record->kind};
+                               .file = record->file != NULL ? strlen(record->file) + 1 : 0,
+                               .kind = (int32_t)record->kind,
+                               .unit = (int32_t)record->unit};
     TRY(buffer_append(message, &head, sizeof head));
+    TRY(buffer_append(message, record->file, head.file));
     return buffer_append(message, record->bytes.data, record->bytes.length);
+}
+
+/* The file's name stays in the message. */
+static status take_file(struct wire_reader *reader, uint64_t length, const char **file)
+{
+    const char *name = reader->bytes + reader->offset;
+    *file = length > 0 ? name : NULL;
+    if (reader->length - reader->offset < length || (length > 0 && name[length - 1] != '\0')) {
+        return short_message("a record");
+    }
+    reader->offset += length;
+    return STATUS_OK;
 }
 
 status shard_next(struct wire_reader *reader, struct record *record, bool *more)
@@ -51,15 +66,18 @@ status shard_next(struct wire_reader *reader, struct record *record, bool *more)
     }
     struct record_head head;
     TRY(take(reader, &head, sizeof head, "a record"));
+    TRY(take_file(reader, head.file, &record->file));
     if (reader->length - reader->offset < head.bytes) {
         return short_message("a record");
     }
-    if (head.kind < RECORD_JSON || head.kind > RECORD_BAD) {
+    if (head.kind < RECORD_JSON || head.kind > RECORD_BAD || head.unit < UNIT_LINE ||
+        head.unit > UNIT_PROMPT) {
         return status_fail(STATUS_INTERNAL, "a record of kind %d in a message between ranks",
                            head.kind);
     }
     record->row = head.row;
     record->position = head.position;
+    record->unit = (enum record_unit)head.unit;
     record->kind = (enum record_kind)head.kind;
     buffer_clear(&record->bytes);
     TRY(buffer_append(&record->bytes, reader->bytes + reader->offset, head.bytes));

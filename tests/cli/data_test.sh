@@ -123,9 +123,84 @@ unread x.bz2 'is compressed with bzip2' < <(printf 'BZh91AY&SY')
 unread x.lz4 'is compressed with lz4' < <(printf '\x04\x22\x4D\x18d@')
 unread x.zip 'is a zip archive' < <(printf 'PK\x03\x04..')
 unread x.db 'is an SQLite database' < <(printf 'SQLite format 3\x00..')
+unread x.jsonl.br 'is compressed with brotli; unpack it' < <(printf '\x1b\x0e\x00')
 unread x.arrow 'is an Arrow (Feather) file' < <(printf 'ARROW1\x00\x00')
 unread x.jsonl 'is a Git LFS pointer, not the data; fetch it: git lfs pull' < <(printf 'version https://git-lfs.github.com/spec/v1\n')
 unread x.jsonl 'is UTF-16 text; write it as UTF-8' < <(iconv -f UTF-8 -t UTF-16 rows.jsonl)
 unread x.jsonl 'is UTF-16 text' < <(iconv -f UTF-8 -t UTF-16LE rows.jsonl)
+
+# ---- Several files ----
+
+mkdir shards
+for i in 1 2 10; do printf '{"prompt":"abc%s"}\nbad %s\n' "$i" "$i" >"shards/s$i.jsonl"; done
+gzip shards/s2.jsonl
+
+# many ARGUMENTS…: the job over the shards.
+many() { run_program run --quiet job.yaml --set output.path=many.h5 --set output.overwrite=false "$@"; }
+
+many --set 'data.input=shards/*'
+[ "$status" -eq 0 ] || fail "several files: exit status $status"
+run_program export many.h5
+[ "$(grep -o '"file":"[^"]*"' out | cut -d'"' -f4 | tr '\n' ' ')" = \
+    'shards/s1.jsonl shards/s1.jsonl shards/s10.jsonl shards/s10.jsonl shards/s2.jsonl.gz shards/s2.jsonl.gz ' ] || fail "files of the rows: $(cat out)"
+grep -qF '"row":5,"sample":0,"file":"shards/s2.jsonl.gz"' out || fail 'rows are numbered through'
+grep -qF '"error":"shards/s2.jsonl.gz: line 2: ' out || fail 'an error names file and line'
+expect_output 'shards/*: 6 rows, 3 bad' check job.yaml --set output.path=none.h5 --set 'data.input=shards/*'
+grep -qF 'shards/s10.jsonl: line 2: ' out || fail 'check names file and line'
+expect_output ': 2 rows, 1 bad' check job.yaml --set output.path=none.h5 --set 'data.input=[shards/s10.jsonl, shards/s1.jsonl]' --set data.limit=2
+
+both 'data.input: shards/*.h5: no file matches' job.yaml --set 'data.input=shards/*.h5'
+both 'data.input: shards/s1.jsonl is there twice' job.yaml --set 'data.input=[shards/s1.jsonl, "shards/s*"]'
+ln -s s1.jsonl shards/t.jsonl
+both 'data.input: shards/t.jsonl and shards/s1.jsonl are the same file' job.yaml --set 'data.input=[shards/t.jsonl, shards/s1.jsonl]'
+rm shards/t.jsonl
+printf 'prompt\nabc\n' >rows.csv
+both 'data.input: rows.jsonl is JSON lines and rows.csv is CSV' job.yaml --set 'data.input=[rows.jsonl, rows.csv]'
+both 'data.input: an empty list' job.yaml --set 'data.input=[]'
+protected shards/s10.jsonl 'would replace the data set, shards/s10.jsonl' job.yaml --set 'data.input=shards/s*' --set output.path=shards/s10.jsonl
+
+# A file that matches later is named and left out.
+printf '{"prompt":"later"}\n' >shards/s3.jsonl
+many --set 'data.input=shards/*'
+grep -qF 'data.input: 1 file that match now were not there when the job began, and are left out: shards/s3.jsonl' err || fail 'a later file'
+[ "$status" -eq 0 ] || fail "a later file: exit status $status"
+# One that the job names makes it another job.
+many --set 'data.input=[shards/s1.jsonl, shards/s10.jsonl, shards/s2.jsonl.gz, shards/s3.jsonl]'
+[ "$status" -eq 1 ] && grep -qF 'data files: 3' err || fail 'another list is another job'
+rm shards/s3.jsonl many.h5
+
+# ---- CSV, TSV and prompts made of columns ----
+
+printf '\xEF\xBB\xBFword,lang,id\r\nhouse,German,w1\r\n"tree\r\n""x""",,w2\r\nshort,row\r\n"open,x,y\r\nlast,French,w5\r\n' >words.csv
+expect_quiet run --quiet job.yaml --set data.input=words.csv --set 'data.prompt_template={word} in {{{lang}}}: ' --set output.include_prompt=true
+run_program export out.h5
+grep -qF '{"id":"w1","row":0,"sample":0,"prompt":"house in {German}: "' out || fail "a prompt of columns: $(cat out)"
+grep -qF '"word":"house","lang":"German"}' out || fail 'columns travel on'
+grep -qF '"prompt":"tree\r\n\"x\" in {}: "' out || fail 'quotes and newlines'
+grep -qF 'line 5: 2 fields where the header has 3' out || fail 'a field too few'
+grep -qF 'line 6: the quote opened in line 6 is not closed' out || fail 'an open quote'
+grep -qF '"id":"w5","row":4' out || fail 'an open quote swallows the next row'
+gzip -k words.csv
+expect_quiet run --quiet job.yaml --set data.input=words.csv.gz --set data.prompt_field=word
+expect_error 1 'words.csv: no column wrd (data.prompt_template); there are word, lang, id' \
+    run --quiet job.yaml --set data.input=words.csv --set 'data.prompt_template={wrd}' --set output.path=none.h5
+expect_error 1 'words.csv: no column prompt (nor text, messages' run --quiet job.yaml --set data.input=words.csv --set output.path=none.h5
+[ ! -e none.h5 ] && [ ! -e none.h5.sluice ] || fail 'a column that is not there begins a job'
+both 'data.prompt_template: a { with no } after it' job.yaml --set 'data.prompt_template=Say {word'
+both 'data.prompt_template: names no column' job.yaml --set 'data.prompt_template=Say word'
+both 'data.prompt_template and data.prompt_field: prompts come from one of them' job.yaml --set 'data.prompt_template={a}' --set data.prompt_field=a
+
+# ---- data.system ----
+
+printf '%s\n' '{"prompt":"hello"}' '{"messages":[{"role":"user","content":"u"}]}' \
+    '{"messages":[{"role":"system","content":"own"},{"role":"user","content":"u"}]}' '{"prompt_token_ids":[1,2]}' >chat.jsonl
+expect_quiet run --quiet job.yaml --set data.input=chat.jsonl --set data.system='Be brief.' --set output.include_prompt=true
+run_program export out.h5
+[ "$(grep -c 'system\\nBe brief.<' out)" -eq 2 ] || fail "system messages: $(cat out)"
+grep -qF 'system\nown<' out || fail 'a system message of its own'
+grep -qF 'line 4: token ids go to the model as they are, and data.system asks for a message' out || fail 'token ids and data.system'
+both 'data.system is a message for the chat template, and data.chat is never' job.yaml --set data.system=x --set data.chat=never
+expect_error 2 'is an encoder, which embeds plain texts' run --quiet job.yaml --set data.system=x \
+    --set "model.path=$SLUICE_SOURCE_DIR/tests/data/encoders/bert" --set output.path=none.h5
 
 finish

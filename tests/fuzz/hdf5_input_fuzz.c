@@ -9,7 +9,8 @@ enum { MOST_ROWS = 80 };
 
 static void build(const char *path, struct fuzz_input *input)
 {
-    static const char *const names[] = {"/prompt", "/input_ids", "/input_offsets", "/group/text"};
+    static const char *const names[] = {"/prompt", "/input_ids",   "/input_offsets", "/group/text",
+                                        "/label",  "/group/label", "/messages",      "/id"};
     hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     REQUIRE(file >= 0);
     uint8_t which = take_byte(input);
@@ -23,8 +24,13 @@ static void build(const char *path, struct fuzz_input *input)
 
 static void check_record(const struct record *record)
 {
-    REQUIRE(record->kind == RECORD_TEXT || record->kind == RECORD_TOKENS ||
-            record->kind == RECORD_BAD);
+    REQUIRE(record->unit == UNIT_PROMPT);
+    if (record->kind == RECORD_JSON) {
+        struct arena arena = {0};
+        struct json *value;
+        REQUIRE(json_parse(record->bytes.data, record->bytes.length, &arena, &value) == STATUS_OK);
+        arena_destroy(&arena);
+    }
     REQUIRE(!has_secret(record->bytes.data, record->bytes.length));
     if (record->kind == RECORD_TOKENS) {
         REQUIRE(record->bytes.length % sizeof(int32_t) == 0);
@@ -36,10 +42,13 @@ static void check_record(const struct record *record)
     }
 }
 
-static void read_all(const char *path, const char *prompt_field)
+static void read_all(const char *path, const char *prompt_field, const char *id_field)
 {
-    struct record_reader_options options = {
-        .path = path, .prompt_field = prompt_field, .limit = MOST_ROWS};
+    struct record_reader_options options = {.path = path,
+                                            .prompt_field = prompt_field,
+                                            .id_field = id_field,
+                                            .limit = MOST_ROWS,
+                                            .quiet = true};
     struct record_reader *reader;
     status s = record_reader_open(&options, &reader);
     require_message(s);
@@ -69,7 +78,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     }
     snprintf(path, sizeof path, "%s/set.h5", fuzz_folder());
     build(path, &input);
-    read_all(path, NULL);
-    read_all(path, "group/text");
+    read_all(path, NULL, NULL);
+    read_all(path, "group/text", NULL);
+    read_all(path, "input_ids", "id");
     return 0;
 }

@@ -1,8 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as a data set, plain or compressed as they tell themselves: read to the end, or a
- * message with the place. The first byte says how many rows are wanted. */
+ * message with the place. The first byte says how many rows are wanted, and whether the file is
+ * called as JSON lines, CSV or TSV are. */
 #include "fuzz.h"
 #include "sluice/data.h"
+
+/* What the readers make themselves is JSON. */
+static void check_json(const struct record *record)
+{
+    struct arena arena = {0};
+    struct json *value;
+    status s = json_parse(record->bytes.data, record->bytes.length, &arena, &value);
+    REQUIRE(s == STATUS_OK && value->type == JSON_OBJECT);
+    arena_destroy(&arena);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
@@ -13,9 +24,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     if (input.length >= 4 && memcmp(input.bytes, "\x89HDF", 4) == 0) {
         return 0;
     }
-    snprintf(path, sizeof path, "%s/set", fuzz_folder());
+    const char *end = limit >= 208 ? ".csv" : limit >= 192 ? ".tsv" : "";
+    snprintf(path, sizeof path, "%s/set%s", fuzz_folder(), end);
     write_fuzz_file(path, input.bytes, input.length);
-    struct record_reader_options options = {.path = path, .limit = limit < 128 ? limit : -1};
+    struct record_reader_options options = {
+        .path = path, .limit = limit < 128 ? limit : -1, .quiet = true};
+    if (limit >= 240) {
+        options.prompt_template = "{a}";
+    }
     struct record_reader *reader;
     status s = record_reader_open(&options, &reader);
     require_message(s);
@@ -33,6 +49,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
             REQUIRE(record.bytes.length == 0 ||
                     memchr(record.bytes.data, '\n', record.bytes.length) == NULL);
             last = record.position;
+            if (end[0] != '\0' && record.kind == RECORD_JSON) {
+                check_json(&record);
+            }
         }
     }
     require_message(s);

@@ -67,7 +67,7 @@ static void defaults_are_as_documented(void **state)
     struct job job;
     assert_int_equal(load(minimal, NULL, &job), STATUS_OK);
     assert_string_equal(job.model.path, "m");
-    assert_string_equal(job.data.input, "d.jsonl");
+    assert_string_equal(job.data.input.text, "d.jsonl");
     assert_string_equal(job.output.path, "o.h5");
     assert_int_equal(job.model.dtype, -1);
     assert_int_equal(job.model.max_model_len, -1);
@@ -108,7 +108,7 @@ static void written_job_reads_back_the_same(void **state)
     assert_int_equal(load(full, NULL, &job), STATUS_OK);
     assert_int_equal(job.model.dtype, DTYPE_BFLOAT16);
     assert_int_equal(job.model.max_model_len, 1000);
-    assert_string_equal(job.data.input, "it's.jsonl");
+    assert_string_equal(job.data.input.text, "it's.jsonl");
     assert_string_equal(job.data.prompt_field, "\x7f\xe2\x80\xa8\xf0\x9f\x98\x80");
     assert_true(job.generate.temperature == 0.5);
     assert_int_equal(job.generate.stop_count, 2);

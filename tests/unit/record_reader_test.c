@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <hdf5.h>
 
+#include "data/hdf5_lzf.h"
 #include "scratch_folder.h"
 #include "sluice/data.h"
 
@@ -281,20 +282,30 @@ static void hdf5_strings(void **state)
     hid_t padded = string_type(4, H5T_STR_SPACEPAD);
     hid_t nulls = string_type(4, H5T_STR_NULLPAD);
     add_dataset(file, "prompt", variable, 4, texts);
-    add_dataset(file, "unwritten", variable, 2, NULL);
-    add_dataset(file, "padded", padded, 2, "ab  abcd");
-    add_dataset(file, "nulls", nulls, 2, "ab\0\0abcd");
-    hid_t group = H5Gcreate2(file, "deep", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    add_dataset(group, "er", variable, 1, texts);
+    static const struct {
+        const char *group;
+        hsize_t count;
+        const void *items;
+    } groups[] = {{"unwritten", 2, NULL},
+                  {"padded", 2, "ab  abcd"},
+                  {"nulls", 2, "ab\0\0abcd"},
+                  {"deep", 1, texts}};
+    const hid_t types[] = {variable, padded, nulls, variable};
+    hid_t group = H5I_BADID;
+    for (size_t i = 0; i < COUNT_OF(groups); i++) {
+        group = H5Gcreate2(file, groups[i].group, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        add_dataset(group, "er", types[i], groups[i].count, groups[i].items);
+        assert_true(i + 1 == COUNT_OF(groups) || H5Gclose(group) >= 0);
+    }
     H5Gclose(group);
     H5Tclose(variable);
     H5Tclose(padded);
     H5Tclose(nulls);
     assert_true(H5Fclose(file) >= 0);
     assert_rows(path, NULL, "0:1:one|1:1:|2:1:drei\n|3:1:\xE5\x9B\x9B|");
-    assert_rows(path, "unwritten", "0:1:|1:1:|");
-    assert_rows(path, "/padded", "0:1:ab|1:1:abcd|");
-    assert_rows(path, "nulls", "0:1:ab|1:1:abcd|");
+    assert_rows(path, "unwritten/er", "0:1:|1:1:|");
+    assert_rows(path, "/padded/er", "0:1:ab|1:1:abcd|");
+    assert_rows(path, "nulls/er", "0:1:ab|1:1:abcd|");
     assert_rows(path, "deep/er", "0:1:one|");
     status last;
     free(read_all(path, "no/where", &last));
@@ -467,6 +478,232 @@ static void hdf5_leads_to_other_files(void **state)
     H5Tclose(type);
 }
 
+/* As h5py writes booleans. */
+static hid_t boolean_type(void)
+{
+    hid_t type = H5Tenum_create(H5T_NATIVE_INT8);
+    const int8_t values[] = {0, 1};
+    assert_true(H5Tenum_insert(type, "FALSE", &values[0]) >= 0 &&
+                H5Tenum_insert(type, "TRUE", &values[1]) >= 0);
+    return type;
+}
+
+static hid_t color_type(void)
+{
+    hid_t type = H5Tenum_create(H5T_NATIVE_INT16);
+    const int16_t values[] = {-3, 300};
+    assert_true(H5Tenum_insert(type, "red", &values[0]) >= 0 &&
+                H5Tenum_insert(type, "blue", &values[1]) >= 0);
+    return type;
+}
+
+static void hdf5_columns_are_fields(void **state)
+{
+    static const char *const texts[] = {"one", "zw\"ei"};
+    static const uint64_t numbers[] = {7, UINT64_MAX};
+    static const int16_t small[] = {-5, 300};
+    static const float singles[] = {0.1F, 2};
+    static const double doubles[] = {0.1, 1e300};
+    static const int8_t booleans[] = {1, 0};
+    static const int16_t colors[] = {300, -3};
+    const char *path = scratch_path(state, "fields.h5");
+    hid_t file = make_file(path);
+    hid_t variable = string_type(H5T_VARIABLE, H5T_STR_NULLTERM);
+    hid_t fixed = string_type(3, H5T_STR_NULLPAD);
+    hid_t boolean = boolean_type(), color = color_type();
+    add_dataset(file, "prompt", variable, 2, texts);
+    add_dataset(file, "big", H5T_NATIVE_UINT64, 2, numbers);
+    add_dataset(file, "small", H5T_NATIVE_INT16, 2, small);
+    add_dataset(file, "single", H5T_NATIVE_FLOAT, 2, singles);
+    add_dataset(file, "double", H5T_NATIVE_DOUBLE, 2, doubles);
+    add_dataset(file, "ok", boolean, 2, booleans);
+    add_dataset(file, "color", color, 2, colors);
+    add_dataset(file, "tag", fixed, 2, "a\0\0abc");
+    H5Gclose(H5Gcreate2(file, "elsewhere", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    assert_true(H5Fclose(file) >= 0);
+    assert_rows(path, NULL,
+                "0:0:{\"prompt\":\"one\",\"big\":7,\"color\":\"blue\",\"double\":0.1,\"ok\":true,"
+                "\"single\":0.1,\"small\":-5,\"tag\":\"a\"}|"
+                "1:0:{\"prompt\":\"zw\\\"ei\",\"big\":18446744073709551615,\"color\":\"red\","
+                "\"double\":1e+300,\"ok\":false,\"single\":2,\"small\":300,\"tag\":\"abc\"}|");
+    /* As the job writes a name, the row's field is called. */
+    struct record_reader_options options = {
+        .path = path, .prompt_field = "/tag", .id_field = "/big", .limit = 1};
+    struct record_reader *reader;
+    struct record record = {0};
+    bool more;
+    assert_int_equal(record_reader_open(&options, &reader), STATUS_OK);
+    assert_int_equal(record_reader_next(reader, &record, &more), STATUS_OK);
+    assert_int_equal(record.unit, UNIT_PROMPT);
+    assert_memory_equal(record.bytes.data, "{\"/tag\":\"a\",\"/big\":7,\"color\"", 28);
+    record_reader_close(reader);
+    const struct record_reader_options bad[] = {
+        {.path = path, .id_field = "ids"},
+        {.path = path, .completion_field = "ids"},
+        {.path = path, .prompt_template = "{prompt} {ids}"}};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        assert_int_equal(record_reader_try(&bad[i]), STATUS_NOT_FOUND);
+        assert_non_null(strstr(status_message(), ": no dataset ids"));
+    }
+    H5Tclose(variable);
+    H5Tclose(fixed);
+    H5Tclose(boolean);
+    H5Tclose(color);
+    buffer_destroy(&record.bytes);
+}
+
+static void hdf5_tokens_with_fields(void **state)
+{
+    static const int32_t ids[] = {5, 6, 7}, labels[] = {-1, 1};
+    static const int64_t offsets[] = {0, 2, 3};
+    static const char *const texts[] = {"[{\"role\": \"user\"}]", "\xFF"};
+    const char *path = scratch_path(state, "labels.h5");
+    hid_t file = make_file(path);
+    hid_t variable = string_type(H5T_VARIABLE, H5T_STR_NULLTERM);
+    add_dataset(file, "input_ids", H5T_NATIVE_INT32, 3, ids);
+    add_dataset(file, "input_offsets", H5T_NATIVE_INT64, 3, offsets);
+    add_dataset(file, "label", H5T_NATIVE_INT32, 2, labels);
+    assert_true(H5Fclose(file) >= 0);
+    assert_rows(path, NULL,
+                "0:0:{\"prompt_token_ids\":[5,6],\"label\":-1}|"
+                "1:0:{\"prompt_token_ids\":[7],\"label\":1}|");
+    assert_rows(path, "input_ids",
+                "0:0:{\"input_ids\":[5,6],\"label\":-1}|1:0:{\"input_ids\":[7],\"label\":1}|");
+    file = make_file(path);
+    add_dataset(file, "messages", variable, 2, texts);
+    assert_true(H5Fclose(file) >= 0);
+    assert_rows(path, NULL,
+                "0:0:{\"messages\":[{\"role\":\"user\"}]}|"
+                "1:3:/messages: byte 0: not valid UTF-8|");
+    H5Tclose(variable);
+}
+
+static void hdf5_datasets_that_are_no_columns(void **state)
+{
+    static const char *const texts[] = {"one", "two"};
+    static const int32_t numbers[] = {1, 2, 3};
+    const char *path = scratch_path(state, "odd.h5");
+    hid_t variable = string_type(H5T_VARIABLE, H5T_STR_NULLTERM);
+    hsize_t sizes[] = {2, 3};
+    for (int way = 0; way < 3; way++) {
+        hid_t file = make_file(path);
+        add_dataset(file, "prompt", variable, 2, texts);
+        if (way == 0) {
+            add_dataset(file, "label", H5T_NATIVE_INT32, 3, numbers);
+        } else if (way == 1) {
+            hid_t space = H5Screate_simple(2, sizes, NULL);
+            H5Dclose(H5Dcreate2(file, "label", H5T_NATIVE_INT32, space, H5P_DEFAULT, H5P_DEFAULT,
+                                H5P_DEFAULT));
+            H5Sclose(space);
+        } else {
+            hid_t type = H5Tcreate(H5T_OPAQUE, 4);
+            add_dataset(file, "label", type, 2, NULL);
+            H5Tclose(type);
+        }
+        assert_true(H5Fclose(file) >= 0);
+        assert_refused(path, STATUS_INVALID,
+                       way == 0   ? "/label: 3 values where there are 2 rows (/prompt)"
+                       : way == 1 ? "/label: expected a dataset of 1 dimension"
+                                  : "/label: expected a dataset of numbers, booleans or strings");
+    }
+    H5Tclose(variable);
+}
+
+/* One chunk of bytes that a filter is said to have packed. */
+static void add_packed(hid_t file, const char *name, H5Z_filter_t filter, hsize_t count,
+                       const void *packed, size_t length)
+{
+    hid_t storage = H5Pcreate(H5P_DATASET_CREATE);
+    hid_t space = H5Screate_simple(1, &count, NULL);
+    const unsigned values[] = {4, 0x105, (unsigned)count * 8};
+    assert_true(H5Pset_chunk(storage, 1, &count) >= 0);
+    assert_true(H5Pset_filter(storage, filter, H5Z_FLAG_OPTIONAL, 3, values) >= 0);
+    hid_t dataset = H5Dcreate2(file, name, H5T_STD_I64LE, space, H5P_DEFAULT, storage, H5P_DEFAULT);
+    const hsize_t start = 0;
+    assert_true(dataset >= 0);
+    assert_true(H5Dwrite_chunk(dataset, H5P_DEFAULT, 0, &start, length, packed) >= 0);
+    H5Dclose(dataset);
+    H5Sclose(space);
+    H5Pclose(storage);
+}
+
+/* HDF5 makes no dataset with a filter that it can only read with: the number is put in later. */
+static void make_lzf(const char *path)
+{
+    struct buffer bytes = {0};
+    assert_int_equal(file_read(path, 1 << 20, &bytes), STATUS_OK);
+    char *number = memmem(bytes.data, bytes.length, "\x04\x7D", 2);
+    assert_non_null(number);
+    number[0] = '\0';
+    FILE *file = fopen(path, "wb");
+    assert_true(file != NULL && fwrite(bytes.data, 1, bytes.length, file) == bytes.length);
+    assert_int_equal(fclose(file), 0);
+    buffer_destroy(&bytes);
+}
+
+static void hdf5_filters(void **state)
+{
+    static const char *const texts[] = {"a", "b", "c"};
+    /* 7, then the seven zeros as one and a copy of it; the same 8 bytes twice more. */
+    static const unsigned char packed[] = {1, 7, 0, 0x80, 0, 0xE0, 7, 7};
+    const char *path = scratch_path(state, "packed.h5");
+    hid_t file = make_file(path);
+    hid_t variable = string_type(H5T_VARIABLE, H5T_STR_NULLTERM);
+    add_dataset(file, "prompt", variable, 3, texts);
+    add_packed(file, "n", 32004, 3, packed, sizeof packed);
+    H5Fclose(file);
+    assert_refused(path, STATUS_UNSUPPORTED,
+                   "/n: is compressed by a filter that is not here, LZ4 (32004)");
+    make_lzf(path);
+    assert_rows(path, NULL,
+                "0:0:{\"prompt\":\"a\",\"n\":7}|1:0:{\"prompt\":\"b\",\"n\":7}|"
+                "2:0:{\"prompt\":\"c\",\"n\":7}|");
+    H5Tclose(variable);
+}
+
+static void lzf_streams_that_are_none(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t length;
+    } streams[] = {{"\x02"
+                    "ab",
+                    3},
+                   {"\x20\x00", 2},
+                   {"\x00"
+                    "a\x20",
+                    3},
+                   {"\x00"
+                    "a\xE0",
+                    3},
+                   {"\x00"
+                    "a\xE0\xFF\x00",
+                    5},
+                   {"\x00"
+                    "a\x20\x01",
+                    4}};
+    unsigned char out[64];
+    for (size_t i = 0; i < COUNT_OF(streams); i++) {
+        assert_int_equal(
+            lzf_unpack((const unsigned char *)streams[i].bytes, streams[i].length, out, sizeof out),
+            0);
+    }
+}
+
+static void files_of_another_form(void **state)
+{
+    static const char csv[] = "id,prompt\n1,a b\n";
+    static const char comment[] = "one, two\n{\"prompt\": \"a\"}\n";
+    static const char pretty[] = "{\n  \"prompt\": \"a\"\n}\n";
+    assert_refused(scratch_write(state, "csv.jsonl", csv, strlen(csv)), STATUS_INVALID,
+                   "line 1: is no JSON but looks like CSV; call the file .csv or .tsv");
+    assert_refused(scratch_write(state, "pretty.json", pretty, strlen(pretty)), STATUS_INVALID,
+                   "line 1: holds JSON over several lines, not one object a line; `jq -c .`");
+    assert_rows(scratch_write(state, "comment.jsonl", comment, strlen(comment)), NULL,
+                "1:0:one, two|2:0:{\"prompt\": \"a\"}|");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -481,6 +718,12 @@ int main(void)
         cmocka_unit_test(hdf5_tokens_across_windows),
         cmocka_unit_test(hdf5_files_of_another_kind),
         cmocka_unit_test(hdf5_leads_to_other_files),
+        cmocka_unit_test(hdf5_columns_are_fields),
+        cmocka_unit_test(hdf5_tokens_with_fields),
+        cmocka_unit_test(hdf5_datasets_that_are_no_columns),
+        cmocka_unit_test(hdf5_filters),
+        cmocka_unit_test(lzf_streams_that_are_none),
+        cmocka_unit_test(files_of_another_form),
     };
     return cmocka_run_group_tests(tests, scratch_create, scratch_destroy);
 }

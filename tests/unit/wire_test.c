@@ -21,6 +21,8 @@ static void shards_come_out_as_packed(void **state)
     assert_int_equal(shard_append(&message, &record), STATUS_OK);
     record.row = 8;
     record.kind = RECORD_JSON;
+    record.unit = UNIT_PROMPT;
+    record.file = "b.jsonl";
     buffer_clear(&record.bytes);
     assert_int_equal(shard_append(&message, &record), STATUS_OK);
 
@@ -31,11 +33,15 @@ static void shards_come_out_as_packed(void **state)
     assert_int_equal(record.row, 7);
     assert_int_equal(record.position, 9);
     assert_int_equal(record.kind, RECORD_TOKENS);
+    assert_int_equal(record.unit, UNIT_LINE);
+    assert_null(record.file);
     assert_int_equal(record.bytes.length, 4);
     assert_memory_equal(record.bytes.data, "\1\0\0\0", 4);
     assert_int_equal(shard_next(&reader, &record, &more), STATUS_OK);
     assert_true(more);
     assert_int_equal(record.row, 8);
+    assert_int_equal(record.unit, UNIT_PROMPT);
+    assert_string_equal(record.file, "b.jsonl");
     assert_int_equal(record.bytes.length, 0);
     assert_int_equal(shard_next(&reader, &record, &more), STATUS_OK);
     assert_false(more);
