@@ -7,11 +7,16 @@
  *
  * check compares with sums in float64, with cuBLASLt's bits, and a row's bits over numbers of rows
  * and columns, variants and multiprocessors; its exit status is 1 where something of ours differs.
+ *
  * table prints microseconds of ours as chosen by cost (early: each may start in the shadow of the
  * one before), of our fastest variant, and of the fastest of cuBLASLt's algorithms without split-K,
- * and the fastest as shares: of the rate of the largest product, and of the longer of all bytes at
- * a copy's speed and the operations at that rate. Of a product in slices cuBLASLt leaves partial
- * sums, ours are added up; ours apply scales, cuBLASLt's do not. variants times each variant.
+ * and the fastest of ours as shares: of the rate of the largest product, and of the longer of all
+ * bytes at a copy's speed and the operations at that rate. Of a product in slices cuBLASLt leaves
+ * partial sums, ours are added up; ours apply scales, cuBLASLt's do not. Variants that should cost
+ * more than most_cost of the chosen one are not timed; `variants` prints all times.
+ *
+ * one runs a product a few times, for a profiler; variant -1 is chosen by cost, -2 is cuBLASLt's
+ * first algorithm.
  *
  * A call is one of a CUDA graph of several that take turns on memory of at least 256 MB (and at
  * least two sets of it); times are CUDA events around the graph, the median of ROUNDS. */

@@ -26,6 +26,7 @@
 struct dense_variant {
     int groups, subs, tokens, slices;
     bool pair, split;
+    int stages; /* of its ring */
 
     int weights() const
     {
@@ -38,7 +39,13 @@ struct dense_variant {
 };
 
 #define DENSE_FACTS(GROUPS, SUBS, TOKENS, SLICES, PAIR, SPLIT)                                     \
-    {GROUPS, SUBS, TOKENS, SLICES, PAIR, SPLIT},
+    {GROUPS,                                                                                       \
+     SUBS,                                                                                         \
+     TOKENS,                                                                                       \
+     SLICES,                                                                                       \
+     PAIR,                                                                                         \
+     SPLIT,                                                                                        \
+     dense_shape<__nv_fp8_e4m3, GROUPS, SUBS, TOKENS, SLICES, PAIR, SPLIT>::STAGES},
 static const dense_variant variants[] = {DENSE_VARIANTS(DENSE_FACTS)};
 
 int dense_product_variants(void)
@@ -71,33 +78,35 @@ static int64_t ceil_div(int64_t a, int64_t b)
 /* ---- Choice ------------------------------------------------------------------------------------
  */
 
+/* Bytes that are read and written once. */
+static double bytes_of(const dense_product &call, int width_bytes)
+{
+    return (double)call.slices * width_bytes * ((double)call.columns + call.rows) +
+           (double)call.rows * call.columns * (call.out_dtype == TYPE_FLOAT32 ? 4.0 : 2.0);
+}
+
 /* Cycles: waves of tiles, each as long as the slowest of tensor cores, shared memory and
- * second-level cache, beside all bytes at the memory's rate. The constants are those that fit 700
- * times on an H200 best (docs/records/2026-11-one-gpu-products.md): tensor cores at four fifths,
- * for instance. */
+ * second-level cache, or all bytes at the memory's rate, and a share of the other. A ring of few
+ * stages lets the tensor cores wait. The constants fit the times of all variants on an H200 best
+ * (docs/records/2026-11-one-gpu-products.md, steps 6 and 7). */
 static double cost_of(const dense_variant &v, const dense_product &call, int multiprocessors)
 {
-    const double TENSOR = 1.26, L2_BYTES = 54.0, MEMORY_BYTES = 2350.0, NEAR_BYTES = 88.0;
-    const double TILE_END = 2600.0, START = 5700.0, OVERLAP = 0.16;
+    const double START = 3000.0, CLUSTER_START = 400.0, TILE_END = 5300.0, OVERLAP = 0.29;
+    const double TENSOR = 1.12, TENSOR_WAITS = 0.28;     /* of the least; by stages */
+    const double L2_BYTES = 95.0, MEMORY_BYTES = 2520.0; /* a cycle: a block's, the chip's */
     const int width_bytes = call.width * (call.dtype == TYPE_FLOAT8 ? 1 : 2);
-    const int64_t steps = ceil_div(width_bytes, 128);
-    const int subs = v.groups * v.subs;
-    const double tensor = TENSOR * 2.0 * subs * v.tokens, shared = subs * (64.0 + v.tokens);
+    const double steps = (double)(ceil_div(width_bytes, 128) * v.slices);
+    const int subs = v.groups * v.subs, cluster = v.cluster(call.slices);
+    const double tensor = 2.0 * subs * v.tokens * (TENSOR + TENSOR_WAITS / v.stages);
+    const double shared = subs * (64.0 + v.tokens);
     const double second = 128.0 * (v.weights() + v.tokens / (v.pair ? 2.0 : 1.0)) / L2_BYTES;
-    const double stage = tensor > shared ? tensor : shared;
-    const double tile = (double)(steps * v.slices) * (stage > second ? stage : second) + TILE_END;
-    const int cluster = v.cluster(call.slices);
+    const double tile = steps * fmax(tensor, fmax(shared, second)) + TILE_END;
     const int64_t weight_tiles = ceil_div(call.columns, (int64_t)v.weights() * (v.pair ? 2 : 1));
     const int64_t tiles = weight_tiles * ceil_div(call.rows, v.tokens);
-    const int64_t clusters = multiprocessors / cluster;
-    const double bytes =
-        (double)call.slices * width_bytes * ((double)call.columns + call.rows) +
-        (double)call.rows * call.columns * (call.out_dtype == TYPE_FLOAT32 ? 4.0 : 2.0);
-    const int64_t busy = tiles < clusters ? tiles : clusters;
-    const double rate = NEAR_BYTES * (double)(busy * cluster);
-    const double memory = bytes / (rate < MEMORY_BYTES ? rate : MEMORY_BYTES);
-    const double work = (double)ceil_div(tiles, clusters) * tile;
-    return START + (work > memory ? work + OVERLAP * memory : memory + OVERLAP * work);
+    const double work = (double)ceil_div(tiles, multiprocessors / cluster) * tile;
+    const double memory = bytes_of(call, width_bytes) / MEMORY_BYTES;
+    return START + (cluster > 1 ? CLUSTER_START : 0.0) + fmax(work, memory) +
+           OVERLAP * fmin(work, memory);
 }
 
 double dense_product_cost(const struct dense_product *call, int variant, int multiprocessors)
