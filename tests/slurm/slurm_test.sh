@@ -252,16 +252,16 @@ expect_end cancel-long "$cancelled_long" CANCELLED
 expect_end cancel-array "${cancelled_array}_1" CANCELLED
 
 step "preemption that cancels, and one that requeues"
-submit doomed --partition=cancelled --nodelist=sluice2 --ntasks=2 long.sbatch
+submit doomed --partition=cancelled --nodes=1 --nodelist=sluice2 --ntasks=2 long.sbatch
 doomed=$id
 stop_in_the_middle doomed 2
-urgent=$(sbatch --parsable --partition=urgent --nodelist=sluice2 --ntasks=2 --output=/dev/null --wrap 'sleep 1')
+urgent=$(sbatch --parsable --partition=urgent --nodes=1 --nodelist=sluice2 --ntasks=2 --output=/dev/null --wrap 'sleep 1')
 expect_end doomed "$doomed" PREEMPTED
 wait_for_state 60 "$urgent" COMPLETED
-submit spare --partition=requeued --nodelist=sluice2 --ntasks=2 long.sbatch
+submit spare --partition=requeued --nodes=1 --nodelist=sluice2 --ntasks=2 long.sbatch
 spare=$id
 stop_in_the_middle spare 2
-urgent=$(sbatch --parsable --partition=urgent --nodelist=sluice2 --ntasks=2 --output=/dev/null --wrap 'sleep 1')
+urgent=$(sbatch --parsable --partition=urgent --nodes=1 --nodelist=sluice2 --ntasks=2 --output=/dev/null --wrap 'sleep 1')
 wait_for_state 60 "$urgent" COMPLETED
 
 step "what was cancelled continues, on another launcher"
