@@ -204,6 +204,10 @@ void generate_params_defaults(struct generate_params *params);
 bool generate_field_describe(size_t index, const char **name, const char **type,
                              const char **default_text, const char **meaning);
 
+/* Appends the table of a request's fields in Markdown: what `sluice help fields` prints and
+ * docs/openai-batch.md holds. */
+status request_fields_describe(struct buffer *out) MUST_CHECK;
+
 /* ---- Results: src/data/result.c
  * ------------------------------------------------------------------- */
 

@@ -26,7 +26,7 @@ static const struct command {
     {"render", command_render, "messages to prompt text, JSON lines in and out"},
     {"logits", command_logits, "token ids to logits, into an HDF5 file"},
     {"help", command_help,
-     "this list; help COMMAND; help job, models or formats: tables of what there is"},
+     "this list; help COMMAND; help job, fields, models or formats: tables of what there is"},
 };
 
 static const struct command *find_command(const char *name)
@@ -58,6 +58,7 @@ static const struct topic {
     status (*describe)(struct buffer *out);
 } topics[] = {
     {"job", job_describe_keys},
+    {"fields", request_fields_describe},
     {"models", model_describe_families},
     {"formats", model_describe_formats},
 };

@@ -178,6 +178,12 @@ bool generate_name_known(const char *name)
     return field != NULL && field->kind != FIELD_MODE; /* a row's own "mode" travels on */
 }
 
+const char *generate_key(const char *name)
+{
+    const struct generate_field *field = field_find(name);
+    return field != NULL ? field->names[0] : NULL;
+}
+
 const char *generate_name_at(size_t index)
 {
     for (size_t i = 0; i < COUNT_OF(generate_field_table); i++) {

@@ -9,5 +9,7 @@
 bool generate_name_known(const char *name);
 /* All of these names, one by one: NULL past the end. */
 const char *generate_name_at(size_t index);
+/* The parameter's key in a job's section generate, by any of its names; NULL for another name. */
+const char *generate_key(const char *name);
 
 #endif

@@ -7,6 +7,7 @@ source "$(dirname "$0")/expect.sh"
 expect_output "Usage: sluice COMMAND" --help
 expect_output "sluice " --version
 expect_output '| `model.path` |' help job
+expect_output '| `temperature` | honoured | `generate.temperature` | rows, bodies | the same |' help fields
 expect_output '| llama | `LlamaForCausalLM` | `llama` | generate |' help models
 expect_output '| GGUF | `Q4_K` | 4.5 | float32 |' help formats
 expect_output '| `compressed-tensors` | `format: float-quantized` |' help formats

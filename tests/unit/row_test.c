@@ -458,6 +458,21 @@ static void ids_that_were_numbers(void **state)
     }
 }
 
+/* The program's own table, word for word, stands in the documentation. */
+static void documentation_holds_the_table(void **state)
+{
+    (void)state;
+    struct buffer table = {0}, page = {0};
+    assert_int_equal(request_fields_describe(&table), STATUS_OK);
+    assert_int_equal(file_read(SLUICE_SOURCE_DIR "/docs/openai-batch.md", 1 << 20, &page),
+                     STATUS_OK);
+    if (strstr(page.data, table.data) == NULL) {
+        fail_msg("docs/openai-batch.md does not hold the table that `sluice help fields` prints");
+    }
+    buffer_destroy(&table);
+    buffer_destroy(&page);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -476,6 +491,7 @@ int main(void)
         cmocka_unit_test(harmless_values_of_refused_fields),
         cmocka_unit_test(parameters_stand_in_both_tables),
         cmocka_unit_test(ids_that_were_numbers),
+        cmocka_unit_test(documentation_holds_the_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
