@@ -210,6 +210,9 @@ static status check_place(const struct job *job, const char *job_path,
         TRY(check_file(&place, "the data set", "data.input", files->items[i].path));
     }
     TRY(check_file(&place, "the job file", "the job itself", job_path));
+    if (job->data.chat_template != NULL) {
+        TRY(check_file(&place, "the chat template", "data.chat_template", job->data.chat_template));
+    }
     return check_model(&place, job->model.path);
 }
 

@@ -162,6 +162,8 @@ run_program run --quiet --fresh job.yaml
 printf '%s' ' {{ strftime_now("%Y") }}' >clock.jinja
 expect_error 1 "exists" run --quiet job.yaml
 expect_error 2 "data.template_time: expected a time such as 2026-01-31T12:00:00Z, or auto" run job.yaml --set data.template_time=2026-02-30T00:00:00Z
+expect_error 2 "clock.jinja" run job.yaml --set output.path=clock.jinja --set output.overwrite=true
+grep -q strftime_now clock.jinja || fail "the output took the place of the template"
 expect_error 1 "data.chat_template: nothing is neither a file nor the name of one" run job.yaml --set data.chat_template=nothing
 printf '{%% if %%}' >bad.jinja
 expect_error 1 "data.chat_template: bad.jinja: line 1" run job.yaml --set data.chat_template=bad.jinja

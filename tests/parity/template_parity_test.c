@@ -82,6 +82,20 @@ static bool check_case(const char *where, const struct chat_template *template_,
     return right;
 }
 
+/* Texts alone: no parts, no calls, nothing that is null or missing. */
+static bool is_plain(const struct json *messages)
+{
+    static const char *const others[] = {"tool_calls", "function_call"};
+    for (size_t i = 0; messages != NULL && i < messages->length; i++) {
+        const struct json *message = messages->items[i];
+        if (json_string(json_get(message, "content")) == NULL ||
+            json_get(message, others[0]) != NULL || json_get(message, others[1]) != NULL) {
+            return false;
+        }
+    }
+    return messages != NULL && messages->type == JSON_ARRAY;
+}
+
 /* A file: {"now", "variables": [sets], "cases": [{"name", "template", "results": [[set,
  * result]…]}]}
  */
@@ -114,6 +128,10 @@ static void run_file(const char *name)
                      (long)set);
             struct chat_variables variables = variables_of(sets->items[set], file);
             count++;
+            wrong +=
+                !check_case(where, template_, created, &variables, results->items[j]->items[1]);
+            /* Where there is nothing to bring into another form, nothing is. */
+            variables.as_given = !is_plain(variables.messages);
             wrong +=
                 !check_case(where, template_, created, &variables, results->items[j]->items[1]);
         }

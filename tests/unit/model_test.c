@@ -122,6 +122,35 @@ static void a_directory_may_be_a_tokenizer_alone(void **state)
     arena_destroy(&arena);
 }
 
+/* More templates of rows than are kept, some of them again and again. */
+static void rows_bring_templates(void **state)
+{
+    struct scratch_folder *folder = *state;
+    put_text(state, "tokenizer.json", tokenizer_text);
+    put_text(state, "tokenizer_config.json", "{\"chat_template\":\"the model's\"}");
+    struct model *model = open_model(folder->path);
+    struct chat_cache *cache = chat_cache_create();
+    struct buffer out = {0};
+    assert_non_null(cache);
+    for (int i = 0; i < 200; i++) {
+        char text[80], expected[80];
+        int number = i % 3 == 0 ? 0 : i;
+        snprintf(text, sizeof text, "{{ 'number' }} %d", number);
+        snprintf(expected, sizeof expected, "number %d", number);
+        const struct chat_request request = {.template_ = text, .template_length = strlen(text)};
+        buffer_clear(&out);
+        assert_int_equal(model_render_chat(model, cache, &request, &out), STATUS_OK);
+        assert_string_equal(out.data, expected);
+    }
+    const struct chat_request named = {.template_ = "default", .template_length = 7};
+    buffer_clear(&out);
+    assert_int_equal(model_render_chat(model, cache, &named, &out), STATUS_OK);
+    assert_string_equal(out.data, "the model's");
+    buffer_destroy(&out);
+    chat_cache_destroy(cache);
+    model_close(model);
+}
+
 static void a_directory_may_be_weights_alone(void **state)
 {
     (void)state;
@@ -303,6 +332,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(a_directory_may_be_a_tokenizer_alone),
+        IN_FOLDER(rows_bring_templates),
         IN_FOLDER(a_directory_may_be_weights_alone),
         IN_FOLDER(a_gguf_file_brings_everything),
         IN_FOLDER(digests_change_with_what_they_cover),
