@@ -331,14 +331,10 @@ static void what_is_no_model_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(a_directory_may_be_a_tokenizer_alone),
-        IN_FOLDER(rows_bring_templates),
-        IN_FOLDER(a_directory_may_be_weights_alone),
-        IN_FOLDER(a_gguf_file_brings_everything),
-        IN_FOLDER(digests_change_with_what_they_cover),
-        IN_FOLDER(prefixed_names_are_found),
-        IN_FOLDER(shapes_must_be_the_configurations),
-        IN_FOLDER(what_is_no_model_is_refused),
+        IN_FOLDER(a_directory_may_be_a_tokenizer_alone), IN_FOLDER(rows_bring_templates),
+        IN_FOLDER(a_directory_may_be_weights_alone),     IN_FOLDER(a_gguf_file_brings_everything),
+        IN_FOLDER(digests_change_with_what_they_cover),  IN_FOLDER(prefixed_names_are_found),
+        IN_FOLDER(shapes_must_be_the_configurations),    IN_FOLDER(what_is_no_model_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
