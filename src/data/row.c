@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "data/extra_body.h"
 #include "data/generate_fields.h"
 #include "data/prompt_template.h"
 #include "data/request_fields.h"
@@ -56,62 +57,6 @@ static status no_memory(void)
     return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
 }
 
-static status is_same_json(const struct json *a, const struct json *b, bool *same)
-{
-    struct buffer left = {0}, right = {0};
-    status s = json_write(a, &left);
-    if (s == STATUS_OK) {
-        s = json_write(b, &right);
-    }
-    *same = s == STATUS_OK && left.length == right.length &&
-            memcmp(left.data, right.data, left.length) == 0;
-    buffer_destroy(&left);
-    buffer_destroy(&right);
-    return s;
-}
-
-/* OpenAI's Python client puts the fields of extra_body into the body; people who write the lines
- * themselves leave it as it is. */
-static status merge_extra_body(struct request *request, struct arena *arena)
-{
-    const struct json_member *extra = find_member(request->fields, "extra_body");
-    if (extra == NULL || extra->value->type != JSON_OBJECT) {
-        return STATUS_OK; /* check_envelope says what is wrong with it */
-    }
-    const struct json *body = request->fields;
-    struct json *merged = arena_allocate(arena, sizeof *merged);
-    size_t most = body->length + extra->value->length;
-    if (merged == NULL ||
-        (merged->members = arena_allocate_array(arena, most, sizeof *merged->members)) == NULL) {
-        return no_memory();
-    }
-    merged->type = JSON_OBJECT;
-    for (size_t i = 0; i < body->length; i++) {
-        if (&body->members[i] != extra) {
-            merged->members[merged->length++] = body->members[i];
-        }
-    }
-    size_t own = merged->length;
-    for (size_t i = 0; i < extra->value->length; i++) {
-        const struct json_member *member = &extra->value->members[i];
-        size_t at = 0;
-        while (at < own &&
-               (merged->members[at].key_length != member->key_length ||
-                memcmp(merged->members[at].key, member->key, member->key_length) != 0)) {
-            at++;
-        }
-        bool same = true;
-        if (at == own) {
-            merged->members[merged->length++] = *member;
-        } else {
-            TRY(is_same_json(merged->members[at].value, member->value, &same));
-        }
-        request->clash = same ? request->clash : member;
-    }
-    request->fields = merged;
-    return STATUS_OK;
-}
-
 static status find_request(const struct json *line, const struct row_format *format,
                            enum generate_mode mode, struct arena *arena, struct request *request)
 {
@@ -128,7 +73,7 @@ static status find_request(const struct json *line, const struct row_format *for
         request->envelope = true;
         request->body = request->fields = body->value;
         request->prefix = "body.";
-        TRY(merge_extra_body(request, arena));
+        TRY(extra_body_merge(body->value, arena, &request->fields, &request->clash));
     }
     if (format->id_field != NULL) {
         request->id = find_member(line, format->id_field);
@@ -156,8 +101,9 @@ static bool is_message_list(const struct json *value)
     return value->type == JSON_ARRAY && value->length > 0 && value->items[0]->type == JSON_OBJECT;
 }
 
-/* What a member of the request asks for by the table: NULL where it is data. What the template sees
- * belongs to the prompt; all else of a plain row may be columns that are only called so. */
+/* What a member of the request asks for by the table: NULL where it is data. The lists that the
+ * template sees, tools and documents, belong to the messages; all else of a plain row may be
+ * columns that are only called so. */
 static const struct request_field *field_of(const struct request *request,
                                             const struct json_member *member)
 {
@@ -168,8 +114,8 @@ static const struct request_field *field_of(const struct request *request,
     if (field == NULL || request->envelope) {
         return field;
     }
-    bool is_data =
-        field->body_only || (request->columns_are_data && field->use != REQUEST_TEMPLATE);
+    bool is_of_conversation = field->use == REQUEST_TEMPLATE && field->type == JSON_ARRAY;
+    bool is_data = field->body_only || (request->columns_are_data && !is_of_conversation);
     return is_data ? NULL : field;
 }
 
@@ -278,6 +224,9 @@ static status check_extra_body(const struct request *request)
         return status_fail(STATUS_INVALID,
                            "body.extra_body.%.60s: another value than body.%.60s has",
                            request->clash->key, request->clash->key);
+    }
+    if (extra != NULL && extra->value->type == JSON_OBJECT) {
+        return status_fail(STATUS_INVALID, "body.extra_body: has an extra_body of its own");
     }
     return extra == NULL ? STATUS_OK : expected(request->prefix, extra, "an object");
 }

@@ -37,10 +37,9 @@ static void check_row(const struct row *row)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     static const struct row_format formats[] = {
-        {.chat = CHAT_AUTO},
-        {.chat = CHAT_ALWAYS},
-        {.chat = CHAT_NEVER},
-        {.prompt_field = "q", .id_field = "k"},
+        {.chat = CHAT_AUTO},   {.chat = CHAT_ALWAYS},
+        {.chat = CHAT_NEVER},  {.prompt_field = "q", .id_field = "k"},
+        {.is_embedded = true}, {.columns_are_data = true},
     };
     if (length < 1) {
         return 0;
@@ -57,7 +56,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     generate_params_defaults(&defaults);
     status s = buffer_append(&record.bytes, bytes + 1, length - 1);
     if (s == STATUS_OK) {
-        s = row_parse(&record, &formats[bytes[0] & 3], &defaults, &arena, &row);
+        s = row_parse(&record, &formats[(bytes[0] & 7) % COUNT_OF(formats)], &defaults, &arena,
+                      &row);
         if (s == STATUS_OK) {
             check_row(&row);
         } else if (s != STATUS_INVALID || strchr(status_message(), '\n') != NULL) {

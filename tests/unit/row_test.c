@@ -458,6 +458,55 @@ static void ids_that_were_numbers(void **state)
     }
 }
 
+static void extra_body_is_the_body(void **state)
+{
+    (void)state;
+    struct parsed p;
+    parse(
+        &p,
+        "{\"custom_id\": \"1\", \"body\": {\"temperature\": 1, \"extra_body\": {\"prompt\": \"x\", "
+        "\"temperature\": 1.0, \"top_k\": 5, \"mine\": [1]}, \"n\": "
+        "3}}");
+    assert_int_equal(p.status, STATUS_OK);
+    assert_string_equal(p.row.text, "x");
+    assert_int_equal(p.row.params.top_k, 5);
+    assert_int_equal(p.row.params.samples, 3);
+    assert_int_equal(p.row.unknown_fields.count, 1);
+    assert_string_equal(p.row.unknown_fields.names[0], "mine");
+    release(&p);
+    static const char *const clashes[] = {
+        BODY("\"extra_body\": {\"prompt\": \"y\"}"),
+        BODY("\"extra_body\": {\"extra_body\": {}}"),
+        BODY("\"seed\": 9007199254740993, \"extra_body\": {\"seed\": 9007199254740992}"),
+        BODY("\"note\": \"NaN\", \"extra_body\": {\"note\": NaN}"),
+    };
+    for (size_t i = 0; i < COUNT_OF(clashes); i++) {
+        parse(&p, clashes[i]);
+        assert_int_equal(p.status, STATUS_INVALID);
+        assert_true(strstr(status_message(), "another value than body.") != NULL ||
+                    strstr(status_message(), "an extra_body of its own") != NULL);
+        release(&p);
+    }
+}
+
+/* Columns that are data stay data; the lists that go with messages are theirs. */
+static void columns_can_be_data(void **state)
+{
+    (void)state;
+    static const struct row_format data = {.columns_are_data = true};
+    static const char line[] =
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}], \"n\": \"many\", \"stop\": 5, "
+        "\"reasoning_effort\": 7, \"response_format\": \"A4\", \"tools\": [{}]}";
+    struct parsed p;
+    parse_as(&p, RECORD_JSON, line, strlen(line), &data);
+    assert_int_equal(p.status, STATUS_OK);
+    assert_int_equal(p.row.tools->length, 1);
+    assert_string_equal(p.passthrough.data, "{\"n\":\"many\",\"stop\":5,\"reasoning_effort\":7,"
+                                            "\"response_format\":\"A4\"}");
+    assert_int_equal(p.row.columns_taken.count, 0);
+    release(&p);
+}
+
 /* The program's own table, word for word, stands in the documentation. */
 static void documentation_holds_the_table(void **state)
 {
@@ -491,6 +540,8 @@ int main(void)
         cmocka_unit_test(harmless_values_of_refused_fields),
         cmocka_unit_test(parameters_stand_in_both_tables),
         cmocka_unit_test(ids_that_were_numbers),
+        cmocka_unit_test(extra_body_is_the_body),
+        cmocka_unit_test(columns_can_be_data),
         cmocka_unit_test(documentation_holds_the_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
