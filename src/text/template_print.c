@@ -195,6 +195,9 @@ status template_write_repr(struct render *r, const struct value *value)
     case VALUE_STRING:
         return write_string_repr(r, value->string);
     default:
+        if (value->type == VALUE_DICT && value->dict->written != NULL && value->dict->count > 0) {
+            return write_string_repr(r, value->dict->written); /* as what it came as */
+        }
         TRY(template_enter(r));
         TRY(write_compound_repr(r, value));
         r->depth--;

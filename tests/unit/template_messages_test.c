@@ -298,6 +298,8 @@ static void arguments_are_objects(void **state)
     assert_renders(CALLS("{% if c.function.arguments is string %}{{ c.function.arguments "
                          "}}{% endif %}"),
                    text, written);
+    assert_renders(CALLS("{{ c.function }}"), text,
+                   "{'name': 'f', 'arguments': ' {\"b\": 1.50,\"a\":\"x\"}'}");
     /* Texts that are no objects. */
     assert_renders(CALLS("{{ c.function.arguments }}"), CALL("\"[1, 2]\""), "[1, 2]");
     assert_renders(CALLS("{{ c.function.arguments is string }}"), CALL("\"{broken\""), "True");
