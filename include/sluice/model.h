@@ -89,11 +89,17 @@ struct model_config {
 
 struct model;
 
-/* Opens a model directory (config.json, *.safetensors with or without index, tokenizer files), a
- * .gguf file, or a config.json alone (facts without weights): reads and checks all headers and
- * facts, no weights. A directory with only a tokenizer has model_config(…) == NULL; one without has
- * a NULL tokenizer. Every message names the file and the key or tensor. The caller closes *out. Not
- * collective: every rank opens for itself. */
+/* Appends where the model that model.path names lies: `path` itself; the GGUF file, or the first of
+ * its parts, of a directory that has no config.json; the directory of a name such as "org/name" in
+ * the local cache of the Hugging Face Hub (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, the home).
+ * STATUS_NOT_FOUND says how to get it. src/model/model_locate.c. */
+status model_locate(const char *path, struct buffer *out) MUST_CHECK;
+
+/* Opens what model_locate finds: a model directory (config.json, *.safetensors with or without
+ * index, tokenizer files), a .gguf file, or a config.json alone (facts without weights): reads and
+ * checks all headers and facts, no weights. A directory with only a tokenizer has model_config(…)
+ * == NULL; one without has a NULL tokenizer. Every message names the file and the key or tensor.
+ * The caller closes *out. Not collective: every rank opens for itself. */
 status model_open(const char *path, struct model **out) MUST_CHECK;
 void model_close(struct model *model);
 const struct model_config *model_config(const struct model *model); /* NULL: no config.json */

@@ -192,7 +192,7 @@ static status check_model(const struct place *place, const char *path)
 {
     struct stat info;
     if (stat(path, &info) != 0) {
-        return STATUS_OK;
+        return STATUS_OK; /* whoever reads it says so */
     }
     if (S_ISDIR(info.st_mode)) {
         return check_model_folder(place, path, &info);
@@ -213,7 +213,13 @@ static status check_place(const struct job *job, const char *job_path,
     if (job->data.chat_template != NULL) {
         TRY(check_file(&place, "the chat template", "data.chat_template", job->data.chat_template));
     }
-    return check_model(&place, job->model.path);
+    struct buffer model = {0};
+    status s = model_locate(job->model.path, &model);
+    if (s != STATUS_NO_MEMORY) {
+        s = s != STATUS_OK ? STATUS_OK : check_model(&place, model.data);
+    }
+    buffer_destroy(&model);
+    return s;
 }
 
 status job_check_files(const struct job *job, const char *job_path)

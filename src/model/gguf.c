@@ -8,6 +8,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include "model/model_files.h"
 
 enum {
     MAX_ENTRIES = 1 << 16,
@@ -426,7 +429,7 @@ static status read_header(const struct tensor_file *file, struct gguf *out)
     return s;
 }
 
-status gguf_open(struct tensor_table *table, const char *path, struct gguf *out)
+static status open_file(struct tensor_table *table, const char *path, struct gguf *out)
 {
     int index;
     memset(out, 0, sizeof *out);
@@ -438,6 +441,97 @@ status gguf_open(struct tensor_table *table, const char *path, struct gguf *out)
         TRY(tensor_table_add(table, &tensor));
     }
     return STATUS_OK;
+}
+
+/* ---- Parts ------------------------------------------------------------------------------------
+ *
+ * llama-gguf-split: every part has split.no from 0, split.count and split.tensors.count; the first
+ * has the metadata as well, each has its tensors. */
+
+static status check_part(const struct gguf *part, const char *path, int64_t number, int64_t count)
+{
+    int64_t no = -1, there = -1;
+    gguf_integer(part, "split.no", &no);
+    gguf_integer(part, "split.count", &there);
+    return no == number && there == count
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID,
+                             "%s: says that it is part %lld of %lld of a split file, where part "
+                             "%lld of %lld is expected",
+                             path, (long long)no + 1, (long long)there, (long long)number + 1,
+                             (long long)count);
+}
+
+/* Adds the tensors of part `number` (from 0) of a file in `count` parts. */
+static status add_part(struct tensor_table *table, const char *path, int64_t number, int64_t count)
+{
+    struct gguf part;
+    struct stat info;
+    if (stat(path, &info) != 0) {
+        return status_fail_errno(STATUS_NOT_FOUND,
+                                 "%s: part %lld of a GGUF file that is split in %lld; have all "
+                                 "parts in one folder, or join them (llama-gguf-split --merge)",
+                                 path, (long long)number + 1, (long long)count);
+    }
+    status s = open_file(table, path, &part);
+    if (s == STATUS_OK) {
+        s = check_part(&part, path, number, count);
+    }
+    /* Names live as long as the table. */
+    for (size_t i = table->count - (s == STATUS_OK ? part.tensor_count : 0);
+         s == STATUS_OK && i < table->count; i++) {
+        const char *name = table->items[i].name;
+        table->items[i].name = arena_copy(&table->arena, name, strlen(name));
+        if (table->items[i].name == NULL) {
+            s = status_fail(STATUS_NO_MEMORY, "%s: out of memory", path);
+        }
+    }
+    gguf_destroy(&part);
+    return s;
+}
+
+static status add_other_parts(struct tensor_table *table, const char *path, struct gguf *first)
+{
+    enum { MAX_PARTS = 4096 };
+    int64_t count = 1, tensors = -1;
+    struct part_name name;
+    if (!gguf_integer(first, "split.count", &count) || count <= 1) {
+        return STATUS_OK;
+    }
+    TRY(check_part(first, path, 0, count));
+    const char *slash = strrchr(path, '/');
+    const char *base = slash != NULL ? slash + 1 : path;
+    if (count > MAX_PARTS || !part_name_parse(base, &name) || name.count != (int)count ||
+        name.number != 1) {
+        return status_fail(STATUS_INVALID,
+                           "%s: part 1 of %lld of a split file, and not called so: its parts are "
+                           "X-00001-of-%05lld.gguf and so on, or joined (llama-gguf-split "
+                           "--merge)",
+                           path, (long long)count, (long long)count);
+    }
+    for (int i = 1; i < (int)count; i++) {
+        struct buffer next = {0};
+        status s = buffer_append(&next, path, (size_t)(base - path));
+        if (s == STATUS_OK) {
+            s = part_name_write(base, &name, i + 1, &next);
+        }
+        if (s == STATUS_OK) {
+            s = add_part(table, next.data, i, count);
+        }
+        buffer_destroy(&next);
+        TRY(s);
+    }
+    if (gguf_integer(first, "split.tensors.count", &tensors) && tensors != (int64_t)table->count) {
+        return status_fail(STATUS_INVALID, "%s: its %lld parts have %zu tensors instead of %lld",
+                           path, (long long)count, table->count, (long long)tensors);
+    }
+    return STATUS_OK;
+}
+
+status gguf_open(struct tensor_table *table, const char *path, struct gguf *out)
+{
+    TRY(open_file(table, path, out));
+    return add_other_parts(table, path, out);
 }
 
 /* ---- Reads ---- */

@@ -5,6 +5,7 @@
 
 #include "model/load_names.h"
 #include "model/load_plan.h"
+#include "model/model_files.h"
 #include "model/model_internal.h"
 
 static status check_part(const struct model *model, const struct weight_item *item,
@@ -38,8 +39,7 @@ status model_check_weights(struct model *model)
         return status_fail(STATUS_NOT_FOUND, "%s: there is no config.json", model->path);
     }
     if (model->tensors.count == 0) {
-        return status_fail(STATUS_NOT_FOUND, "%s: there are no weights: no *.safetensors is there",
-                           model->path);
+        return model_name_other_weights(model->path);
     }
     struct partition whole;
     TRY(partition_create(&model->config, 1, 0, 1, 0, 1, &whole));

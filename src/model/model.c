@@ -7,6 +7,7 @@
 #include "model/config.h"
 #include "model/embedding.h"
 #include "model/load_names.h"
+#include "model/model_files.h"
 #include "model/model_text.h"
 #include "model/safetensors.h"
 
@@ -19,6 +20,9 @@ status model_read_json(const char *path, struct arena *arena, char sha256[65], s
     struct buffer text = {0};
     *out = NULL;
     status s = file_read(path, CONFIG_LIMIT, &text);
+    if (s == STATUS_OK) {
+        s = model_file_check(path, text.data, text.length);
+    }
     if (s == STATUS_OK) {
         s = status_context(json_parse(text.data, text.length, arena, out), "%s", path);
         struct sha256 *hash = s == STATUS_OK && sha256 != NULL ? sha256_create() : NULL;
@@ -159,12 +163,15 @@ static status open_path(struct model *model)
 status model_open(const char *path, struct model **out)
 {
     *out = NULL;
-    struct model *model = calloc(1, sizeof *model);
-    if (model == NULL || (model->path = strdup(path)) == NULL) {
-        free(model);
-        return status_fail(STATUS_NO_MEMORY, "%s: out of memory", path);
+    struct buffer place = {0};
+    status s = model_locate(path, &place);
+    struct model *model = s == STATUS_OK ? calloc(1, sizeof *model) : NULL;
+    if (s != STATUS_OK || model == NULL) {
+        buffer_destroy(&place);
+        return s != STATUS_OK ? s : status_fail(STATUS_NO_MEMORY, "%s: out of memory", path);
     }
-    status s = open_path(model);
+    model->path = place.data;
+    s = open_path(model);
     if (s == STATUS_OK && model->has_config) {
         model->family = family_by_name(model->config.family);
         model->tensor_prefix = tensor_prefix_detect(&model->tensors, model->family);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "model/gguf_quants.h"
+#include "model/model_files.h"
 
 /* OCP FP8 E4M3 (the "FN" form): bias 7, no infinities, NaN where all of exponent and fraction is
  * set. */
@@ -65,7 +66,10 @@ status tensor_table_open_file(struct tensor_table *table, const char *path, int 
     TRY(file_open(path, &file.fd, &file.size));
     *out = (int)table->file_count;
     table->files[table->file_count++] = file;
-    return STATUS_OK;
+    char head[128];
+    size_t length = file.size < sizeof head ? (size_t)file.size : sizeof head;
+    TRY(tensor_file_read(&file, 0, head, length));
+    return model_file_check(path, head, length);
 }
 
 status tensor_table_add(struct tensor_table *table, const struct tensor *tensor)

@@ -65,7 +65,8 @@ struct tensor_table {
     size_t file_count, file_capacity;
 };
 
-/* Opens a regular file and adds it; *out is its index. */
+/* Opens a regular file and adds it; *out is its index. One that shows by its first bytes that it is
+ * no file of weights is refused by what it is. */
 status tensor_table_open_file(struct tensor_table *table, const char *path, int *out) MUST_CHECK;
 /* Appends a copy of *tensor; its name must live as long as the table (its arena). */
 status tensor_table_add(struct tensor_table *table, const struct tensor *tensor) MUST_CHECK;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "model/model_files.h"
 #include "sluice/json.h"
 
 enum { TOKENIZER_LIMIT = 256 << 20 };
@@ -49,6 +50,9 @@ status model_read_optional(const struct model *model, const char *name, size_t l
     status s = path_join(model->path, name, &path);
     if (s == STATUS_OK) {
         s = file_read(path.data, limit, out);
+        if (s == STATUS_OK) {
+            s = model_file_check(path.data, out->data, out->length);
+        }
     }
     buffer_destroy(&path);
     *found = s == STATUS_OK;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "model/model_files.h"
 #include "sluice/json.h"
 
 enum {
@@ -239,6 +240,9 @@ static status add_indexed(struct tensor_table *table, const char *directory, con
     size_t count = 0;
     status s = file_read(index_path, INDEX_LIMIT, &text);
     if (s == STATUS_OK) {
+        s = model_file_check(index_path, text.data, text.length);
+    }
+    if (s == STATUS_OK) {
         s = json_parse(text.data, text.length, &arena, &index);
         if (s == STATUS_OK) {
             s = collect_shards(index, &arena, &names, &count);
@@ -258,6 +262,82 @@ static status add_indexed(struct tensor_table *table, const char *directory, con
     return s;
 }
 
+static status add_named(struct tensor_table *table, const char *directory, const char *name)
+{
+    struct buffer path = {0};
+    status s = path_join(directory, name, &path);
+    if (s == STATUS_OK) {
+        s = add_file(table, path.data);
+    }
+    buffer_destroy(&path);
+    return s;
+}
+
+static status miss_part(const char *directory, const char *name, const struct part_name *part,
+                        int number)
+{
+    struct buffer missing = {0};
+    status s = part_name_write(name, part, number, &missing);
+    if (s == STATUS_OK) {
+        s = status_fail(STATUS_NOT_FOUND,
+                        "%s: %s is missing (there is no model.safetensors.index.json either): %s "
+                        "is one of %d parts",
+                        directory, missing.data, name, part->count);
+    }
+    buffer_destroy(&missing);
+    return s;
+}
+
+/* All parts of the whole that `names` begins with; their headers say what is in which. */
+static status add_parts(struct tensor_table *table, const char *directory,
+                        const struct file_names *names, const struct part_name *first)
+{
+    if (first->number != 1) {
+        return miss_part(directory, names->items[0], first, 1);
+    }
+    for (int i = 0; i < first->count; i++) {
+        struct part_name part;
+        bool next = (size_t)i < names->count && part_name_parse(names->items[i], &part) &&
+                    part.number == i + 1 && part.count == first->count;
+        if (!next) {
+            return miss_part(directory, names->items[0], first, i + 1);
+        }
+        TRY(add_named(table, directory, names->items[i]));
+    }
+    return (size_t)first->count == names->count
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID,
+                             "%s: which *.safetensors are the model's is not said: there is no "
+                             "model.safetensors.index.json, and %s stands beside the parts %s…",
+                             directory, names->items[first->count], names->items[0]);
+}
+
+static bool is_adapter(const char *name)
+{
+    return strncmp(name, "adapter", strlen("adapter")) == 0;
+}
+
+/* Without index and model.safetensors: parts by their names, or a single file of another name. */
+static status add_unindexed(struct tensor_table *table, const char *directory, bool *found)
+{
+    struct file_names names;
+    struct part_name part;
+    status s = file_names_read(directory, ".safetensors", &names);
+    *found = s == STATUS_OK && names.count > 0 && !is_adapter(names.items[0]);
+    if (*found && part_name_parse(names.items[0], &part)) {
+        s = add_parts(table, directory, &names, &part);
+    } else if (*found && names.count == 1) {
+        s = add_named(table, directory, names.items[0]);
+    } else if (*found) {
+        s = status_fail(STATUS_INVALID,
+                        "%s: which *.safetensors are the model's is not said: there is no "
+                        "model.safetensors.index.json, and %s and %s are there",
+                        directory, names.items[0], names.items[1]);
+    }
+    file_names_destroy(&names);
+    return s;
+}
+
 status safetensors_open_directory(struct tensor_table *table, const char *directory, bool *found)
 {
     struct buffer path = {0};
@@ -270,8 +350,8 @@ status safetensors_open_directory(struct tensor_table *table, const char *direct
         s = path_join(directory, "model.safetensors", &path);
         if (s == STATUS_OK && access(path.data, F_OK) == 0) {
             s = add_file(table, path.data);
-        } else {
-            *found = false;
+        } else if (s == STATUS_OK) {
+            s = add_unindexed(table, directory, found);
         }
     }
     buffer_destroy(&path);
