@@ -14,7 +14,9 @@ struct check_options {
 };
 
 struct check_report {
-    struct buffer plan;     /* as plan_describe has it; empty where there is no plan */
+    struct buffer plan; /* as plan_describe has it; empty where there is no plan */
+    struct buffer
+        defaults; /* sampling values that are the model's own; empty where there are none */
     struct buffer bad_rows; /* the first CHECK_MAX_BAD_ROWS, a line each: "line 7: why" */
     struct buffer problems; /* what would keep the job from running, a line each */
     struct buffer warnings; /* what cannot be known without running, a line each */

@@ -21,15 +21,20 @@ enum {
 /* What is done with a row: tokens are generated after its prompt, or given ones are scored. */
 enum generate_mode { MODE_GENERATE, MODE_SCORE };
 
+/* Where sampling values come from that neither job nor row sets: the model's own
+ * (generation_config.json), or the table's. */
+enum generate_defaults { DEFAULTS_MODEL, DEFAULTS_NONE };
+
 /* Plain data: copied by assignment. Strings point into memory that outlives the struct (a job or a
  * row's arena). */
 struct generate_params {
-    enum generate_mode mode; /* of the whole job: a row cannot set it */
-    int max_new_tokens;      /* at least 1 */
-    double temperature;      /* 0 is greedy */
-    int top_k;               /* 0 is off */
-    double top_p;            /* (0, 1]; 1 is off */
-    double min_p;            /* [0, 1]; 0 is off */
+    enum generate_mode mode;         /* of the whole job: a row cannot set it */
+    enum generate_defaults defaults; /* likewise */
+    int max_new_tokens;              /* at least 1 */
+    double temperature;              /* 0 is greedy */
+    int top_k;                       /* 0 is off */
+    double top_p;                    /* (0, 1]; 1 is off */
+    double min_p;                    /* [0, 1]; 0 is off */
     double
         repetition_penalty;  /* > 0; 1 is off; over prompt and output, as CTRL (arXiv 1909.05858) */
     double presence_penalty; /* [-2, 2]; 0 is off; over the output, as OpenAI defines it */

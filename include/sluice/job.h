@@ -60,6 +60,9 @@ struct job {
         const struct json *value;
     } * generate_settings;
     size_t generate_setting_count;
+    /* What job_take_model_defaults has set of `generate`. */
+    struct job_setting model_defaults[8];
+    size_t model_default_count;
 };
 
 /* Every key at its default, model.path, data.input and output.path NULL: for commands that have no
@@ -78,6 +81,12 @@ void job_destroy(struct job *job);
  * beside it on the way, would replace the data set, the job file or a file of the model, whatever
  * links lead there. One rank is enough. */
 status job_check_files(const struct job *job, const char *job_path) MUST_CHECK;
+/* Takes the model's own sampling values where the job sets none (generate.defaults: model) into
+ * job->generate; they live as long as the model. Appends "temperature 0.6, top_p 0.9" to `taken`,
+ * nothing where nothing is; a value that is out of range is skipped with a warning. Every rank
+ * comes to the same. src/job/model_defaults.c. */
+status job_take_model_defaults(struct job *job, const struct model *model,
+                               struct buffer *taken) MUST_CHECK;
 /* Appends the resolved job, every key, as YAML that job_load reads back to the same job. */
 status job_write(const struct job *job, struct buffer *out) MUST_CHECK;
 

@@ -80,6 +80,9 @@ static void print_report(const struct job *job, const struct check_report *repor
     if (report->plan.length > 0) {
         printf("%s\n", report->plan.data);
     }
+    if (report->defaults.length > 0) {
+        printf("sampling   %s: the model's own (generate.defaults)\n", report->defaults.data);
+    }
     if (report->complete) {
         printf("output     %s is complete: this very job has written it; nothing is left to run\n",
                job->output.path);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum field_kind {
-    FIELD_MODE,
+    FIELD_JOB_WORD, /* of the whole job: one of the two words in `type`, an enum from 0 */
     FIELD_INTEGER,
     FIELD_NUMBER,
     FIELD_SEED,
@@ -34,13 +34,21 @@ struct generate_field {
 
 static const struct generate_field generate_field_table[] = {
     {{"mode"},
-     FIELD_MODE,
+     FIELD_JOB_WORD,
      AT(mode),
      "generate or score",
      "generate",
      "score: nothing is generated; the row's `completion`, or its whole text where it has none, "
      "gets "
      "the log-probability of each of its tokens"},
+    {{"defaults"},
+     FIELD_JOB_WORD,
+     AT(defaults),
+     "model or none",
+     "model",
+     "model: what neither job nor row sets of `temperature`, `top_k`, `top_p`, `min_p`, "
+     "`repetition_penalty` and `max_new_tokens` is taken from the model's generation_config.json "
+     "where it says so, with a line at the start; none: from this table"},
     {{"max_new_tokens", "max_tokens", "max_completion_tokens"},
      FIELD_INTEGER,
      AT(max_new_tokens),
@@ -175,7 +183,7 @@ static const struct generate_field *field_find(const char *name)
 bool generate_name_known(const char *name)
 {
     const struct generate_field *field = field_find(name);
-    return field != NULL && field->kind != FIELD_MODE; /* a row's own "mode" travels on */
+    return field != NULL && field->kind != FIELD_JOB_WORD; /* a row's own "mode" travels on */
 }
 
 const char *generate_key(const char *name)
@@ -189,7 +197,7 @@ const char *generate_name_at(size_t index)
     for (size_t i = 0; i < COUNT_OF(generate_field_table); i++) {
         const struct generate_field *field = &generate_field_table[i];
         for (size_t j = 0; j < COUNT_OF(field->names) && field->names[j] != NULL; j++) {
-            if (field->kind != FIELD_MODE && index-- == 0) {
+            if (field->kind != FIELD_JOB_WORD && index-- == 0) {
                 return field->names[j];
             }
         }
@@ -350,19 +358,24 @@ static status read_stop_ids(const char *name, const struct json *value,
     return STATUS_OK;
 }
 
-static status read_mode(const char *name, const struct json *value, enum generate_mode *out)
+/* One of the two words of the field's type: its place there is the enum's value. */
+static status read_word(const struct generate_field *field, const char *name,
+                        const struct json *value, void *out)
 {
-    static const char *const names[] = {[MODE_GENERATE] = "generate", [MODE_SCORE] = "score"};
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        if (json_is_string(value, names[i])) {
-            *out = (enum generate_mode)i;
-            return STATUS_OK;
-        }
+    const char *text = json_string(value);
+    const char *between = strstr(field->type, " or ");
+    size_t first = (size_t)(between - field->type);
+    if (text == NULL) {
+        return expected(name, field->type, value);
     }
-    return value->type == JSON_STRING
-               ? status_fail(STATUS_INVALID, "%s: expected generate or score, not %.40s", name,
-                             value->text)
-               : expected(name, "generate or score", value);
+    int word = strlen(text) == first && strncmp(text, field->type, first) == 0 ? 0
+               : strcmp(text, between + strlen(" or ")) == 0                   ? 1
+                                                                               : -1;
+    if (word < 0) {
+        return status_fail(STATUS_INVALID, "%s: expected %s, not %.40s", name, field->type, text);
+    }
+    memcpy(out, &word, sizeof word);
+    return STATUS_OK;
 }
 
 static status field_set(const struct generate_field *field, const char *name,
@@ -372,8 +385,8 @@ static status field_set(const struct generate_field *field, const char *name,
     void *target = (char *)params + field->offset;
     int integer;
     switch (field->kind) {
-    case FIELD_MODE:
-        return read_mode(name, value, target);
+    case FIELD_JOB_WORD:
+        return read_word(field, name, value, target);
     case FIELD_INTEGER:
         TRY(read_integer(field, name, value, &integer));
         if (target == &params->top_k && integer == -1) {

@@ -375,6 +375,11 @@ static const struct json *find_setting(const struct job *job, const char *name)
             return job->generate_settings[i].value;
         }
     }
+    for (size_t i = 0; i < job->model_default_count; i++) {
+        if (strcmp(job->model_defaults[i].name, name) == 0) {
+            return job->model_defaults[i].value;
+        }
+    }
     return NULL;
 }
 

@@ -10,6 +10,7 @@
 #include "model/model_files.h"
 #include "model/model_text.h"
 #include "model/safetensors.h"
+#include "model/sampling_defaults.h"
 
 enum { CONFIG_LIMIT = 64 << 20 };
 
@@ -75,6 +76,9 @@ static status open_config(struct model *model, const char *path, const char *dir
     if (s == STATUS_OK && root != NULL) {
         s = status_context(config_from_json(root, generation, &model->arena, &model->config), "%s",
                            path);
+        if (s == STATUS_OK) {
+            s = sampling_defaults_read(model, generation);
+        }
         if (s == STATUS_OK && directory != NULL && !model->config.has_float8_weights) {
             s = read_hf_quant_config(model, directory, &arena);
         }
@@ -100,6 +104,20 @@ static void set_stored_dtype(struct model *model)
     }
 }
 
+/* The tokenizer's eos_token ends an answer as well: models that were tuned to a chat format often
+ * keep the generation_config.json of what they were tuned from. */
+static status add_tokenizer_end(struct model *model)
+{
+    if (!model->has_config || model->config.encoder || model->tokenizer == NULL ||
+        model->eos_text == NULL) {
+        return STATUS_OK;
+    }
+    int32_t id = tokenizer_token_id(model->tokenizer, model->eos_text);
+    return id >= 0
+               ? status_context(config_add_end(&model->config, id), "%s: eos_token", model->path)
+               : STATUS_OK;
+}
+
 static status open_directory(struct model *model)
 {
     struct buffer path = {0};
@@ -115,6 +133,7 @@ static status open_directory(struct model *model)
         TRY(tensor_table_finish(&model->tensors));
     }
     TRY(model_text_open_directory(model));
+    TRY(add_tokenizer_end(model));
     if (model->has_config && model->config.encoder) {
         TRY(embedding_open(model));
     }
@@ -138,7 +157,9 @@ static status open_gguf(struct model *model)
         model->path));
     memcpy(model->config_sha256, model->gguf.metadata_sha256, sizeof model->config_sha256);
     model->has_config = true;
-    return model_text_open_gguf(model);
+    TRY(sampling_defaults_read_gguf(model));
+    TRY(model_text_open_gguf(model));
+    return add_tokenizer_end(model);
 }
 
 static bool ends_with(const char *text, const char *end)

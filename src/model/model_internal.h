@@ -8,6 +8,8 @@
 #include "model/gguf.h"
 #include "model/model_tensors.h"
 
+enum { MODEL_SAMPLING_DEFAULTS = 6 };
+
 struct model {
     char *path;
     struct arena arena; /* arrays of the configuration, token strings */
@@ -25,6 +27,7 @@ struct model {
     char *tokenizer_problem;   /* why there is none, or NULL */
     bool tokenizer_file_there; /* ... though a file for one is */
     struct template_set templates;
+    const struct json *sampling[MODEL_SAMPLING_DEFAULTS]; /* sampling_defaults.c; NULL: not said */
     const char *bos_text, *eos_text, *pad_text, *unk_text;
 };
 

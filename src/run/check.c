@@ -20,7 +20,8 @@
 #include "run/provenance.h"
 
 struct check {
-    const struct job *job;
+    const struct job *job; /* `resolved`, once the model is open */
+    struct job resolved;   /* borrows what the job owns */
     const struct check_options *options;
     struct check_report *report;
     struct model *model; /* NULL where it cannot be opened */
@@ -63,10 +64,19 @@ static status check_plan(struct check *check)
     return plan_describe(&check->plan, check->model, &check->report->plan);
 }
 
+/* The job with what the model decides of it. */
+static status resolve_job(struct check *check)
+{
+    check->resolved = *check->job;
+    check->job = &check->resolved;
+    return job_take_model_defaults(&check->resolved, check->model, &check->report->defaults);
+}
+
 static status check_model(struct check *check)
 {
     TRY(model_open(check->job->model.path, &check->model));
     TRY(model_use_template(check->model, check->job->data.chat_template));
+    TRY(resolve_job(check));
     TRY(note_problem(check, model_check_weights(check->model)));
     TRY(check_plan(check));
     status s = data_set_check_system(check->job, check->model);
@@ -421,5 +431,6 @@ void check_report_destroy(struct check_report *report)
     buffer_destroy(&report->bad_rows);
     buffer_destroy(&report->errors);
     buffer_destroy(&report->warnings);
+    buffer_destroy(&report->defaults);
     buffer_destroy(&report->problems);
 }

@@ -113,9 +113,15 @@ status provenance_drop_defaults(const char *lines, struct buffer *out)
 static status append_job_keys(const struct job *job, struct buffer *out)
 {
     struct buffer lines = {0};
-    status s = list_job_keys(job, &lines);
+    struct job set = *job; /* what was set; what the model brings stands in lines of its own */
+    set.model_default_count = 0;
+    status s = list_job_keys(&set, &lines);
     if (s == STATUS_OK) {
         s = provenance_drop_defaults(lines.data, out);
+    }
+    for (size_t i = 0; s == STATUS_OK && i < job->model_default_count; i++) {
+        s = buffer_format(out, "model default %s: %s\n", job->model_defaults[i].name,
+                          job->model_defaults[i].value->text);
     }
     buffer_destroy(&lines);
     return s;

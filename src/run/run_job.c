@@ -27,7 +27,8 @@
 #include "sluice/run.h"
 
 struct run {
-    const struct job *job;
+    const struct job *job; /* `resolved`, once the model is open */
+    struct job resolved;   /* borrows what the job owns */
     const struct run_options *options;
     const struct world *world;
     double start;
@@ -462,6 +463,22 @@ static status run_rows(struct run *run, struct run_summary *summary)
     return run_agree(s);
 }
 
+/* The job with what the model decides of it. */
+static status resolve_job(struct run *run)
+{
+    struct buffer taken = {0};
+    run->resolved = *run->job;
+    status s = job_take_model_defaults(&run->resolved, run->model, &taken);
+    if (s == STATUS_OK && taken.length > 0 && run->world->rank == 0) {
+        log_write(LOG_INFO,
+                  "sampling values of the model: %s (generate.defaults: none leaves them out)",
+                  taken.data);
+    }
+    buffer_destroy(&taken);
+    run->job = &run->resolved;
+    return s;
+}
+
 static status run_phases(struct run *run, struct run_summary *summary)
 {
     run->start = clock_seconds();
@@ -471,6 +488,7 @@ static status run_phases(struct run *run, struct run_summary *summary)
         return status_fail(STATUS_NOT_FOUND, "%s: no config.json: not a model",
                            run->job->model.path);
     }
+    TRY(run_agree(resolve_job(run)));
     TRY(mpi_check(MPI_Comm_dup(MPI_COMM_WORLD, &run->control), "duplicate the world"));
     MPI_Comm_set_errhandler(run->control, MPI_ERRORS_RETURN);
     TRY(run_agree(run->world->rank == 0 ? model_check_weights(run->model) : STATUS_OK));

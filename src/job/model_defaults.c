@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The model's own sampling values as the job's defaults. */
+#include <string.h>
+
+#include "sluice/job.h"
+
+static bool is_set(const struct job *job, const char *name)
+{
+    for (size_t i = 0; i < job->generate_setting_count; i++) {
+        if (strcmp(job->generate_settings[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* `params` is not touched where the value is out of range. */
+static status try_value(const char *name, const struct json *value, struct generate_params *params)
+{
+    struct generate_params changed = *params;
+    struct arena arena = {0}; /* these are numbers: nothing is kept in it */
+    bool known;
+    status s = generate_params_set(&changed, name, value, &arena, &known);
+    arena_destroy(&arena);
+    TRY(s);
+    *params = changed;
+    return STATUS_OK;
+}
+
+static status take(struct job *job, const char *name, const struct json *value,
+                   struct buffer *taken)
+{
+    status s = try_value(name, value, &job->generate);
+    if (s == STATUS_INVALID) {
+        log_write(LOG_WARNING, "the model's own sampling values: %s; not used", status_message());
+        return STATUS_OK;
+    }
+    TRY(s);
+    job->model_defaults[job->model_default_count++] = (struct job_setting){name, value};
+    return buffer_format(taken, "%s%s %s", taken->length > 0 ? ", " : "", name, value->text);
+}
+
+status job_take_model_defaults(struct job *job, const struct model *model, struct buffer *taken)
+{
+    bool samples = job->generate.mode == MODE_GENERATE && model_embedding(model) == NULL;
+    const char *name;
+    const struct json *value;
+    job->model_default_count = 0;
+    for (size_t i = 0; samples && job->generate.defaults == DEFAULTS_MODEL &&
+                       model_sampling_default(model, i, &name, &value);
+         i++) {
+        bool room = job->model_default_count < COUNT_OF(job->model_defaults);
+        if (value != NULL && room && !is_set(job, name)) {
+            TRY(take(job, name, value, taken));
+        }
+    }
+    return STATUS_OK;
+}
