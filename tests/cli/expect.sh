@@ -48,6 +48,16 @@ expect_quiet() {
     [ ! -s err ] && [ ! -s out ] || fail "$*: is not quiet"
 }
 
+# expect_warned TEXT ARGUMENTS…: success, and one line, a warning with this text.
+expect_warned() {
+    local text=$1
+    shift
+    run_program "$@"
+    [ "$status" -eq 0 ] || fail "$*: exit status $status"
+    [ "$(wc -l <err)" -eq 1 ] && [ ! -s out ] || fail "$*: more than a warning, or less"
+    grep -qF -- "warning: $text" err || fail "$*: nothing of \"$text\""
+}
+
 finish() {
     echo "$failures failures"
     [ "$failures" -eq 0 ]

@@ -22,7 +22,7 @@ cat >rows.jsonl <<'ROWS'
 {"id": "chosen", "prompt": "apple pie", "logprobs": 0}
 ROWS
 job rows
-expect_quiet run --quiet rows.yaml
+expect_warned "3 rows: columns taken for parameters: logprobs, top_logprobs;" run --quiet rows.yaml
 run_program export rows.h5
 no_line 1 'logprob|token_ids' "a row that did not ask"
 line 2 '"token_ids":\[[0-9]+,[0-9]+,[0-9]+\],"logprobs":\[-[^]]*\],"top_logprob_ids":\[\[[0-9]+,[0-9]+\],' "a row that asked for two"
@@ -55,7 +55,7 @@ cat >batch.jsonl <<'ROWS'
 {"id": "12", "messages": [{"role": "user", "content": "What is 3 + 4?"}]}
 ROWS
 job batch
-expect_quiet run --quiet batch.yaml
+expect_warned "1 row: columns taken for parameters: n;" run --quiet batch.yaml
 run_program export --format openai batch.h5
 cp out openai
 line 1 '"custom_id":"t","response":\{"status_code":200,.*"id":"cmpl-0","object":"text_completion","created":[0-9]+,"model":"small"' "a completion"
@@ -72,7 +72,7 @@ line 6 '^\{"id":"12",' "an id that was a text"
 
 # ---- The same where texts are packed: storage, and not part of what the job is ----
 
-expect_quiet run --quiet --set output.strings=packed --set output.path=packed.h5 batch.yaml
+expect_warned "1 row: columns taken for parameters: n;" run --quiet --set output.strings=packed --set output.path=packed.h5 batch.yaml
 for form in jsonl openai; do
     run_program export --format $form packed.h5
     sed 's/"created":[0-9]*//' out >packed.$form
@@ -91,7 +91,7 @@ cat >vectors.jsonl <<'ROWS'
 {"custom_id": "b", "method": "POST", "url": "/v1/embeddings", "body": {"model": "e", "input": "a red house", "encoding_format": "base64"}}
 ROWS
 printf 'model: {path: "%s/tests/data/encoders/bert"}\ndata: {input: vectors.jsonl}\noutput: {path: vectors.h5}\n' "$SLUICE_SOURCE_DIR" >vectors.yaml
-expect_quiet run --quiet vectors.yaml
+expect_warned "2 rows: requests name another model, and this job's has answered them: e" run --quiet vectors.yaml
 run_program export --format openai vectors.h5
 line 1 '"id":"embd-0","object":"list",.*"data":\[\{"index":0,"object":"embedding","embedding":\[-?[0-9.]+,.*"usage":\{"prompt_tokens":([0-9]+),"total_tokens":\1\}' "an embedding"
 line 2 '"embedding":"[A-Za-z0-9+/]{171}="' "an embedding as base64" # 32 numbers of 4 bytes

@@ -11,7 +11,7 @@ cat >rows.jsonl <<'ROWS'
 {"text": "Which is larger, 811 or 60?"}
 {"prompt": "a", "completion": ""}
 {"prompt_token_ids": [5]}
-{"text": "two words", "n": 2}
+{"custom_id": "two", "body": {"text": "two words", "n": 2}}
 ROWS
 cat >job.yaml <<YAML
 model: {path: "$model"}
