@@ -81,10 +81,10 @@ status prompt_template_apply(const char *text, const struct json *fields, struct
             continue;
         }
         const struct json *value = find_column(fields, &piece);
-        if (value == NULL || value->type == JSON_NULL) {
+        if (value == NULL || value->type == JSON_NULL || value->type == JSON_NOT_FINITE) {
             return status_fail(STATUS_INVALID, "column %.*s is %s; data.prompt_template needs it",
                                piece.length < 60 ? (int)piece.length : 60, piece.text,
-                               value == NULL ? "missing" : "null");
+                               value == NULL ? "missing" : json_kind(value));
         }
         TRY(value->type == JSON_STRING ? buffer_append(out, value->text, value->length)
                                        : json_write(value, out));

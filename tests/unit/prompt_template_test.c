@@ -57,6 +57,8 @@ static void columns_that_a_row_lacks(void **state)
     assert_string_equal(status_message(), "column b is missing; data.prompt_template needs it");
     assert_int_equal(apply("{a}", "{\"a\":null}", &out), STATUS_INVALID);
     assert_string_equal(status_message(), "column a is null; data.prompt_template needs it");
+    assert_int_equal(apply("{a}", "{\"a\":NaN}", &out), STATUS_INVALID);
+    assert_string_equal(status_message(), "column a is NaN; data.prompt_template needs it");
     buffer_destroy(&out);
 }
 
