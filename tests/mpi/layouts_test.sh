@@ -55,7 +55,14 @@ while read -r name ranks settings; do
         echo "$label: $name differs from one rank in $(diff "$work/one.jsonl" "$work/$name.jsonl" | grep -c '^>') of $(wc -l <"$work/one.jsonl") rows, first:"
         diff "$work/one.jsonl" "$work/$name.jsonl" | head -n 4 | cut -c 1-400
     fi
+    # What the leaders noted in their rows comes to the same warnings.
+    if ! cmp -s <(grep 'warning: [0-9]* rows\?:' "$work/one.err") <(grep 'warning: [0-9]* rows\?:' "$work/$name.err"); then
+        failures=$((failures + 1))
+        echo "$label: $name warns otherwise than one rank:"
+        cat "$work/one.err" "$work/$name.err"
+    fi
 done <<<"$layouts"
+grep "warning: " "$work/one.err" || true
 rows=$(wc -l <"$work/one.jsonl")
 [ "$rows" -gt 0 ] || { echo "$label: no rows"; exit 1; }
 echo "$label: $rows rows, $compared layouts compared, $failures differ"
