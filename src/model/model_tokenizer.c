@@ -177,8 +177,12 @@ static status note_problem(struct model *model, const char *name)
 {
     struct buffer text = {0};
     bool has_merges = strcmp(name, "vocab.json") == 0 && is_there(model, "merges.txt");
-    status s = buffer_format(&text, "%s/%s%s: %s", model->path, name,
-                             has_merges ? " and merges.txt" : "", status_message());
+    const char *why = status_message();
+    size_t folder = strlen(model->path);
+    bool is_named = strncmp(why, model->path, folder) == 0 && why[folder] == '/';
+    status s = is_named ? buffer_append_text(&text, why)
+                        : buffer_format(&text, "%s/%s%s: %s", model->path, name,
+                                        has_merges ? " and merges.txt" : "", why);
     if (s != STATUS_OK) {
         buffer_destroy(&text);
         return s;

@@ -394,33 +394,12 @@ static bool ends_with(const char *text, const char *end)
     return length >= end_length && strcmp(text + length - end_length, end) == 0;
 }
 
-/* What stands in a file's place where it was not fetched. */
-static status check_fetched(struct text_span file)
-{
-    static const struct {
-        const char *head, *what;
-    } others[] = {
-        {"version https://git-lfs", "a Git LFS pointer, not the file: `git lfs pull` fetches it"},
-        {"<!DOCTYPE", "a page of HTML, not the file: fetch it again"},
-        {"<!doctype", "a page of HTML, not the file: fetch it again"},
-        {"<html", "a page of HTML, not the file: fetch it again"},
-    };
-    for (size_t i = 0; i < COUNT_OF(others); i++) {
-        size_t length = strlen(others[i].head);
-        if (file.length >= length && memcmp(file.data, others[i].head, length) == 0) {
-            return status_fail(STATUS_INVALID, "%s", others[i].what);
-        }
-    }
-    return STATUS_OK;
-}
-
 /* Names say it, but for *.model, which is of one of two forms. */
 static status find_form(const struct tokenizer_files *files, enum tokenizer_form *out)
 {
     const char *name = files->name;
     const char *text = files->vocabulary.data;
     size_t length = files->vocabulary.length;
-    TRY(check_fetched(files->vocabulary));
     if (strcmp(name, "tekken.json") == 0) {
         *out = FORM_TEKKEN;
     } else if (ends_with(name, ".json")) {

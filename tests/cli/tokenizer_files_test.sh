@@ -46,7 +46,7 @@ refused() {
 }
 refused "bare: no tokenizer.json, nor another file that a tokenizer is read from (tokenizer.model, " "rows of text need a tokenizer.json"
 printf 'version https://git-lfs.github.com/spec/v1\n' >bare/tokenizer.model
-refused "bare/tokenizer.model: a Git LFS pointer, not the file: \`git lfs pull\` fetches it" "rows of text need a tokenizer.json"
+refused "bare/tokenizer.model: a pointer of git-lfs in the file's place: git lfs pull fetches the file itself" "rows of text need a tokenizer.json"
 printf '\x0a\x0e\x0a\x05<unk>\x15\0\0\0\0\x18\x02' >bare/tokenizer.model
 refused "bare/tokenizer.model: not a SentencePiece model: " "rows of text need a tokenizer.json"
 rm bare/tokenizer.model

@@ -313,7 +313,7 @@ static void broken_models_are_noticed(void **state)
     assert_model_refused(&grouped, "a field of the wire type 3");
     static const char page[] = "<!DOCTYPE html>";
     struct buffer html = {.data = (char *)page, .length = sizeof page - 1};
-    assert_model_refused(&html, "a page of HTML, not the file");
+    assert_model_refused(&html, "neither a SentencePiece model nor tiktoken's ranks");
     static const char words[] = "a tokenizer";
     struct buffer other = {.data = (char *)words, .length = sizeof words - 1};
     assert_model_refused(&other, "neither a SentencePiece model nor tiktoken's ranks");
