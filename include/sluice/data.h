@@ -243,7 +243,11 @@ struct result {
     const float *embedding;   /* [embedding_width] */
     bool has_scores;          /* of the next: read from an output file of scored texts */
     double logprob_sum, logprob_mean;
-    double seconds; /* from admission to the last token */
+    double seconds;         /* from admission to the last token */
+    const char *arithmetic; /* what computed it (identity.h); NULL: as the journal was begun */
+    size_t arithmetic_length;
+    uint64_t stream; /* of the random numbers that chose its tokens, where that is a row's by its
+                        id; 0 elsewhere */
 };
 
 /* As the HTTP of an endpoint would answer: 200, 400 for a row that cannot be run, 500 where the
@@ -262,6 +266,7 @@ status result_decode(const void *bytes, size_t length, struct arena *arena, stru
 struct output_columns {
     bool prompt, token_ids, logprobs;
     bool id_is_number;       /* some id was a number */
+    bool arithmetic;         /* some rows were computed by another arithmetic than the others */
     bool packed_texts;       /* texts are stored as compressed bytes and offsets */
     bool scores;             /* sum and mean of each result's log-probabilities */
     int32_t top_logprobs;    /* the largest k that is asked for; 0 for none */

@@ -87,8 +87,10 @@ static status create_numbers(struct output_writer *writer)
 
 static status create_texts(struct output_writer *writer)
 {
+    const bool wanted[TEXT_COUNT] = {
+        [TEXT_PROMPT] = writer->columns.prompt, [TEXT_ARITHMETIC] = writer->columns.arithmetic};
     for (int i = 0; i < TEXT_COUNT; i++) {
-        if (i != TEXT_PROMPT || writer->columns.prompt) {
+        if (wanted[i] || !output_text_is_optional((enum output_text)i)) {
             TRY(output_text_create(writer->file, output_text_paths[i], writer->string_type,
                                    writer->columns.packed_texts, &writer->texts[i]));
         }
@@ -436,6 +438,7 @@ static status append_result(struct output_writer *writer, const struct result *r
     TRY(put_text(writer, TEXT_TEXT, result->text, result->text_length));
     TRY(put_text(writer, TEXT_ERROR, result->error, result->error_length));
     TRY(put_text(writer, TEXT_PASSTHROUGH, result->passthrough, result->passthrough_length));
+    TRY(put_text(writer, TEXT_ARITHMETIC, result->arithmetic, result->arithmetic_length));
     TRY(append_file(writer, result));
     TRY(append_scores(writer, result));
     TRY(append_flat(writer, result));

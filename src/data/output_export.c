@@ -208,7 +208,8 @@ static status choose_name(const struct result *result, const struct json *fields
     static const char prefix[] = "input_";
     TRY(buffer_append(name, member->key, member->key_length));
     bool is_ours = is_own_name(name->data, name->length) ||
-                   (result->file != NULL && strcmp(name->data, "file") == 0);
+                   (result->file != NULL && strcmp(name->data, "file") == 0) ||
+                   (result->arithmetic != NULL && strcmp(name->data, "arithmetic") == 0);
     if (!is_ours) {
         return STATUS_OK;
     }
@@ -305,6 +306,9 @@ static status export_line(void *context, const struct result *result)
     TRY(buffer_format(line, ",\"row\":%lld,\"sample\":%d", (long long)result->row, result->sample));
     if (result->file != NULL) {
         TRY(write_text_field(line, "file", result->file, strlen(result->file)));
+    }
+    if (result->arithmetic != NULL) {
+        TRY(write_text_field(line, "arithmetic", result->arithmetic, result->arithmetic_length));
     }
     if (result->prompt != NULL) {
         TRY(write_text_field(line, "prompt", result->prompt, result->prompt_length));

@@ -24,7 +24,13 @@ const char *const output_text_paths[TEXT_COUNT] = {
     [TEXT_TEXT] = "/results/text",
     [TEXT_ERROR] = "/results/error",
     [TEXT_PASSTHROUGH] = "/passthrough/json",
+    [TEXT_ARITHMETIC] = "/results/arithmetic",
 };
+
+bool output_text_is_optional(enum output_text column)
+{
+    return column == TEXT_PROMPT || column == TEXT_ARITHMETIC;
+}
 
 bool output_number_is_optional(enum output_number column)
 {

@@ -29,11 +29,20 @@ enum output_number {
 };
 
 /* Datasets with one text a result. */
-enum output_text { TEXT_ID, TEXT_PROMPT, TEXT_TEXT, TEXT_ERROR, TEXT_PASSTHROUGH, TEXT_COUNT };
+enum output_text {
+    TEXT_ID,
+    TEXT_PROMPT,
+    TEXT_TEXT,
+    TEXT_ERROR,
+    TEXT_PASSTHROUGH,
+    TEXT_ARITHMETIC,
+    TEXT_COUNT
+};
 
 extern const char *const output_number_paths[NUMBER_COUNT];
 bool output_number_is_optional(enum output_number column);
 extern const char *const output_text_paths[TEXT_COUNT];
+bool output_text_is_optional(enum output_text column);
 
 /* Flat over the tokens of all results. */
 #define OUTPUT_OFFSETS_PATH    "/results/token_offsets"

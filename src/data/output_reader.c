@@ -146,7 +146,8 @@ static status open_columns(struct output_reader *reader)
     TRY(output_inputs_read(reader->file, &reader->arena, &reader->input_paths,
                            &reader->input_count));
     for (int i = 0; i < TEXT_COUNT; i++) {
-        if (i != TEXT_PROMPT || hdf5_path_exists(reader->file, output_text_paths[i])) {
+        if (!output_text_is_optional((enum output_text)i) ||
+            hdf5_path_exists(reader->file, output_text_paths[i])) {
             TRY(output_text_open(reader->file, output_text_paths[i], reader->rows,
                                  &reader->texts[i]));
         }
@@ -512,6 +513,7 @@ static status batch_result(const struct output_reader *reader, const struct batc
     out->text = batch_text(batch, TEXT_TEXT, i, &out->text_length);
     out->error = batch_text(batch, TEXT_ERROR, i, &out->error_length);
     out->passthrough = batch_text(batch, TEXT_PASSTHROUGH, i, &out->passthrough_length);
+    out->arithmetic = batch_text(batch, TEXT_ARITHMETIC, i, &out->arithmetic_length);
     read_request(batch, i, out);
     if (finish < FINISH_STOP || finish > FINISH_ERROR || out->completion_tokens < 0 ||
         (unsigned)out->endpoint > ENDPOINT_EMBEDDINGS) {

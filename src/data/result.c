@@ -35,11 +35,13 @@ enum {
     ID_IS_NUMBER = 32,
     IS_FAULT = 64,
     ENDPOINT_SHIFT = 7, /* two bits, enum endpoint */
-    HAS_ALL = 511,
+    HAS_STREAM = 512,
+    HAS_ARITHMETIC = 1024,
+    HAS_ALL = 2047,
     HAS_ALL_IN_FORM_1 = 63
 };
 
-enum { MAX_EMBEDDING_WIDTH = 1 << 20 };
+enum { MAX_EMBEDDING_WIDTH = 1 << 20, MAX_ARITHMETIC = 255, ENDPOINT_MASK = 3 };
 
 struct text_part {
     const char *text;
@@ -56,7 +58,8 @@ static int result_parts(const struct result *result)
                 : 0) |
            (result->embedding != NULL ? HAS_EMBEDDING : 0) |
            (result->id_is_number ? ID_IS_NUMBER : 0) | (result->is_fault ? IS_FAULT : 0) |
-           (int)result->endpoint << ENDPOINT_SHIFT;
+           (int)result->endpoint << ENDPOINT_SHIFT | (result->stream != 0 ? HAS_STREAM : 0) |
+           (result->arithmetic != NULL ? HAS_ARITHMETIC : 0);
 }
 
 /* Bytes of the arrays; both factors are checked to be small enough. */
@@ -106,6 +109,28 @@ static char *put_floats(char *out, const float *values, size_t count)
     return out;
 }
 
+/* The stream, and the arithmetic's name behind a byte that says its length. */
+static uint64_t extra_bytes(const struct result *result)
+{
+    return (result->stream != 0 ? 8 : 0) +
+           (result->arithmetic != NULL ? 2 + result->arithmetic_length : 0);
+}
+
+static char *put_extras(char *out, const struct result *result)
+{
+    if (result->stream != 0) {
+        wire_put(out, result->stream, 8);
+        out += 8;
+    }
+    if (result->arithmetic != NULL) {
+        *out++ = (char)result->arithmetic_length;
+        memcpy(out, result->arithmetic, result->arithmetic_length);
+        out += result->arithmetic_length;
+        *out++ = '\0';
+    }
+    return out;
+}
+
 status result_encode(const struct result *result, struct buffer *out)
 {
     const struct text_part texts[TEXT_COUNT] = {
@@ -117,7 +142,8 @@ status result_encode(const struct result *result, struct buffer *out)
     };
     if (!head_is_sane((int)result->finish_reason, result->row, result->sample,
                       result->prompt_tokens, result->completion_tokens, result->top_logprobs) ||
-        (unsigned)result->endpoint > ENDPOINT_EMBEDDINGS) {
+        (unsigned)result->endpoint > ENDPOINT_EMBEDDINGS ||
+        result->arithmetic_length > MAX_ARITHMETIC) {
         return status_fail(STATUS_INTERNAL, "a result of row %lld that makes no sense",
                            (long long)result->row);
     }
@@ -131,7 +157,7 @@ status result_encode(const struct result *result, struct buffer *out)
     }
     size_t width = embedded ? (size_t)result->embedding_width : 0;
     uint64_t size = HEAD_BYTES + array_bytes(parts, result->completion_tokens, top) +
-                    (embedded ? 4 + 4 * (uint64_t)width : 0);
+                    (embedded ? 4 + 4 * (uint64_t)width : 0) + extra_bytes(result);
     for (size_t i = 0; i < TEXT_COUNT; i++) {
         if (texts[i].length > UINT32_MAX) {
             size = UINT64_MAX / 2;
@@ -174,6 +200,7 @@ status result_encode(const struct result *result, struct buffer *out)
         wire_put(next, width, 4);
         next = put_floats(next + 4, result->embedding, width);
     }
+    next = put_extras(next, result);
     for (size_t i = 0; i < TEXT_COUNT; i++) {
         wire_put(head + AT_LENGTHS + 4 * i, texts[i].length, 4);
         if (texts[i].length > 0) {
@@ -217,6 +244,7 @@ status result_wire_columns(const void *bytes, struct output_columns *columns)
     columns->token_ids |= (parts & HAS_TOKEN_IDS) != 0;
     columns->logprobs |= (parts & HAS_LOGPROBS) != 0;
     columns->id_is_number |= (parts & ID_IS_NUMBER) != 0;
+    columns->arithmetic |= (parts & HAS_ARITHMETIC) != 0;
     if (top > columns->top_logprobs && top <= GENERATE_MAX_LOGPROBS) {
         columns->top_logprobs = top;
     }
@@ -285,6 +313,29 @@ static status take_width(const char *head, size_t size, int parts, uint64_t *exp
     return STATUS_OK;
 }
 
+/* Reads the stream and the arithmetic's name, which stand behind the embedding; adds what they take
+ * to *expected. */
+static status take_extras(const char *head, size_t size, int parts, uint64_t *expected,
+                          struct result *out)
+{
+    uint64_t at = *expected - TEXT_COUNT;
+    if ((parts & HAS_STREAM) != 0 && at + 8 <= size) {
+        out->stream = wire_get(head + at, 8);
+    }
+    at += (parts & HAS_STREAM) != 0 ? 8 : 0;
+    if ((parts & HAS_ARITHMETIC) != 0) {
+        size_t length = at < size ? (unsigned char)head[at] : 0;
+        if (at + 2 + length > size || head[at + 1 + length] != '\0') {
+            return status_fail(STATUS_INVALID, "a result whose lengths do not add up");
+        }
+        out->arithmetic = head + at + 1;
+        out->arithmetic_length = length;
+        at += 2 + length;
+    }
+    *expected = at + TEXT_COUNT;
+    return STATUS_OK;
+}
+
 status result_decode(const void *bytes, size_t length, struct arena *arena, struct result *out,
                      size_t *used)
 {
@@ -316,6 +367,7 @@ status result_decode(const void *bytes, size_t length, struct arena *arena, stru
     uint64_t expected =
         HEAD_BYTES + array_bytes(parts, out->completion_tokens, out->top_logprobs) + TEXT_COUNT;
     TRY(take_width(head, size, parts, &expected, out));
+    TRY(take_extras(head, size, parts, &expected, out));
     size_t lengths[TEXT_COUNT];
     for (size_t i = 0; i < TEXT_COUNT; i++) {
         lengths[i] = (size_t)wire_get(head + AT_LENGTHS + 4 * i, 4);
@@ -326,6 +378,7 @@ status result_decode(const void *bytes, size_t length, struct arena *arena, stru
     }
     const char *next = head + HEAD_BYTES;
     TRY(take_arrays(arena, parts, &next, out));
+    next += extra_bytes(out);
     const char *texts[TEXT_COUNT];
     for (size_t i = 0; i < TEXT_COUNT; i++) {
         texts[i] = next;
@@ -338,7 +391,7 @@ status result_decode(const void *bytes, size_t length, struct arena *arena, stru
     out->id_length = lengths[0];
     out->id_is_number = (parts & ID_IS_NUMBER) != 0;
     out->is_fault = (parts & IS_FAULT) != 0;
-    out->endpoint = (enum endpoint)(parts >> ENDPOINT_SHIFT);
+    out->endpoint = (enum endpoint)(parts >> ENDPOINT_SHIFT & ENDPOINT_MASK);
     out->prompt = (parts & HAS_PROMPT) != 0 ? texts[1] : NULL;
     out->prompt_length = lengths[1];
     out->text = texts[2];

@@ -18,6 +18,7 @@
 #include "run/output_place.h"
 #include "run/prompt.h"
 #include "run/provenance.h"
+#include "run/repeats.h"
 
 struct check {
     const struct job *job; /* `resolved`, once the model is open */
@@ -32,6 +33,7 @@ struct check {
     bool skips_rows;
     struct error_tally errors;
     struct notes notes;
+    struct repeats twins;
     struct input_files files; /* of the data set */
 };
 
@@ -129,6 +131,16 @@ static int64_t least_row_bytes(const struct check *check, const struct row *row,
     return 2 * row->params.samples * (LEAST_FIXED + values);
 }
 
+/* Rows whose random numbers are those of another row. */
+static status note_twin(struct check *check, const struct row *row,
+                        const struct prompt_encoder *encoder)
+{
+    uint64_t stream = random_stream(row, encoder->tokens.ids, encoder->tokens.count);
+    bool is_sampled = row->params.mode == MODE_GENERATE && row->params.temperature > 0;
+    return is_sampled && random_stream_has_id(stream) ? repeats_add(&check->twins, stream)
+                                                      : STATUS_OK;
+}
+
 static status check_row(struct check *check, struct prompt_encoder *encoder,
                         const struct record *record, struct arena *arena)
 {
@@ -144,6 +156,7 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
     int64_t prompt = 0;
     if (has_config(check)) {
         TRY(prompt_encode(encoder, &row));
+        TRY(note_twin(check, &row, encoder));
         if (check->is_planned) {
             TRY(engine_check_row(&check->engine, encoder->tokens.ids, encoder->tokens.count,
                                  encoder->first_scored, &row.params,
@@ -221,6 +234,10 @@ static status check_rows(struct check *check, struct record_reader *reader,
         }
     }
     TRY(notes_describe(&check->notes, &check->report->warnings));
+    if (repeats_count(&check->twins) > 0) {
+        TRY(buffer_format(&check->report->warnings, REPEATS_WARNING "\n",
+                          (long long)repeats_count(&check->twins)));
+    }
     return judge_bad_rows(check);
 }
 
@@ -421,6 +438,7 @@ status check_job(const struct job *job, const struct check_options *options,
     input_files_destroy(&check.files);
     error_tally_destroy(&check.errors);
     notes_destroy(&check.notes);
+    repeats_destroy(&check.twins);
     model_close(check.model);
     return s;
 }

@@ -363,7 +363,8 @@ static status leader_create_engine(struct leader *self)
                                      .engine = self->engine,
                                      .max_model_len = plan->max_model_len,
                                      .rank = self->worker.report->metrics.rank,
-                                     .now = options->now};
+                                     .now = options->now,
+                                     .arithmetic = options->arithmetic};
     TRY(row_queue_create(&rows, &self->rows));
     self->results = calloc((size_t)plan->max_sequences, sizeof *self->results);
     if (config->encoder) {

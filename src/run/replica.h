@@ -22,7 +22,8 @@ struct replica_options {
         replica; /* this replica's ranks, stage · tp + tensor rank; the leader sends steps here */
     struct coordinator *coordinator; /* on world rank 0: gets its turn between steps; else NULL */
     int64_t now;
-    double start; /* clock_seconds() at the job's start, for the timeline */
+    const char *arithmetic; /* to stand in each result of a job that keeps kinds apart; or NULL */
+    double start;           /* clock_seconds() at the job's start, for the timeline */
 };
 
 enum { TIMELINE_MAX_POINTS = 1024 };

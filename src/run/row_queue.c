@@ -180,6 +180,9 @@ static void describe_row(const struct row_queue *self, const struct pending_row 
     *result = (struct result){
         .row = pending->row.index,
         .rank = self->options.rank,
+        .arithmetic = self->options.arithmetic,
+        .arithmetic_length =
+            self->options.arithmetic != NULL ? strlen(self->options.arithmetic) : 0,
         .endpoint = pending->row.endpoint,
         .id = pending->row.id != NULL ? pending->row.id : "",
         .id_length = pending->row.id_length,
@@ -250,6 +253,9 @@ static status keep_sample(struct row_queue *self, struct pending_row *pending,
     struct result *result = &pending->results[sample->sample];
     describe_row(self, pending, result);
     result->sample = sample->sample;
+    if (pending->row.params.temperature > 0 && random_stream_has_id(pending->row.params.stream)) {
+        result->stream = pending->row.params.stream;
+    }
     result->finish_reason = sample->reason;
     result->is_fault = sample->reason == FINISH_ERROR; /* the row itself was fit to run */
     result->prompt_tokens = sample->prompt_tokens;

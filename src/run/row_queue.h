@@ -18,8 +18,9 @@ struct row_queue_options {
     const struct model *model;
     struct engine *engine; /* all borrowed */
     int max_model_len;
-    int32_t rank; /* stands in the results */
-    int64_t now;  /* for strftime_now in templates: the job's start, Unix seconds */
+    int32_t rank;           /* stands in the results */
+    const char *arithmetic; /* likewise, where kinds are kept apart; or NULL */
+    int64_t now;            /* for strftime_now in templates: the job's start, Unix seconds */
 };
 status row_queue_create(const struct row_queue_options *options, struct row_queue **out) MUST_CHECK;
 void row_queue_destroy(struct row_queue *queue);

@@ -19,6 +19,7 @@
 #include "run/phase.h"
 #include "run/prompt.h"
 #include "run/provenance.h"
+#include "run/repeats.h"
 #include "run/replica.h"
 #include "run/stage.h"
 #include "run/start_line.h"
@@ -203,6 +204,8 @@ struct totals {
     struct run_summary *summary;
     struct output_writer *writer;
     struct error_tally errors;
+    struct repeats twins;   /* rows that share id and prompt */
+    const char *arithmetic; /* of rows that do not say: the journal's */
     int64_t last_row, last_error_row, answers;
     double write_seconds;
 };
@@ -244,8 +247,16 @@ static status write_result(void *context, const struct result *result)
     struct totals *totals = context;
     TRY(count_result(totals, result));
     TRY(interrupt_check());
+    if (result->sample == 0 && result->stream != 0) {
+        TRY(repeats_add(&totals->twins, result->stream));
+    }
     double start = clock_seconds();
-    status s = output_append(totals->writer, result);
+    struct result named = *result;
+    if (named.arithmetic == NULL) {
+        named.arithmetic = totals->arithmetic;
+        named.arithmetic_length = strlen(totals->arithmetic);
+    }
+    status s = output_append(totals->writer, &named);
     totals->write_seconds += clock_seconds() - start;
     return s;
 }
@@ -260,6 +271,7 @@ static struct output_columns choose_columns(const struct run *run)
     if (config->encoder) {
         return (struct output_columns){.prompt = job->output.include_prompt,
                                        .id_is_number = asked.id_is_number,
+                                       .arithmetic = asked.arithmetic || run->options->keep_mixed,
                                        .packed_texts = packed,
                                        .embedding_width = config->hidden};
     }
@@ -270,6 +282,7 @@ static struct output_columns choose_columns(const struct run *run)
     columns.token_ids |= job->output.include_token_ids || scores;
     columns.logprobs |= job->generate.logprobs >= 0 || scores;
     columns.scores = scores;
+    columns.arithmetic |= run->options->keep_mixed;
     if (job->generate.logprobs > columns.top_logprobs) {
         columns.top_logprobs = job->generate.logprobs;
     }
@@ -314,8 +327,11 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
     TRY(add_files(run, &columns));
     struct output_writer *writer;
     TRY(output_create(job->output.path, job->output.overwrite, &columns, &writer));
-    struct totals totals = {
-        .summary = summary, .writer = writer, .last_row = -1, .last_error_row = -1};
+    struct totals totals = {.summary = summary,
+                            .writer = writer,
+                            .last_row = -1,
+                            .last_error_row = -1,
+                            .arithmetic = journal_arithmetic(run->journal)};
     double start = clock_seconds();
     status s = journal_visit(run->journal, write_result, &totals);
     summary->journal_seconds += clock_seconds() - start - totals.write_seconds;
@@ -326,6 +342,10 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
         s = describe_errors(&totals);
     }
     error_tally_destroy(&totals.errors);
+    if (repeats_count(&totals.twins) > 0) {
+        log_write(LOG_WARNING, REPEATS_WARNING, (long long)repeats_count(&totals.twins));
+    }
+    repeats_destroy(&totals.twins);
     if (s == STATUS_OK) {
         s = output_write_inputs(writer);
     }
@@ -439,12 +459,16 @@ static status run_rows(struct run *run, struct run_summary *summary)
     }
     buffer_destroy(&directory);
     TRY(run_agree(s));
+    char own[sizeof run->plan.arithmetic + 16];
+    snprintf(own, sizeof own, "%d, %s", ARITHMETIC_GENERATION, run->plan.arithmetic);
+    const char *arithmetic = run->options->keep_mixed ? own : NULL;
     struct replica_options replica = {.job = run->job,
                                       .stage = &run->stage,
                                       .control = run->control,
                                       .replica = run->replica,
                                       .coordinator = run->coordinator,
                                       .now = now,
+                                      .arithmetic = arithmetic,
                                       .start = run->start};
     s = replica_run(&replica, &run->report);
     if (s != STATUS_OK) {

@@ -24,9 +24,8 @@ YAML
 field() { sed -n "$1s/.*\"$2\":\(\[[^]]*\]\|[^,}]*\).*/\1/p" out | tr -d '[]'; }
 near() { awk -v a="$1" -v b="$2" 'BEGIN { d = a > b ? a - b : b - a; exit !(d < 1e-4) }' || fail "$3: $1 is not $2"; }
 
-expect_warning 'taken for parameters: n' check job.yaml
-grep -qF "7 rows, 3 bad" out || fail "check counts other rows"
-expect_warning 'taken for parameters: n' run --quiet job.yaml
+expect_output "7 rows, 3 bad" check job.yaml
+expect_quiet run --quiet job.yaml
 run_program export out.h5
 cp out all
 
@@ -60,7 +59,7 @@ for message in "line 5: completion: empty: nothing to score" "line 6: nothing to
 done
 
 # One token a step, and the same bits.
-expect_warning 'taken for parameters: n' run --quiet job.yaml --set engine.max_sequences=1 --set engine.max_batch_tokens=1
+expect_quiet run --quiet job.yaml --set engine.max_sequences=1 --set engine.max_batch_tokens=1
 run_program export out.h5
 cmp -s out all || fail "other scores one token at a time"
 expect_error 2 "generate.mode: expected generate or score, not guess" run --quiet job.yaml --set generate.mode=guess
