@@ -41,16 +41,6 @@ expect_output() {
     grep -qF -- "$text" out || fail "$*: nothing of \"$text\" in the output"
 }
 
-# expect_warning TEXT ARGUMENTS…: success, and one line on standard error, a warning that holds the text.
-expect_warning() {
-    local text=$1
-    shift
-    run_program "$@"
-    [ "$status" -eq 0 ] || fail "$*: exit status $status"
-    [ "$(wc -l <err)" -eq 1 ] && grep -q '^sluice: warning: ' err || fail "$*: is not one warning"
-    grep -qF -- "$text" err || fail "$*: nothing of \"$text\""
-}
-
 # expect_quiet ARGUMENTS…: success, and not a word.
 expect_quiet() {
     run_program "$@"
