@@ -44,10 +44,18 @@ mkdir -p start/fresh start/resumed
 run start/fresh || { cat start/fresh/err; exit 1; }
 export_rows start/fresh >expected
 rm start/fresh/*
-if run start/resumed LD_PRELOAD="$FAULT_SHIM" FAULT_KIND=rename FAULT_NTH=3; then
-    echo "the third rename of a job is not the output's any more: this test needs a look"
-    exit 1
-fi
+# The output's rename is a job's last.
+for ((renames = 0; ; renames++)); do
+    rm -rf start/resumed.*
+    mkdir start/resumed.next
+    run start/resumed.next LD_PRELOAD="$FAULT_SHIM" FAULT_REPORT=report FAULT_KIND=rename FAULT_NTH=$((renames + 1)) || true
+    grep -q fired start/resumed.next/report 2>/dev/null || break
+    rm -rf start/resumed
+    mv start/resumed.next start/resumed
+done
+rm -rf start/resumed.*
+rm -f start/resumed/report
+[ "$renames" -ge 3 ] && [ ! -e start/resumed/out.h5 ] || { echo "a job's last rename is not the output's: this test needs a look"; exit 1; }
 truncate -s -40 start/resumed/out.h5.sluice/journal
 
 # one FOLDER START VARIABLES…: a run with a fault and, where it fails, one without. The folder is left where something is wrong.
