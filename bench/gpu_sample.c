@@ -121,7 +121,7 @@ int main(int argc, char **argv)
         struct generate_params params = settings[i].params;
         params.repetition_penalty = settings[i].penalties ? 1.1 : 1;
         for (int row = 0; row < rows; row++) {
-            requests[row] = (struct sample_request){.params = &params, .row = row};
+            requests[row] = (struct sample_request){.params = &params, .sample = row};
             if (settings[i].penalties) {
                 requests[row].history = history;
                 requests[row].history_count = HISTORY;

@@ -22,7 +22,7 @@ void repeats_destroy(struct repeats *repeats);
 
 /* For random_stream's keys. */
 #define REPEATS_WARNING                                                                            \
-    "%lld rows have the id and the prompt of another row, and so its random numbers and answers; " \
-    "give rows ids of their own, or seeds"
+    "rows that have the id and the prompt of another row, and so its random numbers and answers: " \
+    "%lld; give rows ids of their own, or seeds"
 
 #endif

@@ -62,10 +62,25 @@ if grep -q 'with fused' identity; then
     grep -q '^sluice: rank 1 on .* computes with "processors with fused .*--keep-mixed$' err || fail "two kinds: another message"
     mpirun -n 1 env SLUICE_CPU_KERNELS=baseline "$SLUICE" run --quiet --keep-mixed job.yaml --set output.path=two.h5 --set data.limit=6 : -n 1 "$SLUICE" run \
         --quiet --keep-mixed job.yaml --set output.path=two.h5 --set data.limit=6 >out 2>err || fail "replicas of two kinds with --keep-mixed"
+    # Each row says what computed it; the rows of the first start, which did not know, what that was.
+    "$SLUICE" export two.h5 | grep -o '"arithmetic":"2, processors with[a-z]* fused[^"]*"' | wc -l | grep -qx 18 || fail "rows do not say what computed them"
+    "$SLUICE" export out.h5 | grep -o '"arithmetic":"[^"]*"' | sort | uniq -c >kinds
+    [ "$(wc -l <kinds)" -eq 2 ] || fail "the continued job's rows are of $(wc -l <kinds) kinds"
     # ... and never in one replica.
     mpirun -n 1 env SLUICE_CPU_KERNELS=baseline "$SLUICE" run --quiet --keep-mixed job.yaml --set layout.tp=2 --set output.path=three.h5 --set data.limit=6 : \
         -n 1 "$SLUICE" run --quiet --keep-mixed job.yaml --set layout.tp=2 --set output.path=three.h5 --set data.limit=6 >out 2>err &&
         fail "a replica of two kinds runs"
     grep -q "a replica's ranks need devices of one kind" err || fail "a replica of two kinds: another message"
 fi
+
+# Rows that share id and prompt share their random numbers: one warning; not where nothing is drawn, nor with seeds of their own.
+printf '%s\n' '{"id": "a", "prompt": "one"}' '{"id": "a", "prompt": "two"}' '{"id": "a", "prompt": "one"}' '{"id": "b", "prompt": "one"}' \
+    '{"id": "a", "prompt": "one", "temperature": 0}' >twins.jsonl
+printf 'model: {path: "%s"}\ndata: {input: twins.jsonl}\ngenerate: {max_new_tokens: 6}\noutput: {path: twins.h5}\n' "$model" >twins.yaml
+run_program check twins.yaml
+[ "$status" -eq 0 ] && grep -q "random numbers and answers: 1;" err || fail "check does not find the twins"
+run_program run --quiet twins.yaml
+[ "$status" -eq 0 ] && grep -q "^sluice: warning: rows that have the id and the prompt of another row, and so its random numbers and answers: 1;" err ||
+    fail "twins are not said"
+"$SLUICE" export twins.h5 | sed -n '1p;3p' | grep -o '"text":"[^"]*"' | uniq | wc -l | grep -qx 1 || fail "twins have two answers"
 finish

@@ -46,6 +46,9 @@ static struct result full_result(void)
         .embedding_width = 3,
         .embedding = values,
         .seconds = 0.1,
+        .arithmetic = "2, a GPU",
+        .arithmetic_length = 8,
+        .stream = UINT64_C(0x9000000000000001),
     };
 }
 
@@ -81,6 +84,9 @@ static void everything_comes_back(void **state)
     assert_int_equal(out.top_logprobs, 2);
     assert_memory_equal(out.top_ids, top_ids, sizeof top_ids);
     assert_memory_equal(out.top_values, top_values, sizeof top_values);
+    assert_string_equal(out.arithmetic, "2, a GPU");
+    assert_int_equal(out.arithmetic_length, 8);
+    assert_true(out.stream == UINT64_C(0x9000000000000001));
     assert_int_equal(out.embedding_width, 3);
     assert_true(out.id_is_number);
     assert_memory_equal(out.embedding, values, sizeof values);
@@ -166,6 +172,9 @@ static void the_form_before_is_read(void **state)
     size_t used;
     in.is_fault = in.id_is_number = false;
     in.endpoint = ENDPOINT_NONE;
+    in.arithmetic = NULL;
+    in.arithmetic_length = 0;
+    in.stream = 0;
     assert_int_equal(result_encode(&in, &bytes), STATUS_OK);
     bytes.data[4] = 1;
     assert_int_equal(decode_exact(bytes.data, bytes.length, &used), STATUS_OK);
