@@ -59,6 +59,17 @@ status prompt_template_check(const char *text)
     return fault == NULL ? STATUS_OK : status_fail(STATUS_INVALID, "%s", fault);
 }
 
+bool prompt_template_names(const char *text, const char *name, size_t length)
+{
+    struct template_piece piece;
+    while (prompt_template_next(&text, &piece)) {
+        if (piece.is_column && piece.length == length && memcmp(piece.text, name, length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static const struct json *find_column(const struct json *fields, const struct template_piece *piece)
 {
     for (size_t i = 0; i < fields->length; i++) {

@@ -16,6 +16,9 @@ struct template_piece {
  * end. */
 bool prompt_template_next(const char **rest, struct template_piece *piece);
 
+/* Whether a column of this name is one of the template's. */
+bool prompt_template_names(const char *text, const char *name, size_t length);
+
 /* Appends the prompt of a row with these fields: texts as they are, numbers as written, everything
  * else as JSON. STATUS_INVALID where a column is null or missing. */
 status prompt_template_apply(const char *text, const struct json *fields,

@@ -517,9 +517,16 @@ static status name_list_add(struct name_list *list, const struct request *reques
     return STATUS_OK;
 }
 
+static bool is_in_prompt(const struct row_format *format, const struct json_member *member)
+{
+    return format->prompt_template != NULL &&
+           prompt_template_names(format->prompt_template, member->key, member->key_length);
+}
+
 /* What its author may not have meant, for warnings: a plain row's columns that happen to be called
  * like parameters, a body's fields that nothing knows, another model. */
-static status collect_remarks(const struct request *request, struct arena *arena, struct row *row)
+static status collect_remarks(const struct request *request, const struct row_format *format,
+                              struct arena *arena, struct row *row)
 {
     for (size_t i = 0; i < request->fields->length; i++) {
         const struct json_member *member = &request->fields->members[i];
@@ -532,7 +539,7 @@ static status collect_remarks(const struct request *request, struct arena *arena
         if (taken && !request->envelope) {
             TRY(name_list_add(&row->columns_taken, request, arena, member));
         } else if (field == NULL && request->envelope && !is_consumed(request, member) &&
-                   member != request->id) {
+                   member != request->id && !is_in_prompt(format, member)) {
             TRY(name_list_add(&row->unknown_fields, request, arena, member));
         } else if (field != NULL && request->envelope && key_is(member, "model")) {
             row->model = json_string(member->value);
@@ -555,7 +562,7 @@ static status parse_line(const struct json *line, const struct row_format *forma
          (format->chat == CHAT_ALWAYS && request.prompt->value->type == JSON_STRING));
     request.templated |= format->prompt_template != NULL && format->chat == CHAT_ALWAYS;
     TRY(collect_rest(&request, arena, &row->passthrough));
-    TRY(collect_remarks(&request, arena, row));
+    TRY(collect_remarks(&request, format, arena, row));
     TRY(read_id(request.id, row));
     row->endpoint = named_endpoint(&request);
     if (request.envelope) {

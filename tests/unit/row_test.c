@@ -493,6 +493,20 @@ static void extra_body_is_the_body(void **state)
     }
 }
 
+static void what_the_prompt_is_made_of_has_an_effect(void **state)
+{
+    (void)state;
+    static const struct row_format made = {.prompt_template = "{a}{{b}}"};
+    static const char line[] = BODY("\"a\": 1, \"b\": 2");
+    struct parsed p;
+    parse_as(&p, RECORD_JSON, line, strlen(line), &made);
+    assert_int_equal(p.status, STATUS_OK);
+    assert_string_equal(p.row.text, "1{b}");
+    assert_int_equal(p.row.unknown_fields.count, 1);
+    assert_string_equal(p.row.unknown_fields.names[0], "b");
+    release(&p);
+}
+
 /* Columns that are data stay data; the lists that go with messages are theirs. */
 static void columns_can_be_data(void **state)
 {
@@ -545,6 +559,7 @@ int main(void)
         cmocka_unit_test(parameters_stand_in_both_tables),
         cmocka_unit_test(ids_that_were_numbers),
         cmocka_unit_test(extra_body_is_the_body),
+        cmocka_unit_test(what_the_prompt_is_made_of_has_an_effect),
         cmocka_unit_test(columns_can_be_data),
         cmocka_unit_test(documentation_holds_the_table),
     };
