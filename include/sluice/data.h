@@ -54,7 +54,7 @@ struct record_reader_options {
      * them. NULL for the usual ones; the strings are borrowed. */
     const char *prompt_field, *id_field, *completion_field, *prompt_template;
     int64_t limit;      /* rows at most, of all files together; -1 for all */
-    bool plain_columns; /* columns of CSV are texts, those with a parameter's name too */
+    bool plain_columns; /* columns of texts are that, those with a parameter's name too */
     bool quiet;         /* no warnings about columns and empty files */
 };
 

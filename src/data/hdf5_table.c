@@ -8,7 +8,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "data/record_json.h"
 #include "sluice/json.h"
 
 enum {
@@ -35,6 +34,7 @@ struct enum_name {
 struct hdf5_table_column {
     struct hdf5_column column;
     char *path, *key;
+    enum column_reading reading;
     enum value_kind kind;
     int64_t first, count; /* rows in the window */
     union {
@@ -150,13 +150,14 @@ static status open_dataset(hid_t file, struct hdf5_table_column *self)
 }
 
 status hdf5_table_column_open(hid_t file, const char *path, const char *key,
-                              struct hdf5_table_column **out)
+                              enum column_reading reading, struct hdf5_table_column **out)
 {
     *out = NULL;
     struct hdf5_table_column *self = calloc(1, sizeof *self);
     if (self == NULL) {
         return no_memory(path);
     }
+    self->reading = reading;
     self->path = strdup(path);
     self->key = strdup(key);
     status s = self->path != NULL && self->key != NULL ? open_dataset(file, self) : no_memory(path);
@@ -318,7 +319,7 @@ static status write_text(struct hdf5_table_column *self, int64_t row, struct buf
     if (!utf8_valid(text, length, &bad_offset)) {
         return status_fail(STATUS_INVALID, "%s: byte %zu: not valid UTF-8", self->path, bad_offset);
     }
-    return record_write_text(self->key, text, length, json);
+    return record_write_text(self->reading, text, length, json);
 }
 
 status hdf5_table_column_write(struct hdf5_table_column *self, int64_t row, struct buffer *json)

@@ -4,14 +4,17 @@
 #define SLUICE_DATA_HDF5_TABLE_H
 
 #include "data/hdf5_support.h"
+#include "data/record_json.h"
 
 enum { HDF5_TABLE_COLUMNS = 1024 }; /* at most */
 
 struct hdf5_table_column;
 
-/* Opens the dataset at `path`, whose values are called `key` in a row's JSON. STATUS_INVALID where
- * it is not one number, boolean or string a row. End with hdf5_table_column_close. */
+/* Opens the dataset at `path`, whose values are called `key` in a row's JSON; `reading` is what
+ * texts stand for. STATUS_INVALID where it is not one number, boolean or string a row. End with
+ * hdf5_table_column_close. */
 status hdf5_table_column_open(hid_t file, const char *path, const char *key,
+                              enum column_reading reading,
                               struct hdf5_table_column **out) MUST_CHECK;
 void hdf5_table_column_close(struct hdf5_table_column *column);
 

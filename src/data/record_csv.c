@@ -11,20 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/generate_fields.h"
 #include "data/prompt_template.h"
+#include "data/record_json.h"
 
 enum { BLOCK_BYTES = 128 * 1024, MOST_COLUMNS = 16384 };
 
 struct column {
     char *name;
-    bool is_parameter; /* of generate: numbers are numbers there */
+    enum column_reading reading;
 };
 
 struct record_csv {
     struct byte_source *source;
     char separator;
-    bool plain_columns;
     struct column *columns;
     size_t column_count;
     /* Text from the source; the record that is read begins at `start`. */
@@ -323,17 +322,28 @@ static status check_fields(const struct record_csv *self,
                           "data.prompt_template makes prompts of columns");
 }
 
+/* Asked of the bytes, for what is JSON may be no record. */
+static status refuse_json_lines(const struct record_csv *self)
+{
+    const char *text = self->window.data + self->start;
+    bool is_object = self->window.length - self->start > 1 && text[0] == '{' &&
+                     memchr("\"} ", text[1], 3) != NULL;
+    return is_object ? status_fail(STATUS_UNSUPPORTED, "holds JSON lines; call it .jsonl")
+                     : STATUS_OK;
+}
+
 /* What is called .csv and is something else, as far as its first line tells. */
 static status check_look(const struct record_csv *self, size_t length)
 {
     const char *line = self->window.data + self->start;
     const char *return_at = memchr(line, '\r', length);
-    if (length > 1 && line[0] == '{' && strchr("\"} ", line[1]) != NULL) {
-        return status_fail(STATUS_UNSUPPORTED, "holds JSON lines; call it .jsonl");
-    }
     if (return_at != NULL && return_at + 1 < line + length && return_at[1] != '\n') {
         return status_fail(STATUS_UNSUPPORTED,
                            "line 1: lines end with a carriage return alone; write newlines");
+    }
+    if (self->separator == '\t' && self->field_count == 1 && memchr(line, ',', length) != NULL) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "line 1: columns are separated by commas; call it .csv");
     }
     if (self->separator == ',' && self->field_count == 1 &&
         (memchr(line, ';', length) != NULL || memchr(line, '\t', length) != NULL)) {
@@ -345,7 +355,7 @@ static status check_look(const struct record_csv *self, size_t length)
     return STATUS_OK;
 }
 
-static status take_names(struct record_csv *self)
+static status take_names(struct record_csv *self, const struct record_reader_options *options)
 {
     if (self->field_count > MOST_COLUMNS) {
         return status_fail(STATUS_LIMIT, "line 1: %zu columns; there may be %d", self->field_count,
@@ -372,8 +382,7 @@ static status take_names(struct record_csv *self)
         if (self->columns[i].name == NULL) {
             return status_fail(STATUS_NO_MEMORY, "out of memory for the header");
         }
-        self->columns[i].is_parameter =
-            !self->plain_columns && generate_name_known(self->columns[i].name);
+        self->columns[i].reading = column_reading_of(self->columns[i].name, options);
         self->column_count++;
     }
     return check_unique(self);
@@ -396,6 +405,7 @@ static status read_header(struct record_csv *self, const struct record_reader_op
         self->next = 3;
     }
     self->start = self->next;
+    TRY(refuse_json_lines(self));
     status s = read_record(self, &record, &more);
     if (s == STATUS_OK && record.kind == RECORD_BAD) {
         s = status_fail(STATUS_INVALID, "line 1: %s", record.bytes.data);
@@ -405,7 +415,7 @@ static status read_header(struct record_csv *self, const struct record_reader_op
     buffer_destroy(&record.bytes);
     TRY(s);
     TRY(check_look(self, self->next - self->start));
-    TRY(take_names(self));
+    TRY(take_names(self, options));
     return check_fields(self, options);
 }
 
@@ -419,7 +429,6 @@ status record_csv_open(struct byte_source *source, char separator,
     }
     self->source = source;
     self->separator = separator;
-    self->plain_columns = options->plain_columns;
     self->line = 1;
     status s = read_header(self, options);
     if (s != STATUS_OK) {
@@ -431,27 +440,6 @@ status record_csv_open(struct byte_source *source, char separator,
 }
 
 /* ---- Rows ---- */
-
-/* A parameter's value is a number, true, false or a list where it reads as one; an empty one is not
- * given. */
-static status write_parameter(const char *text, size_t length, struct buffer *json)
-{
-    if (length == 0) {
-        return buffer_append_text(json, "null");
-    }
-    struct arena arena = {0};
-    struct json *value;
-    status s = json_parse(text, length, &arena, &value);
-    if (s == STATUS_OK) {
-        s = value->type == JSON_NUMBER || value->type == JSON_BOOLEAN || value->type == JSON_ARRAY
-                ? json_write(value, json)
-                : json_write_string(text, length, json);
-    } else if (s == STATUS_INVALID) {
-        s = json_write_string(text, length, json);
-    }
-    arena_destroy(&arena);
-    return s;
-}
 
 static status write_column(const struct record_csv *self, size_t index, struct buffer *json)
 {
@@ -468,8 +456,7 @@ static status write_column(const struct record_csv *self, size_t index, struct b
     TRY(buffer_append_byte(json, index == 0 ? '{' : ','));
     TRY(json_write_string(column->name, strlen(column->name), json));
     TRY(buffer_append_byte(json, ':'));
-    return column->is_parameter ? write_parameter(text, length, json)
-                                : record_write_text(column->name, text, length, json);
+    return record_write_text(column->reading, text, length, json);
 }
 
 static status write_row(const struct record_csv *self, int64_t first_line, struct record *record)

@@ -38,6 +38,7 @@ struct record_hdf5 {
     struct hdf5_table_column *columns[HDF5_TABLE_COLUMNS];
     size_t column_count;
     bool quiet;
+    const struct record_reader_options *options; /* while it is opened */
     bool strict;           /* every dataset of the table's group has to be a column */
     struct buffer folder;  /* of the table, with a slash at its end; empty: the root */
     struct buffer scratch; /* a path */
@@ -142,7 +143,8 @@ static status take_column(struct record_hdf5 *reader, struct hdf5_table_column *
 static status add_column(struct record_hdf5 *reader, const char *path, const char *key)
 {
     struct hdf5_table_column *column;
-    TRY(hdf5_table_column_open(reader->file, path, key, &column));
+    TRY(hdf5_table_column_open(reader->file, path, key, column_reading_of(key, reader->options),
+                               &column));
     status s = take_column(reader, column);
     if (s != STATUS_OK) {
         hdf5_table_column_close(column);
@@ -296,6 +298,7 @@ status record_hdf5_open(const char *path, const struct record_reader_options *op
     }
     reader->path = path;
     reader->quiet = options->quiet;
+    reader->options = options;
     status s = hdf5_open_readonly(path, &reader->file);
     if (s == STATUS_OK) {
         s = status_context(open_layout(reader, options), "%s", path);

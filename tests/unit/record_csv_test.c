@@ -89,6 +89,19 @@ static void values_of_columns(void **state)
          "\"ignore_eos\":true}|"
          "3:{\"prompt\":\"1\",\"temperature\":null,\"stop\":[\"a\"],\"label\":\"\","
          "\"ignore_eos\":\"x\"}|");
+    /* What reads as a number is words in a column of words; a boolean as other programs write it;
+     * what is not given, and what has no meaning and is named so. */
+    ROWS("a.csv", "prompt,stop,ignore_eos,top_p\nx,7,TRUE,NaN\ny,true,False,nan\n",
+         "2:{\"prompt\":\"x\",\"stop\":\"7\",\"ignore_eos\":true,\"top_p\":NaN}|"
+         "3:{\"prompt\":\"y\",\"stop\":\"true\",\"ignore_eos\":false,\"top_p\":\"nan\"}|");
+    /* Fields that are refused or go to a template, too: 0 and false ask for nothing. */
+    ROWS("a.csv",
+         "prompt,min_tokens,stream,logit_bias,reasoning_effort,tools,user\n"
+         "x,0,false,{},,,\ny,,,,7,[],7\n",
+         "2:{\"prompt\":\"x\",\"min_tokens\":0,\"stream\":false,\"logit_bias\":{},"
+         "\"reasoning_effort\":null,\"tools\":null,\"user\":\"\"}|"
+         "3:{\"prompt\":\"y\",\"min_tokens\":null,\"stream\":null,\"logit_bias\":null,"
+         "\"reasoning_effort\":\"7\",\"tools\":[],\"user\":\"7\"}|");
     ROWS("a.csv", "messages\n\"[{\"\"role\"\": \"\"user\"\"}]\"\n[no\n",
          "2:{\"messages\":[{\"role\":\"user\"}]}|3:{\"messages\":\"[no\"}|");
 }
@@ -103,6 +116,20 @@ static void columns_that_are_data(void **state)
     struct buffer all = {0};
     assert_int_equal(read_all(&options, &all), STATUS_OK);
     assert_string_equal(all.data, "2:{\"prompt\":\"x\",\"temperature\":\"0.5\"}|");
+    buffer_destroy(&all);
+}
+
+static void columns_of_the_prompt(void **state)
+{
+    static const char text[] = "documents,seed,stop\n,7,\n[1],8,x\n";
+    struct record_reader_options options = {.path =
+                                                scratch_write(state, "a.csv", text, strlen(text)),
+                                            .limit = -1,
+                                            .prompt_template = "{documents} {seed}"};
+    struct buffer all = {0};
+    assert_int_equal(read_all(&options, &all), STATUS_OK);
+    assert_string_equal(all.data, "2:{\"documents\":\"\",\"seed\":7,\"stop\":null}|"
+                                  "3:{\"documents\":\"[1]\",\"seed\":8,\"stop\":\"x\"}|");
     buffer_destroy(&all);
 }
 
@@ -186,6 +213,8 @@ static void headers_that_are_refused(void **state)
     assert_refused(state, "a.csv", "prompt\tb\nx\ty\n", "separated by tabs; write commas, or call");
     assert_refused(state, "a.csv", "prompt,b\rx,y\r", "carriage return alone");
     assert_refused(state, "a.csv", "{\"prompt\": \"x\"}\n", "holds JSON lines; call it .jsonl");
+    assert_refused(state, "a.csv", "{\"prompt\": \"x\", \"b\": \"y\"}\n", "holds JSON lines");
+    assert_refused(state, "a.tsv", "prompt,b\nx,y\n", "separated by commas; call it .csv");
     assert_refused(state, "a.csv", "question,b\nx,y\n", "no column prompt");
     assert_refused(state, "a.csv", "prompt,b\n", "holds no rows");
 }
@@ -220,6 +249,7 @@ int main(void)
         cmocka_unit_test(rows_of_texts),
         cmocka_unit_test(values_of_columns),
         cmocka_unit_test(columns_that_are_data),
+        cmocka_unit_test(columns_of_the_prompt),
         cmocka_unit_test(broken_rows_are_rows_of_their_own),
         cmocka_unit_test(a_record_has_64_mib_at_most),
         cmocka_unit_test(records_across_blocks),

@@ -500,6 +500,7 @@ static hid_t color_type(void)
 static void hdf5_columns_are_fields(void **state)
 {
     static const char *const texts[] = {"one", "zw\"ei"};
+    static const char *const stops[] = {"", "[\"x\"]"}; /* HDF5 has no other place for these */
     static const uint64_t numbers[] = {7, UINT64_MAX};
     static const int16_t small[] = {-5, 300};
     static const float singles[] = {0.1F, 2};
@@ -518,14 +519,16 @@ static void hdf5_columns_are_fields(void **state)
     add_dataset(file, "double", H5T_NATIVE_DOUBLE, 2, doubles);
     add_dataset(file, "ok", boolean, 2, booleans);
     add_dataset(file, "color", color, 2, colors);
+    add_dataset(file, "stop", variable, 2, stops);
     add_dataset(file, "tag", fixed, 2, "a\0\0abc");
     H5Gclose(H5Gcreate2(file, "elsewhere", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
     assert_true(H5Fclose(file) >= 0);
     assert_rows(path, NULL,
                 "0:0:{\"prompt\":\"one\",\"big\":7,\"color\":\"blue\",\"double\":0.1,\"ok\":true,"
-                "\"single\":0.1,\"small\":-5,\"tag\":\"a\"}|"
+                "\"single\":0.1,\"small\":-5,\"stop\":null,\"tag\":\"a\"}|"
                 "1:0:{\"prompt\":\"zw\\\"ei\",\"big\":18446744073709551615,\"color\":\"red\","
-                "\"double\":1e+300,\"ok\":false,\"single\":2,\"small\":300,\"tag\":\"abc\"}|");
+                "\"double\":1e+300,\"ok\":false,\"single\":2,\"small\":300,"
+                "\"stop\":[\"x\"],\"tag\":\"abc\"}|");
     /* As the job writes a name, the row's field is called. */
     struct record_reader_options options = {
         .path = path, .prompt_field = "/tag", .id_field = "/big", .limit = 1};
