@@ -49,6 +49,11 @@ enum { JSON_MAX_DEPTH = 128 };
 status json_parse(const char *text, size_t length, struct arena *arena,
                   struct json **out) MUST_CHECK;
 
+/* The same for what a model has written: of a repeated key the last value counts, in the place of
+ * the first, as in Python. */
+status json_parse_last_counts(const char *text, size_t length, struct arena *arena,
+                              struct json **out) MUST_CHECK;
+
 /* Member of an object by key, NULL where there is none or `object` is NULL or not an object.
  * Objects of more than a few members are searched linearly: do not call it in a loop over a
  * vocabulary. */

@@ -26,7 +26,8 @@ struct builder {
     const char *key; /* the key read last, waiting for its value */
     size_t key_length;
     yajl_handle parser;
-    size_t end; /* of the root; 0 until it is there */
+    size_t end;       /* of the root; 0 until it is there */
+    bool last_counts; /* of members with the same key; else they are an error */
     status failure;
 };
 
@@ -214,10 +215,8 @@ static int on_key(void *context, const unsigned char *key, size_t length)
     return builder->key != NULL ? 1 : builder_no_memory(builder);
 }
 
-static int compare_members(const void *a, const void *b)
+static int compare_keys(const struct json_member *left, const struct json_member *right)
 {
-    const struct json_member *left = *(const struct json_member *const *)a;
-    const struct json_member *right = *(const struct json_member *const *)b;
     size_t common = left->key_length < right->key_length ? left->key_length : right->key_length;
     int order = memcmp(left->key, right->key, common);
     return order != 0
@@ -225,13 +224,50 @@ static int compare_members(const void *a, const void *b)
                : (left->key_length > right->key_length) - (left->key_length < right->key_length);
 }
 
-/* A repeated key would let two readers of one file see two different values, so it is an error. */
-static int check_unique(struct builder *builder, const struct json_member *members, size_t count)
+static int compare_members(const void *a, const void *b)
+{
+    const struct json_member *left = *(const struct json_member *const *)a;
+    const struct json_member *right = *(const struct json_member *const *)b;
+    const int order = compare_keys(left, right);
+    return order != 0 ? order : (left > right) - (left < right); /* as written */
+}
+
+/* As Python reads them: the last value, in the place of the first. The others lose their values. */
+static void keep_last(struct json_member **sorted, size_t count)
+{
+    for (size_t i = 0; i < count;) {
+        size_t end = i + 1;
+        while (end < count && compare_keys(sorted[i], sorted[end]) == 0) {
+            end++;
+        }
+        struct json *last = sorted[end - 1]->value;
+        for (size_t k = i; k < end; k++) {
+            sorted[k]->value = k == i ? last : NULL;
+        }
+        i = end;
+    }
+}
+
+static int check_unique(struct builder *builder, struct json_member *const *sorted, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        if (compare_keys(sorted[i - 1], sorted[i]) == 0) {
+            return builder_fail(
+                builder,
+                status_fail(STATUS_INVALID, "key \"%.60s\" twice in one object", sorted[i]->key));
+        }
+    }
+    return 1;
+}
+
+/* A repeated key would let two readers of one file see two different values, so it is an error
+ * where nothing else is asked for. */
+static int settle_repeated(struct builder *builder, struct json_member *members, size_t count)
 {
     if (count < 2) {
         return 1;
     }
-    const struct json_member **sorted = malloc(count * sizeof *sorted);
+    struct json_member **sorted = malloc(count * sizeof *sorted);
     if (sorted == NULL) {
         return builder_no_memory(builder);
     }
@@ -239,16 +275,14 @@ static int check_unique(struct builder *builder, const struct json_member *membe
         sorted[i] = &members[i];
     }
     qsort(sorted, count, sizeof *sorted, compare_members);
-    int unique = 1;
-    for (size_t i = 1; unique && i < count; i++) {
-        if (compare_members(&sorted[i - 1], &sorted[i]) == 0) {
-            unique = builder_fail(
-                builder,
-                status_fail(STATUS_INVALID, "key \"%.60s\" twice in one object", sorted[i]->key));
-        }
+    int fine = 1;
+    if (builder->last_counts) {
+        keep_last(sorted, count);
+    } else {
+        fine = check_unique(builder, sorted, count);
     }
     free(sorted);
-    return unique;
+    return fine;
 }
 
 static int on_close(void *context)
@@ -257,20 +291,23 @@ static int on_close(void *context)
     struct open_container *container = &builder->stack[--builder->depth];
     struct json *value = container->value;
     /* Before the first child of the whole document there is no array to point into. */
-    const struct json_member *children =
+    struct json_member *children =
         builder->children != NULL ? builder->children + container->first_child : NULL;
     size_t count = builder->child_count - container->first_child;
     value->length = count;
     if (value->type == JSON_OBJECT) {
-        if (!check_unique(builder, children, count)) {
+        if (!settle_repeated(builder, children, count)) {
             return 0;
         }
         value->members = arena_allocate_array(builder->arena, count, sizeof *value->members);
         if (value->members == NULL) {
             return builder_no_memory(builder);
         }
-        if (count > 0) {
-            memcpy(value->members, children, count * sizeof *children);
+        value->length = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (children[i].value != NULL) {
+                value->members[value->length++] = children[i];
+            }
         }
     } else {
         value->items = arena_allocate_array(builder->arena, count, sizeof *value->items);
@@ -334,7 +371,8 @@ static bool is_blank(const char *text, size_t length)
 }
 
 /* Of valid UTF-8, in which NaN and infinities may be marked. */
-static status parse_marked(const char *text, size_t length, struct arena *arena, struct json **out)
+static status parse_marked(const char *text, size_t length, bool last_counts, struct arena *arena,
+                           struct json **out)
 {
     static const yajl_callbacks callbacks = {
         .yajl_null = on_null,
@@ -347,7 +385,7 @@ static status parse_marked(const char *text, size_t length, struct arena *arena,
         .yajl_start_array = on_open_array,
         .yajl_end_array = on_close,
     };
-    struct builder builder = {.arena = arena};
+    struct builder builder = {.arena = arena, .last_counts = last_counts};
     yajl_handle parser = yajl_alloc(&callbacks, NULL, &builder);
     if (parser == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for JSON");
@@ -391,7 +429,8 @@ static status parse_marked(const char *text, size_t length, struct arena *arena,
     return s;
 }
 
-status json_parse(const char *text, size_t length, struct arena *arena, struct json **out)
+static status parse(const char *text, size_t length, bool last_counts, struct arena *arena,
+                    struct json **out)
 {
     size_t bad_offset;
     *out = NULL;
@@ -399,7 +438,7 @@ status json_parse(const char *text, size_t length, struct arena *arena, struct j
         return status_fail(STATUS_INVALID, "byte %zu: not valid UTF-8", bad_offset);
     }
     if (!may_be_not_finite(text, length)) {
-        return parse_marked(text, length, arena, out);
+        return parse_marked(text, length, last_counts, arena, out);
     }
     char *marked = malloc(length);
     if (marked == NULL) {
@@ -407,9 +446,20 @@ status json_parse(const char *text, size_t length, struct arena *arena, struct j
     }
     memcpy(marked, text, length);
     mark_not_finite(marked, length);
-    status s = parse_marked(marked, length, arena, out);
+    status s = parse_marked(marked, length, last_counts, arena, out);
     free(marked);
     return s;
+}
+
+status json_parse(const char *text, size_t length, struct arena *arena, struct json **out)
+{
+    return parse(text, length, false, arena, out);
+}
+
+status json_parse_last_counts(const char *text, size_t length, struct arena *arena,
+                              struct json **out)
+{
+    return parse(text, length, true, arena, out);
 }
 
 const struct json *json_get(const struct json *object, const char *key)

@@ -111,7 +111,7 @@ static status from_arguments(struct render *r, const struct json *arguments, str
         return template_from_json(r, arguments, out);
     }
     TRY(template_charge(r, arguments->length / 16));
-    status s = json_parse(arguments->text, arguments->length, &r->arena, &object);
+    status s = json_parse_last_counts(arguments->text, arguments->length, &r->arena, &object);
     if (s == STATUS_NO_MEMORY) {
         return s;
     }

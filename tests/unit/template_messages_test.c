@@ -275,6 +275,11 @@ static void arguments_are_objects(void **state)
                    "{\"b\": 1.5, \"a\": \"x\"}");
     assert_renders(CALLS("{{ c.function.arguments | tojson }}"), object,
                    "{\"b\": 1.5, \"a\": \"x\"}");
+    /* As Python reads them: the last value, in the place of the first; deeper down, too. */
+    assert_renders(CALLS("{{ c.function.arguments | tojson }}"),
+                   CALL("\"{\\\"b\\\":1,\\\"a\\\":[{\\\"k\\\":1,\\\"k\\\":2}],"
+                        "\\\"b\\\":3,\\\"b\\\":null}\""),
+                   "{\"b\": null, \"a\": [{\"k\": 2}]}");
     assert_renders(CALLS("{% for k, v in c.function.arguments.items() %}{{ k }}={{ v }},{% endfor "
                          "%}"),
                    text, "b=1.5,a=x,");
