@@ -147,9 +147,9 @@ static status remove_new(struct input_files *files, const bool *is_new)
     files->count = left;
     if (s == STATUS_OK && count > 0) {
         log_write(LOG_WARNING,
-                  "data.input: %zu file%s that match now were not there when the job began, and "
-                  "are left out: %s%s",
-                  count, count == 1 ? "" : "s", names.data, count > NAMES_SHOWN ? ", …" : "");
+                  "data.input: %zu file%s now, not there when the job began, and left out: %s%s",
+                  count, count == 1 ? " matches" : "s match", names.data,
+                  count > NAMES_SHOWN ? ", …" : "");
     }
     buffer_destroy(&names);
     return s;

@@ -237,7 +237,7 @@ status row_queue_add(struct row_queue *self, const struct record *record)
         result.error = status_message();
         result.error_length = strlen(result.error);
         s = finish_row(self, pending, 1, &result);
-    } else {
+    } else if (record->file == NULL) { /* else the place names it */
         s = status_context(s, "%s", self->options.job->data.input.text);
     }
     pending_destroy(self, pending);

@@ -149,6 +149,9 @@ expect_output 'shards/*: 6 rows, 3 bad' check job.yaml --set output.path=none.h5
 grep -qF 'shards/s10.jsonl: line 2: ' out || fail 'check names file and line'
 expect_output ': 2 rows, 1 bad' check job.yaml --set output.path=none.h5 --set 'data.input=[shards/s10.jsonl, shards/s1.jsonl]' --set data.limit=2
 
+expect_error 1 'sluice: shards/s10.jsonl: line 2: ' run --quiet job.yaml --set output.path=strict.h5 \
+    --set 'data.input=[shards/s10.jsonl, shards/s1.jsonl]' --set data.skip_bad_rows=false
+
 both 'data.input: shards/*.h5: no file matches' job.yaml --set 'data.input=shards/*.h5'
 both 'data.input: shards/s1.jsonl is there twice' job.yaml --set 'data.input=[shards/s1.jsonl, "shards/s*"]'
 ln -s s1.jsonl shards/t.jsonl
@@ -162,7 +165,7 @@ protected shards/s10.jsonl 'would replace the data set, shards/s10.jsonl' job.ya
 # A file that matches later is named and left out.
 printf '{"prompt":"later"}\n' >shards/s3.jsonl
 many --set 'data.input=shards/*'
-grep -qF 'data.input: 1 file that match now were not there when the job began, and are left out: shards/s3.jsonl' err || fail 'a later file'
+grep -qF 'data.input: 1 file matches now, not there when the job began, and left out: shards/s3.jsonl' err || fail 'a later file'
 [ "$status" -eq 0 ] || fail "a later file: exit status $status"
 # One that the job names makes it another job.
 many --set 'data.input=[shards/s1.jsonl, shards/s10.jsonl, shards/s2.jsonl.gz, shards/s3.jsonl]'
