@@ -395,6 +395,9 @@ status json_parse(const char *text, size_t length, struct arena *arena, struct j
 {
     size_t bad_offset;
     *out = NULL;
+    if (is_blank(text, length)) {
+        return status_fail(STATUS_INVALID, "byte 0: not JSON: empty");
+    }
     if (!utf8_valid(text, length, &bad_offset)) {
         return status_fail(STATUS_INVALID, "byte %zu: not valid UTF-8", bad_offset);
     }
