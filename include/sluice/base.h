@@ -118,6 +118,9 @@ status file_read(const char *path, size_t limit, struct buffer *out) MUST_CHECK;
 /* "directory/name" into `out` (appended). */
 status path_join(const char *directory, const char *name, struct buffer *out) MUST_CHECK;
 
+/* `path` as a shell would give it into `out` (appended): `~` and `~/x` are in the own home. */
+status path_from_home(const char *path, struct buffer *out) MUST_CHECK;
+
 /* ---- Hashes ------------------------------------------------------------------------------------
  */
 

@@ -103,7 +103,8 @@ status model_locate(const char *path, struct buffer *out) MUST_CHECK;
 status model_open(const char *path, struct model **out) MUST_CHECK;
 void model_close(struct model *model);
 /* The sampling values that a model brings, by place in their table: name, and the number (NULL
- * where the model does not say). False past the end. The model owns them. */
+ * where the model does not say; an empty value of another type where it is none). False past the
+ * end. The model owns them. */
 bool model_sampling_default(const struct model *model, size_t index, const char **name,
                             const struct json **value);
 const struct model_config *model_config(const struct model *model); /* NULL: no config.json */

@@ -2,6 +2,7 @@
 /* Files to read, and paths. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -78,4 +79,20 @@ status path_join(const char *directory, const char *name, struct buffer *out)
         TRY(buffer_append_byte(out, '/'));
     }
     return buffer_append_text(out, name);
+}
+
+status path_from_home(const char *path, struct buffer *out)
+{
+    const char *home = "";
+    bool in_home = path[0] == '~' && (path[1] == '\0' || path[1] == '/');
+    if (path[0] == '~' && !in_home) {
+        return status_fail(STATUS_INVALID,
+                           "%.*s: homes of others are not looked up; write the path out, or "
+                           "./%.*s for a file of this name",
+                           (int)strcspn(path, "/"), path, (int)strcspn(path, "/"), path);
+    }
+    if (in_home && ((home = getenv("HOME")) == NULL || home[0] == '\0')) {
+        return status_fail(STATUS_INVALID, "%.200s: HOME is not set; write the path out", path);
+    }
+    return buffer_format(out, "%s%s", home, path + in_home);
 }

@@ -434,6 +434,9 @@ static status parse(const char *text, size_t length, bool last_counts, struct ar
 {
     size_t bad_offset;
     *out = NULL;
+    if (is_blank(text, length)) {
+        return status_fail(STATUS_INVALID, "byte 0: not JSON: empty");
+    }
     if (!utf8_valid(text, length, &bad_offset)) {
         return status_fail(STATUS_INVALID, "byte %zu: not valid UTF-8", bad_offset);
     }

@@ -270,23 +270,10 @@ static status expected(const struct job_field *field, const struct json *value)
 
 /* ---- Reading ---- */
 
-/* A path as a shell would give it: `~` and `~/x` are in the own home. */
 static status copy_path(struct job *job, const char *text, const char **out)
 {
-    const char *home = "";
-    bool in_home = text[0] == '~' && (text[1] == '\0' || text[1] == '/');
-    if (text[0] == '~' && !in_home) {
-        return status_fail(STATUS_INVALID,
-                           "%.*s: homes of others are not looked up; write the path out, or "
-                           "./%.*s for a file of this name",
-                           (int)strcspn(text, "/"), text, (int)strcspn(text, "/"), text);
-    }
-    if (in_home && ((home = getenv("HOME")) == NULL || home[0] == '\0')) {
-        return status_fail(STATUS_INVALID, "%.200s: HOME is not set; write the path out", text);
-    }
-    const char *rest = text + in_home;
     struct buffer path = {0};
-    status s = buffer_format(&path, "%s%s", home, rest);
+    status s = path_from_home(text, &path);
     if (s == STATUS_OK && (*out = arena_copy(&job->arena, path.data, path.length)) == NULL) {
         s = status_fail(STATUS_NO_MEMORY, "out of memory for the job");
     }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/model_files.h"
+
 enum { FILE_LIMIT = 16 << 20, MAX_TEMPLATES = 64, MAX_NAME = 200 };
 
 static const char folder_name[] = "additional_chat_templates";
@@ -92,6 +94,7 @@ static status read_file(const char *path, const char *file, struct buffer *out, 
     buffer_clear(out);
     status s = path_join(path, file, &joined);
     s = s != STATUS_OK ? s : file_read(joined.data, FILE_LIMIT, out);
+    s = s != STATUS_OK ? s : model_file_check(file, out->data, out->length);
     buffer_destroy(&joined);
     *found = s == STATUS_OK;
     return s == STATUS_NOT_FOUND ? STATUS_OK : s;

@@ -341,7 +341,8 @@ static status parse(struct cursor *cursor, uint64_t file_size, struct gguf *out)
         return STATUS_OK;
     }
     if (magic != 0x46554747) { /* "GGUF" */
-        return status_fail(STATUS_INVALID, "not a GGUF file");
+        return status_fail(STATUS_INVALID, "not a GGUF file; of other models name the directory, "
+                                           "with config.json and *.safetensors");
     }
     if (version != 2 && version != 3) {
         return status_fail(STATUS_UNSUPPORTED, "GGUF version %llu%s; expected 2 or 3",
@@ -498,9 +499,16 @@ static status add_other_parts(struct tensor_table *table, const char *path, stru
     if (!gguf_integer(first, "split.count", &count) || count <= 1) {
         return STATUS_OK;
     }
-    TRY(check_part(first, path, 0, count));
     const char *slash = strrchr(path, '/');
     const char *base = slash != NULL ? slash + 1 : path;
+    if (part_name_parse(base, &name) && name.number != 1) {
+        return status_fail(STATUS_INVALID,
+                           "%s: part %d of %d of a split GGUF file; name the first part, %.*s"
+                           "-00001-of-%05d%s, in model.path: all parts are read",
+                           path, name.number, name.count, (int)name.stem, base, name.count,
+                           name.end);
+    }
+    TRY(check_part(first, path, 0, count));
     if (count > MAX_PARTS || !part_name_parse(base, &name) || name.count != (int)count ||
         name.number != 1) {
         return status_fail(STATUS_INVALID,

@@ -36,7 +36,7 @@ static status check_item(void *context, const struct weight_item *item)
 status model_check_weights(struct model *model)
 {
     if (!model->has_config) {
-        return status_fail(STATUS_NOT_FOUND, "%s: there is no config.json", model->path);
+        return model_name_other_folder(model->path);
     }
     if (model->tensors.count == 0) {
         return model_name_other_weights(model->path);

@@ -7,14 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 /* ---- Names -------------------------------------------------------------------------------------
  */
 
-static bool ends_with(const char *text, const char *end)
+bool name_ends_with(const char *name, const char *end)
 {
-    size_t length = strlen(text), end_length = strlen(end);
-    return length > end_length && strcmp(text + length - end_length, end) == 0;
+    size_t length = strlen(name), end_length = strlen(end);
+    return length > end_length && strcmp(name + length - end_length, end) == 0;
 }
 
 static int compare_texts(const void *left, const void *right)
@@ -41,7 +42,7 @@ status file_names_read(const char *folder, const char *end, struct file_names *o
     DIR *entries = opendir(folder);
     status s = STATUS_OK;
     for (struct dirent *entry; s == STATUS_OK && entries != NULL && (entry = readdir(entries));) {
-        if (entry->d_name[0] != '.' && ends_with(entry->d_name, end)) {
+        if (entry->d_name[0] != '.' && name_ends_with(entry->d_name, end)) {
             s = add_name(out, entry->d_name);
         }
     }
@@ -144,6 +145,48 @@ status model_file_check(const char *path, const void *head, size_t length)
 /* ---- Weights that are not read -----------------------------------------------------------------
  */
 
+static bool is_adapter(const char *folder)
+{
+    struct buffer path = {0};
+    struct stat info;
+    bool found =
+        path_join(folder, "adapter_config.json", &path) == STATUS_OK && stat(path.data, &info) == 0;
+    buffer_destroy(&path);
+    return found;
+}
+
+static status refuse_adapter(const char *folder)
+{
+    return status_fail(STATUS_UNSUPPORTED,
+                       "%s: adapter_config.json is there: an adapter (LoRA), not a whole model; "
+                       "merge it into its base model (peft: merge_and_unload) and save that",
+                       folder);
+}
+
+status model_name_other_folder(const char *folder)
+{
+    static const char *const ends[] = {".safetensors", ".bin", ".pt",  ".pth",
+                                       ".ckpt",        ".h5",  ".json"};
+    if (is_adapter(folder)) {
+        return refuse_adapter(folder);
+    }
+    status s = STATUS_OK;
+    for (size_t i = 0; s == STATUS_OK && i < COUNT_OF(ends); i++) {
+        struct file_names names;
+        s = file_names_read(folder, ends[i], &names);
+        if (s == STATUS_OK && names.count > 0) {
+            s = status_fail(
+                STATUS_NOT_FOUND,
+                "%s: there is no config.json, so this is not a whole model; %s is there", folder,
+                names.items[0]);
+        }
+        file_names_destroy(&names);
+    }
+    return s != STATUS_OK
+               ? s
+               : status_fail(STATUS_NOT_FOUND, "%s: there is no config.json: not a model", folder);
+}
+
 status model_name_other_weights(const char *folder)
 {
     static const struct {
@@ -163,6 +206,9 @@ status model_name_other_weights(const char *folder)
         {".safetensors", "an adapter, or another "
                          "part of a model"},
     };
+    if (is_adapter(folder)) {
+        return refuse_adapter(folder);
+    }
     status s = STATUS_OK;
     for (size_t i = 0; s == STATUS_OK && i < COUNT_OF(forms); i++) {
         struct file_names names;

@@ -15,6 +15,8 @@ struct file_names {
 status file_names_read(const char *folder, const char *end, struct file_names *out) MUST_CHECK;
 void file_names_destroy(struct file_names *names);
 
+bool name_ends_with(const char *name, const char *end);
+
 /* "X-00002-of-00007.gguf": part 2 of 7 of X. */
 struct part_name {
     size_t stem;       /* bytes of X */
@@ -30,6 +32,8 @@ status part_name_write(const char *name, const struct part_name *part, int numbe
  * a page of HTML, an archive. STATUS_OK for everything else. */
 status model_file_check(const char *path, const void *head, size_t length) MUST_CHECK;
 
+/* What to say of a folder without config.json: what it is instead, and what is there. */
+status model_name_other_folder(const char *folder) MUST_CHECK;
 /* What to say of a folder without safetensors: which weights it has in a form that is not read. */
 status model_name_other_weights(const char *folder) MUST_CHECK;
 

@@ -19,15 +19,18 @@ static bool is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-/* "org/name", of the letters that the Hub allows. */
+/* "org/name", or the Hub's older names without "org/", of the letters that the Hub allows; what
+ * ends like a file is meant as one. */
 static bool is_hub_name(const char *path)
 {
     static const char allowed[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
     size_t org = strspn(path, allowed);
-    size_t name = path[org] == '/' ? strspn(path + org + 1, allowed) : 0;
-    return org > 0 && org <= 96 && name > 0 && name <= 96 && path[org + 1 + name] == '\0' &&
-           path[0] != '.' && strstr(path, "..") == NULL;
+    size_t length = strlen(path), name = path[org] == '/' ? strspn(path + org + 1, allowed) : 0;
+    bool whole = path[org] == '\0' || (name > 0 && name <= 96 && org + 1 + name == length);
+    return whole && org > 0 && org <= 96 && path[0] != '.' && strstr(path, "..") == NULL &&
+           !name_ends_with(path, ".gguf") && !name_ends_with(path, ".safetensors") &&
+           !name_ends_with(path, ".json");
 }
 
 /* The cache's folder, as huggingface_hub finds it. */
@@ -45,7 +48,8 @@ static status find_cache(struct buffer *out)
     for (size_t i = 0; i < COUNT_OF(places); i++) {
         const char *value = getenv(places[i].variable);
         if (value != NULL && value[0] != '\0') {
-            return buffer_format(out, "%s%s", value, places[i].inside);
+            TRY(path_from_home(value, out));
+            return buffer_append_text(out, places[i].inside);
         }
     }
     return buffer_append_text(out, ".cache/huggingface/hub");
@@ -91,8 +95,15 @@ static status find_only_snapshot(const char *repository, struct buffer *revision
     return s;
 }
 
-static status refuse_name(const char *name, const char *cache)
+static status refuse_name(const char *name, const char *cache, const char *repository)
 {
+    if (is_folder(repository)) {
+        return status_fail(STATUS_NOT_FOUND,
+                           "%s: the cache of the Hugging Face Hub has it in part: %s, without the "
+                           "snapshot that its refs/main names, or without refs/main; name a folder "
+                           "of its snapshots in model.path, or hf download %s",
+                           name, repository, name);
+    }
     return status_fail(STATUS_NOT_FOUND,
                        "%s: no directory or file of this machine, and not in the cache of the "
                        "Hugging Face Hub (%s); sluice downloads nothing: hf download %s "
@@ -106,8 +117,9 @@ static status find_in_cache(const char *name, struct buffer *out)
     const char *slash = strchr(name, '/');
     status s = find_cache(&cache);
     if (s == STATUS_OK) {
-        s = buffer_format(&repository, "%s/models--%.*s--%s", cache.data, (int)(slash - name), name,
-                          slash + 1);
+        s = slash == NULL ? buffer_format(&repository, "%s/models--%s", cache.data, name)
+                          : buffer_format(&repository, "%s/models--%.*s--%s", cache.data,
+                                          (int)(slash - name), name, slash + 1);
     }
     if (s == STATUS_OK) {
         s = read_main(repository.data, &revision);
@@ -119,7 +131,7 @@ static status find_in_cache(const char *name, struct buffer *out)
         s = buffer_format(out, "%s/snapshots/%s", repository.data, revision.data);
     }
     if (s == STATUS_OK && (out->length == 0 || !is_folder(out->data))) {
-        s = refuse_name(name, cache.data);
+        s = refuse_name(name, cache.data, repository.data);
     }
     buffer_destroy(&cache);
     buffer_destroy(&repository);
@@ -132,11 +144,12 @@ static status find_gguf(const char *folder, struct buffer *out)
 {
     struct file_names names;
     TRY(file_names_read(folder, ".gguf", &names));
-    const char *chosen = NULL;
+    const char *chosen = NULL, *later = NULL;
     status s = STATUS_OK;
     for (size_t i = 0; s == STATUS_OK && i < names.count; i++) {
         struct part_name part;
         if (part_name_parse(names.items[i], &part) && part.number != 1) {
+            later = names.items[i];
             continue;
         }
         if (strncmp(names.items[i], "mmproj", strlen("mmproj")) == 0) {
@@ -150,6 +163,11 @@ static status find_gguf(const char *folder, struct buffer *out)
         }
         chosen = names.items[i];
     }
+    if (s == STATUS_OK && chosen == NULL && later != NULL) {
+        s = status_fail(STATUS_NOT_FOUND,
+                        "%s: %s is there, a part of a split GGUF file, without the first part",
+                        folder, later);
+    }
     if (s == STATUS_OK && chosen != NULL) {
         s = path_join(folder, chosen, out);
     }
@@ -157,7 +175,7 @@ static status find_gguf(const char *folder, struct buffer *out)
     return s;
 }
 
-status model_locate(const char *path, struct buffer *out)
+static status locate(const char *path, struct buffer *out)
 {
     struct stat info;
     if (stat(path, &info) != 0) {
@@ -175,4 +193,13 @@ status model_locate(const char *path, struct buffer *out)
         }
     }
     return out->length > 0 ? STATUS_OK : buffer_append_text(out, path);
+}
+
+status model_locate(const char *path, struct buffer *out)
+{
+    struct buffer place = {0};
+    status s = path_from_home(path, &place);
+    s = s != STATUS_OK ? s : locate(place.data, out);
+    buffer_destroy(&place);
+    return s;
 }

@@ -18,14 +18,15 @@ static const struct {
     {"max_new_tokens", NULL},
 };
 
-static status keep(struct model *model, size_t index, const char *text, size_t length)
+static status keep(struct model *model, size_t index, enum json_type type, const char *text,
+                   size_t length)
 {
     struct json *value = arena_allocate(&model->arena, sizeof *value);
     const char *copy = arena_copy(&model->arena, text, length);
     if (value == NULL || copy == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a model's sampling values");
     }
-    *value = (struct json){.type = JSON_NUMBER, .text = copy, .length = length};
+    *value = (struct json){.type = type, .text = copy, .length = length};
     model->sampling[index] = value;
     return STATUS_OK;
 }
@@ -35,7 +36,9 @@ status sampling_defaults_read(struct model *model, const struct json *generation
     for (size_t i = 0; i < COUNT_OF(sampling_table); i++) {
         const struct json *value = json_get(generation, sampling_table[i].name);
         if (value != NULL && value->type == JSON_NUMBER) {
-            TRY(keep(model, i, value->text, value->length));
+            TRY(keep(model, i, JSON_NUMBER, value->text, value->length));
+        } else if (value != NULL && value->type != JSON_NULL) {
+            TRY(keep(model, i, value->type, "", 0)); /* named when it is refused */
         }
     }
     return STATUS_OK;
@@ -50,7 +53,7 @@ status sampling_defaults_read_gguf(struct model *model)
             gguf_real(&model->gguf, sampling_table[i].gguf, &number)) {
             /* Seven digits: what a float32, the type of the file, was written from. */
             int length = snprintf(text, sizeof text, "%.7g", number);
-            TRY(keep(model, i, text, (size_t)length));
+            TRY(keep(model, i, JSON_NUMBER, text, (size_t)length));
         }
     }
     return STATUS_OK;

@@ -74,12 +74,21 @@ static status resolve_job(struct check *check)
     return job_take_model_defaults(&check->resolved, check->model, &check->report->defaults);
 }
 
+static bool has_config(const struct check *check)
+{
+    return check->model != NULL && model_config(check->model) != NULL;
+}
+
 static status check_model(struct check *check)
 {
     TRY(model_open(check->job->model.path, &check->model));
     TRY(model_use_template(check->model, check->job->data.chat_template));
     TRY(resolve_job(check));
-    TRY(note_problem(check, model_check_weights(check->model)));
+    status weights = model_check_weights(check->model);
+    if (!has_config(check)) {
+        return weights; /* a plan would fail for the same reason */
+    }
+    TRY(note_problem(check, weights));
     TRY(check_plan(check));
     status s = data_set_check_system(check->job, check->model);
     if (s == STATUS_OK) {
@@ -90,11 +99,6 @@ static status check_model(struct check *check)
 }
 
 /* ---- Rows ---- */
-
-static bool has_config(const struct check *check)
-{
-    return check->model != NULL && model_config(check->model) != NULL;
-}
 
 static bool is_embedded(const struct check *check)
 {

@@ -13,7 +13,7 @@
 bool output_place_is_taken(const struct job *job)
 {
     struct stat info;
-    return !job->output.overwrite && stat(job->output.path, &info) == 0;
+    return !job->output.overwrite && lstat(job->output.path, &info) == 0;
 }
 
 static int64_t read_count(struct output_reader *reader, const char *name, struct arena *arena)
@@ -131,18 +131,39 @@ static status examine_file(const char *path, const char *identity, struct output
     return s;
 }
 
+/* What is there and is no file: a folder, a device, a link that leads nowhere. A link to a file is
+ * read through, and replaced itself. */
+static status refuse_other_than_file(const struct job *job, mode_t mode, bool leads_nowhere)
+{
+    const char *path = job->output.path;
+    if (leads_nowhere) {
+        return job->output.overwrite
+                   ? STATUS_OK
+                   : status_fail(STATUS_EXISTS,
+                                 "output.path: %s is a link to what is not there; remove it, or "
+                                 "set output.overwrite=true to replace it",
+                                 path);
+    }
+    if (S_ISDIR(mode)) {
+        return status_fail(STATUS_INVALID, "output.path: %s is a folder", path);
+    }
+    return S_ISREG(mode)
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID,
+                             "output.path: %s is no file but a device, pipe or socket", path);
+}
+
 status output_place_examine(const struct job *job, const char *identity, struct output_place *out)
 {
     const char *path = job->output.path;
     struct stat info;
     *out = (struct output_place){0};
-    if (stat(path, &info) != 0) {
+    if (lstat(path, &info) != 0) {
         return STATUS_OK;
     }
-    if (S_ISDIR(info.st_mode)) {
-        return status_fail(STATUS_INVALID, "output.path: %s is a folder", path);
-    }
-    if (job->output.overwrite) {
+    bool leads_nowhere = S_ISLNK(info.st_mode) && stat(path, &info) != 0;
+    TRY(refuse_other_than_file(job, info.st_mode, leads_nowhere));
+    if (leads_nowhere || job->output.overwrite) {
         return STATUS_OK;
     }
     return identity != NULL ? examine_file(path, identity, out) : refuse_file(path, NULL);

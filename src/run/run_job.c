@@ -509,8 +509,7 @@ static status run_phases(struct run *run, struct run_summary *summary)
     TRY(run_agree(model_open(run->job->model.path, &run->model)));
     TRY(run_agree(model_use_template(run->model, run->job->data.chat_template)));
     if (model_config(run->model) == NULL) {
-        return status_fail(STATUS_NOT_FOUND, "%s: no config.json: not a model",
-                           run->job->model.path);
+        return model_check_weights(run->model); /* says what is there instead */
     }
     TRY(run_agree(resolve_job(run)));
     TRY(mpi_check(MPI_Comm_dup(MPI_COMM_WORLD, &run->control), "duplicate the world"));

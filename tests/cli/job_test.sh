@@ -75,6 +75,10 @@ both 1 1 "of weights and activations a rank" job.yaml --set engine.kv_memory=900
 both 1 1 "model.dtype" job.yaml --set model.dtype=fp8
 : >exists.h5
 both 1 1 "exists.h5 exists; set output.overwrite=true" job.yaml --set output.path=exists.h5
+ln -s nowhere.h5 dangling.h5
+both 1 1 "dangling.h5 is a link to what is not there" job.yaml --set output.path=dangling.h5
+mkfifo fifo.h5
+both 1 1 "fifo.h5 is no file but a device, pipe or socket" job.yaml --set output.path=fifo.h5 --set output.overwrite=true
 
 expect_output "12 rows, 0 bad" check job.yaml
 expect_output "4 = dp 1 x tp 2 x pp 2" check job.yaml --ranks 4 --set layout.tp=2 --set layout.pp=2

@@ -36,6 +36,21 @@ same_answer an-org/a.model_1
 expect_error 1 "not in the cache of the Hugging Face Hub ($work/cache/hub)" run --quiet job.yaml --set model.path=an-org/other
 expect_error 1 'no/such/folder: No such file' run --quiet job.yaml --set model.path=no/such/folder
 
+printf ffff >"$hub/refs/main"
+expect_error 1 'an-org/a.model_1: the cache of the Hugging Face Hub has it in part' run --quiet job.yaml --set model.path=an-org/a.model_1
+mkdir -p cache/hub/models--gpt9/snapshots
+ln -s "$model" cache/hub/models--gpt9/snapshots/0123abcd
+same_answer gpt9 # an older name, without an organisation
+expect_error 1 'no/model.gguf: No such file' run --quiet job.yaml --set model.path=no/model.gguf
+mkdir home
+ln -s "$work/cache" home/hf
+expected_here=$expected
+for home in '~/hf' '~/hf/'; do
+    [ "$(HOME=$work/home HF_HOME=$home answer gpt9)" = "$expected_here" ] || fail "HF_HOME=$home"
+done
+ln -s "$model" home/model
+printf '{"text": "a"}\n' | HOME=$work/home "$SLUICE" tokenize '--model=~/model' | grep -q '"ids"' || fail "~ in --model"
+
 # Shards: header and data of two files, made of the one that is there. Names sorted, the first half goes into the first shard.
 copy_model() {
     rm -rf "$1"
@@ -77,6 +92,24 @@ same_answer gguf
 cp gguf/llama.gguf gguf/other.gguf
 expect_error 1 'gguf: several GGUF files are there, llama.gguf and other.gguf among them' run --quiet job.yaml --set model.path=gguf
 
+# GGUF in parts, of which a later one is named or the first is missing.
+mkdir parts
+cp gguf/llama.gguf parts/x-00002-of-00003.gguf
+expect_error 1 'parts: x-00002-of-00003.gguf is there, a part of a split GGUF file, without the first part' \
+    run --quiet job.yaml --set model.path=parts
+# One key more, split.count 3 (uint16), before the others.
+{
+    head -c 16 gguf/llama.gguf
+    le64 $(($(od -An -tu8 -j16 -N8 gguf/llama.gguf) + 1))
+    le64 11
+    printf 'split.count\x02\0\0\0\x03\0'
+    tail -c +25 gguf/llama.gguf
+    head -c 32 /dev/zero # the data may begin later
+} >llama-00002-of-00003.gguf
+expect_error 1 'part 2 of 3 of a split GGUF file; name the first part, llama-00001-of-00003.gguf' \
+    run --quiet job.yaml --set model.path=llama-00002-of-00003.gguf
+expect_error 1 'not a GGUF file; of other models name the directory' run --quiet job.yaml --set model.path="$weights"
+
 # Files that are not what they seem, and weights in other forms.
 refused() { # refused FILE CONTENT TEXT
     copy_model odd
@@ -90,6 +123,25 @@ refused config.json '\n<!doctype HTML>\n<html>' 'a page of HTML'
 refused model.safetensors 'Entry not found' "the Hub's refusal"
 refused model.safetensors 'PK\3\4 and so on, long enough' 'a ZIP archive'
 refused generation_config.json "$pointer" 'a pointer of git-lfs'
+refused config.json '' 'byte 0: not JSON: empty'
+for name in chat_template.jinja additional_chat_templates/rag.jinja; do
+    copy_model odd
+    mkdir odd/additional_chat_templates
+    printf "$pointer" >"odd/$name"
+    expect_error 1 "odd: ${name##*/}: a pointer of git-lfs" run --quiet job.yaml --set model.path=odd
+    run_program check job.yaml --set model.path=odd
+    [ "$status" -eq 1 ] && grep -q "a pointer of git-lfs" out err || fail "check does not find the pointer in $name"
+done
+copy_model odd
+mv odd/model.safetensors odd/adapter_model.safetensors
+printf '{}' >odd/adapter_config.json
+expect_error 1 'odd: adapter_config.json is there: an adapter' run --quiet job.yaml --set model.path=odd
+rm odd/config.json
+expect_error 1 'odd: adapter_config.json is there: an adapter' run --quiet job.yaml --set model.path=odd
+expect_error 1 'odd: adapter_config.json is there: an adapter' check job.yaml --set model.path=odd
+copy_model odd
+rm odd/config.json
+expect_error 1 'odd: there is no config.json, so this is not a whole model; model.safetensors is there' run --quiet job.yaml --set model.path=odd
 for name in pytorch_model.bin pytorch_model-00001-of-00002.bin model.onnx tf_model.h5 adapter_model.safetensors; do
     copy_model odd
     rm odd/model.safetensors
@@ -105,13 +157,14 @@ expect_error 1 'there are no weights: no *.safetensors is there' run --quiet job
 # Sampling values of the model: taken where neither job nor row sets them, said once, part of the identity.
 copy_model own
 cat >own/generation_config.json <<JSON
-{"eos_token_id": [2, 0], "temperature": 0.0, "top_k": 7, "top_p": 1.5, "min_p": null, "max_new_tokens": 3, "do_sample": true}
+{"eos_token_id": [2, 0], "temperature": 0.0, "top_k": 7, "top_p": 1.5, "min_p": null, "repetition_penalty": "1.1", "max_new_tokens": 3, "do_sample": true}
 JSON
 printf 'model: {path: own}\ndata: {input: ids.jsonl}\noutput: {path: own.h5}\n' >own.yaml
 run_program run own.yaml
 [ "$status" -eq 0 ] || fail "own values: exit status $status"
 grep -q 'sampling values of the model: temperature 0.0, top_k 7, max_new_tokens 3 (generate.defaults: none' err || fail "what was taken is not said"
 grep -q 'warning: .*top_p: 1.5 is not in (0, 1]; not used' err || fail "a value out of range is not named"
+grep -q 'warning: .*repetition_penalty: expected a number, not a string; not used' err || fail "a value of another type is not named"
 h5dump -a identity own.h5 | grep -q 'model default top_k: 7' || fail "what was taken is no part of the identity"
 h5dump -a job own.h5 | grep -q 'top_k: 7' || fail "the resolved job lacks what was taken"
 "$SLUICE" export own.h5 | grep -q '"completion_tokens":3' || fail "max_new_tokens of the model is not obeyed"

@@ -61,7 +61,7 @@ static void malformed_text_says_where(void **state)
     static const struct {
         const char *text, *message;
     } cases[] = {
-        {"", "premature"},
+        {"", "empty"},
         {"{\"a\":1,}", "byte "},
         {"[1] 2", "trailing"},
         {"[1] \"a", "byte 3: not JSON: trailing"},
