@@ -15,7 +15,7 @@
 
 #include "backend/cuda/cuda.h"
 #include "comm/comm_create.h"
-#include "run/world.h"
+#include "run/ranks/world.h"
 #include "sluice/run.h"
 
 enum { CALLS = 50, ROUNDS = 7, SMALLEST = 8 << 10, LARGEST = 8 << 20 };

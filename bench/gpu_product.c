@@ -29,7 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/cuda/kernels/dense_product.h"
+#include "backend/cuda/kernels/dense_product/dense_product.h"
 
 enum { BFLOAT16 = 1, FLOAT32 = 0, FP8 = 3 }; /* enum dtype */
 enum {

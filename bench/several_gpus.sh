@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Scaling over the GPUs of one host: rows for the tables "Several GPUs of one host" in docs/performance.md, for 1, 2, 4 and 8 GPUs as far as they are there.
 # Usage: bench/several_gpus.sh [BUILD_FOLDER [PART…]]     parts: replicas, layouts, sums (all)
-# The floors: replicas, a GPU's own figure times their number; layouts, the serial bound (src/run/serial_bound.c), which divides a model's work by its ranks;
+# The floors: replicas, a GPU's own figure times their number; layouts, the serial bound (src/measure/serial_bound.c), which divides a model's work by its ranks;
 # sums, NCCL's all-reduce.
 # GPUS: use so many; LENGTHS: only these of the table's prompt/output lengths ("1000/1000 2048/128"); REQUESTS: a GPU's requests
 # instead of the table's (a quick look); DEVICE (cuda), SMALL, LARGE (shapes), TYPES (--dtype fp8 --kv-dtype fp8)

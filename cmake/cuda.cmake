@@ -14,7 +14,7 @@ enable_language(CUDA)
 set(CMAKE_CUDA_STANDARD 17)
 
 file(GLOB SLUICE_CUDA_SOURCES CONFIGURE_DEPENDS
-  src/backend/cuda/*.c src/backend/cuda/kernels/*.cu src/comm/nccl/*.c src/comm/nccl/*.cu)
+  src/backend/cuda/*.c src/backend/cuda/kernels/*.cu src/backend/cuda/kernels/*/*.cu src/comm/nccl/*.c src/comm/nccl/*.cu)
 target_sources(sluice PRIVATE ${SLUICE_CUDA_SOURCES})
 set_target_properties(sluice PROPERTIES CUDA_ARCHITECTURES "${SLUICE_CUDA_ARCHITECTURES}" CUDA_STANDARD 17)
 target_compile_definitions(sluice_flags INTERFACE SLUICE_CUDA=1)

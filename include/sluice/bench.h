@@ -6,7 +6,7 @@
 
 #include "sluice/job.h"
 
-/* ---- What a device can do: src/run/ceilings.c ---- */
+/* ---- What a device can do: src/measure/ceilings.c ---- */
 
 /* How long a large product takes: of one weight with so many rows of input. */
 struct product_ceiling {
@@ -37,7 +37,7 @@ double ceilings_attention_rate(double product_rate, enum dtype stored);
 status ceilings_measure(struct backend *backend, enum dtype stored, int max_tokens,
                         struct device_ceilings *out) MUST_CHECK;
 
-/* ---- The serial bound: src/run/serial_bound.c ---- */
+/* ---- The serial bound: src/measure/serial_bound.c ---- */
 
 /* A replica and its load. */
 struct bound_load {
@@ -66,7 +66,7 @@ void serial_bound_compute(const struct model_config *config, const struct bound_
 /* Weights of a model, embedding table included. */
 double model_weight_values(const struct model_config *config);
 
-/* ---- Times of steps: src/run/step_times.c ---- */
+/* ---- Times of steps: src/measure/step_times.c ---- */
 
 /* Zero-initialise; free with step_times_destroy. */
 struct step_times {
@@ -85,7 +85,7 @@ struct step_summary {
 /* Sorts the times. */
 void step_times_summarize(struct step_times *times, struct step_summary *out);
 
-/* ---- A measurement: src/run/bench.c ---- */
+/* ---- A measurement: src/measure/bench.c ---- */
 
 struct bench_options {
     bool random_weights;

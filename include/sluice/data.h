@@ -12,7 +12,8 @@
 #include "sluice/identity.h"
 #include "sluice/json.h"
 
-/* ---- Records: src/data/record_reader.c ----------------------------------------------------------
+/* ---- Records: src/data/input/record_reader.c
+ * ----------------------------------------------------------
  */
 
 enum record_kind {
@@ -83,7 +84,7 @@ status record_reader_digest(struct record_reader *reader, int64_t *bytes,
 void record_reader_file_rows(const struct record_reader *reader, int64_t *rows);
 void record_reader_close(struct record_reader *reader);
 
-/* ---- Rows: src/data/row.c
+/* ---- Rows: src/data/row/row.c
  * ------------------------------------------------------------------------ */
 
 enum prompt_kind { PROMPT_TEXT, PROMPT_MESSAGES, PROMPT_TOKENS };
@@ -178,9 +179,9 @@ status row_parse_json(const struct json *line, const struct row_format *format,
                       const struct generate_params *defaults, struct arena *arena,
                       struct row *row) MUST_CHECK;
 
-/* Which stream of its seed's random numbers a row draws from (src/data/random_stream.c): what a row
- * answers may depend on the row, never on where it stands among others. `tokens` is the prompt as
- * the model gets it.
+/* Which stream of its seed's random numbers a row draws from (src/data/row/random_stream.c): what a
+ * row answers may depend on the row, never on where it stands among others. `tokens` is the prompt
+ * as the model gets it.
  *
  *   a seed of its own   one stream for all such rows: seed, sample and position say everything
  *   an id               a hash of the id as written and of the prompt's tokens, so that two rows
@@ -208,7 +209,7 @@ bool generate_field_describe(size_t index, const char **name, const char **type,
  * docs/openai-batch.md holds. */
 status request_fields_describe(struct buffer *out) MUST_CHECK;
 
-/* ---- Results: src/data/result.c
+/* ---- Results: src/data/output/result.c
  * ------------------------------------------------------------------- */
 
 /* One sample of one row. Pointers are borrowed (encode) or live in the arena (decode). */
@@ -277,7 +278,7 @@ struct output_columns {
     const int64_t *file_rows; /* [files->count] of each, in order */
 };
 
-/* ---- Journal: src/data/journal.c
+/* ---- Journal: src/data/journal/journal.c
  * ------------------------------------------------------------------- */
 
 /* Append-only file OUT.h5.sluice/journal: a header that names the job, then entries (length,
@@ -329,7 +330,7 @@ status journal_visit(struct journal *journal, result_visitor visit, void *contex
  */
 void journal_close(struct journal *journal, bool remove);
 
-/* ---- The templates' time: src/data/template_time.c
+/* ---- The templates' time: src/data/row/template_time.c
  * ------------------------------------------------- */
 
 /* File OUT.h5.sluice/template_time: the time of the job's first start in Unix seconds, which is now
@@ -337,7 +338,7 @@ void journal_close(struct journal *journal, bool remove);
  * `fresh`: this start is the first. STATUS_INVALID for a damaged file. */
 status template_time_open(const char *directory, bool fresh, int64_t *out) MUST_CHECK;
 
-/* ---- Attempts: src/data/attempts.c
+/* ---- Attempts: src/data/journal/attempts.c
  * ------------------------------------------------------------------ */
 
 /* File OUT.h5.sluice/attempts: which rows are under way, so that the next start knows them if this
@@ -381,7 +382,7 @@ void attempts_close(struct attempts *attempts, enum attempts_end end);
 status attempts_note(const char *directory, int rank, int replica, struct buffer *path,
                      struct buffer *text) MUST_CHECK;
 
-/* ---- Output file: src/data/output.c
+/* ---- Output file: src/data/output/output.c
  * ---------------------------------------------------------------- */
 
 /* Attributes of the root group, all texts UTF-8. */
@@ -437,7 +438,7 @@ status output_finish(struct output_writer *writer) MUST_CHECK;
 /* Removes the temporary file. */
 void output_abandon(struct output_writer *writer);
 
-/* ---- Reading an output file: src/data/output_reader.c
+/* ---- Reading an output file: src/data/output/reader.c
  * ----------------------------------------------- */
 
 struct output_reader;

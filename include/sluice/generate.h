@@ -2,8 +2,8 @@
 /* What a row asks of generation: sampling, stopping, what to report. One struct for the job's
  * defaults and a row's own.
  *
- * The names, ranges and defaults stand once, in generate_field_table (src/data/generate.c): the job
- * file, a row's overrides, the error messages and docs/job-file.md are all made from it. */
+ * The names, ranges and defaults stand once, in generate_field_table (src/data/row/generate.c): the
+ * job file, a row's overrides, the error messages and docs/job-file.md are all made from it. */
 #ifndef SLUICE_GENERATE_H
 #define SLUICE_GENERATE_H
 

@@ -13,7 +13,7 @@
 #include "sluice/chat_template.h"
 #include "sluice/tokenizer.h"
 
-/* ---- Facts: src/model/config.c and family.c
+/* ---- Facts: src/model/read/config.c and family.c
  * --------------------------------------------------------- */
 
 enum rope_kind {
@@ -92,7 +92,7 @@ struct model;
 /* Appends where the model that model.path names lies: `path` itself; the GGUF file, or the first of
  * its parts, of a directory that has no config.json; the directory of a name such as "org/name" in
  * the local cache of the Hugging Face Hub (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, the home).
- * STATUS_NOT_FOUND says how to get it. src/model/model_locate.c. */
+ * STATUS_NOT_FOUND says how to get it. src/model/read/model_locate.c. */
 status model_locate(const char *path, struct buffer *out) MUST_CHECK;
 
 /* Opens what model_locate finds: a model directory (config.json, *.safetensors with or without
@@ -152,7 +152,7 @@ const struct embedding_facts *model_embedding(const struct model *model);
 void embedding_pool(const struct embedding_facts *facts, const float *hidden, int tokens, int width,
                     float *out);
 
-/* ---- This rank's part: src/model/partition.c
+/* ---- This rank's part: src/model/load/partition.c
  * --------------------------------------------------------------- */
 
 /* How a model is cut. Heads, intermediate columns and vocabulary rows are cut into `slices` fixed
@@ -182,7 +182,7 @@ status partition_create(const struct model_config *config, int tp, int tp_rank, 
                         int slices, struct partition *out) MUST_CHECK;
 void partition_destroy(struct partition *partition);
 
-/* ---- Weights: src/model/load.c
+/* ---- Weights: src/model/load/load.c
  * ------------------------------------------------------------------------------- */
 
 struct layer_weights {
@@ -216,7 +216,7 @@ struct model_weights {
 
 /* Whether every tensor that a model of these facts has is in the files, with the shape that the
  * facts say; no data are read. STATUS_INVALID names the first that is not, STATUS_NOT_FOUND a model
- * without weights. src/model/load_check.c. */
+ * without weights. src/model/load/check.c. */
 status model_check_weights(struct model *model) MUST_CHECK;
 
 /* Reads this rank's slices straight from the files into the backend: staging memory stays under 256

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which models and formats can be read, as Markdown: what `sluice help models` and `sluice help
  * formats` print and docs/models.md holds. The rows come from the tables that the loader reads. */
-#include "model/config.h"
 #include "model/family.h"
-#include "model/gguf.h"
-#include "model/model_tokenizer.h"
-#include "model/safetensors.h"
+#include "model/formats/gguf.h"
+#include "model/formats/safetensors.h"
+#include "model/read/config.h"
+#include "model/read/model_tokenizer.h"
 #include "sluice/model.h"
 
 static status append_names(struct buffer *out, const char *const names[FAMILY_MAX_NAMES])

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "model/config.h"
+#include "model/read/config.h"
 
 static const struct {
     const char *name, *key;

@@ -4,13 +4,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "model/config.h"
 #include "model/embedding.h"
-#include "model/load_names.h"
-#include "model/model_files.h"
-#include "model/model_text.h"
-#include "model/safetensors.h"
-#include "model/sampling_defaults.h"
+#include "model/formats/safetensors.h"
+#include "model/load/names.h"
+#include "model/read/config.h"
+#include "model/read/model_files.h"
+#include "model/read/model_text.h"
+#include "model/read/sampling_defaults.h"
 
 enum { CONFIG_LIMIT = 64 << 20 };
 

@@ -3,10 +3,10 @@
 #ifndef SLUICE_MODEL_INTERNAL_H
 #define SLUICE_MODEL_INTERNAL_H
 
-#include "model/chat_templates.h"
 #include "model/family.h"
-#include "model/gguf.h"
-#include "model/model_tensors.h"
+#include "model/formats/gguf.h"
+#include "model/read/chat_templates.h"
+#include "model/read/model_tensors.h"
 
 enum { MODEL_SAMPLING_DEFAULTS = 6 };
 

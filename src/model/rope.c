@@ -8,7 +8,7 @@
  * powers and quotients of frequencies in float32, scalars that are Python's in float64. */
 #include <math.h>
 
-#include "model/config.h"
+#include "model/read/config.h"
 
 static const double pi = 3.14159265358979323846;
 

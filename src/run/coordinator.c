@@ -9,8 +9,8 @@
 
 #include "comm/comm_mpi.h"
 #include "run/data_set.h"
-#include "run/stop_request.h"
-#include "run/wire.h"
+#include "run/ranks/stop_request.h"
+#include "run/ranks/wire.h"
 
 /* Finished rows are durable at the latest this much after they arrived: what a crash can cost. On a
  * disk where syncing takes long it is done less often, so that it takes a hundredth of the time. */

@@ -6,7 +6,7 @@
 
 #include <mpi.h>
 
-#include "run/world.h"
+#include "run/ranks/world.h"
 #include "sluice/data.h"
 #include "sluice/job.h"
 

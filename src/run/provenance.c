@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "run/world.h"
+#include "run/ranks/world.h"
 
 status provenance_create(struct input_files *files, struct model *model, struct provenance *out)
 {

@@ -9,10 +9,10 @@
 
 #include "comm/comm_mpi.h"
 #include "run/engine_setup.h"
+#include "run/ranks/stop_request.h"
+#include "run/ranks/wire.h"
 #include "run/row_queue.h"
 #include "run/step_queue.h"
-#include "run/stop_request.h"
-#include "run/wire.h"
 
 /* Finished rows go out when they are this many bytes or this old. */
 enum { ROWS_MESSAGE_BYTES = 256 << 10 };

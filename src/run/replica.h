@@ -10,7 +10,7 @@
 #include <mpi.h>
 
 #include "run/coordinator.h"
-#include "run/notes.h"
+#include "run/report/notes.h"
 #include "run/stage.h"
 #include "sluice/engine.h"
 

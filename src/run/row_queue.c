@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "run/prompt.h"
-#include "run/wire.h"
+#include "run/ranks/wire.h"
 
 /* A row on its way; the arena holds the parsed row and the samples that finished first. */
 struct pending_row {

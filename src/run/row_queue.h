@@ -5,7 +5,7 @@
 #ifndef SLUICE_RUN_ROW_QUEUE_H
 #define SLUICE_RUN_ROW_QUEUE_H
 
-#include "run/notes.h"
+#include "run/report/notes.h"
 #include "sluice/data.h"
 #include "sluice/engine.h"
 #include "sluice/job.h"

@@ -4,7 +4,7 @@
 
 #include "comm/comm_create.h"
 #include "comm/comm_mpi.h"
-#include "run/world.h"
+#include "run/ranks/world.h"
 #include "sluice/run.h"
 
 /* Seconds that a rank waits for the others before it calls them gone or stuck. In the first steps a

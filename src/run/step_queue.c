@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "run/wire.h"
+#include "run/ranks/wire.h"
 
 static status send_to_others(const struct step_queue *queue, struct outbox *outbox,
                              const void *bytes, size_t length)

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "model/config.h"
+#include "model/read/config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 

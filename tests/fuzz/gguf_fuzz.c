@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "model/gguf.h"
+#include "model/formats/gguf.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An HDF5 data set made as the input says: every record is one that a row can be read from, and
  * nothing comes out of other files. */
-#include "data/hdf5_support.h"
+#include "data/hdf5/support.h"
 #include "hdf5_build.h"
 #include "sluice/data.h"
 

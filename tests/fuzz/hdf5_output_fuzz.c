@@ -2,7 +2,7 @@
 /* An output file in which the input replaces datasets and values: read, exported and its ranks
  * listed, or refused; and nothing comes out of other files. The input's last byte says whether the
  * file's texts are variable or packed. */
-#include "data/output_layout.h"
+#include "data/output/layout.h"
 #include "hdf5_build.h"
 #include "sluice/json.h"
 

@@ -2,7 +2,7 @@
 /* A regular expression, a NUL, and a text to search. Matches lie in the text, one behind the other,
  * and between characters. */
 #include "fuzz.h"
-#include "text/tokenizer_regex.h"
+#include "text/regex/regex.h"
 
 static bool is_boundary(const char *text, size_t length, size_t at)
 {

@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 
 #include "fuzz.h"
-#include "model/safetensors.h"
+#include "model/formats/safetensors.h"
 
 static char folder[600], index_path[700], shard_path[700], outside_path[700];
 

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "model/safetensors.h"
+#include "model/formats/safetensors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 

@@ -2,7 +2,7 @@
 /* Any bytes as a message between ranks: refused, or every part of what it says lies inside of it.
  */
 #include "fuzz.h"
-#include "run/wire.h"
+#include "run/ranks/wire.h"
 
 static void read_shard(const char *bytes, size_t length)
 {

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "backend/cuda/kernels/dense_product.h"
+#include "backend/cuda/kernels/dense_product/dense_product.h"
 #include "gpu/gpu_require.h"
 
 /* fp8 (e4m3) and bfloat16 of the same few magnitudes, so that both can be drawn from bits. */

@@ -7,7 +7,7 @@
 #include <malloc.h>
 
 #include "gpu/gpu_require.h"
-#include "run/bench_steps.h"
+#include "measure/bench_steps.h"
 
 enum { REQUESTS = 200, PROMPT = 40, ANSWER = 60, ROUNDS = 3, HOST_SLACK = 64 * 1024 };
 

@@ -9,7 +9,7 @@
 
 #include "comm/comm_create.h"
 #include "comm/comm_mpi.h"
-#include "run/world.h"
+#include "run/ranks/world.h"
 #include "sluice/run.h"
 
 /* A backend that is nothing but host memory. */

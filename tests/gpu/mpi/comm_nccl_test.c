@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "comm/comm_create.h"
-#include "run/world.h"
+#include "run/ranks/world.h"
 #include "sluice/run.h"
 
 enum { SKIPPED = 77 };

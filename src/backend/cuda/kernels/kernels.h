@@ -7,7 +7,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "backend/cuda/kernels/attention.h"
+#include "backend/cuda/kernels/attention/attention.h"
 #include "backend/cuda/kernels/experts.h"
 #include "backend/cuda/kernels/kv_cache.h"
 #include "backend/cuda/kernels/rows.h"

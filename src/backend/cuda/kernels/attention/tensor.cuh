@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Attention kernels on the tensor cores, for one type of cache.
+ *
+ * split_kernel: sequences with few tokens in the step (decode). A warp alone takes up to 16 rows
+ * (the query heads of one key/value head, of one token or a few) over one split, with its own ring
+ * of two tiles. Floor: the bytes of keys and values, 2 · context · head_dim · bytes a sequence and
+ * key/value head, each read once while a token's query heads of a key/value head are at most 16.
+ *
+ * chunk_kernel: prefill. A block of 4 warps takes 64 · MT rows over all their keys; keys and values
+ * are loaded for all of its warps, values while scores are computed, the next keys while values are
+ * added. Totals over earlier splits stay in global memory of the block (they are touched once in
+ * ATTENTION_SPLIT keys). Floor: 4 · head_dim operations a query row and visible key. */
+#ifndef SLUICE_CUDA_ATTENTION_TENSOR_CUH
+#define SLUICE_CUDA_ATTENTION_TENSOR_CUH
+
+#include "backend/cuda/kernels/attention/work.cuh"
+
+/* ---- Short sequences ---------------------------------------------------------------------------
+ */
+
+template <typename Cache, int DIM> struct split_shape {
+    typedef tile_shape<Cache, DIM> tile;
+    static constexpr int QUERY_BYTES = tile::STEPS * 32 * 16;
+    static constexpr int SHARED_BYTES = QUERY_BYTES + 2 * 2 * tile::BYTES;
+};
+
+template <typename Cache, int DIM>
+__device__ __forceinline__ void
+write_partial(const attention_call &call, const attention_item &item, const query_row &row,
+              const row_state<Cache, DIM, 1> &state, int half, int lane)
+{
+    if (row.latest < 0) {
+        return;
+    }
+    const size_t at =
+        (size_t)(item.slot + row.token - item.first_token) * (size_t)call.query_heads +
+        (size_t)row.head;
+    float *to = call.partials + at * DIM;
+    each_pair<Cache, DIM>(state.sum[0], half, lane, [&](int d, float low, float high) {
+        *reinterpret_cast<float2 *>(to + d) = make_float2(low, high);
+    });
+    if (lane % 4 == 0) {
+        call.partial_sums[at] = make_float2(state.largest[0][half], state.total[0][half]);
+    }
+}
+
+/* Block: (item, 16 rows, kv head), the latter fastest. */
+template <typename Cache, int DIM>
+__global__ void __launch_bounds__(32, 8) split_kernel(const __grid_constant__ attention_call call)
+{
+    typedef tile_shape<Cache, DIM> shape;
+    extern __shared__ __align__(16) char memory[];
+    const int lane = (int)threadIdx.x;
+    const int row_tiles = (call.longest_short * call.largest_group + 15) / 16;
+    const int kv = (int)(blockIdx.x % (unsigned)call.kv_heads);
+    const unsigned rest = blockIdx.x / (unsigned)call.kv_heads;
+    const int first_row = 16 * (int)(rest % (unsigned)row_tiles);
+    const attention_item item = call.items[rest / (unsigned)row_tiles];
+
+    const int group = call.heads.start[kv + 1] - call.heads.start[kv];
+    const int rows = item.query * group - first_row < 16 ? item.query * group - first_row : 16;
+    if (rows <= 0) {
+        return;
+    }
+    const int first_latest = latest_of(call, item.query, item.context, first_row / group);
+    const int last_latest =
+        latest_of(call, item.query, item.context, (first_row + rows - 1) / group);
+    const tile_range tiles =
+        find_tiles<shape::TILE>(first_latest, last_latest, call.window,
+                                item.split * ATTENTION_SPLIT, (item.split + 1) * ATTENTION_SPLIT);
+    if (tiles.first >= tiles.last) {
+        return; /* nothing that reads the partial results sees this split */
+    }
+
+    const pages p = find_pages<Cache, DIM>(call, item.sequence, item.context, kv);
+    uint4 *fragments = reinterpret_cast<uint4 *>(memory) + lane;
+    const uint32_t ring = shared_address(memory) + split_shape<Cache, DIM>::QUERY_BYTES;
+    const char *const from[2] = {static_cast<const char *>(call.keys),
+                                 static_cast<const char *>(call.values)};
+    const int blocks[2] = {load_blocks(p, tiles.first * shape::TILE, lane),
+                           load_blocks(p, (tiles.first + 1) * shape::TILE, lane)};
+    int next_blocks = load_blocks(p, (tiles.first + 2) * shape::TILE, lane);
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        if (tiles.first + i < tiles.last) {
+            const uint32_t to[2] = {ring + (uint32_t)(2 * i * shape::BYTES),
+                                    ring + (uint32_t)((2 * i + 1) * shape::BYTES)};
+            copy_tile<Cache, DIM, 32>(to, from, p, blocks[i], (tiles.first + i) * shape::TILE,
+                                      lane);
+        }
+        copy_commit();
+    }
+    const query_row upper =
+        find_row(call, kv, first_row + lane / 4, item.first_token, item.query, item.context);
+    const query_row lower =
+        find_row(call, kv, first_row + lane / 4 + 8, item.first_token, item.query, item.context);
+    load_queries<Cache, DIM>(call, upper, lower, fragments, lane);
+    const int latest[1][2] = {{upper.latest, lower.latest}};
+
+    row_state<Cache, DIM, 1> state;
+    start_split(state);
+    for (int tile = tiles.first; tile < tiles.last; tile++) {
+        const int first = tile * shape::TILE;
+        const uint32_t keys = ring + (uint32_t)((tile - tiles.first) % 2 * 2 * shape::BYTES);
+        copy_wait<1>();
+        __syncwarp();
+        float scores[1][shape::KEY_TILES][4];
+        score_tile<Cache, DIM, 1>(scores, fragments, keys, lane);
+        if (call.cap_out > 0.0f) {
+            cap_scores(scores, call);
+        }
+        if (needs_mask(first, shape::TILE, first_latest, last_latest, call.window)) {
+            mask_scores(scores, latest, call.window, first, lane);
+        }
+        float factors[1][2];
+        weigh_scores<Cache, DIM, 1>(scores, state, call.exponent_scale, rows > 8 ? 2 : 1, factors);
+        move_sums<Cache, DIM, 1>(state, factors);
+        add_values<Cache, DIM, 1>(scores, state, keys + shape::BYTES, lane);
+        __syncwarp();
+        if (tile + 2 < tiles.last) {
+            const uint32_t to[2] = {keys, keys + shape::BYTES};
+            copy_tile<Cache, DIM, 32>(to, from, p, next_blocks, first + 2 * shape::TILE, lane);
+            next_blocks = load_blocks(p, first + 3 * shape::TILE, lane);
+        }
+        copy_commit();
+    }
+    finish_split(state);
+    if (item.slot >= 0) {
+        write_partial<Cache, DIM>(call, item, upper, state, 0, lane);
+        write_partial<Cache, DIM>(call, item, lower, state, 1, lane);
+    } else {
+        write_result<Cache, DIM>(call, upper, state.sum[0], state.total[0][0], 0, lane);
+        write_result<Cache, DIM>(call, lower, state.sum[0], state.total[0][1], 1, lane);
+    }
+}
+
+/* ---- Prefill -----------------------------------------------------------------------------------
+ */
+
+enum { CHUNK_WARPS = 4, CHUNK_THREADS = 32 * CHUNK_WARPS };
+
+template <typename Cache, int DIM> struct chunk_shape {
+    typedef tile_shape<Cache, DIM> tile;
+    static constexpr int MT = DIM > 128 ? 1 : 2; /* 16 rows each, of a warp */
+    static constexpr int WARP_ROWS = 16 * MT;
+    static constexpr int ROWS = CHUNK_WARPS * WARP_ROWS;
+    static constexpr int QUERY_BYTES = CHUNK_WARPS * MT * tile::STEPS * 32 * 16;
+    static constexpr int SHARED_BYTES = QUERY_BYTES + 2 * tile::BYTES;
+    static constexpr int TOTALS = MT * (tile::COLUMNS + 1); /* of 4 floats, of a thread */
+};
+
+template <typename Cache, int DIM>
+__device__ __forceinline__ void run_rows(const attention_call &call, const attention_chunk &chunk,
+                                         int kv, int row_block, char *memory)
+{
+    typedef tile_shape<Cache, DIM> shape;
+    typedef chunk_shape<Cache, DIM> block;
+    constexpr int MT = block::MT;
+    const int thread = (int)threadIdx.x, warp = thread / 32, lane = thread % 32;
+    const int group = call.heads.start[kv + 1] - call.heads.start[kv];
+    const int rows = chunk.query * group;
+
+    /* Of the block, then of the warp; a warp without rows sees nothing. */
+    const int first_row = row_block * block::ROWS;
+    const int last_row = (first_row + block::ROWS < rows ? first_row + block::ROWS : rows) - 1;
+    const tile_range tiles =
+        find_tiles<shape::TILE>(latest_of(call, chunk.query, chunk.context, first_row / group),
+                                latest_of(call, chunk.query, chunk.context, last_row / group),
+                                call.window, 0, chunk.context);
+    const int warp_row = first_row + warp * block::WARP_ROWS;
+    const int warp_end = warp_row + block::WARP_ROWS < rows ? warp_row + block::WARP_ROWS : rows;
+    const int first_latest = latest_of(call, chunk.query, chunk.context, warp_row / group);
+    const int last_latest =
+        warp_row < rows ? latest_of(call, chunk.query, chunk.context, (warp_end - 1) / group) : -1;
+    const int oldest = call.window > 0 ? first_latest - call.window + 1 : 0;
+
+    uint4 *fragments = reinterpret_cast<uint4 *>(memory) + warp * MT * shape::STEPS * 32 + lane;
+    const uint32_t keys = shared_address(memory) + block::QUERY_BYTES;
+    const uint32_t values = keys + shape::BYTES;
+    const uint32_t to_keys[1] = {keys}, to_values[1] = {values};
+    const char *const from_keys[1] = {static_cast<const char *>(call.keys)};
+    const char *const from_values[1] = {static_cast<const char *>(call.values)};
+    float4 *totals = reinterpret_cast<float4 *>(call.totals) +
+                     (size_t)blockIdx.x * (size_t)(block::TOTALS * CHUNK_THREADS) + thread;
+
+    const pages p = find_pages<Cache, DIM>(call, chunk.sequence, chunk.context, kv);
+    int blocks = load_blocks(p, tiles.first * shape::TILE, lane);
+    __syncthreads(); /* the rows before are done with both tiles */
+    copy_tile<Cache, DIM, CHUNK_THREADS>(to_keys, from_keys, p, blocks, tiles.first * shape::TILE,
+                                         thread);
+    copy_commit();
+
+    __shared__ int latest_of_rows[CHUNK_WARPS][MT][2][32];
+    int *own = &latest_of_rows[warp][0][0][lane];
+#pragma unroll
+    for (int m = 0; m < MT; m++) {
+        const int row = warp_row + 16 * m + lane / 4;
+        const query_row upper =
+            find_row(call, kv, row, chunk.first_token, chunk.query, chunk.context);
+        const query_row lower =
+            find_row(call, kv, row + 8, chunk.first_token, chunk.query, chunk.context);
+        load_queries<Cache, DIM>(call, upper, lower, fragments + m * shape::STEPS * 32, lane);
+        own[64 * m] = upper.latest;
+        own[64 * m + 32] = lower.latest;
+    }
+
+    row_state<Cache, DIM, MT> state;
+    start_split(state);
+    bool first_split = true;
+    for (int tile = tiles.first; tile < tiles.last; tile++) {
+        const int first = tile * shape::TILE;
+        const bool seen = first <= last_latest && first + shape::TILE > oldest;
+        const int next_blocks = load_blocks(p, first + shape::TILE, lane);
+        copy_wait<0>();
+        __syncthreads(); /* keys are here; all are done with the values before */
+        copy_tile<Cache, DIM, CHUNK_THREADS>(to_values, from_values, p, blocks, first, thread);
+        copy_commit();
+        float scores[MT][shape::KEY_TILES][4];
+        if (seen) {
+            score_tile<Cache, DIM, MT>(scores, fragments, keys, lane);
+        }
+        copy_wait<0>();
+        __syncthreads(); /* values are here; all are done with the keys */
+        if (tile + 1 < tiles.last) {
+            copy_tile<Cache, DIM, CHUNK_THREADS>(to_keys, from_keys, p, next_blocks,
+                                                 first + shape::TILE, thread);
+        }
+        copy_commit();
+        if (seen) {
+            if (call.cap_out > 0.0f) {
+                cap_scores(scores, call);
+            }
+            if (needs_mask(first, shape::TILE, first_latest, last_latest, call.window)) {
+                int latest[MT][2];
+#pragma unroll
+                for (int m = 0; m < MT; m++) {
+                    latest[m][0] = own[64 * m];
+                    latest[m][1] = own[64 * m + 32];
+                }
+                mask_scores(scores, latest, call.window, first, lane);
+            }
+            float factors[MT][2];
+            weigh_scores<Cache, DIM, MT>(scores, state, call.exponent_scale, 2, factors);
+            move_sums<Cache, DIM, MT>(state, factors);
+            add_values<Cache, DIM, MT>(scores, state, values, lane);
+        }
+        blocks = next_blocks;
+        const bool last = tile + 1 == tiles.last;
+        if (last || (tile + 1) % shape::SPLIT_TILES == 0) {
+            finish_split(state);
+            if (!first_split || !last) {
+                join_split<Cache, DIM, MT, CHUNK_THREADS>(state, totals, call.exponent_scale,
+                                                          first_split, last);
+            }
+            first_split = false;
+            if (!last) {
+                start_split(state);
+            }
+        }
+    }
+#pragma unroll
+    for (int m = 0; m < MT; m++) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const query_row row = find_row(call, kv, warp_row + 16 * m + 8 * half + lane / 4,
+                                           chunk.first_token, chunk.query, chunk.context);
+            write_result<Cache, DIM>(call, row, state.sum[m], state.total[m][half], half, lane);
+        }
+    }
+}
+
+template <typename Cache, int DIM>
+__global__ void __launch_bounds__(CHUNK_THREADS, 2)
+    chunk_kernel(const __grid_constant__ attention_call call)
+{
+    extern __shared__ __align__(16) char memory[];
+    each_work<chunk_shape<Cache, DIM>::ROWS>(
+        call, [&](const attention_chunk &chunk, int kv, int row_block) {
+            run_rows<Cache, DIM>(call, chunk, kv, row_block, memory);
+        });
+}
+
+#endif

@@ -1,9 +1,0 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-/* Attention over a cache in bfloat16: the kernels of attention_tensor.cuh and
- * attention_warpgroup.cuh. */
-#include "backend/cuda/kernels/attention_launch.cuh"
-
-cudaError_t attention_bfloat16_launch(cudaStream_t stream, const attention_call *call)
-{
-    return launch_head_dim<bfloat16_cache>(stream, *call);
-}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dense_product.cu's kernel for operands in fp8 (e4m3). */
+#define DENSE_TYPE __nv_fp8_e4m3
+#include "backend/cuda/kernels/dense_product/variants.cuh"
+
+static const dense_launcher launchers[] = {DENSE_VARIANTS(DENSE_LAUNCHER)};
+
+cudaError_t dense_float8_launch(int variant, cudaStream_t stream, unsigned blocks, unsigned cluster,
+                                const dense_work &work)
+{
+    return launchers[variant](stream, blocks, cluster, work);
+}

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Weights of a rank: from the files into the backend, and their bytes for plans.
+ *
+ * The model is walked twice: first for the list of what has to be read for the matrices, then to
+ * hand it to the backend in the same order, while threads read ahead. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/load/names.h"
+#include "model/load/plan.h"
+#include "model/load/read_ahead.h"
+#include "model/load/scales.h"
+#include "model/model_internal.h"
+
+/* Staging of one read: raw bytes and, for what is expanded, values. With as many of them as are
+ * kept ahead well below the 256 MiB promised. */
+static const size_t staging_bytes = 8u << 20;
+
+struct loader {
+    struct model *model;
+    struct backend *backend;
+    enum dtype stored;
+    struct tensor_scratch scratch; /* of vectors */
+    struct tensor_read *reads;     /* of matrices, in the order of the walk */
+    size_t read_count, read_capacity;
+    struct read_ahead *ahead; /* NULL on the first walk */
+    bool keep_float8;         /* of the matrix at hand, as in tensor_scratch */
+};
+
+static const struct backend_operations *operations(const struct loader *loader)
+{
+    return loader->backend->operations;
+}
+
+/* Writes rows that are whole heads in the interleaved rope order (2j and 2j + 1 rotate against each
+ * other) as halves (j and j + size / 2): each half is every second row. */
+static status write_heads(struct loader *loader, struct matrix *matrix, int index, int at_row,
+                          int row_count, const struct tensor_rows *rows)
+{
+    int size = loader->model->config.head_dim, half = size / 2;
+    size_t value_bytes = rows->dtype == DTYPE_FLOAT32 ? 4 : 2;
+    for (int row = 0; row < row_count; row += half) {
+        int start = row / size * size + (row % size == 0 ? 0 : 1);
+        const uint8_t *from =
+            (const uint8_t *)rows->data + (size_t)start * rows->stride * value_bytes;
+        TRY(operations(loader)->matrix_write(loader->backend, matrix, index, at_row + row, half,
+                                             from, rows->dtype, 2 * rows->stride));
+    }
+    return STATUS_OK;
+}
+
+static bool is_interleaved(const struct loader *loader, const struct weight_part *part)
+{
+    return part->is_head_rows && loader->model->is_gguf && loader->model->family->permuted_in_gguf;
+}
+
+/* Rows of positions with the first token type added, in float32. */
+static status sum_positions(struct loader *loader, const struct weight_part *part, float *sums,
+                            float *type)
+{
+    const struct model *model = loader->model;
+    const struct weight_part types = {
+        .role = ROLE_TOKEN_TYPES, .rows = part->token_types, .columns = part->columns};
+    struct tensor_place positions, first_type;
+    TRY(tensor_place_find(model, part, false, 0, 0, 1, &positions));
+    TRY(tensor_place_find(model, &types, false, 0, 0, 1, &first_type));
+    TRY(tensor_read_values(&model->tensors, first_type.tensor, 0, part->columns, &loader->scratch,
+                           type));
+    for (int row = 0; row < part->row_count; row++) {
+        float *sum = sums + (size_t)row * (size_t)part->columns;
+        TRY(tensor_read_values(&model->tensors, positions.tensor,
+                               (int64_t)(part->first_row + row) * part->columns, part->columns,
+                               &loader->scratch, sum));
+        for (int i = 0; i < part->columns; i++) {
+            sum[i] += type[i];
+        }
+    }
+    return STATUS_OK;
+}
+
+/* The table of positions is small enough for one piece. */
+static status load_positions(struct loader *loader, const struct weight_part *part,
+                             struct matrix *matrix)
+{
+    size_t width = (size_t)part->columns, count = (size_t)part->row_count;
+    float *sums = calloc((count + 1) * width, sizeof *sums);
+    if (sums == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "weights: out of memory");
+    }
+    status s = sum_positions(loader, part, sums, sums + count * width);
+    if (s == STATUS_OK) {
+        s = operations(loader)->matrix_write(loader->backend, matrix, 0, part->at_row,
+                                             part->row_count, sums, DTYPE_FLOAT32, width);
+    }
+    free(sums);
+    return s;
+}
+
+/* On the first walk: notes the read. On the second: its rows go to the backend. */
+static status load_rows(struct loader *loader, const struct tensor_read *read, bool by_heads,
+                        int index, int at_row, struct matrix *matrix)
+{
+    if (loader->ahead == NULL) {
+        void *grown = loader->reads;
+        status s = array_grow(&grown, &loader->read_capacity, loader->read_count + 1,
+                              sizeof *loader->reads);
+        loader->reads = grown;
+        TRY(s);
+        loader->reads[loader->read_count++] = *read;
+        return STATUS_OK;
+    }
+    struct tensor_rows rows;
+    TRY(read_ahead_next(loader->ahead, &rows));
+    if (rows.scales != NULL) {
+        TRY(operations(loader)->matrix_scale(loader->backend, matrix, index, at_row,
+                                             read->row_count, rows.scales));
+    }
+    status s = by_heads ? write_heads(loader, matrix, index, at_row, read->row_count, &rows)
+                        : operations(loader)->matrix_write(loader->backend, matrix, index, at_row,
+                                                           read->row_count, rows.data, rows.dtype,
+                                                           rows.stride);
+    return status_context(s, "tensor %s", read->tensor->name);
+}
+
+static status load_part(struct loader *loader, const struct weight_item *item,
+                        const struct weight_part *part, int index, struct matrix *matrix)
+{
+    if (part->token_types > 0) { /* nothing is read ahead */
+        return loader->ahead == NULL ? STATUS_OK : load_positions(loader, part, matrix);
+    }
+    const struct model *model = loader->model;
+    struct tensor_place place;
+    TRY(tensor_place_find(model, part, false, item->layer, index, item->count, &place));
+    bool by_heads = is_interleaved(loader, part);
+    int chunk = tensor_rows_within(place.tensor, staging_bytes);
+    if (by_heads) {
+        int size = model->config.head_dim;
+        chunk = chunk < size ? size : chunk / size * size;
+    }
+    if (part->column_count == 0) {
+        return STATUS_OK;
+    }
+    for (int row = 0; row < part->row_count; row += chunk) {
+        int count = part->row_count - row < chunk ? part->row_count - row : chunk;
+        const struct tensor_read read = {.tensor = place.tensor,
+                                         .first_row = place.first_row + part->first_row + row,
+                                         .row_count = count,
+                                         .first_column = part->first_column,
+                                         .column_count = part->column_count,
+                                         .keep_float8 = loader->keep_float8};
+        TRY(load_rows(loader, &read, by_heads, index, part->at_row + row, matrix));
+    }
+    return STATUS_OK;
+}
+
+/* What a matrix is in the files. */
+struct source {
+    enum dtype dtype; /* of all values; float32 unless it is one and the same */
+    bool has_float8;  /* some tensor of it is FP8 */
+};
+
+static status find_source(const struct model *model, const struct weight_item *item,
+                          struct source *out)
+{
+    *out = (struct source){.dtype = DTYPE_FLOAT32};
+    for (int index = 0; index < item->count; index++) {
+        for (int i = 0; i < item->part_count; i++) {
+            struct tensor_place place;
+            TRY(tensor_place_find(model, &item->parts[i], false, item->layer, index, item->count,
+                                  &place));
+            enum dtype here = item->parts[i].token_types > 0
+                                  ? DTYPE_FLOAT32 /* a sum */
+                                  : tensor_format_facts(place.tensor->format)->dtype;
+            out->has_float8 = out->has_float8 || place.tensor->format == FORMAT_FLOAT8_E4M3;
+            out->dtype = (index == 0 && i == 0) || here == out->dtype ? here : DTYPE_FLOAT32;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* The type that a matrix is kept in. What an FP8 checkpoint leaves in more bits (layers that its
+ * configuration says to ignore) is not rounded to fp8 here either. */
+static status choose_kept_type(const struct model *model, struct backend *backend,
+                               enum dtype stored, const struct weight_item *item, enum dtype *out)
+{
+    struct source source;
+    TRY(find_source(model, item, &source));
+    if (stored == DTYPE_FLOAT8_E4M3 && model->config.has_float8_weights && !source.has_float8) {
+        stored = backend->operations->activation_dtype(backend);
+    }
+    *out = weight_kept_type(backend, item, stored, source.dtype);
+    return STATUS_OK;
+}
+
+static status write_input_scales(struct loader *loader, const struct weight_item *item)
+{
+    if (!loader->keep_float8) {
+        return STATUS_OK;
+    }
+    float *scales = calloc((size_t)item->count + 1, sizeof *scales);
+    if (scales == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "weights: out of memory");
+    }
+    status s = load_input_scales(loader->model, item, scales);
+    for (int index = 0; s == STATUS_OK && index < item->count; index++) {
+        if (scales[index] > 0) {
+            s = operations(loader)->matrix_input_scale(loader->backend, *item->matrix, index,
+                                                       scales[index]);
+        }
+    }
+    free(scales);
+    return s;
+}
+
+static status load_parts(struct loader *loader, const struct weight_item *item, int index,
+                         struct matrix *matrix)
+{
+    for (int i = 0; i < item->part_count; i++) {
+        TRY(load_part(loader, item, &item->parts[i], index, matrix));
+    }
+    return STATUS_OK;
+}
+
+/* The type that a matrix is kept in, and whether FP8 in the files is handed on as it is. */
+static status choose_type(struct loader *loader, const struct weight_item *item, enum dtype *kept)
+{
+    TRY(choose_kept_type(loader->model, loader->backend, loader->stored, item, kept));
+    loader->keep_float8 = *kept == DTYPE_FLOAT8_E4M3 && operations(loader)->matrix_scale != NULL &&
+                          operations(loader)->matrix_input_scale != NULL;
+    return STATUS_OK;
+}
+
+static status load_matrix(struct loader *loader, const struct weight_item *item)
+{
+    enum dtype kept;
+    TRY(choose_type(loader, item, &kept));
+    TRY(operations(loader)->matrix_create(loader->backend, item->count, item->rows, item->columns,
+                                          item->slice_start, item->slices, kept, item->matrix));
+    for (int index = 0; index < item->count; index++) {
+        TRY(load_parts(loader, item, index, *item->matrix));
+    }
+    TRY(write_input_scales(loader, item));
+    return operations(loader)->matrix_finish(loader->backend, *item->matrix);
+}
+
+/* As write_heads, for the values of a bias. */
+static status halve_heads(int size, int count, float *values)
+{
+    float *head = malloc((size_t)size * sizeof *head);
+    if (head == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory");
+    }
+    for (int first = 0; first < count; first += size) {
+        memcpy(head, values + first, (size_t)size * sizeof *head);
+        for (int i = 0; i < size; i++) {
+            values[first + i] = head[i < size / 2 ? 2 * i : 2 * (i - size / 2) + 1];
+        }
+    }
+    free(head);
+    return STATUS_OK;
+}
+
+static status load_vector(struct loader *loader, const struct weight_item *item)
+{
+    float *values = calloc((size_t)item->columns + 1, sizeof *values);
+    if (values == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "weights: out of memory");
+    }
+    status s = STATUS_OK;
+    for (int i = 0; s == STATUS_OK && i < item->part_count; i++) {
+        const struct weight_part *part = &item->parts[i];
+        struct tensor_place place;
+        s = tensor_place_find(loader->model, part, true, item->layer, 0, 1, &place);
+        if (s == STATUS_OK && part->column_count > 0) {
+            s = tensor_read_values(&loader->model->tensors, place.tensor,
+                                   place.first_row + part->first_column, part->column_count,
+                                   &loader->scratch, values + part->at_row);
+        }
+        if (s == STATUS_OK && is_interleaved(loader, part)) {
+            s = halve_heads(loader->model->config.head_dim, part->column_count,
+                            values + part->at_row);
+        }
+    }
+    if (s == STATUS_OK) {
+        s = operations(loader)->vector_create(loader->backend, item->columns, values, item->vector);
+    }
+    free(values);
+    return s;
+}
+
+static status plan_item(void *context, const struct weight_item *item)
+{
+    struct loader *loader = context;
+    enum dtype kept;
+    if (item->is_vector) {
+        return STATUS_OK;
+    }
+    TRY(choose_type(loader, item, &kept));
+    for (int index = 0; index < item->count; index++) {
+        TRY(load_parts(loader, item, index, NULL));
+    }
+    return STATUS_OK;
+}
+
+static status load_item(void *context, const struct weight_item *item)
+{
+    struct loader *loader = context;
+    TRY(interrupt_check());
+    return item->is_vector ? load_vector(loader, item) : load_matrix(loader, item);
+}
+
+static status load_kv_scales(const struct loader *loader, const struct partition *partition,
+                             struct model_weights *weights)
+{
+    for (int i = 0; i < partition->layer_count; i++) {
+        struct layer_weights *layer = &weights->layers[i];
+        TRY(load_cache_scales(loader->model, partition->first_layer + i, &layer->key_scale,
+                              &layer->value_scale));
+    }
+    return STATUS_OK;
+}
+
+static status load_all(struct loader *loader, const struct partition *partition,
+                       struct model_weights *weights)
+{
+    const struct model *model = loader->model;
+    TRY(weight_plan_visit(&model->config, partition, weights, plan_item, loader));
+    TRY(read_ahead_create(&model->tensors, loader->reads, loader->read_count, &loader->ahead));
+    TRY(weight_plan_visit(&model->config, partition, weights, load_item, loader));
+    return load_kv_scales(loader, partition, weights);
+}
+
+status model_load(struct model *model, const struct partition *partition, struct backend *backend,
+                  enum dtype stored, struct model_weights **out)
+{
+    *out = NULL;
+    if (!model->has_config) {
+        return status_fail(STATUS_NOT_FOUND, "%s: there is no config.json", model->path);
+    }
+    struct loader loader = {.model = model, .backend = backend, .stored = stored};
+    struct model_weights *weights;
+    TRY(model_weights_create(partition, &weights));
+    status s = load_all(&loader, partition, weights);
+    read_ahead_destroy(loader.ahead);
+    free(loader.reads);
+    tensor_scratch_destroy(&loader.scratch);
+    if (s != STATUS_OK) {
+        model_weights_destroy(weights, partition, backend);
+        return s;
+    }
+    *out = weights;
+    return STATUS_OK;
+}
+
+static void destroy_layer(struct layer_weights *layer, struct backend *backend)
+{
+    struct matrix *matrices[] = {layer->qkv, layer->attention_output, layer->gate_up, layer->down,
+                                 layer->router};
+    struct vector *vectors[] = {
+        layer->attention_norm,
+        layer->attention_norm_bias,
+        layer->qkv_bias,
+        layer->q_norm,
+        layer->k_norm,
+        layer->attention_output_bias,
+        layer->attention_post_norm,
+        layer->mlp_norm,
+        layer->mlp_norm_bias,
+        layer->gate_up_bias,
+        layer->down_bias,
+        layer->mlp_post_norm,
+    };
+    for (size_t i = 0; i < COUNT_OF(matrices); i++) {
+        if (matrices[i] != NULL) {
+            backend->operations->matrix_destroy(backend, matrices[i]);
+        }
+    }
+    for (size_t i = 0; i < COUNT_OF(vectors); i++) {
+        if (vectors[i] != NULL) {
+            backend->operations->vector_destroy(backend, vectors[i]);
+        }
+    }
+}
+
+void model_weights_destroy(struct model_weights *weights, const struct partition *partition,
+                           struct backend *backend)
+{
+    if (weights == NULL) {
+        return;
+    }
+    for (int i = 0; i < partition->layer_count; i++) {
+        destroy_layer(&weights->layers[i], backend);
+    }
+    struct layer_weights outside = {
+        .qkv = weights->embedding,
+        .router = weights->head == weights->embedding ? NULL : weights->head,
+        .gate_up = weights->positions,
+        .attention_norm = weights->final_norm,
+        .attention_norm_bias = weights->final_norm_bias,
+    };
+    destroy_layer(&outside, backend);
+    free(weights->layers);
+    free(weights);
+}
+
+/* ---- Bytes ---- */
+
+struct counter {
+    const struct model *model;
+    struct backend *backend;
+    enum dtype stored;
+    int64_t bytes;
+};
+
+static status count_item(void *context, const struct weight_item *item)
+{
+    struct counter *counter = context;
+    if (item->is_vector) {
+        counter->bytes += (int64_t)item->columns * (int64_t)sizeof(float);
+        return STATUS_OK;
+    }
+    enum dtype kept;
+    if (counter->model->tensors.count > 0) {
+        TRY(choose_kept_type(counter->model, counter->backend, counter->stored, item, &kept));
+    } else {
+        kept =
+            weight_kept_type(counter->backend, item, counter->stored, counter->model->config.dtype);
+    }
+    counter->bytes += counter->backend->operations->matrix_bytes(
+        counter->backend, item->count, item->rows, item->columns, item->slices, kept);
+    return STATUS_OK;
+}
+
+int64_t model_weight_bytes(const struct model *model, const struct partition *partition,
+                           struct backend *backend, enum dtype stored)
+{
+    struct counter counter = {.model = model, .backend = backend, .stored = stored};
+    struct model_weights *weights;
+    if (!model->has_config || model_weights_create(partition, &weights) != STATUS_OK) {
+        return -1;
+    }
+    status s = weight_plan_visit(&model->config, partition, weights, count_item, &counter);
+    free(weights->layers);
+    free(weights);
+    return s == STATUS_OK ? counter.bytes : -1;
+}

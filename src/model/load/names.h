@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a logical tensor to the place in the files that has it. */
+#ifndef SLUICE_LOAD_NAMES_H
+#define SLUICE_LOAD_NAMES_H
+
+#include "model/load/plan.h"
+#include "model/model_internal.h"
+
+struct tensor_place {
+    const struct tensor *tensor;
+    int64_t first_row; /* where the logical tensor starts in the file's; vectors: first value */
+};
+
+/* Finds `part`'s tensor of a layer (and an expert) and checks its shape. STATUS_INVALID names the
+ * tensor that is missing or has another shape. */
+status tensor_place_find(const struct model *model, const struct weight_part *part, bool is_vector,
+                         int layer, int expert, int expert_count,
+                         struct tensor_place *out) MUST_CHECK;
+
+/* The tensor of a name with "model." and "{layer}" in it; NULL where there is none. */
+const struct tensor *tensor_find_in_layer(const struct model *model, const char *pattern,
+                                          int layer);
+
+/* The prefix that this file's names have where the patterns say "model.". */
+const char *tensor_prefix_detect(const struct tensor_table *table, const struct family *family);
+
+#endif

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The list of a rank's weights, from the facts and the partition alone. */
+#include "model/load/plan.h"
+
+#include <stdlib.h>
+
+struct plan {
+    const struct model_config *config;
+    const struct partition *partition;
+    weight_visitor *visit;
+    void *context;
+    int layer;
+};
+
+status model_weights_create(const struct partition *partition, struct model_weights **out)
+{
+    struct model_weights *weights = calloc(1, sizeof *weights);
+    if (weights != NULL) {
+        weights->layers = calloc((size_t)partition->layer_count + 1, sizeof *weights->layers);
+    }
+    if (weights == NULL || weights->layers == NULL) {
+        free(weights);
+        return status_fail(STATUS_NO_MEMORY, "weights: out of memory");
+    }
+    for (int layer = 0; layer < partition->layer_count; layer++) {
+        weights->layers[layer].key_scale = weights->layers[layer].value_scale = 1;
+    }
+    *out = weights;
+    return STATUS_OK;
+}
+
+enum dtype weight_kept_type(struct backend *backend, const struct weight_item *item,
+                            enum dtype stored, enum dtype source)
+{
+    const enum dtype activation = backend->operations->activation_dtype(backend);
+    if (item->is_exact && stored == DTYPE_FLOAT8_E4M3) {
+        stored = activation;
+    }
+    bool is_free =
+        stored == DTYPE_FLOAT32 && source == DTYPE_BFLOAT16 && activation == DTYPE_FLOAT32;
+    return is_free ? DTYPE_BFLOAT16 : stored;
+}
+
+/* A whole vector, the same on every rank. */
+static status visit_vector(const struct plan *plan, enum tensor_role role, int length, bool is_norm,
+                           struct vector **slot)
+{
+    struct weight_item item = {
+        .layer = plan->layer,
+        .is_vector = true,
+        .is_norm = is_norm,
+        .count = 1,
+        .rows = 1,
+        .columns = length,
+        .part_count = 1,
+        .parts =
+            {{.role = role, .rows = 1, .columns = length, .row_count = 1, .column_count = length}},
+        .vector = slot,
+    };
+    return plan->visit(plan->context, &item);
+}
+
+static status visit_norm(const struct plan *plan, enum tensor_role role, int length,
+                         struct vector **slot)
+{
+    return visit_vector(plan, role, length, true, slot);
+}
+
+/* A norm of the hidden size with, in layer norms, a bias. */
+static status visit_hidden_norm(const struct plan *plan, enum tensor_role role,
+                                enum tensor_role bias_role, struct vector **slot,
+                                struct vector **bias_slot)
+{
+    TRY(visit_norm(plan, role, plan->config->hidden, slot));
+    return plan->config->norm.layer_norm
+               ? visit_vector(plan, bias_role, plan->config->hidden, false, bias_slot)
+               : STATUS_OK;
+}
+
+static bool is_exact(enum tensor_role role)
+{
+    return role == ROLE_EMBEDDING || role == ROLE_POSITIONS || role == ROLE_HEAD ||
+           role == ROLE_ROUTER;
+}
+
+/* `parts` as rows of a matrix, one below the other. */
+static status visit_rows(const struct plan *plan, int count, const struct weight_part *parts,
+                         int part_count, struct matrix **slot)
+{
+    struct weight_item item = {.layer = plan->layer, .count = count, .matrix = slot};
+    item.is_exact = is_exact(parts[0].role);
+    item.part_count = part_count;
+    item.columns = parts[0].columns;
+    for (int i = 0; i < part_count; i++) {
+        item.parts[i] = parts[i];
+        item.parts[i].first_column = 0;
+        item.parts[i].column_count = parts[i].columns;
+        item.parts[i].at_row = item.rows;
+        item.rows += parts[i].row_count;
+    }
+    return plan->visit(plan->context, &item);
+}
+
+/* The same rows of the biases that belong to such a matrix, one after the other. */
+static status visit_bias(const struct plan *plan, const struct weight_part *parts, int part_count,
+                         const enum tensor_role *roles, struct vector **slot)
+{
+    struct weight_item item = {
+        .layer = plan->layer, .is_vector = true, .count = 1, .rows = 1, .vector = slot};
+    item.part_count = part_count;
+    for (int i = 0; i < part_count; i++) {
+        item.parts[i] = (struct weight_part){.role = roles[i],
+                                             .rows = 1,
+                                             .columns = parts[i].rows,
+                                             .row_count = 1,
+                                             .first_column = parts[i].first_row,
+                                             .column_count = parts[i].row_count,
+                                             .at_row = item.columns,
+                                             .is_head_rows = parts[i].is_head_rows};
+        item.columns += parts[i].row_count;
+    }
+    return plan->visit(plan->context, &item);
+}
+
+/* All rows of a column range, cut into the rank's slices. */
+static status visit_sliced(const struct plan *plan, enum tensor_role role, int count, int columns,
+                           int first, int own, const int32_t *starts, struct matrix **slot)
+{
+    int hidden = plan->config->hidden;
+    struct weight_item item = {
+        .layer = plan->layer,
+        .count = count,
+        .rows = hidden,
+        .columns = own,
+        .slice_start = starts,
+        .slices = plan->partition->local_slices,
+        .part_count = 1,
+        .parts = {{.role = role,
+                   .rows = hidden,
+                   .columns = columns,
+                   .row_count = hidden,
+                   .first_column = first,
+                   .column_count = own}},
+        .matrix = slot,
+    };
+    return plan->visit(plan->context, &item);
+}
+
+static status visit_attention(const struct plan *plan, struct layer_weights *layer)
+{
+    const struct model_config *config = plan->config;
+    const struct partition *partition = plan->partition;
+    int size = config->head_dim;
+    int kv_rows = config->kv_heads * size;
+    int first_kv = partition->first_kv_head * size, own_kv = partition->kv_head_count * size;
+    struct weight_part qkv[] = {
+        {.role = ROLE_Q,
+         .rows = config->heads * size,
+         .columns = config->hidden,
+         .first_row = partition->first_head * size,
+         .row_count = partition->head_count * size,
+         .is_head_rows = true},
+        {.role = ROLE_K,
+         .rows = kv_rows,
+         .columns = config->hidden,
+         .first_row = first_kv,
+         .row_count = own_kv,
+         .is_head_rows = true},
+        {.role = ROLE_V,
+         .rows = kv_rows,
+         .columns = config->hidden,
+         .first_row = first_kv,
+         .row_count = own_kv},
+    };
+    static const enum tensor_role biases[] = {ROLE_Q_BIAS, ROLE_K_BIAS, ROLE_V_BIAS};
+    TRY(visit_hidden_norm(plan, ROLE_ATTENTION_NORM, ROLE_ATTENTION_NORM_BIAS,
+                          &layer->attention_norm, &layer->attention_norm_bias));
+    TRY(visit_rows(plan, 1, qkv, 3, &layer->qkv));
+    if (config->qkv_bias) {
+        TRY(visit_bias(plan, qkv, 3, biases, &layer->qkv_bias));
+    }
+    if (config->qk_norm) {
+        TRY(visit_norm(plan, ROLE_Q_NORM, size, &layer->q_norm));
+        TRY(visit_norm(plan, ROLE_K_NORM, size, &layer->k_norm));
+    }
+    TRY(visit_sliced(plan, ROLE_ATTENTION_OUTPUT, 1, config->heads * size,
+                     partition->first_head * size, partition->head_count * size,
+                     partition->head_slice_start, &layer->attention_output));
+    if (config->attention_output_bias) {
+        TRY(visit_vector(plan, ROLE_ATTENTION_OUTPUT_BIAS, config->hidden, false,
+                         &layer->attention_output_bias));
+    }
+    if (config->post_norm) {
+        TRY(visit_norm(plan, ROLE_ATTENTION_POST_NORM, config->hidden,
+                       &layer->attention_post_norm));
+    }
+    return visit_hidden_norm(plan, ROLE_MLP_NORM, ROLE_MLP_NORM_BIAS, &layer->mlp_norm,
+                             &layer->mlp_norm_bias);
+}
+
+/* Gate rows, then up rows; experts: a stack of them. */
+static status visit_mlp(const struct plan *plan, struct layer_weights *layer)
+{
+    const struct model_config *config = plan->config;
+    const struct partition *partition = plan->partition;
+    bool is_dense = config->experts == 0 ||
+                    (config->layer_is_dense != NULL && config->layer_is_dense[plan->layer]);
+    int count = is_dense ? 1 : config->experts;
+    int width = is_dense ? config->intermediate : config->expert_intermediate;
+    int first = is_dense ? partition->first_column : partition->first_expert_column;
+    int own = is_dense ? partition->column_count : partition->expert_column_count;
+    struct weight_part up[] = {
+        {.role = is_dense ? ROLE_GATE : ROLE_EXPERT_GATE,
+         .rows = width,
+         .columns = config->hidden,
+         .first_row = first,
+         .row_count = own},
+        {.role = is_dense ? ROLE_UP : ROLE_EXPERT_UP,
+         .rows = width,
+         .columns = config->hidden,
+         .first_row = first,
+         .row_count = own},
+    };
+    static const enum tensor_role biases[] = {ROLE_GATE_BIAS, ROLE_UP_BIAS};
+    int skipped = config->gated ? 0 : 1;
+    if (!is_dense) {
+        struct weight_part router = {.role = ROLE_ROUTER,
+                                     .rows = config->experts,
+                                     .columns = config->hidden,
+                                     .row_count = config->experts};
+        TRY(visit_rows(plan, 1, &router, 1, &layer->router));
+    }
+    TRY(visit_rows(plan, count, up + skipped, 2 - skipped, &layer->gate_up));
+    if (config->mlp_bias && is_dense) {
+        TRY(visit_bias(plan, up + skipped, 2 - skipped, biases + skipped, &layer->gate_up_bias));
+    }
+    TRY(visit_sliced(plan, is_dense ? ROLE_DOWN : ROLE_EXPERT_DOWN, count, width, first, own,
+                     is_dense ? partition->column_slice_start : partition->expert_slice_start,
+                     &layer->down));
+    if (config->mlp_bias && is_dense) {
+        TRY(visit_vector(plan, ROLE_DOWN_BIAS, config->hidden, false, &layer->down_bias));
+    }
+    return config->post_norm
+               ? visit_norm(plan, ROLE_MLP_POST_NORM, config->hidden, &layer->mlp_post_norm)
+               : STATUS_OK;
+}
+
+static status visit_vocabulary(const struct plan *plan, enum tensor_role role, struct matrix **slot)
+{
+    struct weight_part rows = {.role = role,
+                               .rows = plan->config->vocabulary,
+                               .columns = plan->config->hidden,
+                               .first_row = plan->partition->first_vocabulary_row,
+                               .row_count = plan->partition->vocabulary_row_count};
+    return visit_rows(plan, 1, &rows, 1, slot);
+}
+
+/* The whole table on every rank: it is added after the sum over ranks. */
+static status visit_positions(const struct plan *plan, struct matrix **slot)
+{
+    struct weight_part rows = {.role = ROLE_POSITIONS,
+                               .rows = plan->config->position_rows,
+                               .columns = plan->config->hidden,
+                               .row_count = plan->config->position_rows,
+                               .token_types = plan->config->token_types};
+    return rows.rows > 0 ? visit_rows(plan, 1, &rows, 1, slot) : STATUS_OK;
+}
+
+status weight_plan_visit(const struct model_config *config, const struct partition *partition,
+                         struct model_weights *weights, weight_visitor *visit, void *context)
+{
+    struct plan plan = {
+        .config = config, .partition = partition, .visit = visit, .context = context, .layer = -1};
+    if (partition->has_embedding) {
+        TRY(visit_vocabulary(&plan, ROLE_EMBEDDING, &weights->embedding));
+        TRY(visit_positions(&plan, &weights->positions));
+    }
+    for (int i = 0; i < partition->layer_count; i++) {
+        plan.layer = partition->first_layer + i;
+        TRY(visit_attention(&plan, &weights->layers[i]));
+        TRY(visit_mlp(&plan, &weights->layers[i]));
+    }
+    plan.layer = -1;
+    if (!partition->has_head) {
+        return STATUS_OK;
+    }
+    TRY(visit_hidden_norm(&plan, ROLE_FINAL_NORM, ROLE_FINAL_NORM_BIAS, &weights->final_norm,
+                          &weights->final_norm_bias));
+    if (config->encoder) {
+        return STATUS_OK;
+    }
+    if (config->tied_embeddings && partition->has_embedding) {
+        weights->head = weights->embedding;
+        return STATUS_OK;
+    }
+    return visit_vocabulary(&plan, config->tied_embeddings ? ROLE_EMBEDDING : ROLE_HEAD,
+                            &weights->head);
+}

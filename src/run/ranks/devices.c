@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Devices over ranks. */
+#include "run/ranks/devices.h"
+
+#include <mpi.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/comm_create.h"
+#include "comm/comm_mpi.h"
+#include "run/ranks/world.h"
+#include "sluice/run.h"
+
+/* What ranks tell each other; the least of each is what all of them have. */
+struct common {
+    int64_t has_gpu, has_float8, memory_bytes;
+};
+
+static status least_of_all(struct common *common)
+{
+    return mpi_check(MPI_Allreduce(MPI_IN_PLACE, common, 3, MPI_INT64_T, MPI_MIN, MPI_COMM_WORLD),
+                     "compare devices");
+}
+
+/* Opens this rank's GPU, and once all ranks have opened theirs sees what memory that left. */
+static status measure_gpu(struct plan_device *device, struct device_facts *facts, int *sharers)
+{
+    int most;
+    TRY(run_agree(backend_device_facts(device->name, device->index, facts)));
+    TRY(run_agree(comm_device_sharers(MPI_COMM_WORLD, facts->address, sharers, &most)));
+    TRY(run_agree(backend_device_facts(device->name, device->index, facts)));
+    device->has_float8 = facts->has_float8;
+    device->memory_bytes = facts->free_bytes / *sharers;
+    if (world_get()->rank == 0 && most > 1) {
+        log_write(LOG_WARNING,
+                  "%d ranks share a GPU: it does their work one after the other, and they "
+                  "communicate through host memory; start one rank a GPU",
+                  most);
+    }
+    return STATUS_OK;
+}
+
+/* Every rank without a GPU takes the others' GPUs away, where the job leaves that open. */
+static status agree_on_kind(const struct job *job, struct plan_device *device)
+{
+    const bool has_gpu = strcmp(device->name, "cuda") == 0;
+    struct common common = {.has_gpu = has_gpu};
+    TRY(least_of_all(&common));
+    if (!has_gpu || common.has_gpu) {
+        return STATUS_OK;
+    }
+    log_write(LOG_WARNING, "host %s has GPUs, another rank has none: all ranks compute on CPUs",
+              world_get()->host);
+    struct job on_cpu = *job; /* borrows the arena */
+    on_cpu.engine.device = DEVICE_CPU;
+    return plan_find_device(&on_cpu, world_get()->host_size, 0, device);
+}
+
+status devices_choose(const struct job *job, struct plan_device *out)
+{
+    const struct world *world = world_get();
+    status s = plan_find_device(job, world->host_size, 0, out);
+    if (world->size > 1) {
+        s = status_context(s, "rank %d on %s", world->rank, world->host);
+    }
+    TRY(run_agree(s));
+    TRY(run_agree(agree_on_kind(job, out)));
+    if (strcmp(out->name, "cuda") == 0) {
+        struct device_facts facts;
+        int sharers;
+        out->index = world->host_rank % backend_device_count(out->name);
+        TRY(measure_gpu(out, &facts, &sharers));
+        memcpy(out->arithmetic, facts.arithmetic, sizeof out->arithmetic);
+    }
+    struct common common = {.has_float8 = out->has_float8, .memory_bytes = out->memory_bytes};
+    TRY(least_of_all(&common));
+    out->has_float8 = common.has_float8 != 0;
+    out->memory_bytes = common.memory_bytes;
+    return STATUS_OK;
+}
+
+status devices_plan(const struct job *job, const struct model *model, struct plan *out)
+{
+    const struct world *world = world_get();
+    struct plan_device device;
+    TRY(devices_choose(job, &device));
+    TRY(run_agree(world->rank == 0 ? plan_create_on(job, model, world->size, &device, NULL, out)
+                                   : STATUS_OK));
+    TRY(mpi_check(MPI_Bcast(out, sizeof *out, MPI_BYTE, 0, MPI_COMM_WORLD), "send the plan"));
+    out->device = device.name;
+    out->device_index = device.index;
+    memcpy(out->arithmetic, device.arithmetic, sizeof out->arithmetic);
+    return STATUS_OK;
+}
+
+/* Of `texts`, one of each rank: whether this rank's is that of `other`. */
+static status compare_with(const char (*texts)[sizeof((struct plan *)NULL)->arithmetic], int other,
+                           const char *advice)
+{
+    const struct world *world = world_get();
+    if (strcmp(texts[world->rank], texts[other]) == 0) {
+        return STATUS_OK;
+    }
+    return status_fail(STATUS_INVALID,
+                       "rank %d on %s computes with \"%s\", rank %d with \"%s\": rows would have "
+                       "the bits of one or the other; %s",
+                       world->rank, world->host, texts[world->rank], other, texts[other], advice);
+}
+
+status devices_compare(const struct plan *plan, bool keep_mixed)
+{
+    const struct world *world = world_get();
+    char(*texts)[sizeof plan->arithmetic] = calloc((size_t)world->size, sizeof *texts);
+    TRY(run_agree(texts != NULL
+                      ? STATUS_OK
+                      : status_fail(STATUS_NO_MEMORY, "out of memory for %d ranks", world->size)));
+    int first = world->rank - world->rank % (plan->tp * plan->pp);
+    int bytes = sizeof *texts;
+    status s = mpi_check(
+        MPI_Allgather(plan->arithmetic, bytes, MPI_BYTE, texts, bytes, MPI_BYTE, MPI_COMM_WORLD),
+        "compare devices");
+    if (s == STATUS_OK) {
+        s = compare_with(texts, first, "a replica's ranks need devices of one kind");
+    }
+    if (s == STATUS_OK && !keep_mixed) {
+        s = compare_with(texts, 0, "give the job devices of one kind, or keep both: --keep-mixed");
+    }
+    free(texts);
+    return run_agree(s);
+}
