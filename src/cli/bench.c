@@ -28,7 +28,7 @@ enum {
     OPTION_JSON,
 };
 
-struct arguments {
+struct bench_arguments {
     const char *model, *random_weights;
     int64_t prompt_tokens, new_tokens, requests, repeat;
     int64_t max_sequences, max_batch_tokens, kv_block_tokens, tp, pp, tp_slices;
@@ -62,7 +62,7 @@ static const struct argp_option options[] = {
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
-    struct arguments *arguments = state->input;
+    struct bench_arguments *arguments = state->input;
     const struct {
         int key;
         const char *name;
@@ -134,7 +134,7 @@ static status check_tensor_ranks(const char *name, int64_t value)
                              (long long)value);
 }
 
-static void fill_job(const struct arguments *arguments, struct job *job)
+static void fill_job(const struct bench_arguments *arguments, struct job *job)
 {
     job->model.path = arguments->model != NULL ? arguments->model : arguments->random_weights;
     job->model.max_model_len = arguments->prompt_tokens + arguments->new_tokens;
@@ -151,7 +151,7 @@ static void fill_job(const struct arguments *arguments, struct job *job)
 }
 
 /* The message of a failure that all ranks share is rank 0's to print. */
-static int bench_on_rank(const struct arguments *arguments, int rank)
+static int bench_on_rank(const struct bench_arguments *arguments, int rank)
 {
     struct job job;
     struct bench_report report = {0};
@@ -190,19 +190,19 @@ static int bench_on_rank(const struct arguments *arguments, int rank)
 
 int command_bench(int argc, char **argv)
 {
-    struct arguments arguments = {.prompt_tokens = 128,
-                                  .new_tokens = 64,
-                                  .requests = 64,
-                                  .repeat = 1,
-                                  .max_sequences = -1,
-                                  .max_batch_tokens = -1,
-                                  .kv_block_tokens = -1,
-                                  .tp = -1,
-                                  .pp = -1,
-                                  .tp_slices = -1,
-                                  .dtype = -1,
-                                  .kv_dtype = -1,
-                                  .device = DEVICE_AUTO};
+    struct bench_arguments arguments = {.prompt_tokens = 128,
+                                        .new_tokens = 64,
+                                        .requests = 64,
+                                        .repeat = 1,
+                                        .max_sequences = -1,
+                                        .max_batch_tokens = -1,
+                                        .kv_block_tokens = -1,
+                                        .tp = -1,
+                                        .pp = -1,
+                                        .tp_slices = -1,
+                                        .dtype = -1,
+                                        .kv_dtype = -1,
+                                        .device = DEVICE_AUTO};
     bool help_printed;
     status s = cli_parse_quietly(&argp, argc, argv, &arguments, &help_printed);
     if (help_printed) {

@@ -8,7 +8,7 @@
 
 enum { OPTION_SET = 256, OPTION_RANKS, OPTION_RANKS_PER_HOST, OPTION_FRESH, OPTION_KEEP_MIXED };
 
-struct arguments {
+struct check_arguments {
     const char *job;
     struct cli_settings settings;
     int64_t ranks, ranks_per_host; /* 0: as many as ranks */
@@ -26,7 +26,7 @@ static const struct argp_option options[] = {
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
-    struct arguments *arguments = state->input;
+    struct check_arguments *arguments = state->input;
     switch (key) {
     case OPTION_SET:
         return cli_settings_add(&arguments->settings, argument);
@@ -130,7 +130,7 @@ static int print_problems(struct check_report *report)
                                       : EXIT_FAILED;
 }
 
-static int check(const struct arguments *arguments)
+static int check(const struct check_arguments *arguments)
 {
     struct job job;
     int exit_status;
@@ -166,7 +166,7 @@ static int check(const struct arguments *arguments)
 
 int command_check(int argc, char **argv)
 {
-    struct arguments arguments = {.ranks = 1};
+    struct check_arguments arguments = {.ranks = 1};
     int exit_status;
     if (cli_parse(&argp, argc, argv, &arguments, &exit_status)) {
         exit_status = check(&arguments);

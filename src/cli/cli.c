@@ -9,7 +9,7 @@
 
 #include "job/suggest.h"
 
-struct parse {
+struct argument_parse {
     const struct argp *command;
     void *input;
     int stopped_at; /* index of the argument behind the one that was wrong */
@@ -31,7 +31,7 @@ static const struct argp_option *find_option(const struct argp *argp, const char
 
 /* getopt goes on to the next argument before it looks at the name of a long option, but stays at
  * one with several short options until it has seen them all. */
-static const char *wrong_argument(const struct parse *parse, int argc, char **argv)
+static const char *wrong_argument(const struct argument_parse *parse, int argc, char **argv)
 {
     int before = parse->stopped_at - 1;
     bool is_option = before >= 1 && before < argc && argv[before][0] == '-';
@@ -72,7 +72,7 @@ static status describe_unknown_option(const struct argp *argp, const char *argum
 
 /* argp is kept from printing, since it would print two lines and end the program; what it found
  * wrong is told from the argument that it stopped at. */
-static status describe_bad_option(const struct parse *parse, int argc, char **argv)
+static status describe_bad_option(const struct argument_parse *parse, int argc, char **argv)
 {
     const char *argument = wrong_argument(parse, argc, argv);
     const char *name = strncmp(argument, "--", 2) == 0 ? argument + 2 : NULL;
@@ -88,7 +88,7 @@ static status describe_bad_option(const struct parse *parse, int argc, char **ar
 static error_t watch_parse(int key, char *argument, struct argp_state *state)
 {
     (void)argument;
-    struct parse *parse = state->input;
+    struct argument_parse *parse = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = parse->input;
@@ -123,7 +123,7 @@ status cli_parse_quietly(const struct argp *argp, int argc, char **argv, void *i
             return STATUS_OK;
         }
     }
-    struct parse parse = {.command = argp, .input = input};
+    struct argument_parse parse = {.command = argp, .input = input};
     const struct argp_child children[] = {{argp, 0, NULL, 0}, {0}};
     const struct argp watched = {.parser = watch_parse, .children = children};
     error_t error =

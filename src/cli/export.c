@@ -8,7 +8,7 @@
 
 enum { OPTION_FORMAT = 256 };
 
-struct arguments {
+struct export_arguments {
     const char *path;
     enum export_format format;
 };
@@ -31,7 +31,7 @@ static error_t parse_format(const char *text, enum export_format *format)
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
-    struct arguments *arguments = state->input;
+    struct export_arguments *arguments = state->input;
     switch (key) {
     case OPTION_FORMAT:
         return parse_format(argument, &arguments->format);
@@ -60,7 +60,7 @@ static status write_line(void *context, const char *line, size_t length)
 
 int command_export(int argc, char **argv)
 {
-    struct arguments arguments = {.format = EXPORT_JSONL};
+    struct export_arguments arguments = {.format = EXPORT_JSONL};
     int exit_status;
     if (!cli_parse(&argp, argc, argv, &arguments, &exit_status)) {
         return exit_status;

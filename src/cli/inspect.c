@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "sluice/score.h"
+#include "sluice/grade.h"
 
 enum { OPTION_JSON = 256, OPTION_SCORE, OPTION_BY, OPTION_ROWS };
 
-struct arguments {
+struct inspect_arguments {
     const char *path, *score, *by;
     int64_t rows;
     bool json;
@@ -26,7 +26,7 @@ static const struct argp_option options[] = {
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
-    struct arguments *arguments = state->input;
+    struct inspect_arguments *arguments = state->input;
     switch (key) {
     case OPTION_JSON:
         arguments->json = true;
@@ -137,13 +137,13 @@ static void print_ranks(const struct rank_metrics *ranks, size_t count)
     }
 }
 
-static void print_group(const struct score_group *group, int width)
+static void print_group(const struct grade_group *group, int width)
 {
     printf("%-*s %10lld %10lld %8.2f%%\n", width, group->name, (long long)group->right,
            (long long)group->results, 100.0 * (double)group->right / (double)group->results);
 }
 
-static void print_score(const struct arguments *arguments, const struct score_table *table)
+static void print_grades(const struct inspect_arguments *arguments, const struct grade_table *table)
 {
     int width = 24;
     for (size_t i = 0; i < table->group_count; i++) {
@@ -156,8 +156,8 @@ static void print_score(const struct arguments *arguments, const struct score_ta
         print_group(&table->groups[i], width);
     }
     print_group(&table->total, width);
-    if (table->unscored > 0) {
-        printf("%lld answers belong to rows without that field\n", (long long)table->unscored);
+    if (table->ungraded > 0) {
+        printf("%lld answers belong to rows without that field\n", (long long)table->ungraded);
     }
 }
 
@@ -229,18 +229,18 @@ static status append_rank(const struct rank_metrics *rank, struct buffer *out)
     return buffer_append_byte(out, '}');
 }
 
-static status append_group(const struct score_group *group, struct buffer *out)
+static status append_group(const struct grade_group *group, struct buffer *out)
 {
     TRY(json_write_string(group->name, strlen(group->name), out));
     return buffer_format(out, ":{\"right\":%lld,\"answers\":%lld}", (long long)group->right,
                          (long long)group->results);
 }
 
-static status append_score(const struct score_table *table, struct buffer *out)
+static status append_grades(const struct grade_table *table, struct buffer *out)
 {
     TRY(buffer_append_text(out, ",\"score\":{"));
     TRY(append_group(&table->total, out));
-    TRY(buffer_format(out, ",\"unscored\":%lld,\"groups\":{", (long long)table->unscored));
+    TRY(buffer_format(out, ",\"unscored\":%lld,\"groups\":{", (long long)table->ungraded));
     for (size_t i = 0; i < table->group_count; i++) {
         TRY(buffer_append_text(out, i > 0 ? "," : ""));
         TRY(append_group(&table->groups[i], out));
@@ -250,7 +250,7 @@ static status append_score(const struct score_table *table, struct buffer *out)
 
 static status append_json(struct output_reader *reader, struct arena *arena,
                           const struct rank_metrics *ranks, size_t count,
-                          const struct score_table *score, struct buffer *out)
+                          const struct grade_table *grades, struct buffer *out)
 {
     TRY(buffer_append_text(out, "{\"attributes\":{"));
     TRY(append_attributes(reader, arena, out));
@@ -261,8 +261,8 @@ static status append_json(struct output_reader *reader, struct arena *arena,
         TRY(append_rank(&ranks[i], out));
     }
     TRY(buffer_append_byte(out, ']'));
-    if (score != NULL) {
-        TRY(append_score(score, out));
+    if (grades != NULL) {
+        TRY(append_grades(grades, out));
     }
     return buffer_append_text(out, "}\n");
 }
@@ -298,19 +298,20 @@ static status print_answers(struct output_reader *reader, int64_t rows)
     return s == STATUS_STOPPED ? STATUS_OK : s;
 }
 
-static status inspect_reader(const struct arguments *arguments, struct output_reader *reader,
-                             struct arena *arena, struct score_table *score)
+static status inspect_reader(const struct inspect_arguments *arguments,
+                             struct output_reader *reader, struct arena *arena,
+                             struct grade_table *grades)
 {
     const struct rank_metrics *ranks;
     size_t count;
     TRY(output_rank_metrics(reader, arena, &ranks, &count));
     if (arguments->score != NULL) {
-        TRY(score_output(reader, arguments->score, arguments->by, score));
+        TRY(grade_output(reader, arguments->score, arguments->by, grades));
     }
     if (arguments->json) {
         struct buffer out = {0};
-        status s =
-            append_json(reader, arena, ranks, count, arguments->score != NULL ? score : NULL, &out);
+        status s = append_json(reader, arena, ranks, count,
+                               arguments->score != NULL ? grades : NULL, &out);
         if (s == STATUS_OK) {
             fputs(out.data, stdout);
         }
@@ -325,19 +326,19 @@ static status inspect_reader(const struct arguments *arguments, struct output_re
     }
     print_ranks(ranks, count);
     if (arguments->score != NULL) {
-        print_score(arguments, score);
+        print_grades(arguments, grades);
     }
     return STATUS_OK;
 }
 
-static status inspect(const struct arguments *arguments)
+static status inspect(const struct inspect_arguments *arguments)
 {
     struct output_reader *reader;
     TRY(output_open(arguments->path, &reader));
     struct arena arena = {0};
-    struct score_table score = {0};
-    status s = inspect_reader(arguments, reader, &arena, &score);
-    score_table_destroy(&score);
+    struct grade_table grades = {0};
+    status s = inspect_reader(arguments, reader, &arena, &grades);
+    grade_table_destroy(&grades);
     arena_destroy(&arena);
     output_reader_close(reader);
     return status_context(s, "%s", arguments->path);
@@ -345,7 +346,7 @@ static status inspect(const struct arguments *arguments)
 
 int command_inspect(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    struct inspect_arguments arguments = {0};
     int exit_status;
     if (!cli_parse(&argp, argc, argv, &arguments, &exit_status)) {
         return exit_status;

@@ -18,7 +18,7 @@ enum {
 };
 enum { IDS_FILE_MAX_BYTES = 64 << 20 };
 
-struct arguments {
+struct logits_arguments {
     const char *model, *ids, *ids_file, *output;
     enum device_choice device;
     int dtype, kv_dtype; /* enum dtype, -1: auto */
@@ -37,7 +37,7 @@ static const struct argp_option options[] = {
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
-    struct arguments *arguments = state->input;
+    struct logits_arguments *arguments = state->input;
     error_t error = 0;
     switch (key) {
     case OPTION_MODEL:
@@ -101,7 +101,7 @@ static status parse_ids(const char *text, int32_t **ids, size_t *count)
     }
 }
 
-static status read_ids(const struct arguments *arguments, int32_t **ids, size_t *count)
+static status read_ids(const struct logits_arguments *arguments, int32_t **ids, size_t *count)
 {
     if (arguments->ids != NULL) {
         return status_context(parse_ids(arguments->ids, ids, count), "--ids");
@@ -135,7 +135,7 @@ static status write_logits(struct local_runner *runner, const int32_t *ids, size
 }
 
 /* No more context and cache than the ids need. */
-static status run_model(const struct arguments *arguments, const int32_t *ids, size_t count)
+static status run_model(const struct logits_arguments *arguments, const int32_t *ids, size_t count)
 {
     struct job job;
     status s = job_initialize(&job);
@@ -160,7 +160,7 @@ static status run_model(const struct arguments *arguments, const int32_t *ids, s
 
 int command_logits(int argc, char **argv)
 {
-    struct arguments arguments = {.device = DEVICE_CPU, .dtype = -1, .kv_dtype = -1};
+    struct logits_arguments arguments = {.device = DEVICE_CPU, .dtype = -1, .kv_dtype = -1};
     int exit_status;
     if (!cli_parse(&argp, argc, argv, &arguments, &exit_status)) {
         return exit_status;

@@ -15,7 +15,7 @@ enum {
     OPTION_TEMPLATE_TIME
 };
 
-struct arguments {
+struct render_arguments {
     const char *model, *chat_template;
     int64_t template_time;
     bool no_generation_prompt;
@@ -34,7 +34,7 @@ static const struct argp_option options[] = {
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
-    struct arguments *arguments = state->input;
+    struct render_arguments *arguments = state->input;
     switch (key) {
     case OPTION_MODEL:
         arguments->model = argument;
@@ -62,8 +62,8 @@ static const struct argp argp = {.options = options,
                                         "{\"error\": …} and exit status 1 at the "
                                         "end."};
 
-struct render {
-    const struct arguments *arguments;
+struct renderer {
+    const struct render_arguments *arguments;
     const struct model *model;
     struct chat_cache *templates;
     int64_t now;
@@ -75,7 +75,7 @@ static status render_line(void *context, const struct json *value, struct arena 
 {
     static const struct row_format format = {.chat = CHAT_AUTO};
     static const struct json no_prompt = {.type = JSON_BOOLEAN};
-    struct render *self = context;
+    struct renderer *self = context;
     struct generate_params defaults;
     struct row row;
     generate_params_defaults(&defaults);
@@ -95,7 +95,7 @@ static status render_line(void *context, const struct json *value, struct arena 
 
 int command_render(int argc, char **argv)
 {
-    struct arguments arguments = {.template_time = (int64_t)time(NULL)};
+    struct render_arguments arguments = {.template_time = (int64_t)time(NULL)};
     int exit_status;
     if (!cli_parse(&argp, argc, argv, &arguments, &exit_status)) {
         return exit_status;
@@ -103,10 +103,10 @@ int command_render(int argc, char **argv)
     struct model *model = NULL;
     status s = model_open(arguments.model, &model);
     s = s != STATUS_OK ? s : model_use_template(model, arguments.chat_template);
-    struct render self = {.arguments = &arguments,
-                          .model = model,
-                          .templates = chat_cache_create(),
-                          .now = arguments.template_time};
+    struct renderer self = {.arguments = &arguments,
+                            .model = model,
+                            .templates = chat_cache_create(),
+                            .now = arguments.template_time};
     if (s == STATUS_OK && self.templates == NULL) {
         s = status_fail(STATUS_NO_MEMORY, "out of memory for chat templates");
     }

@@ -7,7 +7,7 @@
 
 enum { OPTION_SET = 256, OPTION_FRESH, OPTION_KEEP_MIXED, OPTION_QUIET };
 
-struct arguments {
+struct run_arguments {
     const char *job;
     struct cli_settings settings;
     struct run_options options;
@@ -24,7 +24,7 @@ static const struct argp_option options[] = {
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
-    struct arguments *arguments = state->input;
+    struct run_arguments *arguments = state->input;
     switch (key) {
     case OPTION_SET:
         return cli_settings_add(&arguments->settings, argument);
@@ -92,7 +92,7 @@ static int report_no_answers(const struct job *job, const struct run_summary *su
 }
 
 /* Runs the job on this rank; the message of a failure that all ranks share is rank 0's to print. */
-static int run_on_rank(const struct arguments *arguments, int rank)
+static int run_on_rank(const struct run_arguments *arguments, int rank)
 {
     struct job job;
     status s = run_agree(
@@ -127,7 +127,7 @@ static int run_on_rank(const struct arguments *arguments, int rank)
 
 int command_run(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    struct run_arguments arguments = {0};
     bool help_printed;
     status s = cli_parse_quietly(&argp, argc, argv, &arguments, &help_printed);
     if (help_printed) {

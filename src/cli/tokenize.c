@@ -8,7 +8,7 @@
 
 enum { OPTION_MODEL = 256, OPTION_SPECIAL, OPTION_DECODE };
 
-struct arguments {
+struct tokenize_arguments {
     const char *model;
     bool special, decode;
 };
@@ -25,7 +25,7 @@ static const struct argp_option options[] = {
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
-    struct arguments *arguments = state->input;
+    struct tokenize_arguments *arguments = state->input;
     switch (key) {
     case OPTION_MODEL:
         arguments->model = argument;
@@ -51,7 +51,7 @@ static const struct argp argp = {
            "way round.\vA bad line gives {\"error\": …} and exit status 1 at the end."};
 
 struct tokenize {
-    const struct arguments *arguments;
+    const struct tokenize_arguments *arguments;
     const struct tokenizer *tokenizer;
     struct tokenizer_scratch *scratch;
     struct token_list tokens;
@@ -117,7 +117,7 @@ static status tokenize_start(struct tokenize *self, const struct model *model)
 
 int command_tokenize(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    struct tokenize_arguments arguments = {0};
     int exit_status;
     if (!cli_parse(&argp, argc, argv, &arguments, &exit_status)) {
         return exit_status;

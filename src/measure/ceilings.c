@@ -50,7 +50,7 @@ static const struct trial_sizes host_sizes = {1024, 1024, 24u << 20, 64u << 20, 
 
 enum { MAX_MATRICES = 16 };
 
-struct trial {
+struct ceiling_trial {
     struct backend *backend;
     const struct backend_operations *operations;
     const struct trial_sizes *sizes;
@@ -64,8 +64,8 @@ struct trial {
 /* Seconds of a call of `run`, the best of as many rounds as the time allows, one at least; the
  * first call, which may have to choose an algorithm, is not counted. A round is as many calls as
  * `each`, so that starting and waiting do not count for much. */
-static status time_calls(struct trial *trial, status (*run)(struct trial *), int each,
-                         double *seconds)
+static status time_calls(struct ceiling_trial *trial, status (*run)(struct ceiling_trial *),
+                         int each, double *seconds)
 {
     TRY(run(trial));
     TRY(trial->operations->synchronize(trial->backend));
@@ -99,7 +99,7 @@ static uint16_t random_half(size_t index)
     return (uint16_t)((hash_bytes(&index, sizeof index, 1) & 0x83ffu) | 0x3800u);
 }
 
-static status create_matrices(struct trial *trial, enum dtype stored, const float *values)
+static status create_matrices(struct ceiling_trial *trial, enum dtype stored, const float *values)
 {
     const struct trial_sizes *sizes = trial->sizes;
     const struct backend_operations *op = trial->operations;
@@ -117,7 +117,7 @@ static status create_matrices(struct trial *trial, enum dtype stored, const floa
     return STATUS_OK;
 }
 
-static status create_input(struct trial *trial, const float *values)
+static status create_input(struct ceiling_trial *trial, const float *values)
 {
     const struct backend_operations *op = trial->operations;
     size_t width = dtype_bytes(op->activation_dtype(trial->backend));
@@ -143,7 +143,7 @@ static status create_input(struct trial *trial, const float *values)
 }
 
 /* All matrices once. */
-static status run_products(struct trial *trial)
+static status run_products(struct ceiling_trial *trial)
 {
     for (int i = 0; i < trial->matrix_count; i++) {
         TRY(trial->operations->product(trial->backend, trial->matrices[i], NULL, trial->in,
@@ -152,7 +152,7 @@ static status run_products(struct trial *trial)
     return STATUS_OK;
 }
 
-static status time_products(struct trial *trial, int tokens, struct product_ceiling *out)
+static status time_products(struct ceiling_trial *trial, int tokens, struct product_ceiling *out)
 {
     int32_t query_start[2] = {0, tokens};
     struct batch batch = {.tokens = tokens,
@@ -171,7 +171,8 @@ static status time_products(struct trial *trial, int tokens, struct product_ceil
     return STATUS_OK;
 }
 
-static status measure_products(struct trial *trial, enum dtype stored, struct device_ceilings *out)
+static status measure_products(struct ceiling_trial *trial, enum dtype stored,
+                               struct device_ceilings *out)
 {
     static const int rows[CEILING_POINTS] = {1, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192};
     size_t values = (size_t)trial->sizes->rows * (size_t)trial->sizes->columns;
@@ -199,7 +200,7 @@ static status measure_products(struct trial *trial, enum dtype stored, struct de
     return s;
 }
 
-static void end_products(struct trial *trial)
+static void end_products(struct ceiling_trial *trial)
 {
     for (int i = 0; i < trial->matrix_count; i++) {
         trial->operations->matrix_destroy(trial->backend, trial->matrices[i]);
@@ -213,12 +214,12 @@ static void end_products(struct trial *trial)
     trial->zeros = trial->positions = NULL;
 }
 
-static status run_copy(struct trial *trial)
+static status run_copy(struct ceiling_trial *trial)
 {
     return trial->operations->copy(trial->backend, trial->in, trial->out, trial->sizes->copy_bytes);
 }
 
-static status measure_copy(struct trial *trial, struct device_ceilings *out)
+static status measure_copy(struct ceiling_trial *trial, struct device_ceilings *out)
 {
     const struct backend_operations *op = trial->operations;
     size_t bytes = trial->sizes->copy_bytes;
@@ -238,7 +239,7 @@ static status measure_copy(struct trial *trial, struct device_ceilings *out)
 }
 
 /* Whether buffers are the host's memory, as a buffer tells. */
-static status choose_sizes(struct trial *trial)
+static status choose_sizes(struct ceiling_trial *trial)
 {
     struct device_buffer *buffer;
     TRY(trial->operations->buffer_create(trial->backend, 1, &buffer));
@@ -251,7 +252,7 @@ static status choose_sizes(struct trial *trial)
 status ceilings_measure(struct backend *backend, enum dtype stored, int max_tokens,
                         struct device_ceilings *out)
 {
-    struct trial trial = {.backend = backend, .operations = backend->operations};
+    struct ceiling_trial trial = {.backend = backend, .operations = backend->operations};
     *out = (struct device_ceilings){0};
     TRY(choose_sizes(&trial));
     trial.max_tokens = max_tokens < 8192 ? max_tokens : 8192;

@@ -9,9 +9,9 @@
 
 #include "comm/comm_mpi.h"
 #include "run/engine_setup.h"
+#include "run/open_rows.h"
 #include "run/ranks/stop_request.h"
 #include "run/ranks/wire.h"
-#include "run/row_queue.h"
 #include "run/step_queue.h"
 
 /* Finished rows go out when they are this many bytes or this old. */
@@ -162,7 +162,7 @@ static status follow(struct worker *self, int leader)
 struct leader {
     struct worker worker;
     struct engine *engine;
-    struct row_queue *rows;
+    struct open_rows *rows;
     struct outbox outbox;
     struct buffer incoming;
     struct record record;
@@ -208,13 +208,13 @@ static status take_shard(struct leader *self, bool *got)
         if (!more) {
             return STATUS_OK;
         }
-        TRY(row_queue_add(self->rows, &self->record));
+        TRY(open_rows_add(self->rows, &self->record));
     }
 }
 
 static status send_rows(struct leader *self, bool all)
 {
-    const struct buffer *message = row_queue_message(self->rows);
+    const struct buffer *message = open_rows_message(self->rows);
     double now = clock_seconds();
     bool due = message->length >= ROWS_MESSAGE_BYTES ||
                now - self->last_sent >= ROWS_MESSAGE_SECONDS || all;
@@ -223,7 +223,7 @@ static status send_rows(struct leader *self, bool all)
     }
     TRY(outbox_send(&self->outbox, self->worker.options->control, 0, TAG_ROWS, message->data,
                     message->length));
-    row_queue_clear(self->rows);
+    open_rows_clear(self->rows);
     self->last_sent = now;
     return STATUS_OK;
 }
@@ -283,7 +283,7 @@ static status run_oldest_step(struct leader *self)
     double sampled = clock_seconds();
     TRY(engine_complete_step(self->engine, step, self->results));
     step_queue_remove(&self->steps);
-    TRY(row_queue_collect(self->rows));
+    TRY(open_rows_collect(self->rows));
     self->worker.report->metrics.seconds_decode += clock_seconds() - sampled;
     return STATUS_OK;
 }
@@ -318,7 +318,7 @@ static void note_timeline(struct leader *self)
 
 static bool leader_finished(const struct leader *self)
 {
-    bool empty = row_queue_unfinished(self->rows) == 0 && self->end_of_data;
+    bool empty = open_rows_unfinished(self->rows) == 0 && self->end_of_data;
     return self->steps.count == 0 && (self->stopping || empty);
 }
 
@@ -358,14 +358,14 @@ static status leader_create_engine(struct leader *self)
                             .most = plan->pp < MAX_STEPS_IN_FLIGHT ? plan->pp : MAX_STEPS_IN_FLIGHT,
                             .kv_block_tokens = plan->kv_block_tokens};
     TRY(engine_create(&engine, &self->engine));
-    struct row_queue_options rows = {.job = options->job,
+    struct open_rows_options rows = {.job = options->job,
                                      .model = model,
                                      .engine = self->engine,
                                      .max_model_len = plan->max_model_len,
                                      .rank = self->worker.report->metrics.rank,
                                      .now = options->now,
                                      .arithmetic = options->arithmetic};
-    TRY(row_queue_create(&rows, &self->rows));
+    TRY(open_rows_create(&rows, &self->rows));
     self->results = calloc((size_t)plan->max_sequences, sizeof *self->results);
     if (config->encoder) {
         self->hidden =
@@ -384,12 +384,12 @@ static void leader_report(struct leader *self)
     struct rank_metrics *metrics = &self->worker.report->metrics;
     const struct plan *plan = self->worker.options->stage->plan;
     struct engine_counters counters = engine_counters(self->engine);
-    metrics->rows = row_queue_rows(self->rows) - row_queue_unfinished(self->rows);
+    metrics->rows = open_rows_taken(self->rows) - open_rows_unfinished(self->rows);
     metrics->prompt_tokens = counters.prompt_tokens;
     metrics->output_tokens = counters.output_tokens;
     metrics->preemptions = counters.preemptions;
     metrics->kv_peak_use = (double)counters.peak_blocks_used / (double)plan->kv_blocks;
-    struct notes *notes = row_queue_notes(self->rows);
+    struct notes *notes = open_rows_notes(self->rows);
     self->worker.report->notes = *notes;
     *notes = (struct notes){0};
 }
@@ -424,7 +424,7 @@ status replica_run(const struct replica_options *options, struct replica_report 
             }
         }
         outbox_destroy(&leader.outbox);
-        row_queue_destroy(leader.rows);
+        open_rows_destroy(leader.rows);
         if (leader.engine != NULL) {
             engine_destroy(leader.engine);
         }

@@ -6,7 +6,7 @@
 
 /* Work lists, all in one region: query heads sorted by the key/value head that they read, cut into
  * bundles of one key/value head, and the tiles of each sequence. */
-struct plan {
+struct tile_plan {
     int32_t *head;         /* [query_heads] */
     int32_t *bundle_start; /* [bundles + 1] into head */
     int32_t *bundle_kv;    /* [bundles] */
@@ -15,7 +15,7 @@ struct plan {
     int32_t *tile_start; /* [sequences + 1] tiles before each sequence */
 };
 
-static void plan_bundles(struct plan *plan, const struct head_layout *heads, int most)
+static void plan_bundles(struct tile_plan *plan, const struct head_layout *heads, int most)
 {
     int count = 0;
     plan->bundles = 0;
@@ -38,7 +38,7 @@ static void plan_bundles(struct plan *plan, const struct head_layout *heads, int
 }
 
 /* Tiles of at most `rows` query rows; returns their number over all sequences and bundles. */
-static int64_t plan_tiles(struct plan *plan, const struct head_layout *heads,
+static int64_t plan_tiles(struct tile_plan *plan, const struct head_layout *heads,
                           const struct batch *batch, int rows)
 {
     plan_bundles(plan, heads, rows);
@@ -59,7 +59,7 @@ static int64_t plan_tiles(struct plan *plan, const struct head_layout *heads,
 }
 
 /* The sequence that tile `tile` belongs to. */
-static int sequence_of_tile(const struct plan *plan, int sequences, int tile)
+static int sequence_of_tile(const struct tile_plan *plan, int sequences, int tile)
 {
     int low = 0, high = sequences;
     while (high - low > 1) {
@@ -105,7 +105,7 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
                         ((size_t)cpu->threads * scratch_floats + list_entries) * sizeof(float),
                         "attention"));
     float *scratch = cpu->attention.data;
-    struct plan plan = {.head = (int32_t *)(scratch + (size_t)cpu->threads * scratch_floats)};
+    struct tile_plan plan = {.head = (int32_t *)(scratch + (size_t)cpu->threads * scratch_floats)};
     plan.bundle_kv = plan.head + heads->query_heads;
     plan.bundle_start = plan.bundle_kv + heads->query_heads;
     plan.tile_start = plan.bundle_start + heads->query_heads + 1;

@@ -35,7 +35,7 @@ struct shape_key {
     int32_t rows, columns, count, in, out, b_is_packed, alignment, bucket;
 };
 
-struct record {
+struct algorithm_record {
     struct shape_key key;
     uint64_t reference; /* hash of the reference's rows */
     float milliseconds;
@@ -54,7 +54,7 @@ struct shape_choice {
 struct algorithms {
     int bucket_tokens[MAX_BUCKETS], buckets;
     struct shape_choice *shapes; /* the latest first */
-    struct record *records;
+    struct algorithm_record *records;
     size_t record_count, record_capacity;
     char *path; /* of the cache, NULL: none */
     cudaEvent_t start, end;
@@ -63,9 +63,9 @@ struct algorithms {
 /* ---- The cache on disk -------------------------------------------------------------------------
  */
 
-static uint64_t record_checksum(const struct record *record)
+static uint64_t record_checksum(const struct algorithm_record *record)
 {
-    return hash_bytes(record, offsetof(struct record, checksum), CACHE_MAGIC);
+    return hash_bytes(record, offsetof(struct algorithm_record, checksum), CACHE_MAGIC);
 }
 
 /* ~/.cache/sluice/products-NAME-VERSION, its folders made; NULL where there is no such place. */
@@ -95,7 +95,8 @@ static char *cache_path(const struct cuda_backend *cuda)
     return strdup(path);
 }
 
-static struct record *find_record(const struct algorithms *algorithms, const struct shape_key *key)
+static struct algorithm_record *find_record(const struct algorithms *algorithms,
+                                            const struct shape_key *key)
 {
     for (size_t i = 0; i < algorithms->record_count; i++) {
         if (memcmp(&algorithms->records[i].key, key, sizeof *key) == 0) {
@@ -105,7 +106,7 @@ static struct record *find_record(const struct algorithms *algorithms, const str
     return NULL;
 }
 
-static status append_record(struct algorithms *algorithms, const struct record *record)
+static status append_record(struct algorithms *algorithms, const struct algorithm_record *record)
 {
     void *grown = algorithms->records;
     TRY(array_grow(&grown, &algorithms->record_capacity, algorithms->record_count + 1,
@@ -116,9 +117,9 @@ static status append_record(struct algorithms *algorithms, const struct record *
 }
 
 /* In place of the record that is there for the same, if any. */
-static status keep_record(struct algorithms *algorithms, const struct record *record)
+static status keep_record(struct algorithms *algorithms, const struct algorithm_record *record)
 {
-    struct record *old = find_record(algorithms, &record->key);
+    struct algorithm_record *old = find_record(algorithms, &record->key);
     if (old == NULL) {
         return append_record(algorithms, record);
     }
@@ -132,7 +133,7 @@ static void read_cache(struct algorithms *algorithms)
     if (file == NULL) {
         return;
     }
-    struct record record;
+    struct algorithm_record record;
     while (fread(&record, sizeof record, 1, file) == 1 &&
            record.checksum == record_checksum(&record)) {
         if (append_record(algorithms, &record) != STATUS_OK) {
@@ -394,7 +395,7 @@ static status time_candidate(struct trial *trial, struct product_description *de
 /* Takes the candidate into the record where it has the right bits and is faster. */
 static status try_candidate(struct trial *trial, struct product_description *description,
                             const cublasLtMatmulAlgo_t *algorithm, int tokens,
-                            struct record *record)
+                            struct algorithm_record *record)
 {
     float milliseconds;
     bool runs, right = false;
@@ -413,7 +414,7 @@ static status try_candidate(struct trial *trial, struct product_description *des
 
 /* `reference`: the reference bucket's choice, which is tried where no candidate will do. */
 static status try_bucket(struct trial *trial, int tokens, const cublasLtMatmulAlgo_t *reference,
-                         struct record *record)
+                         struct algorithm_record *record)
 {
     struct product_description description;
     cublasLtMatmulHeuristicResult_t results[CANDIDATES];
@@ -490,7 +491,7 @@ static status try_all_buckets(struct trial *trial, struct shape_choice *choice)
     for (int i = 0; i < choice->buckets; i++) {
         /* The reference bucket changes places with the first. */
         const int bucket = i == 0 ? first : i <= first ? i - 1 : i;
-        struct record record;
+        struct algorithm_record record;
         memset(&record, 0, sizeof record); /* it is hashed and written as it lies */
         record.key = key_of(trial->shape, algorithms->bucket_tokens[bucket]);
         TRY(try_bucket(trial, algorithms->bucket_tokens[bucket],
@@ -510,7 +511,7 @@ static bool take_from_cache(struct cuda_backend *cuda, struct shape_choice *choi
     uint64_t reference = 0;
     for (int i = 0; i < choice->buckets; i++) {
         const struct shape_key key = key_of(&choice->shape, algorithms->bucket_tokens[i]);
-        const struct record *record = find_record(algorithms, &key);
+        const struct algorithm_record *record = find_record(algorithms, &key);
         struct product_description description;
         cublasLtMatmulHeuristicResult_t result;
         if (record == NULL || (i > 0 && record->reference != reference) ||

@@ -97,7 +97,7 @@ static status skip_line(struct record_csv *self)
 enum field_state { AT_START, PLAIN, QUOTED, AFTER_QUOTE };
 
 /* A record on its way. */
-struct parse {
+struct csv_parse {
     enum field_state state;
     int64_t quote_line; /* in which the latest quote was opened */
     size_t resume;      /* where the line after that begins; 0: not read yet */
@@ -116,7 +116,7 @@ static status end_field(struct record_csv *self)
 
 /* Takes a byte of a field; *done at the record's end. A line's end is a newline, or a carriage
  * return and a newline. */
-static status take(struct record_csv *self, struct parse *parse, int byte, bool *done)
+static status take(struct record_csv *self, struct csv_parse *parse, int byte, bool *done)
 {
     bool ends_line = byte == '\n' || byte < 0;
     if (parse->state == QUOTED && byte < 0) {
@@ -160,7 +160,7 @@ static status take(struct record_csv *self, struct parse *parse, int byte, bool 
     return buffer_append_byte(&self->values, (char)byte);
 }
 
-static void step_over(struct record_csv *self, struct parse *parse, int byte)
+static void step_over(struct record_csv *self, struct csv_parse *parse, int byte)
 {
     self->next += byte >= 0;
     if (byte == '\n') {
@@ -180,7 +180,7 @@ static struct buffer *spoil(struct record *record)
 }
 
 /* After a record that is given up: the line after the one in which its quote was opened. */
-static status resume(struct record_csv *self, const struct parse *parse)
+static status resume(struct record_csv *self, const struct csv_parse *parse)
 {
     if (parse->quote_line < self->line && parse->resume > 0) {
         self->next = self->start + parse->resume;
@@ -194,7 +194,7 @@ static status resume(struct record_csv *self, const struct parse *parse)
  * *more is false at the end of the data. */
 static status read_record(struct record_csv *self, struct record *record, bool *more)
 {
-    struct parse parse = {.state = AT_START, .quote_line = self->line, .resume = 1};
+    struct csv_parse parse = {.state = AT_START, .quote_line = self->line, .resume = 1};
     bool done = false;
     int byte;
     self->start = self->next;

@@ -43,7 +43,7 @@ struct suspect {
     uint32_t counts[BLAME_KINDS];
 };
 
-struct slot {
+struct row_slot {
     int64_t row; /* -1: free */
     int32_t replica;
 };
@@ -53,7 +53,7 @@ struct attempts {
     int fd;
     struct suspect *suspects; /* by row */
     size_t suspect_count, suspect_capacity;
-    struct slot *slots;
+    struct row_slot *slots;
     size_t slot_count, slot_capacity;
 };
 
@@ -63,7 +63,7 @@ struct last_start {
     int64_t alone;
     struct suspect *suspects;
     size_t suspect_count;
-    struct slot *slots;
+    struct row_slot *slots;
     size_t slot_count;
     int32_t *replicas; /* of ranks that died of their own accord */
     size_t replica_count, replica_capacity;
@@ -435,7 +435,7 @@ status attempts_begin(struct attempts *attempts, int64_t row, int32_t replica)
         TRY(s);
         attempts->slot_count++;
     }
-    attempts->slots[slot] = (struct slot){.row = row, .replica = replica};
+    attempts->slots[slot] = (struct row_slot){.row = row, .replica = replica};
     char bytes[SLOT_BYTES];
     wire_put(bytes + SLOT_ROW, (uint64_t)row + 1, 8);
     wire_put(bytes + SLOT_REPLICA, (uint32_t)replica, 4);

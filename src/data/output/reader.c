@@ -352,7 +352,7 @@ status output_rank_metrics(struct output_reader *reader, struct arena *arena,
  */
 
 /* Results [first, first + count) in memory. Everything lives in the arena. */
-struct batch {
+struct result_batch {
     struct arena *arena;
     int64_t first, count;
     void *numbers[NUMBER_COUNT];
@@ -380,7 +380,7 @@ static status read_flat(const struct hdf5_column *column, hid_t type, int64_t fi
 }
 
 /* Reads the offsets of batch->count results and shortens the batch to what fits the budget. */
-static status read_offsets(const struct output_reader *reader, struct batch *batch)
+static status read_offsets(const struct output_reader *reader, struct result_batch *batch)
 {
     int64_t *offsets =
         arena_allocate_array(batch->arena, (size_t)batch->count + 1, sizeof *offsets);
@@ -409,7 +409,7 @@ static status read_offsets(const struct output_reader *reader, struct batch *bat
     return STATUS_OK;
 }
 
-static status read_tokens(const struct output_reader *reader, struct batch *batch)
+static status read_tokens(const struct output_reader *reader, struct result_batch *batch)
 {
     int64_t first = batch->offsets[0];
     int64_t count = batch->offsets[batch->count] - first;
@@ -423,7 +423,7 @@ static status read_tokens(const struct output_reader *reader, struct batch *batc
                      batch->arena, &batch->top_values);
 }
 
-static status read_texts(const struct output_reader *reader, struct batch *batch)
+static status read_texts(const struct output_reader *reader, struct result_batch *batch)
 {
     for (int i = 0; i < TEXT_COUNT; i++) {
         if (!reader->texts[i].there) {
@@ -442,7 +442,7 @@ static status read_texts(const struct output_reader *reader, struct batch *batch
     return STATUS_OK;
 }
 
-static status read_numbers(const struct output_reader *reader, struct batch *batch)
+static status read_numbers(const struct output_reader *reader, struct result_batch *batch)
 {
     for (int i = 0; i < NUMBER_COUNT; i++) {
         hid_t type = output_number_type((enum output_number)i);
@@ -462,11 +462,11 @@ static status read_numbers(const struct output_reader *reader, struct batch *bat
 
 /* Reads up to `count` results from `first` on; STATUS_LIMIT when so many have too long texts. */
 static status read_batch(const struct output_reader *reader, int64_t first, int64_t count,
-                         struct batch *batch)
+                         struct result_batch *batch)
 {
     int64_t most = reader->embedding_width > 0 ? TOKEN_BUDGET / reader->embedding_width : count;
-    *batch =
-        (struct batch){.arena = batch->arena, .first = first, .count = count < most ? count : most};
+    *batch = (struct result_batch){
+        .arena = batch->arena, .first = first, .count = count < most ? count : most};
     if (column_is_there(&reader->offsets)) {
         TRY(read_offsets(reader, batch));
         TRY(read_tokens(reader, batch));
@@ -477,7 +477,7 @@ static status read_batch(const struct output_reader *reader, int64_t first, int6
     return read_texts(reader, batch);
 }
 
-static const char *batch_text(const struct batch *batch, enum output_text which, int64_t i,
+static const char *batch_text(const struct result_batch *batch, enum output_text which, int64_t i,
                               size_t *length)
 {
     *length = batch->texts[which] != NULL ? batch->lengths[which][i] : 0;
@@ -485,7 +485,7 @@ static const char *batch_text(const struct batch *batch, enum output_text which,
 }
 
 /* What earlier versions did not write: it is as they took every row. */
-static void read_request(const struct batch *batch, int64_t i, struct result *out)
+static void read_request(const struct result_batch *batch, int64_t i, struct result *out)
 {
     const int8_t *endpoints = batch->numbers[NUMBER_ENDPOINT];
     const int32_t *codes = batch->numbers[NUMBER_STATUS_CODE];
@@ -495,8 +495,8 @@ static void read_request(const struct batch *batch, int64_t i, struct result *ou
     out->id_is_number = id_is_number != NULL && id_is_number[i] != 0;
 }
 
-static status batch_result(const struct output_reader *reader, const struct batch *batch, int64_t i,
-                           struct result *out)
+static status batch_result(const struct output_reader *reader, const struct result_batch *batch,
+                           int64_t i, struct result *out)
 {
     int8_t finish = ((int8_t *)batch->numbers[NUMBER_FINISH_REASON])[i];
     *out = (struct result){
@@ -566,7 +566,7 @@ static status batch_result(const struct output_reader *reader, const struct batc
 status output_visit(struct output_reader *reader, result_visitor visit, void *context)
 {
     struct arena arena = {0};
-    struct batch batch = {.arena = &arena};
+    struct result_batch batch = {.arena = &arena};
     status s = STATUS_OK;
     bool stopped = false; /* by the visitor, whose message is its own */
     int64_t most = BATCH_ROWS;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "model/load/names.h"
-#include "model/load/plan.h"
+#include "model/load/weight_walk.h"
 #include "model/model_internal.h"
 #include "model/read/model_files.h"
 
@@ -46,7 +46,7 @@ status model_check_weights(struct model *model)
     struct model_weights *weights;
     status s = model_weights_create(&whole, &weights);
     if (s == STATUS_OK) {
-        s = weight_plan_visit(&model->config, &whole, weights, check_item, model);
+        s = weights_visit(&model->config, &whole, weights, check_item, model);
         free(weights->layers);
         free(weights);
     }

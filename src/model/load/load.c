@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "model/load/names.h"
-#include "model/load/plan.h"
 #include "model/load/read_ahead.h"
 #include "model/load/scales.h"
+#include "model/load/weight_walk.h"
 #include "model/model_internal.h"
 
 /* Staging of one read: raw bytes and, for what is expanded, values. With as many of them as are
@@ -324,9 +324,9 @@ static status load_all(struct loader *loader, const struct partition *partition,
                        struct model_weights *weights)
 {
     const struct model *model = loader->model;
-    TRY(weight_plan_visit(&model->config, partition, weights, plan_item, loader));
+    TRY(weights_visit(&model->config, partition, weights, plan_item, loader));
     TRY(read_ahead_create(&model->tensors, loader->reads, loader->read_count, &loader->ahead));
-    TRY(weight_plan_visit(&model->config, partition, weights, load_item, loader));
+    TRY(weights_visit(&model->config, partition, weights, load_item, loader));
     return load_kv_scales(loader, partition, weights);
 }
 
@@ -439,7 +439,7 @@ int64_t model_weight_bytes(const struct model *model, const struct partition *pa
     if (!model->has_config || model_weights_create(partition, &weights) != STATUS_OK) {
         return -1;
     }
-    status s = weight_plan_visit(&model->config, partition, weights, count_item, &counter);
+    status s = weights_visit(&model->config, partition, weights, count_item, &counter);
     free(weights->layers);
     free(weights);
     return s == STATUS_OK ? counter.bytes : -1;

@@ -3,7 +3,7 @@
 #ifndef SLUICE_LOAD_NAMES_H
 #define SLUICE_LOAD_NAMES_H
 
-#include "model/load/plan.h"
+#include "model/load/weight_walk.h"
 #include "model/model_internal.h"
 
 struct tensor_place {

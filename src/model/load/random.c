@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/load/plan.h"
+#include "model/load/weight_walk.h"
 
 /* ---- Random values ----
  * Normal values of standard deviation 0.02 are drawn once into a table; a row of a matrix is the
@@ -143,7 +143,7 @@ status model_load_random(const struct model_config *config, const struct partiti
     }
     if (s == STATUS_OK) {
         fill_table(filler.table, seed);
-        s = weight_plan_visit(config, partition, weights, fill_item, &filler);
+        s = weights_visit(config, partition, weights, fill_item, &filler);
     }
     free(filler.table);
     free(filler.chunk);

@@ -14,7 +14,7 @@
 
 enum { MOST_THREADS = 8, LEAST_THREADS = 2, SPARE_SLOTS = 2 };
 
-struct slot {
+struct read_slot {
     struct tensor_scratch scratch;
     struct tensor_rows rows;
     bool is_read;
@@ -32,7 +32,7 @@ struct read_ahead {
     size_t started;    /* reads that a thread has taken */
     size_t handed_out; /* reads that the caller was given */
     bool stopping;
-    struct slot slots[MOST_THREADS + SPARE_SLOTS]; /* read i is in slot i % slot_count */
+    struct read_slot slots[MOST_THREADS + SPARE_SLOTS]; /* read i is in slot i % slot_count */
     size_t slot_count;
     pthread_t threads[MOST_THREADS];
     int thread_count;
@@ -46,7 +46,7 @@ static bool may_start(const struct read_ahead *self)
 }
 
 static void run_read(const struct read_ahead *self, const struct tensor_read *read,
-                     struct slot *slot)
+                     struct read_slot *slot)
 {
     slot->scratch.keep_float8 = read->keep_float8;
     slot->outcome =
@@ -67,7 +67,7 @@ static void *read_in_turn(void *context)
             continue;
         }
         size_t index = self->started++;
-        struct slot *slot = &self->slots[index % self->slot_count];
+        struct read_slot *slot = &self->slots[index % self->slot_count];
         pthread_mutex_unlock(&self->mutex);
         run_read(self, &self->reads[index], slot);
         pthread_mutex_lock(&self->mutex);
@@ -126,7 +126,7 @@ status read_ahead_next(struct read_ahead *self, struct tensor_rows *rows)
         pthread_mutex_unlock(&self->mutex);
         return status_fail(STATUS_INTERNAL, "weights: a read that was not planned");
     }
-    struct slot *slot = &self->slots[self->handed_out % self->slot_count];
+    struct read_slot *slot = &self->slots[self->handed_out % self->slot_count];
     if (self->handed_out > 0) {
         self->slots[(self->handed_out - 1) % self->slot_count].is_read = false;
     }

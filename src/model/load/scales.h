@@ -4,7 +4,7 @@
 #ifndef SLUICE_LOAD_SCALES_H
 #define SLUICE_LOAD_SCALES_H
 
-#include "model/load/plan.h"
+#include "model/load/weight_walk.h"
 #include "model/model_internal.h"
 
 /* out[item->count]: the scale of each product's input, all 0 where inputs are rounded with a scale

@@ -5,7 +5,7 @@
 #include <ctype.h>
 #include <string.h>
 
-struct span {
+struct name_part {
     const char *text;
     size_t length;
 };
@@ -16,7 +16,7 @@ static bool is_separator(char c)
 }
 
 /* The part behind the last slash, without what stands for a file's kind. */
-static struct span last_part(struct span path)
+static struct name_part last_part(struct name_part path)
 {
     static const char kind[] = ".gguf";
     const size_t kind_length = sizeof kind - 1;
@@ -36,7 +36,7 @@ static struct span last_part(struct span path)
 }
 
 /* Whether `whole` is this name, or begins with it and goes on behind a separator. */
-static bool begins_with(struct span whole, struct span name)
+static bool begins_with(struct name_part whole, struct name_part name)
 {
     if (name.length == 0 || name.length > whole.length) {
         return false;
@@ -52,15 +52,15 @@ static bool begins_with(struct span whole, struct span name)
 }
 
 /* A folder of the Hugging Face cache, …/models--ORG--NAME/snapshots/HASH: NAME. */
-static struct span cached_name(const char *path)
+static struct name_part cached_name(const char *path)
 {
     static const char before[] = "models--";
     const char *folder = strstr(path, before);
     if (folder == NULL || (folder > path && folder[-1] != '/')) {
-        return (struct span){"", 0};
+        return (struct name_part){"", 0};
     }
     folder += sizeof before - 1;
-    struct span name = {folder, strcspn(folder, "/")};
+    struct name_part name = {folder, strcspn(folder, "/")};
     const char *organisation = memmem(name.text, name.length, "--", 2);
     if (organisation != NULL) {
         name.length -= (size_t)(organisation + 2 - name.text);
@@ -71,8 +71,8 @@ static struct span cached_name(const char *path)
 
 bool model_goes_by(const char *path, const char *name)
 {
-    const struct span asked = last_part((struct span){name, strlen(name)});
+    const struct name_part asked = last_part((struct name_part){name, strlen(name)});
     return strcmp(path, name) == 0 ||
-           begins_with(last_part((struct span){path, strlen(path)}), asked) ||
+           begins_with(last_part((struct name_part){path, strlen(path)}), asked) ||
            begins_with(cached_name(path), asked);
 }

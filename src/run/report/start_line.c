@@ -12,22 +12,22 @@
 #include "sluice/run.h"
 
 /* Where a rank runs. */
-struct place {
+struct rank_place {
     char host[64], device[64];
 };
 
 static int compare_hosts(const void *a, const void *b)
 {
-    return strcmp(((const struct place *)a)->host, ((const struct place *)b)->host);
+    return strcmp(((const struct rank_place *)a)->host, ((const struct rank_place *)b)->host);
 }
 
 static int compare_devices(const void *a, const void *b)
 {
-    return strcmp(((const struct place *)a)->device, ((const struct place *)b)->device);
+    return strcmp(((const struct rank_place *)a)->device, ((const struct rank_place *)b)->device);
 }
 
 /* Ranks in a row that run on the same as the first of them. */
-static int run_length(const struct place *places, int count,
+static int run_length(const struct rank_place *places, int count,
                       int (*compare)(const void *, const void *))
 {
     int length = 1;
@@ -37,7 +37,7 @@ static int run_length(const struct place *places, int count,
     return length;
 }
 
-static int count_hosts(struct place *places, int count)
+static int count_hosts(struct rank_place *places, int count)
 {
     int hosts = 0;
     qsort(places, (size_t)count, sizeof *places, compare_hosts);
@@ -48,7 +48,7 @@ static int count_hosts(struct place *places, int count)
 }
 
 /* "NVIDIA H200", or "6 ranks on NVIDIA H200, 2 on NVIDIA H100" where they differ. */
-static status describe_devices(struct place *places, int count, struct buffer *out)
+static status describe_devices(struct rank_place *places, int count, struct buffer *out)
 {
     qsort(places, (size_t)count, sizeof *places, compare_devices);
     for (int i = 0, same; i < count; i += same) {
@@ -99,7 +99,7 @@ static status describe_data(const struct job *job, int64_t rows, struct buffer *
 }
 
 static status describe_job(const struct job *job, const struct model *model,
-                           const struct plan *plan, int64_t rows, struct place *places,
+                           const struct plan *plan, int64_t rows, struct rank_place *places,
                            struct buffer *out)
 {
     int hosts = count_hosts(places, plan->ranks);
@@ -125,7 +125,7 @@ static void read_processor(char name[64])
     }
 }
 
-static status find_place(const struct plan *plan, struct place *out)
+static status find_place(const struct plan *plan, struct rank_place *out)
 {
     struct device_facts facts;
     TRY(backend_device_facts(plan->device, plan->device_index, &facts));
@@ -141,7 +141,7 @@ status start_line_log(const struct job *job, const struct model *model, const st
                       int64_t rows)
 {
     const struct world *world = world_get();
-    struct place place = {0}, *places = NULL;
+    struct rank_place place = {0}, *places = NULL;
     TRY(run_agree(find_place(plan, &place)));
     status s = STATUS_OK;
     if (world->rank == 0) {

@@ -18,7 +18,7 @@ struct lexer {
     int line;
     bool line_starting; /* the last tag ended with a newline, or this is the start */
     struct arena *arena;
-    struct token_list *out;
+    struct template_tokens *out;
     char *closers; /* the closing bracket due, innermost last */
     size_t closer_count, closer_capacity;
 };
@@ -539,7 +539,8 @@ static status lex_all(struct lexer *lexer)
                      (struct token){.type = TOKEN_END, .line = line_at(lexer, lexer->length)});
 }
 
-status template_lex(const char *text, size_t length, struct arena *arena, struct token_list *out)
+status template_lex(const char *text, size_t length, struct arena *arena,
+                    struct template_tokens *out)
 {
     char *normal = malloc(length + 1);
     if (normal == NULL) {

@@ -620,7 +620,7 @@ static status parse_statement(struct parser *p, struct node **out)
     return fail_tag(p, tag->text);
 }
 
-status template_parse(struct chat_template *template_, const struct token_list *tokens)
+status template_parse(struct chat_template *template_, const struct template_tokens *tokens)
 {
     struct parser parser = {.template_ = template_, .current = tokens->tokens};
     TRY(template_parser_name(&parser, "loop", 4, &template_->loop));

@@ -105,7 +105,7 @@ status template_take(struct render *r, size_t mark, struct value *out)
 
 static status parse_text(struct chat_template *template_, const char *text, size_t length)
 {
-    struct token_list tokens = {0};
+    struct template_tokens tokens = {0};
     size_t bad_offset;
     if (length > TEMPLATE_MAX_TEXT_BYTES) {
         return status_fail(STATUS_LIMIT, "a template of more than %d bytes",

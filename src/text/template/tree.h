@@ -19,7 +19,7 @@ struct token {
     double real;     /* FLOAT */
 };
 
-struct token_list {
+struct template_tokens {
     struct token *tokens; /* malloc'ed; ends with TOKEN_END */
     size_t count, capacity;
 };
@@ -27,7 +27,7 @@ struct token_list {
 /* Splits a template into tokens, white space control applied. Texts point into `arena`. The caller
  * frees out->tokens, also after a failure. */
 status template_lex(const char *text, size_t length, struct arena *arena,
-                    struct token_list *out) MUST_CHECK;
+                    struct template_tokens *out) MUST_CHECK;
 
 /* ---- Syntax tree -------------------------------------------------------------------------------
  */
@@ -208,7 +208,8 @@ struct chat_template {
 status template_analyze(struct chat_template *template_) MUST_CHECK;
 
 /* Tokens to tree: fills template_->body and its names. */
-status template_parse(struct chat_template *template_, const struct token_list *tokens) MUST_CHECK;
+status template_parse(struct chat_template *template_,
+                      const struct template_tokens *tokens) MUST_CHECK;
 
 /* What the two parser files share. */
 struct parser {

@@ -7,7 +7,7 @@
 #include "text/tokenizer/internal.h"
 #include "text/tokenizer/patterns.h"
 
-enum token_type { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED };
+enum gguf_token_type { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED };
 
 /* ---- Pre-tokenizers by name --------------------------------------------------------------------
  */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The list of a rank's weights, from the facts and the partition alone. */
-#include "model/load/plan.h"
+#include "model/load/weight_walk.h"
 
 #include <stdlib.h>
 
-struct plan {
+struct weight_walk {
     const struct model_config *config;
     const struct partition *partition;
     weight_visitor *visit;
@@ -42,11 +42,11 @@ enum dtype weight_kept_type(struct backend *backend, const struct weight_item *i
 }
 
 /* A whole vector, the same on every rank. */
-static status visit_vector(const struct plan *plan, enum tensor_role role, int length, bool is_norm,
-                           struct vector **slot)
+static status visit_vector(const struct weight_walk *walk, enum tensor_role role, int length,
+                           bool is_norm, struct vector **slot)
 {
     struct weight_item item = {
-        .layer = plan->layer,
+        .layer = walk->layer,
         .is_vector = true,
         .is_norm = is_norm,
         .count = 1,
@@ -57,23 +57,23 @@ static status visit_vector(const struct plan *plan, enum tensor_role role, int l
             {{.role = role, .rows = 1, .columns = length, .row_count = 1, .column_count = length}},
         .vector = slot,
     };
-    return plan->visit(plan->context, &item);
+    return walk->visit(walk->context, &item);
 }
 
-static status visit_norm(const struct plan *plan, enum tensor_role role, int length,
+static status visit_norm(const struct weight_walk *walk, enum tensor_role role, int length,
                          struct vector **slot)
 {
-    return visit_vector(plan, role, length, true, slot);
+    return visit_vector(walk, role, length, true, slot);
 }
 
 /* A norm of the hidden size with, in layer norms, a bias. */
-static status visit_hidden_norm(const struct plan *plan, enum tensor_role role,
+static status visit_hidden_norm(const struct weight_walk *walk, enum tensor_role role,
                                 enum tensor_role bias_role, struct vector **slot,
                                 struct vector **bias_slot)
 {
-    TRY(visit_norm(plan, role, plan->config->hidden, slot));
-    return plan->config->norm.layer_norm
-               ? visit_vector(plan, bias_role, plan->config->hidden, false, bias_slot)
+    TRY(visit_norm(walk, role, walk->config->hidden, slot));
+    return walk->config->norm.layer_norm
+               ? visit_vector(walk, bias_role, walk->config->hidden, false, bias_slot)
                : STATUS_OK;
 }
 
@@ -84,10 +84,10 @@ static bool is_exact(enum tensor_role role)
 }
 
 /* `parts` as rows of a matrix, one below the other. */
-static status visit_rows(const struct plan *plan, int count, const struct weight_part *parts,
+static status visit_rows(const struct weight_walk *walk, int count, const struct weight_part *parts,
                          int part_count, struct matrix **slot)
 {
-    struct weight_item item = {.layer = plan->layer, .count = count, .matrix = slot};
+    struct weight_item item = {.layer = walk->layer, .count = count, .matrix = slot};
     item.is_exact = is_exact(parts[0].role);
     item.part_count = part_count;
     item.columns = parts[0].columns;
@@ -98,15 +98,15 @@ static status visit_rows(const struct plan *plan, int count, const struct weight
         item.parts[i].at_row = item.rows;
         item.rows += parts[i].row_count;
     }
-    return plan->visit(plan->context, &item);
+    return walk->visit(walk->context, &item);
 }
 
 /* The same rows of the biases that belong to such a matrix, one after the other. */
-static status visit_bias(const struct plan *plan, const struct weight_part *parts, int part_count,
-                         const enum tensor_role *roles, struct vector **slot)
+static status visit_bias(const struct weight_walk *walk, const struct weight_part *parts,
+                         int part_count, const enum tensor_role *roles, struct vector **slot)
 {
     struct weight_item item = {
-        .layer = plan->layer, .is_vector = true, .count = 1, .rows = 1, .vector = slot};
+        .layer = walk->layer, .is_vector = true, .count = 1, .rows = 1, .vector = slot};
     item.part_count = part_count;
     for (int i = 0; i < part_count; i++) {
         item.parts[i] = (struct weight_part){.role = roles[i],
@@ -119,21 +119,22 @@ static status visit_bias(const struct plan *plan, const struct weight_part *part
                                              .is_head_rows = parts[i].is_head_rows};
         item.columns += parts[i].row_count;
     }
-    return plan->visit(plan->context, &item);
+    return walk->visit(walk->context, &item);
 }
 
 /* All rows of a column range, cut into the rank's slices. */
-static status visit_sliced(const struct plan *plan, enum tensor_role role, int count, int columns,
-                           int first, int own, const int32_t *starts, struct matrix **slot)
+static status visit_sliced(const struct weight_walk *walk, enum tensor_role role, int count,
+                           int columns, int first, int own, const int32_t *starts,
+                           struct matrix **slot)
 {
-    int hidden = plan->config->hidden;
+    int hidden = walk->config->hidden;
     struct weight_item item = {
-        .layer = plan->layer,
+        .layer = walk->layer,
         .count = count,
         .rows = hidden,
         .columns = own,
         .slice_start = starts,
-        .slices = plan->partition->local_slices,
+        .slices = walk->partition->local_slices,
         .part_count = 1,
         .parts = {{.role = role,
                    .rows = hidden,
@@ -143,13 +144,13 @@ static status visit_sliced(const struct plan *plan, enum tensor_role role, int c
                    .column_count = own}},
         .matrix = slot,
     };
-    return plan->visit(plan->context, &item);
+    return walk->visit(walk->context, &item);
 }
 
-static status visit_attention(const struct plan *plan, struct layer_weights *layer)
+static status visit_attention(const struct weight_walk *walk, struct layer_weights *layer)
 {
-    const struct model_config *config = plan->config;
-    const struct partition *partition = plan->partition;
+    const struct model_config *config = walk->config;
+    const struct partition *partition = walk->partition;
     int size = config->head_dim;
     int kv_rows = config->kv_heads * size;
     int first_kv = partition->first_kv_head * size, own_kv = partition->kv_head_count * size;
@@ -173,38 +174,38 @@ static status visit_attention(const struct plan *plan, struct layer_weights *lay
          .row_count = own_kv},
     };
     static const enum tensor_role biases[] = {ROLE_Q_BIAS, ROLE_K_BIAS, ROLE_V_BIAS};
-    TRY(visit_hidden_norm(plan, ROLE_ATTENTION_NORM, ROLE_ATTENTION_NORM_BIAS,
+    TRY(visit_hidden_norm(walk, ROLE_ATTENTION_NORM, ROLE_ATTENTION_NORM_BIAS,
                           &layer->attention_norm, &layer->attention_norm_bias));
-    TRY(visit_rows(plan, 1, qkv, 3, &layer->qkv));
+    TRY(visit_rows(walk, 1, qkv, 3, &layer->qkv));
     if (config->qkv_bias) {
-        TRY(visit_bias(plan, qkv, 3, biases, &layer->qkv_bias));
+        TRY(visit_bias(walk, qkv, 3, biases, &layer->qkv_bias));
     }
     if (config->qk_norm) {
-        TRY(visit_norm(plan, ROLE_Q_NORM, size, &layer->q_norm));
-        TRY(visit_norm(plan, ROLE_K_NORM, size, &layer->k_norm));
+        TRY(visit_norm(walk, ROLE_Q_NORM, size, &layer->q_norm));
+        TRY(visit_norm(walk, ROLE_K_NORM, size, &layer->k_norm));
     }
-    TRY(visit_sliced(plan, ROLE_ATTENTION_OUTPUT, 1, config->heads * size,
+    TRY(visit_sliced(walk, ROLE_ATTENTION_OUTPUT, 1, config->heads * size,
                      partition->first_head * size, partition->head_count * size,
                      partition->head_slice_start, &layer->attention_output));
     if (config->attention_output_bias) {
-        TRY(visit_vector(plan, ROLE_ATTENTION_OUTPUT_BIAS, config->hidden, false,
+        TRY(visit_vector(walk, ROLE_ATTENTION_OUTPUT_BIAS, config->hidden, false,
                          &layer->attention_output_bias));
     }
     if (config->post_norm) {
-        TRY(visit_norm(plan, ROLE_ATTENTION_POST_NORM, config->hidden,
+        TRY(visit_norm(walk, ROLE_ATTENTION_POST_NORM, config->hidden,
                        &layer->attention_post_norm));
     }
-    return visit_hidden_norm(plan, ROLE_MLP_NORM, ROLE_MLP_NORM_BIAS, &layer->mlp_norm,
+    return visit_hidden_norm(walk, ROLE_MLP_NORM, ROLE_MLP_NORM_BIAS, &layer->mlp_norm,
                              &layer->mlp_norm_bias);
 }
 
 /* Gate rows, then up rows; experts: a stack of them. */
-static status visit_mlp(const struct plan *plan, struct layer_weights *layer)
+static status visit_mlp(const struct weight_walk *walk, struct layer_weights *layer)
 {
-    const struct model_config *config = plan->config;
-    const struct partition *partition = plan->partition;
+    const struct model_config *config = walk->config;
+    const struct partition *partition = walk->partition;
     bool is_dense = config->experts == 0 ||
-                    (config->layer_is_dense != NULL && config->layer_is_dense[plan->layer]);
+                    (config->layer_is_dense != NULL && config->layer_is_dense[walk->layer]);
     int count = is_dense ? 1 : config->experts;
     int width = is_dense ? config->intermediate : config->expert_intermediate;
     int first = is_dense ? partition->first_column : partition->first_expert_column;
@@ -228,63 +229,64 @@ static status visit_mlp(const struct plan *plan, struct layer_weights *layer)
                                      .rows = config->experts,
                                      .columns = config->hidden,
                                      .row_count = config->experts};
-        TRY(visit_rows(plan, 1, &router, 1, &layer->router));
+        TRY(visit_rows(walk, 1, &router, 1, &layer->router));
     }
-    TRY(visit_rows(plan, count, up + skipped, 2 - skipped, &layer->gate_up));
+    TRY(visit_rows(walk, count, up + skipped, 2 - skipped, &layer->gate_up));
     if (config->mlp_bias && is_dense) {
-        TRY(visit_bias(plan, up + skipped, 2 - skipped, biases + skipped, &layer->gate_up_bias));
+        TRY(visit_bias(walk, up + skipped, 2 - skipped, biases + skipped, &layer->gate_up_bias));
     }
-    TRY(visit_sliced(plan, is_dense ? ROLE_DOWN : ROLE_EXPERT_DOWN, count, width, first, own,
+    TRY(visit_sliced(walk, is_dense ? ROLE_DOWN : ROLE_EXPERT_DOWN, count, width, first, own,
                      is_dense ? partition->column_slice_start : partition->expert_slice_start,
                      &layer->down));
     if (config->mlp_bias && is_dense) {
-        TRY(visit_vector(plan, ROLE_DOWN_BIAS, config->hidden, false, &layer->down_bias));
+        TRY(visit_vector(walk, ROLE_DOWN_BIAS, config->hidden, false, &layer->down_bias));
     }
     return config->post_norm
-               ? visit_norm(plan, ROLE_MLP_POST_NORM, config->hidden, &layer->mlp_post_norm)
+               ? visit_norm(walk, ROLE_MLP_POST_NORM, config->hidden, &layer->mlp_post_norm)
                : STATUS_OK;
 }
 
-static status visit_vocabulary(const struct plan *plan, enum tensor_role role, struct matrix **slot)
+static status visit_vocabulary(const struct weight_walk *walk, enum tensor_role role,
+                               struct matrix **slot)
 {
     struct weight_part rows = {.role = role,
-                               .rows = plan->config->vocabulary,
-                               .columns = plan->config->hidden,
-                               .first_row = plan->partition->first_vocabulary_row,
-                               .row_count = plan->partition->vocabulary_row_count};
-    return visit_rows(plan, 1, &rows, 1, slot);
+                               .rows = walk->config->vocabulary,
+                               .columns = walk->config->hidden,
+                               .first_row = walk->partition->first_vocabulary_row,
+                               .row_count = walk->partition->vocabulary_row_count};
+    return visit_rows(walk, 1, &rows, 1, slot);
 }
 
 /* The whole table on every rank: it is added after the sum over ranks. */
-static status visit_positions(const struct plan *plan, struct matrix **slot)
+static status visit_positions(const struct weight_walk *walk, struct matrix **slot)
 {
     struct weight_part rows = {.role = ROLE_POSITIONS,
-                               .rows = plan->config->position_rows,
-                               .columns = plan->config->hidden,
-                               .row_count = plan->config->position_rows,
-                               .token_types = plan->config->token_types};
-    return rows.rows > 0 ? visit_rows(plan, 1, &rows, 1, slot) : STATUS_OK;
+                               .rows = walk->config->position_rows,
+                               .columns = walk->config->hidden,
+                               .row_count = walk->config->position_rows,
+                               .token_types = walk->config->token_types};
+    return rows.rows > 0 ? visit_rows(walk, 1, &rows, 1, slot) : STATUS_OK;
 }
 
-status weight_plan_visit(const struct model_config *config, const struct partition *partition,
-                         struct model_weights *weights, weight_visitor *visit, void *context)
+status weights_visit(const struct model_config *config, const struct partition *partition,
+                     struct model_weights *weights, weight_visitor *visit, void *context)
 {
-    struct plan plan = {
+    struct weight_walk walk = {
         .config = config, .partition = partition, .visit = visit, .context = context, .layer = -1};
     if (partition->has_embedding) {
-        TRY(visit_vocabulary(&plan, ROLE_EMBEDDING, &weights->embedding));
-        TRY(visit_positions(&plan, &weights->positions));
+        TRY(visit_vocabulary(&walk, ROLE_EMBEDDING, &weights->embedding));
+        TRY(visit_positions(&walk, &weights->positions));
     }
     for (int i = 0; i < partition->layer_count; i++) {
-        plan.layer = partition->first_layer + i;
-        TRY(visit_attention(&plan, &weights->layers[i]));
-        TRY(visit_mlp(&plan, &weights->layers[i]));
+        walk.layer = partition->first_layer + i;
+        TRY(visit_attention(&walk, &weights->layers[i]));
+        TRY(visit_mlp(&walk, &weights->layers[i]));
     }
-    plan.layer = -1;
+    walk.layer = -1;
     if (!partition->has_head) {
         return STATUS_OK;
     }
-    TRY(visit_hidden_norm(&plan, ROLE_FINAL_NORM, ROLE_FINAL_NORM_BIAS, &weights->final_norm,
+    TRY(visit_hidden_norm(&walk, ROLE_FINAL_NORM, ROLE_FINAL_NORM_BIAS, &weights->final_norm,
                           &weights->final_norm_bias));
     if (config->encoder) {
         return STATUS_OK;
@@ -293,6 +295,6 @@ status weight_plan_visit(const struct model_config *config, const struct partiti
         weights->head = weights->embedding;
         return STATUS_OK;
     }
-    return visit_vocabulary(&plan, config->tied_embeddings ? ROLE_EMBEDDING : ROLE_HEAD,
+    return visit_vocabulary(&walk, config->tied_embeddings ? ROLE_EMBEDDING : ROLE_HEAD,
                             &weights->head);
 }

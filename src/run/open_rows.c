@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Records to engine sequences, finished samples to results. */
-#include "run/row_queue.h"
+#include "run/open_rows.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +24,8 @@ struct pending_row {
     int finished;
 };
 
-struct row_queue {
-    struct row_queue_options options;
+struct open_rows {
+    struct open_rows_options options;
     struct row_format format;
     struct prompt_encoder prompts;
     struct buffer text, encoded, message;
@@ -34,9 +34,9 @@ struct row_queue {
     struct pending_row *pending;
 };
 
-status row_queue_create(const struct row_queue_options *options, struct row_queue **out)
+status open_rows_create(const struct open_rows_options *options, struct open_rows **out)
 {
-    struct row_queue *self = calloc(1, sizeof *self);
+    struct open_rows *self = calloc(1, sizeof *self);
     if (self == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for the queue of rows");
     }
@@ -45,14 +45,14 @@ status row_queue_create(const struct row_queue_options *options, struct row_queu
     status s =
         prompt_encoder_start(&self->prompts, options->model, options->max_model_len, options->now);
     if (s != STATUS_OK) {
-        row_queue_destroy(self);
+        open_rows_destroy(self);
         return s;
     }
     *out = self;
     return STATUS_OK;
 }
 
-static struct pending_row *pending_create(struct row_queue *self)
+static struct pending_row *pending_create(struct open_rows *self)
 {
     struct pending_row *pending = calloc(1, sizeof *pending);
     if (pending != NULL) {
@@ -65,7 +65,7 @@ static struct pending_row *pending_create(struct row_queue *self)
     return pending;
 }
 
-static void pending_destroy(struct row_queue *self, struct pending_row *pending)
+static void pending_destroy(struct open_rows *self, struct pending_row *pending)
 {
     if (pending->next != NULL) {
         pending->next->previous = pending->previous;
@@ -79,7 +79,7 @@ static void pending_destroy(struct row_queue *self, struct pending_row *pending)
     free(pending);
 }
 
-void row_queue_destroy(struct row_queue *self)
+void open_rows_destroy(struct open_rows *self)
 {
     if (self == NULL) {
         return;
@@ -97,7 +97,7 @@ void row_queue_destroy(struct row_queue *self)
 
 /* ---- A row into the engine ---- */
 
-static status keep_prompt(struct row_queue *self, struct pending_row *pending)
+static status keep_prompt(struct open_rows *self, struct pending_row *pending)
 {
     if (!self->options.job->output.include_prompt || pending->row.kind == PROMPT_TOKENS) {
         return STATUS_OK;
@@ -110,7 +110,7 @@ static status keep_prompt(struct row_queue *self, struct pending_row *pending)
 }
 
 /* A scored row's text is what is scored. */
-static status keep_scored(struct row_queue *self, struct pending_row *pending)
+static status keep_scored(struct open_rows *self, struct pending_row *pending)
 {
     const struct row *row = &pending->row;
     if (row->completion != NULL || row->completion_tokens != NULL) {
@@ -127,7 +127,7 @@ static status keep_scored(struct row_queue *self, struct pending_row *pending)
                                    : status_fail(STATUS_NO_MEMORY, "out of memory for a text");
 }
 
-static status keep_passthrough(struct row_queue *self, struct pending_row *pending)
+static status keep_passthrough(struct open_rows *self, struct pending_row *pending)
 {
     if (pending->row.passthrough == NULL) {
         return STATUS_OK;
@@ -141,7 +141,7 @@ static status keep_passthrough(struct row_queue *self, struct pending_row *pendi
                : status_fail(STATUS_NO_MEMORY, "out of memory for a row's fields");
 }
 
-static status admit(struct row_queue *self, const struct record *record,
+static status admit(struct open_rows *self, const struct record *record,
                     struct pending_row *pending)
 {
     status s = row_parse(record, &self->format, &self->options.job->generate, &pending->arena,
@@ -174,7 +174,7 @@ static status admit(struct row_queue *self, const struct record *record,
                              self->prompts.first_scored, &pending->row.params, vocabulary, pending);
 }
 
-static void describe_row(const struct row_queue *self, const struct pending_row *pending,
+static void describe_row(const struct open_rows *self, const struct pending_row *pending,
                          struct result *result)
 {
     *result = (struct result){
@@ -196,7 +196,7 @@ static void describe_row(const struct row_queue *self, const struct pending_row 
     };
 }
 
-static status finish_row(struct row_queue *self, const struct pending_row *pending, int count,
+static status finish_row(struct open_rows *self, const struct pending_row *pending, int count,
                          const struct result *results)
 {
     buffer_clear(&self->encoded);
@@ -214,7 +214,7 @@ static bool is_row_error(status s)
     return s == STATUS_INVALID || s == STATUS_LIMIT || s == STATUS_UNSUPPORTED;
 }
 
-status row_queue_add(struct row_queue *self, const struct record *record)
+status open_rows_add(struct open_rows *self, const struct record *record)
 {
     struct pending_row *pending = pending_create(self);
     if (pending == NULL) {
@@ -247,7 +247,7 @@ status row_queue_add(struct row_queue *self, const struct record *record)
 /* ---- Finished samples ---- */
 
 /* Copies a finished sample into the row's arena: the engine's memory goes with engine_release. */
-static status keep_sample(struct row_queue *self, struct pending_row *pending,
+static status keep_sample(struct open_rows *self, struct pending_row *pending,
                           const struct finished_sample *sample)
 {
     struct result *result = &pending->results[sample->sample];
@@ -307,7 +307,7 @@ static status keep_sample(struct row_queue *self, struct pending_row *pending,
     return copied ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for a result");
 }
 
-status row_queue_collect(struct row_queue *self)
+status open_rows_collect(struct open_rows *self)
 {
     struct finished_sample *sample;
     while ((sample = engine_next_finished(self->options.engine)) != NULL) {
@@ -324,27 +324,27 @@ status row_queue_collect(struct row_queue *self)
     return STATUS_OK;
 }
 
-const struct buffer *row_queue_message(const struct row_queue *self)
+const struct buffer *open_rows_message(const struct open_rows *self)
 {
     return &self->message;
 }
 
-void row_queue_clear(struct row_queue *self)
+void open_rows_clear(struct open_rows *self)
 {
     buffer_clear(&self->message);
 }
 
-struct notes *row_queue_notes(struct row_queue *self)
+struct notes *open_rows_notes(struct open_rows *self)
 {
     return &self->notes;
 }
 
-int64_t row_queue_unfinished(const struct row_queue *self)
+int64_t open_rows_unfinished(const struct open_rows *self)
 {
     return self->unfinished;
 }
 
-int64_t row_queue_rows(const struct row_queue *self)
+int64_t open_rows_taken(const struct open_rows *self)
 {
     return self->taken;
 }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers against a passthrough field. */
-#include "sluice/score.h"
+#include "sluice/grade.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { MAX_GROUPS = 1000 };
 
-struct scoring {
+struct grading {
     const char *field, *by;
-    struct score_table *table;
+    struct grade_table *table;
     struct arena arena; /* of one row */
     struct buffer text;
 };
@@ -31,7 +31,7 @@ static void trim(const char **text, size_t *length)
 }
 
 /* A field's value as text: strings as they are, the rest as JSON. Valid until the next call. */
-static status value_text(struct scoring *scoring, const struct json *value, const char **text,
+static status value_text(struct grading *grading, const struct json *value, const char **text,
                          size_t *length)
 {
     if (value->type == JSON_STRING) {
@@ -39,21 +39,21 @@ static status value_text(struct scoring *scoring, const struct json *value, cons
         *length = value->length;
         return STATUS_OK;
     }
-    buffer_clear(&scoring->text);
-    TRY(json_write(value, &scoring->text));
-    *text = scoring->text.data;
-    *length = scoring->text.length;
+    buffer_clear(&grading->text);
+    TRY(json_write(value, &grading->text));
+    *text = grading->text.data;
+    *length = grading->text.length;
     return STATUS_OK;
 }
 
-static status find_group(struct scoring *scoring, const struct json *value,
-                         struct score_group **out)
+static status find_group(struct grading *grading, const struct json *value,
+                         struct grade_group **out)
 {
-    struct score_table *table = scoring->table;
+    struct grade_table *table = grading->table;
     const char *name = "(none)";
     size_t length = strlen(name);
     if (value != NULL) {
-        TRY(value_text(scoring, value, &name, &length));
+        TRY(value_text(grading, value, &name, &length));
     }
     for (size_t i = 0; i < table->group_count; i++) {
         const char *known = table->groups[i].name;
@@ -63,7 +63,7 @@ static status find_group(struct scoring *scoring, const struct json *value,
         }
     }
     if (table->group_count == MAX_GROUPS) {
-        return status_fail(STATUS_LIMIT, "more than %d groups by %s", MAX_GROUPS, scoring->by);
+        return status_fail(STATUS_LIMIT, "more than %d groups by %s", MAX_GROUPS, grading->by);
     }
     void *groups = table->groups;
     status s =
@@ -75,34 +75,34 @@ static status find_group(struct scoring *scoring, const struct json *value,
         return status_fail(STATUS_NO_MEMORY, "out of memory for groups");
     }
     *out = &table->groups[table->group_count++];
-    **out = (struct score_group){.name = copy};
+    **out = (struct grade_group){.name = copy};
     return STATUS_OK;
 }
 
-static status score_result(void *context, const struct result *result)
+static status grade_result(void *context, const struct result *result)
 {
-    struct scoring *scoring = context;
+    struct grading *grading = context;
     struct json *fields = NULL;
-    arena_reset(&scoring->arena);
+    arena_reset(&grading->arena);
     if (result->passthrough_length > 0) {
-        TRY(json_parse(result->passthrough, result->passthrough_length, &scoring->arena, &fields));
+        TRY(json_parse(result->passthrough, result->passthrough_length, &grading->arena, &fields));
     }
-    const struct json *expected = json_get(fields, scoring->field);
+    const struct json *expected = json_get(fields, grading->field);
     if (expected == NULL) {
-        scoring->table->unscored++;
+        grading->table->ungraded++;
         return STATUS_OK;
     }
     const char *wanted, *text = result->text;
     size_t wanted_length, length = result->text_length;
-    TRY(value_text(scoring, expected, &wanted, &wanted_length));
+    TRY(value_text(grading, expected, &wanted, &wanted_length));
     trim(&text, &length);
     bool right = result->finish_reason != FINISH_ERROR && length == wanted_length &&
                  memcmp(text, wanted, length) == 0;
-    scoring->table->total.results++;
-    scoring->table->total.right += right;
-    if (scoring->by != NULL) {
-        struct score_group *group = NULL;
-        TRY(find_group(scoring, json_get(fields, scoring->by), &group));
+    grading->table->total.results++;
+    grading->table->total.right += right;
+    if (grading->by != NULL) {
+        struct grade_group *group = NULL;
+        TRY(find_group(grading, json_get(fields, grading->by), &group));
         group->results++;
         group->right += right;
     }
@@ -111,17 +111,17 @@ static status score_result(void *context, const struct result *result)
 
 static int compare_groups(const void *a, const void *b)
 {
-    return strcmp(((const struct score_group *)a)->name, ((const struct score_group *)b)->name);
+    return strcmp(((const struct grade_group *)a)->name, ((const struct grade_group *)b)->name);
 }
 
-status score_output(struct output_reader *reader, const char *field, const char *by,
-                    struct score_table *out)
+status grade_output(struct output_reader *reader, const char *field, const char *by,
+                    struct grade_table *out)
 {
-    *out = (struct score_table){.total = {.name = "total"}};
-    struct scoring scoring = {.field = field, .by = by, .table = out};
-    status s = output_visit(reader, score_result, &scoring);
-    arena_destroy(&scoring.arena);
-    buffer_destroy(&scoring.text);
+    *out = (struct grade_table){.total = {.name = "total"}};
+    struct grading grading = {.field = field, .by = by, .table = out};
+    status s = output_visit(reader, grade_result, &grading);
+    arena_destroy(&grading.arena);
+    buffer_destroy(&grading.text);
     TRY(s);
     if (out->total.results == 0) {
         return status_fail(STATUS_NOT_FOUND, "no row has a field \"%.60s\" to score by", field);
@@ -132,9 +132,9 @@ status score_output(struct output_reader *reader, const char *field, const char 
     return STATUS_OK;
 }
 
-void score_table_destroy(struct score_table *table)
+void grade_table_destroy(struct grade_table *table)
 {
     arena_destroy(&table->arena);
     free(table->groups);
-    *table = (struct score_table){0};
+    *table = (struct grade_table){0};
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a rank's weights are made of: one list for loading, random filling and counting bytes. */
-#ifndef SLUICE_LOAD_PLAN_H
-#define SLUICE_LOAD_PLAN_H
+#ifndef SLUICE_LOAD_WEIGHT_WALK_H
+#define SLUICE_LOAD_WEIGHT_WALK_H
 
 #include "model/family.h"
 #include "sluice/model.h"
@@ -37,16 +37,16 @@ struct weight_item {
 
 typedef status weight_visitor(void *context, const struct weight_item *item);
 
-/* Allocates the empty structure that a plan points into. */
+/* Allocates the empty structure that a walk points into. */
 status model_weights_create(const struct partition *partition,
                             struct model_weights **out) MUST_CHECK;
 
 /* Calls `visit` for every matrix and vector of a rank, in the order of the model, until one fails.
  * What has no rows or columns on this rank is visited too. A head that is the embedding table of
  * the same rank is not visited: its pointer is the embedding's. */
-status weight_plan_visit(const struct model_config *config, const struct partition *partition,
-                         struct model_weights *weights, weight_visitor *visit,
-                         void *context) MUST_CHECK;
+status weights_visit(const struct model_config *config, const struct partition *partition,
+                     struct model_weights *weights, weight_visitor *visit,
+                     void *context) MUST_CHECK;
 
 /* The type that an item's matrix is kept in: `stored`, but the backend's activation type for what
  * is exact, and for a bfloat16 source bfloat16 where the backend computes in float32, since it

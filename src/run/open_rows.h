@@ -2,8 +2,8 @@
 /* Between records and the engine, on a replica's leader: a record becomes a row, a prompt, token
  * ids and engine sequences; finished samples become results, and a row whose samples are all there
  * becomes a message. */
-#ifndef SLUICE_RUN_ROW_QUEUE_H
-#define SLUICE_RUN_ROW_QUEUE_H
+#ifndef SLUICE_RUN_OPEN_ROWS_H
+#define SLUICE_RUN_OPEN_ROWS_H
 
 #include "run/report/notes.h"
 #include "sluice/data.h"
@@ -11,9 +11,9 @@
 #include "sluice/job.h"
 #include "sluice/model.h"
 
-struct row_queue;
+struct open_rows;
 
-struct row_queue_options {
+struct open_rows_options {
     const struct job *job;
     const struct model *model;
     struct engine *engine; /* all borrowed */
@@ -22,25 +22,25 @@ struct row_queue_options {
     const char *arithmetic; /* likewise, where kinds are kept apart; or NULL */
     int64_t now;            /* for strftime_now in templates: the job's start, Unix seconds */
 };
-status row_queue_create(const struct row_queue_options *options, struct row_queue **out) MUST_CHECK;
-void row_queue_destroy(struct row_queue *queue);
+status open_rows_create(const struct open_rows_options *options, struct open_rows **out) MUST_CHECK;
+void open_rows_destroy(struct open_rows *rows);
 
 /* Takes a record: queues its samples in the engine, or makes an error result of it at once. A bad
  * row is a failure (STATUS_INVALID) only where the job says data.skip_bad_rows: false. */
-status row_queue_add(struct row_queue *queue, const struct record *record) MUST_CHECK;
+status open_rows_add(struct open_rows *rows, const struct record *record) MUST_CHECK;
 
 /* Moves what the engine has finished into the message of finished rows. */
-status row_queue_collect(struct row_queue *queue) MUST_CHECK;
+status open_rows_collect(struct open_rows *rows) MUST_CHECK;
 
-/* Finished rows since the last row_queue_clear, packed as TAG_ROWS. Owned by the queue. */
-const struct buffer *row_queue_message(const struct row_queue *queue);
-void row_queue_clear(struct row_queue *queue);
+/* Finished rows since the last open_rows_clear, packed as TAG_ROWS. Owned by `rows`. */
+const struct buffer *open_rows_message(const struct open_rows *rows);
+void open_rows_clear(struct open_rows *rows);
 
-/* What its rows gave rise to. Owned by the queue. */
-struct notes *row_queue_notes(struct row_queue *queue);
+/* What its rows gave rise to. Owned by `rows`. */
+struct notes *open_rows_notes(struct open_rows *rows);
 
 /* Rows taken and not yet in a message. */
-int64_t row_queue_unfinished(const struct row_queue *queue);
-int64_t row_queue_rows(const struct row_queue *queue); /* taken in total */
+int64_t open_rows_unfinished(const struct open_rows *rows);
+int64_t open_rows_taken(const struct open_rows *rows); /* in total */
 
 #endif
