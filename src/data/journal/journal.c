@@ -4,7 +4,6 @@
  * What commit has acknowledged is followed by a mark, written after the sync. Damage before a mark
  * is damage; damage with no mark after it is the end of a write that never completed, and is cut
  * off: its rows are run again, to the same bits. docs/journal-format.md has the bytes. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 
 #include "data/journal/durable.h"
 #include "data/journal/file.h"
+#include "data/journal/folder.h"
 #include "data/journal/lock.h"
 #include "data/journal/window.h"
 #include "sluice/data.h"
@@ -296,30 +296,6 @@ static status create(struct journal *journal, const char *identity)
     return durable_sync_folder(journal->directory.data);
 }
 
-static status require_folder(const char *directory, const struct stat *info)
-{
-    return S_ISDIR(info->st_mode)
-               ? STATUS_OK
-               : status_fail(STATUS_EXISTS, "%s: not a folder, and in the journal's place",
-                             directory);
-}
-
-static status open_folder(struct journal *journal)
-{
-    const char *directory = journal->directory.data;
-    if (mkdir(directory, 0777) == 0) {
-        return durable_sync_parent(directory);
-    }
-    if (errno != EEXIST) {
-        return status_fail_errno(STATUS_IO, "%s", directory);
-    }
-    struct stat info;
-    if (stat(directory, &info) != 0) {
-        return status_fail_errno(STATUS_IO, "%s", directory);
-    }
-    return require_folder(directory, &info);
-}
-
 static status set_paths(struct journal *journal, const char *directory)
 {
     TRY(buffer_append_text(&journal->directory, directory));
@@ -332,7 +308,7 @@ static status open_all(struct journal *journal, const char *directory, const cha
                        unsigned how)
 {
     TRY(set_paths(journal, directory));
-    TRY(open_folder(journal));
+    TRY(journal_folder_open(directory));
     TRY(journal_lock_take(journal->lock_path.data, &journal->lock));
     if ((how & JOURNAL_FRESH) == 0) {
         journal->fd = open(journal->path.data, O_RDWR | O_CLOEXEC);
@@ -355,7 +331,7 @@ static status look(struct journal *journal, const char *directory, const char *i
         return errno == ENOENT ? STATUS_OK : status_fail_errno(STATUS_IO, "%s", directory);
     }
     TRY(set_paths(journal, directory));
-    TRY(require_folder(directory, &info));
+    TRY(journal_folder_require(directory, &info));
     TRY(journal_lock_look(journal->lock_path.data, &out->lock_unsure));
     journal->fd = open(journal->path.data, O_RDONLY | O_CLOEXEC);
     if (journal->fd < 0) {
@@ -561,27 +537,6 @@ status journal_visit(struct journal *journal, result_visitor visit, void *contex
     return s;
 }
 
-/* Everything in the folder but the lock, what earlier starts left half done included. What others
- * have put there stays, and the folder with it. */
-static void remove_files(const char *directory)
-{
-    static const char *const ours[] = {"journal", "attempts", "inputs",
-                                       "crash.",  "lock.",    "template_time"};
-    DIR *folder = opendir(directory);
-    struct dirent *item;
-    while (folder != NULL && (item = readdir(folder)) != NULL) {
-        for (size_t i = 0; i < COUNT_OF(ours); i++) {
-            if (strncmp(item->d_name, ours[i], strlen(ours[i])) == 0) {
-                unlinkat(dirfd(folder), item->d_name, 0);
-                break;
-            }
-        }
-    }
-    if (folder != NULL) {
-        closedir(folder);
-    }
-}
-
 void journal_close(struct journal *journal, bool remove)
 {
     if (journal == NULL) {
@@ -596,7 +551,7 @@ void journal_close(struct journal *journal, bool remove)
         close(journal->fd);
     }
     if (remove && journal->lock != NULL && journal_lock_check(journal->lock) == STATUS_OK) {
-        remove_files(journal->directory.data);
+        journal_folder_empty(journal->directory.data);
     }
     journal_lock_release(journal->lock);
     if (remove) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What row.c needs to know of the table of parameters. */
+/* What the table of a request's fields needs to know of the table of parameters. */
 #ifndef SLUICE_DATA_GENERATE_FIELDS_H
 #define SLUICE_DATA_GENERATE_FIELDS_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one table of the fields that a request may have: which are read, which are refused by name,
- * which change no answer. row.c reads rows by it, `sluice help fields` and docs/openai-batch.md are
- * made from it.
+ * which change no answer. request.c reads rows by it, `sluice help fields` and docs/openai-batch.md
+ * are made from it.
  *
  * The names are those of OpenAI's API, of vLLM's and SGLang's extensions to it, and a few that
  * other engines understand. A field that is in no table is data: it travels on. */
