@@ -14,8 +14,8 @@
 #include <string.h>
 
 #include "backend/cuda/cuda.h"
-#include "comm/comm_create.h"
 #include "run/ranks/world.h"
+#include "sluice/comm_create.h"
 #include "sluice/run.h"
 
 enum { CALLS = 50, ROUNDS = 7, SMALLEST = 8 << 10, LARGEST = 8 << 20 };

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The choice between MPI and NCCL. */
-#include "comm/comm_create.h"
+#include "sluice/comm_create.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "comm/comm_mpi.h"
+#include "sluice/mpi_check.h"
 #ifdef SLUICE_CUDA
 #include "comm/nccl/comm_nccl.h"
 #endif

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sluice/mpi_check.h"
+
 enum { TAG_SUM = 1, TAG_STAGE = 2, SENDS_IN_FLIGHT = 4 };
 
 struct space {
@@ -33,17 +35,6 @@ struct comm_mpi {
     struct pending_send sends[SENDS_IN_FLIGHT]; /* a ring */
     int next_send;
 };
-
-status mpi_check(int code, const char *what)
-{
-    if (code == MPI_SUCCESS) {
-        return STATUS_OK;
-    }
-    char text[MPI_MAX_ERROR_STRING];
-    int length = 0;
-    MPI_Error_string(code, text, &length);
-    return status_fail(STATUS_IO, "MPI: %s: %.*s", what, length, text);
-}
 
 static status reserve(struct space *space, size_t needed)
 {

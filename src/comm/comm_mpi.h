@@ -7,9 +7,6 @@
 
 #include "sluice/comm.h"
 
-/* MPI's return code as a status; `what` names the operation for the message. */
-status mpi_check(int code, const char *what) MUST_CHECK;
-
 /* Wraps `comm` (duplicated; collective over it) for buffers of a backend; where its memory is not
  * the host's they pass through host memory. The caller ends it with (*out)->destroy. */
 status comm_mpi_create(MPI_Comm comm, struct backend *backend,

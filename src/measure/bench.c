@@ -8,10 +8,10 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "comm/comm_mpi.h"
 #include "measure/bench_steps.h"
 #include "run/ranks/devices.h"
 #include "run/ranks/world.h"
+#include "sluice/mpi_check.h"
 #include "sluice/run.h"
 
 struct measurement {

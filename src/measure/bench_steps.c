@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run/ranks/mailbox.h"
 #include "run/ranks/stop_request.h"
 #include "run/ranks/wire.h"
 #include "run/ranks/world.h"

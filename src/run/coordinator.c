@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "comm/comm_mpi.h"
 #include "run/data_set.h"
+#include "run/ranks/mailbox.h"
 #include "run/ranks/stop_request.h"
 #include "run/ranks/wire.h"
 

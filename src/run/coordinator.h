@@ -6,7 +6,6 @@
 
 #include <mpi.h>
 
-#include "run/ranks/world.h"
 #include "sluice/data.h"
 #include "sluice/job.h"
 

@@ -7,11 +7,12 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "comm/comm_mpi.h"
 #include "run/engine_setup.h"
 #include "run/open_rows.h"
+#include "run/ranks/mailbox.h"
 #include "run/ranks/stop_request.h"
 #include "run/ranks/wire.h"
+#include "run/ranks/world.h"
 #include "run/step_queue.h"
 
 /* Finished rows go out when they are this many bytes or this old. */

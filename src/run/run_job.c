@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "comm/comm_mpi.h"
 #include "run/coordinator.h"
 #include "run/data_set.h"
 #include "run/output_place.h"
@@ -25,6 +24,7 @@
 #include "run/report/repeats.h"
 #include "run/report/start_line.h"
 #include "run/stage.h"
+#include "sluice/mpi_check.h"
 #include "sluice/run.h"
 
 struct run {

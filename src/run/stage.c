@@ -2,9 +2,9 @@
 /* One rank's part of a replica. */
 #include "run/stage.h"
 
-#include "comm/comm_create.h"
-#include "comm/comm_mpi.h"
 #include "run/ranks/world.h"
+#include "sluice/comm_create.h"
+#include "sluice/mpi_check.h"
 #include "sluice/run.h"
 
 /* Seconds that a rank waits for the others before it calls them gone or stuck. In the first steps a

@@ -5,7 +5,7 @@
 
 #include <mpi.h>
 
-#include "run/ranks/world.h"
+#include "run/ranks/mailbox.h"
 #include "sluice/engine.h"
 
 enum { MAX_STEPS_IN_FLIGHT = 64 };

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/comm_create.h"
 #include "comm/comm_mpi.h"
 #include "run/ranks/world.h"
+#include "sluice/comm_create.h"
 #include "sluice/run.h"
 
 /* A backend that is nothing but host memory. */

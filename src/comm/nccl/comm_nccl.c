@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "comm/comm_mpi.h"
+#include "sluice/mpi_check.h"
 
 static const double LOOK_SECONDS = 0.1;
 static const double GRACE_SECONDS = 15;

@@ -5,7 +5,7 @@
 
 #include <mpi.h>
 
-#include "comm/comm_create.h"
+#include "sluice/comm_create.h"
 
 /* As comm_create, for a CUDA backend. A group for COMM_TENSOR has a power of two of at most 8
  * ranks. */

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/comm_create.h"
-#include "comm/comm_mpi.h"
 #include "run/ranks/world.h"
+#include "sluice/comm_create.h"
+#include "sluice/mpi_check.h"
 #include "sluice/run.h"
 
 /* What ranks tell each other; the least of each is what all of them have. */

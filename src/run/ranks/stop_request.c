@@ -10,9 +10,9 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "comm/comm_mpi.h"
 #include "run/ranks/world.h"
 #include "run/report/phase.h"
+#include "sluice/mpi_check.h"
 
 /* Like the world, of the process; written by run_start and by signals. */
 static volatile sig_atomic_t signalled;

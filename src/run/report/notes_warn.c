@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/comm_mpi.h"
+#include "sluice/mpi_check.h"
 #include "sluice/run.h"
 
 /* Puts the ranks' notes together at rank 0. Collective. */

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/comm_mpi.h"
 #include "run/ranks/world.h"
+#include "sluice/mpi_check.h"
 #include "sluice/run.h"
 
 /* Where a rank runs. */

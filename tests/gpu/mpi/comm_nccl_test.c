@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/comm_create.h"
 #include "run/ranks/world.h"
+#include "sluice/comm_create.h"
 #include "sluice/run.h"
 
 enum { SKIPPED = 77 };
