@@ -56,7 +56,7 @@ static void describe_rank(struct measurement *self)
     own->dp = own->rank / (plan->tp * plan->pp);
     own->pp = self->stage.partition.pp_rank;
     own->tp = self->stage.partition.tp_rank;
-    own->leader = bench_is_leader(&self->stage);
+    own->leader = stage_is_leader(&self->stage);
     own->load_seconds = self->stage.load_seconds;
     own->host_peak_loading = peak_host_memory();
     snprintf(own->host, sizeof own->host, "%s", self->world->host);
@@ -153,7 +153,7 @@ static status run_once(struct measurement *self, bool takes_part, struct bench_t
     *times = (struct bench_times){0};
     TRY(wait_for_all(self));
     if (takes_part) {
-        TRY(bench_generate(&self->stage, self->replica, &self->load, times));
+        TRY(bench_generate(self->job, &self->stage, self->replica, &self->load, times));
     }
     TRY(wait_for_all(self));
     TRY(mpi_check(

@@ -120,7 +120,7 @@ static status run_step(struct stage *stage, struct forward *forward, struct back
 {
     struct device_buffer *logits;
     TRY(forward_step(forward, &step->batch, &logits));
-    if (bench_is_leader(stage)) {
+    if (stage_is_leader(stage)) {
         TRY(backend->operations->sample(backend, logits, step->batch.outputs,
                                         model_config(stage->model)->vocabulary, step->requests,
                                         step->results));

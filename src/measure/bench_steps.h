@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A measurement's inside: the steps of a replica without a coordinator, and the profile. */
-#ifndef SLUICE_RUN_BENCH_STEPS_H
-#define SLUICE_RUN_BENCH_STEPS_H
+#ifndef SLUICE_MEASURE_BENCH_STEPS_H
+#define SLUICE_MEASURE_BENCH_STEPS_H
 
 #include <mpi.h>
 
@@ -25,10 +25,11 @@ struct bench_times {
 };
 void bench_times_destroy(struct bench_times *times);
 
-/* Generates on one replica: its leader plans and samples, its other ranks follow, as in a job. A
- * step's seconds are those between two steps' ends. Collective over the replica. */
-status bench_generate(struct stage *stage, MPI_Comm replica, const struct bench_load *load,
-                      struct bench_times *times) MUST_CHECK;
+/* Generates on one replica, by the step loop and with an engine as a job has them (the job's data
+ * and output are not looked at). A step's seconds are those between two steps' ends. STATUS_STOPPED
+ * where the process was asked to stop. Collective over the replica. */
+status bench_generate(const struct job *job, struct stage *stage, MPI_Comm replica,
+                      const struct bench_load *load, struct bench_times *times) MUST_CHECK;
 
 /* Steps made by hand, in the shape of a run's: prompts that fill a step, and decode steps with a
  * token for each of as many sequences as run at once, halfway through their outputs. Run once, so
@@ -39,8 +40,5 @@ status bench_warm_up(struct stage *stage, const struct bench_load *load) MUST_CH
  * follow. Collective over the replica. */
 status bench_profile(struct stage *stage, const struct bench_load *load,
                      struct bench_profile *prefill, struct bench_profile *decode) MUST_CHECK;
-
-/* Whether this rank of a replica samples. */
-bool bench_is_leader(const struct stage *stage);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a job's engine is made for, so that `check` refuses the rows that the engine refuses. */
+/* What an engine is made for: the one place that says it, for jobs, for `sluice bench`, and for
+ * `check`, which so refuses the rows that the engine refuses. */
 #ifndef SLUICE_RUN_ENGINE_SETUP_H
 #define SLUICE_RUN_ENGINE_SETUP_H
 

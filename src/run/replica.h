@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A replica at work: its leader plans steps and samples, the other ranks run their part of each
- * step.
- *
- * The leader is tensor rank 0 of the last stage, where the logits are. Up to pp steps are under way
- * at once, so that the stages overlap; every rank runs them in the order they were planned. */
+/* A replica at work on a job: its ranks run the step loop (run/step_loop.h), its leader gets rows
+ * from the coordinator and sends it what they came to. */
 #ifndef SLUICE_RUN_REPLICA_H
 #define SLUICE_RUN_REPLICA_H
 
@@ -17,9 +14,8 @@
 struct replica_options {
     const struct job *job;
     struct stage *stage;
-    MPI_Comm control; /* all ranks: leaders talk to the coordinator at rank 0 */
-    MPI_Comm
-        replica; /* this replica's ranks, stage · tp + tensor rank; the leader sends steps here */
+    MPI_Comm control;                /* all ranks: leaders talk to the coordinator at rank 0 */
+    MPI_Comm replica;                /* this replica's ranks: stage · tp + tensor rank */
     struct coordinator *coordinator; /* on world rank 0: gets its turn between steps; else NULL */
     int64_t now;
     const char *arithmetic; /* to stand in each result of a job that keeps kinds apart; or NULL */

@@ -64,6 +64,11 @@ static status create_communicators(struct stage *stage, MPI_Comm replica, int re
     return STATUS_OK;
 }
 
+bool stage_is_leader(const struct stage *stage)
+{
+    return stage->partition.tp_rank == 0 && stage->partition.pp_rank + 1 == stage->partition.pp;
+}
+
 void stage_note_steps(struct stage *stage, int64_t steps)
 {
     const double patience = stage->stagger + (steps < FIRST_STEPS ? FIRST_PATIENCE : PATIENCE);

@@ -29,6 +29,8 @@ struct stage {
  * outcome. Ends with stage_destroy, also after a failure. */
 status stage_create(const struct plan *plan, struct model *model, MPI_Comm replica,
                     int replica_rank, struct stage *stage) MUST_CHECK;
+/* Whether this rank leads its replica: tensor rank 0 of the last stage, where the logits are. */
+bool stage_is_leader(const struct stage *stage);
 /* Tells the communicators, after this rank's step number `steps`, how long they may wait for the
  * other ranks. */
 void stage_note_steps(struct stage *stage, int64_t steps);

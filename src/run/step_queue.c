@@ -6,15 +6,14 @@
 
 #include "run/ranks/wire.h"
 
-static status send_to_others(const struct step_queue *queue, struct outbox *outbox,
-                             const void *bytes, size_t length)
+static status send_to_others(struct step_queue *queue, int at, const void *bytes, size_t length)
 {
     int rank, size;
     MPI_Comm_rank(queue->replica, &rank);
     MPI_Comm_size(queue->replica, &size);
     for (int to = 0; to < size; to++) {
         if (to != rank) {
-            TRY(outbox_send(outbox, queue->replica, to, TAG_STEP, bytes, length));
+            TRY(outbox_send(&queue->sent[at], queue->replica, to, TAG_STEP, bytes, length));
         }
     }
     return STATUS_OK;
@@ -30,7 +29,7 @@ status step_queue_add(struct step_queue *queue, struct step_plan *step)
         return STATUS_OK;
     }
     TRY(step_pack(&step->batch, queue->kv_block_tokens, step->prefill_tokens, &queue->message));
-    return send_to_others(queue, &queue->sent[at], queue->message.data, queue->message.length);
+    return send_to_others(queue, at, queue->message.data, queue->message.length);
 }
 
 status step_queue_deliver(struct step_queue *queue)
@@ -64,9 +63,11 @@ void step_queue_remove(struct step_queue *queue)
     queue->sent[left] = delivered;
 }
 
-status step_queue_end(struct step_queue *queue, struct outbox *outbox)
+status step_queue_end(struct step_queue *queue)
 {
-    return send_to_others(queue, outbox, "", 0);
+    const int at = queue->count++;
+    queue->steps[at] = NULL;
+    return send_to_others(queue, at, "", 0);
 }
 
 void step_queue_destroy(struct step_queue *queue)

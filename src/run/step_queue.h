@@ -36,8 +36,9 @@ status step_queue_poll(struct step_queue *queue) MUST_CHECK;
 bool step_queue_is_sending(const struct step_queue *queue);
 /* Takes the oldest step, which has been delivered, off the queue. */
 void step_queue_remove(struct step_queue *queue);
-/* Tells the others that there are no more steps; through `outbox`. */
-status step_queue_end(struct step_queue *queue, struct outbox *outbox) MUST_CHECK;
+/* Tells the others that there are no more steps. To be called when the queue is empty; that message
+ * is its last entry. */
+status step_queue_end(struct step_queue *queue) MUST_CHECK;
 void step_queue_destroy(struct step_queue *queue);
 
 #endif

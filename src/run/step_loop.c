@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The leader's rounds, the other ranks' rounds, and a step in the middle of both. */
+#include "run/step_loop.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+#include "run/ranks/mailbox.h"
+#include "run/ranks/stop_request.h"
+#include "run/ranks/wire.h"
+#include "run/ranks/world.h"
+#include "run/step_queue.h"
+
+struct step_loop {
+    struct stage *stage;
+    MPI_Comm replica;
+    struct engine *engine;
+    struct step_hooks hooks;
+    struct step_queue steps; /* the leader's */
+    int64_t steps_done;
+    int idle_rounds;
+    double planning; /* seconds of it since the step before */
+    bool ended, stopping;
+    struct sample_result *results; /* [max_sequences] */
+    float *hidden;                 /* of an encoder's step, [max_batch_tokens, hidden] */
+};
+
+static status take_turn(const struct step_loop *self, bool *idle)
+{
+    *idle = true;
+    return self->hooks.turn != NULL ? self->hooks.turn(self->hooks.context, idle) : STATUS_OK;
+}
+
+static status note(const struct step_loop *self, const struct step_seconds *seconds)
+{
+    return self->hooks.note != NULL ? self->hooks.note(self->hooks.context, seconds) : STATUS_OK;
+}
+
+static void pause_if_idle(struct step_loop *self, bool idle)
+{
+    self->idle_rounds = idle ? self->idle_rounds + 1 : 0;
+    if (idle) {
+        world_pause(self->idle_rounds);
+    }
+}
+
+/* ---- A step ---- */
+
+/* While the device works the rank has its turns, and messages on their way are pushed on: a large
+ * one needs that of its sender, and the receiver's step needs the message. */
+static status wait_for_device(struct step_loop *self)
+{
+    struct backend *backend = self->stage->backend;
+    while (!backend->operations->is_idle(backend)) {
+        bool idle;
+        TRY(take_turn(self, &idle));
+        TRY(step_queue_poll(&self->steps));
+        sched_yield();
+    }
+    return STATUS_OK;
+}
+
+/* Every sequence's vectors become its embedding. */
+static status pool_step(struct step_loop *self, struct step_plan *step)
+{
+    struct stage *stage = self->stage;
+    const struct batch *batch = &step->batch;
+    int width = model_config(stage->model)->hidden;
+    TRY(stage->backend->operations->download(
+        stage->backend, forward_hidden(stage->forward), 0, self->hidden,
+        (size_t)batch->tokens * (size_t)width * sizeof *self->hidden));
+    for (int s = 0; s < batch->sequences; s++) {
+        int first = batch->query_start[s];
+        embedding_pool(model_embedding(stage->model), self->hidden + (size_t)first * (size_t)width,
+                       batch->query_start[s + 1] - first, width,
+                       step->embeddings + (size_t)s * (size_t)width);
+    }
+    return STATUS_OK;
+}
+
+/* What the engine waits for. Waits for the device once more, shortly. */
+static status answer_step(struct step_loop *self, struct step_plan *step,
+                          struct device_buffer *logits)
+{
+    struct backend *backend = self->stage->backend;
+    if (step->batch.outputs > 0) {
+        return backend->operations->sample(backend, logits, step->batch.outputs,
+                                           model_config(self->stage->model)->vocabulary,
+                                           step->requests, self->results);
+    }
+    return step->embeddings != NULL ? pool_step(self, step)
+                                    : backend->operations->synchronize(backend);
+}
+
+/* From launch to answer; `step` is NULL where another rank answers. Fails where a peer was lost in
+ * it. */
+static status run_step(struct step_loop *self, const struct batch *batch, struct step_plan *step,
+                       struct step_seconds *seconds)
+{
+    struct stage *stage = self->stage;
+    const double waited = forward_communication_seconds(stage->forward);
+    const double start = clock_seconds();
+    struct device_buffer *logits;
+    TRY(forward_step(stage->forward, batch, &logits));
+    const double launched = clock_seconds();
+    TRY(wait_for_device(self));
+    TRY(step != NULL ? answer_step(self, step, logits)
+                     : stage->backend->operations->synchronize(stage->backend));
+    TRY(forward_check(stage->forward));
+    seconds->tokens = batch->tokens;
+    seconds->communication = forward_communication_seconds(stage->forward) - waited;
+    seconds->launch = launched - start;
+    seconds->wait = clock_seconds() - launched;
+    stage_note_steps(stage, ++self->steps_done);
+    return STATUS_OK;
+}
+
+/* ---- The other ranks ---- */
+
+/* Waits for the device: the batch lies in the message, whose memory the next one takes. */
+static status follow_step(struct step_loop *self, const struct buffer *message)
+{
+    struct batch batch;
+    struct step_seconds seconds = {0};
+    TRY(step_unpack(message->data, message->length, &batch, &seconds.prefill_tokens));
+    TRY(run_step(self, &batch, NULL, &seconds));
+    return note(self, &seconds);
+}
+
+static status follow_round(struct step_loop *self, struct buffer *message, bool *last)
+{
+    const int leader = (self->stage->plan->pp - 1) * self->stage->plan->tp;
+    bool idle, got;
+    MPI_Status info;
+    stop_requested(); /* the leader decides; this rank passes on what it was asked */
+    TRY(take_turn(self, &idle));
+    TRY(message_poll(self->replica, leader, TAG_STEP, message, &info, &got));
+    *last = got && message->length == 0;
+    if (got && !*last) {
+        TRY(follow_step(self, message));
+    }
+    pause_if_idle(self, idle && !got);
+    return STATUS_OK;
+}
+
+static status follow(struct step_loop *self)
+{
+    struct buffer message = {0};
+    status s = STATUS_OK;
+    for (bool last = false; s == STATUS_OK && !last;) {
+        s = follow_round(self, &message, &last);
+    }
+    buffer_destroy(&message);
+    return s;
+}
+
+/* ---- The leader ---- */
+
+static status supply(struct step_loop *self, bool *got)
+{
+    enum supply supply = SUPPLY_NOTHING;
+    if (!self->ended && !self->stopping) {
+        TRY(self->hooks.supply(self->hooks.context, &supply));
+    }
+    self->ended = self->ended || supply == SUPPLY_END;
+    self->stopping = self->stopping || supply == SUPPLY_STOP;
+    *got = supply != SUPPLY_NOTHING;
+    return STATUS_OK;
+}
+
+static status plan_steps(struct step_loop *self)
+{
+    double start = clock_seconds();
+    while (self->steps.count < self->steps.most && !self->stopping) {
+        struct step_plan *step;
+        TRY(engine_plan_step(self->engine, &step));
+        if (step == NULL) {
+            break;
+        }
+        TRY(step_queue_add(&self->steps, step));
+    }
+    self->planning += clock_seconds() - start;
+    return STATUS_OK;
+}
+
+static status run_oldest_step(struct step_loop *self)
+{
+    struct step_plan *step = self->steps.steps[0];
+    struct step_seconds seconds = {.prefill_tokens = step->prefill_tokens, .plan = self->planning};
+    self->planning = 0;
+    TRY(step_queue_deliver(&self->steps));
+    TRY(run_step(self, &step->batch, step, &seconds));
+    double answered = clock_seconds();
+    TRY(engine_complete_step(self->engine, step, self->results));
+    step_queue_remove(&self->steps);
+    TRY(self->hooks.collect(self->hooks.context));
+    seconds.complete = clock_seconds() - answered;
+    return note(self, &seconds);
+}
+
+static status lead_round(struct step_loop *self)
+{
+    bool idle, got;
+    TRY(take_turn(self, &idle));
+    TRY(supply(self, &got));
+    TRY(plan_steps(self));
+    bool ran = self->steps.count > 0;
+    if (ran) {
+        TRY(run_oldest_step(self));
+    }
+    if (self->hooks.publish != NULL) {
+        TRY(self->hooks.publish(self->hooks.context, ran));
+    }
+    pause_if_idle(self, idle && !got && !ran);
+    /* A stop must be noticed also while there is work enough not to ask for more. */
+    self->stopping = self->stopping || stop_requested();
+    return STATUS_OK;
+}
+
+static bool is_finished(const struct step_loop *self)
+{
+    bool empty = self->ended && engine_unfinished(self->engine) == 0;
+    return self->steps.count == 0 && (self->stopping || empty);
+}
+
+/* The others may still be at their last step, and this rank be needed for its turns. */
+static status end_steps(struct step_loop *self)
+{
+    TRY(step_queue_end(&self->steps));
+    while (step_queue_is_sending(&self->steps)) {
+        bool idle;
+        TRY(take_turn(self, &idle));
+        TRY(step_queue_poll(&self->steps));
+        sched_yield();
+    }
+    return STATUS_OK;
+}
+
+static status lead(struct step_loop *self)
+{
+    const struct plan *plan = self->stage->plan;
+    const struct model_config *config = model_config(self->stage->model);
+    self->steps =
+        (struct step_queue){.replica = self->replica,
+                            .most = plan->pp < MAX_STEPS_IN_FLIGHT ? plan->pp : MAX_STEPS_IN_FLIGHT,
+                            .kv_block_tokens = plan->kv_block_tokens};
+    self->results = calloc((size_t)plan->max_sequences, sizeof *self->results);
+    if (config->encoder) {
+        self->hidden =
+            calloc((size_t)plan->max_batch_tokens * (size_t)config->hidden, sizeof *self->hidden);
+    }
+    if (self->results == NULL || (self->hidden == NULL && config->encoder)) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a replica's leader");
+    }
+    while (!is_finished(self)) {
+        TRY(lead_round(self));
+    }
+    return end_steps(self);
+}
+
+status step_loop_run(const struct step_loop_options *options)
+{
+    struct step_loop self = {.stage = options->stage,
+                             .replica = options->replica,
+                             .engine = options->engine,
+                             .hooks = options->hooks};
+    status s = stage_is_leader(options->stage) ? lead(&self) : follow(&self);
+    step_queue_destroy(&self.steps);
+    free(self.results);
+    free(self.hidden);
+    return s;
+}
