@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 
-#include "run/engine_setup.h"
-#include "run/step_loop.h"
+#include "run/steps/engine_setup.h"
+#include "run/steps/step_loop.h"
 
 void bench_times_destroy(struct bench_times *times)
 {

@@ -5,7 +5,7 @@
 
 #include <mpi.h>
 
-#include "run/stage.h"
+#include "run/steps/stage.h"
 #include "sluice/bench.h"
 
 /* Requests of one replica: prompts of random ids that follow from the row, greedy, with nothing

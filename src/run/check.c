@@ -12,13 +12,13 @@
 #include <unistd.h>
 
 #include "run/data_set.h"
-#include "run/engine_setup.h"
 #include "run/output_place.h"
 #include "run/prompt.h"
 #include "run/provenance.h"
 #include "run/report/error_tally.h"
 #include "run/report/notes.h"
 #include "run/report/repeats.h"
+#include "run/steps/engine_setup.h"
 
 struct check {
     const struct job *job; /* `resolved`, once the model is open */

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "run/stage.h"
+#include "run/steps/stage.h"
 
 struct local_runner {
     const struct job *job;

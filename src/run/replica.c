@@ -6,12 +6,12 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "run/engine_setup.h"
 #include "run/open_rows.h"
 #include "run/ranks/mailbox.h"
 #include "run/ranks/wire.h"
 #include "run/ranks/world.h"
-#include "run/step_loop.h"
+#include "run/steps/engine_setup.h"
+#include "run/steps/step_loop.h"
 
 /* Finished rows go out when they are this many bytes or this old. */
 enum { ROWS_MESSAGE_BYTES = 256 << 10 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A replica at work on a job: its ranks run the step loop (run/step_loop.h), its leader gets rows
- * from the coordinator and sends it what they came to. */
+/* A replica at work on a job: its ranks run the step loop (run/steps/step_loop.h), its leader gets
+ * rows from the coordinator and sends it what they came to. */
 #ifndef SLUICE_RUN_REPLICA_H
 #define SLUICE_RUN_REPLICA_H
 
@@ -8,7 +8,7 @@
 
 #include "run/coordinator.h"
 #include "run/report/notes.h"
-#include "run/stage.h"
+#include "run/steps/stage.h"
 #include "sluice/engine.h"
 
 struct replica_options {

@@ -23,7 +23,7 @@
 #include "run/report/phase.h"
 #include "run/report/repeats.h"
 #include "run/report/start_line.h"
-#include "run/stage.h"
+#include "run/steps/stage.h"
 #include "sluice/mpi_check.h"
 #include "sluice/run.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The leader's rounds, the other ranks' rounds, and a step in the middle of both. */
-#include "run/step_loop.h"
+#include "run/steps/step_loop.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "run/ranks/stop_request.h"
 #include "run/ranks/wire.h"
 #include "run/ranks/world.h"
-#include "run/step_queue.h"
+#include "run/steps/step_queue.h"
 
 struct step_loop {
     struct stage *stage;

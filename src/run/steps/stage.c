@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One rank's part of a replica. */
-#include "run/stage.h"
+#include "run/steps/stage.h"
 
 #include "run/ranks/world.h"
 #include "sluice/comm_create.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an engine is made for: the one place that says it, for jobs, for `sluice bench`, and for
  * `check`, which so refuses the rows that the engine refuses. */
-#ifndef SLUICE_RUN_ENGINE_SETUP_H
-#define SLUICE_RUN_ENGINE_SETUP_H
+#ifndef SLUICE_RUN_STEPS_ENGINE_SETUP_H
+#define SLUICE_RUN_STEPS_ENGINE_SETUP_H
 
 #include "sluice/engine.h"
 #include "sluice/job.h"

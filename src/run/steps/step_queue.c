@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A leader's steps under way. */
-#include "run/step_queue.h"
+#include "run/steps/step_queue.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From job, model and plan to the engine's options. */
-#include "run/engine_setup.h"
+#include "run/steps/engine_setup.h"
 
 struct engine_options engine_setup(const struct job *job, const struct model *model,
                                    const struct plan *plan)

@@ -20,12 +20,12 @@
  * What may overlap: steps under way at once are over disjoint sequences, so that a pipeline's
  * stages work side by side. While a rank's device is at a step its host takes turns and pushes
  * messages on, and launches nothing: the next step may need the tokens of this one. */
-#ifndef SLUICE_RUN_STEP_LOOP_H
-#define SLUICE_RUN_STEP_LOOP_H
+#ifndef SLUICE_RUN_STEPS_STEP_LOOP_H
+#define SLUICE_RUN_STEPS_STEP_LOOP_H
 
 #include <mpi.h>
 
-#include "run/stage.h"
+#include "run/steps/stage.h"
 #include "sluice/engine.h"
 
 /* What a supply of sequences has come to. */

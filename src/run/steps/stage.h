@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One rank's part of a replica, ready to run steps: model facts, partition, backend, weights, KV
  * cache, forward pass. */
-#ifndef SLUICE_RUN_STAGE_H
-#define SLUICE_RUN_STAGE_H
+#ifndef SLUICE_RUN_STEPS_STAGE_H
+#define SLUICE_RUN_STEPS_STAGE_H
 
 #include <mpi.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A leader's steps under way: planned, on their way to the replica's other ranks, not yet run. */
-#ifndef SLUICE_RUN_STEP_QUEUE_H
-#define SLUICE_RUN_STEP_QUEUE_H
+#ifndef SLUICE_RUN_STEPS_STEP_QUEUE_H
+#define SLUICE_RUN_STEPS_STEP_QUEUE_H
 
 #include <mpi.h>
 
