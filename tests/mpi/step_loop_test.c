@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The step loop's contract on any number of ranks, on the small model: what is supplied comes out
+ * whole, rank for rank the same steps, hooks in their order, and an orderly end when the supply
+ * says stop. Exit status 0 when all holds. */
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "run/ranks/devices.h"
+#include "run/ranks/world.h"
+#include "run/steps/engine_setup.h"
+#include "run/steps/step_loop.h"
+#include "sluice/run.h"
+
+enum { ROWS = 12, A_TIME = 3, PROMPT = 20, NEW = 5 };
+
+static int failures;
+
+static void check(bool holds, const char *what)
+{
+    if (!holds) {
+        fprintf(stderr, "rank %d: %s\n", world_get()->rank, what);
+        failures++;
+    }
+}
+
+/* A supply of a few rows at a time, as a coordinator's is. */
+struct feed {
+    struct engine *engine;
+    int stop_after; /* calls of supply; 0: never */
+    int supplied, calls, finished, rounds, ran;
+    int steps, tokens, prefill_tokens;
+    int64_t sum; /* of the tokens that came out */
+    bool ended, collected;
+};
+
+static status supply(void *context, enum supply *supply)
+{
+    struct feed *self = context;
+    check(!self->ended, "asked for more after the end");
+    struct generate_params params;
+    generate_params_defaults(&params);
+    params.temperature = 0;
+    params.max_new_tokens = NEW;
+    params.ignore_eos = true;
+    for (int i = 0; i < A_TIME; i++, self->supplied++) {
+        int32_t prompt[PROMPT];
+        for (int j = 0; j < PROMPT; j++) {
+            prompt[j] = (self->supplied * 31 + j * 7) % 1000;
+        }
+        TRY(engine_add(self->engine, self->supplied, prompt, PROMPT, &params, 1024, NULL));
+    }
+    bool stop = ++self->calls == self->stop_after;
+    *supply = stop ? SUPPLY_STOP : self->supplied == ROWS ? SUPPLY_END : SUPPLY_SOME;
+    self->ended = *supply != SUPPLY_SOME;
+    return STATUS_OK;
+}
+
+static status collect(void *context)
+{
+    struct feed *self = context;
+    struct finished_sample *sample;
+    while ((sample = engine_next_finished(self->engine)) != NULL) {
+        check(sample->completion_tokens == NEW, "a sample is not whole");
+        for (int i = 0; i < sample->completion_tokens; i++) {
+            self->sum += (int64_t)sample->token_ids[i] * (sample->row + 1) * (i + 1);
+        }
+        self->finished++;
+        engine_release(self->engine, sample);
+    }
+    self->collected = true;
+    return STATUS_OK;
+}
+
+static status note(void *context, const struct step_seconds *seconds)
+{
+    struct feed *self = context;
+    check(self->engine == NULL || self->collected, "a step was noted before its samples came out");
+    check(seconds->launch + seconds->wait >= seconds->communication,
+          "ranks waited longer than the step took");
+    self->collected = false;
+    self->steps++;
+    self->tokens += seconds->tokens;
+    self->prefill_tokens += seconds->prefill_tokens;
+    return STATUS_OK;
+}
+
+static status publish(void *context, bool ran)
+{
+    struct feed *self = context;
+    self->rounds++;
+    self->ran += ran;
+    return STATUS_OK;
+}
+
+static status run_loop(const struct job *job, struct stage *stage, MPI_Comm replica,
+                       struct feed *feed)
+{
+    if (stage_is_leader(stage)) {
+        struct engine_options options = engine_setup(job, stage->model, stage->plan);
+        TRY(engine_create(&options, &feed->engine));
+    }
+    const struct step_loop_options loop = {.stage = stage,
+                                           .replica = replica,
+                                           .engine = feed->engine,
+                                           .hooks = {.context = feed,
+                                                     .supply = supply,
+                                                     .collect = collect,
+                                                     .note = note,
+                                                     .publish = publish}};
+    return step_loop_run(&loop);
+}
+
+/* The leader's steps, at every rank of the replica. */
+static int of_leader(const struct stage *stage, MPI_Comm replica, int value)
+{
+    MPI_Bcast(&value, 1, MPI_INT, (stage->plan->pp - 1) * stage->plan->tp, replica);
+    return value;
+}
+
+static void everything_comes_out(const struct job *job, struct stage *stage, MPI_Comm replica,
+                                 int64_t *sum)
+{
+    struct feed feed = {0};
+    check(run_loop(job, stage, replica, &feed) == STATUS_OK, "the loop failed");
+    check(feed.steps == of_leader(stage, replica, feed.steps), "ranks ran different steps");
+    check(feed.tokens == ROWS * (PROMPT + NEW - 1), "tokens went missing");
+    check(feed.prefill_tokens == ROWS * PROMPT, "prompts' tokens went missing");
+    if (feed.engine != NULL) {
+        check(feed.finished == ROWS, "samples went missing");
+        check(feed.ran == feed.steps && feed.rounds >= feed.ran, "rounds are not counted");
+        check(engine_unfinished(feed.engine) == 0, "rows stay");
+    } else {
+        check(feed.calls == 0 && feed.rounds == 0, "only the leader is asked for rows");
+    }
+    *sum = feed.sum;
+    engine_destroy(feed.engine);
+}
+
+static void a_stop_ends_all_ranks(const struct job *job, struct stage *stage, MPI_Comm replica)
+{
+    struct feed feed = {.stop_after = 2};
+    check(run_loop(job, stage, replica, &feed) == STATUS_OK, "the loop failed when stopped");
+    check(feed.steps == of_leader(stage, replica, feed.steps), "ranks stopped at different steps");
+    check(feed.steps <= 1 + stage->plan->pp, "steps were planned after the stop");
+    check(feed.engine == NULL || engine_unfinished(feed.engine) > 0, "nothing was left to stop");
+    engine_destroy(feed.engine);
+}
+
+/* Replicas are given the same rows: their tokens are the same, whatever the layout. */
+static void replicas_agree(const struct stage *stage, int64_t sum)
+{
+    int64_t least = stage_is_leader(stage) ? sum : INT64_MAX, most = sum, all[2];
+    MPI_Allreduce(&least, &all[0], 1, MPI_INT64_T, MPI_MIN, MPI_COMM_WORLD);
+    MPI_Allreduce(&most, &all[1], 1, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD);
+    check(all[0] == all[1] && all[0] > 0, "replicas' tokens differ");
+}
+
+static status test_steps(int rank, int size)
+{
+    struct job job;
+    struct model *model;
+    struct plan plan;
+    struct stage stage;
+    MPI_Comm replica;
+    TRY(job_initialize(&job));
+    job.model.path = SLUICE_SOURCE_DIR "/data/small-model";
+    job.model.max_model_len = 64;
+    job.engine.device = DEVICE_CPU;
+    job.engine.max_sequences = 8;
+    job.engine.max_batch_tokens = 256; /* no prompt is cut */
+    job.layout.pp = size > 1 ? 2 : 1;
+    job.layout.tp = size > 2 ? 2 : 1;
+    TRY(model_open(job.model.path, &model));
+    TRY(devices_plan(&job, model, &plan));
+    int ranks = plan.tp * plan.pp;
+    MPI_Comm_split(MPI_COMM_WORLD, rank / ranks, rank, &replica);
+    status s = stage_create(&plan, model, replica, rank % ranks, &stage);
+    if (s == STATUS_OK) {
+        int64_t sum;
+        everything_comes_out(&job, &stage, replica, &sum);
+        replicas_agree(&stage, sum);
+        a_stop_ends_all_ranks(&job, &stage, replica);
+    }
+    stage_destroy(&stage);
+    MPI_Comm_free(&replica);
+    model_close(model);
+    job_destroy(&job);
+    return s;
+}
+
+int main(int argc, char **argv)
+{
+    int rank, size;
+    if (run_start(&argc, &argv, &rank, &size) != STATUS_OK) {
+        return 1;
+    }
+    check(test_steps(rank, size) == STATUS_OK, status_message());
+    int total = 0;
+    MPI_Allreduce(&failures, &total, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+    if (rank == 0) {
+        printf("%d ranks: %d failures\n", size, total);
+    }
+    run_end();
+    return total == 0 ? 0 : 1;
+}
