@@ -54,7 +54,7 @@ static void fill(float *logits, int rows, int vocabulary, bool flat)
 struct setting {
     const char *name;
     bool flat, penalties;
-    struct generate_params params;
+    struct sampling params;
 };
 
 static const struct setting settings[] = {
@@ -118,7 +118,7 @@ int main(int argc, char **argv)
     printf("%s; %d rows of %d: %.0f us at %.1f TB/s\n", backend->operations->device_name(backend),
            rows, vocabulary, 1e6 * floor, 1e-12 * BYTES_A_SECOND);
     for (size_t i = 0; i < COUNT_OF(settings); i++) {
-        struct generate_params params = settings[i].params;
+        struct sampling params = settings[i].params;
         params.repetition_penalty = settings[i].penalties ? 1.1 : 1;
         for (int row = 0; row < rows; row++) {
             requests[row] = (struct sample_request){.params = &params, .sample = row};

@@ -16,7 +16,7 @@
 #define SLUICE_BACKEND_H
 
 #include "sluice/base.h"
-#include "sluice/generate.h"
+#include "sluice/sampling.h"
 
 enum dtype {
     DTYPE_FLOAT32,
@@ -56,7 +56,7 @@ struct batch {
 
 /* How to sample one output row; history as of this step. */
 struct sample_request {
-    const struct generate_params *params;
+    const struct sampling *params;
     bool is_scored; /* nothing is drawn: the result's token is `scored`, with its log-probability */
     int32_t scored;
     int32_t sample;   /* with params->seed and stream, and position, it keys the random numbers */
@@ -73,8 +73,8 @@ struct sample_result {
                       before penalties and temperature, as OpenAI and vLLM report it); NaN where not
                       asked for. A scored token always has it */
     int32_t top_count; /* of the two below */
-    int32_t top_ids[GENERATE_MAX_LOGPROBS];
-    float top_logprobs[GENERATE_MAX_LOGPROBS];
+    int32_t top_ids[SAMPLING_MAX_LOGPROBS];
+    float top_logprobs[SAMPLING_MAX_LOGPROBS];
     bool not_finite; /* a NaN or infinity was among the logits: token is meaningless */
 };
 

@@ -10,11 +10,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sluice/sampling.h"
+
 enum {
     GENERATE_MAX_STOPS = 16,       /* stop strings of a row */
     GENERATE_MAX_STOP_BYTES = 256, /* of one stop string */
     GENERATE_MAX_STOP_IDS = 64,
-    GENERATE_MAX_LOGPROBS = 20,
     GENERATE_MAX_SAMPLES = 1024,
 };
 
@@ -31,17 +32,8 @@ struct generate_params {
     enum generate_mode mode;         /* of the whole job: a row cannot set it */
     enum generate_defaults defaults; /* likewise */
     int max_new_tokens;              /* at least 1 */
-    double temperature;              /* 0 is greedy */
-    int top_k;                       /* 0 is off */
-    double top_p;                    /* (0, 1]; 1 is off */
-    double min_p;                    /* [0, 1]; 0 is off */
-    double
-        repetition_penalty;  /* > 0; 1 is off; over prompt and output, as CTRL (arXiv 1909.05858) */
-    double presence_penalty; /* [-2, 2]; 0 is off; over the output, as OpenAI defines it */
-    double frequency_penalty; /* [-2, 2]; 0 is off */
-    uint64_t seed;
+    struct sampling sampling;
     bool seed_is_own; /* the row's, not the job's */
-    uint64_t stream;  /* which of the seed's streams of random numbers: random_stream of data.h */
     int samples;      /* n: answers a prompt */
     int stop_count;
     const char *stop[GENERATE_MAX_STOPS];
@@ -54,7 +46,6 @@ struct generate_params {
     bool keep_special_tokens; /* the text keeps special tokens; the field is skip_special_tokens */
     int truncate_prompt; /* k > 0: of the prompt the last k tokens (an encoder's first), -1: as many
                             as leave room for the answer, 0: all, and too many are an error */
-    int logprobs;        /* -1: none; 0: of the chosen token; k > 0: of the top k as well */
 };
 
 /* Why a sample ended. Stored as an HDF5 enum with these values and the names of finish_reason_name.

@@ -446,7 +446,7 @@ static void fill_request(const struct sequence *sequence, int index, struct samp
     const struct engine_row *row = sequence->row;
     if (row->first_scored > 0) {
         int scored = sequence->scored + index;
-        *request = (struct sample_request){.params = &row->params,
+        *request = (struct sample_request){.params = &row->params.sampling,
                                            .is_scored = true,
                                            .scored = row->prompt[row->first_scored + scored],
                                            .sample = sequence->sample,
@@ -454,7 +454,7 @@ static void fill_request(const struct sequence *sequence, int index, struct samp
         return;
     }
     *request = (struct sample_request){
-        .params = &row->params,
+        .params = &row->params.sampling,
         .sample = sequence->sample,
         .position = sequence->count - row->prompt_count,
         .history = row->needs_history ? sequence->tokens : NULL,

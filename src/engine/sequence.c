@@ -15,8 +15,8 @@ static status check_params(const struct engine_options *options,
                            const struct generate_params *params)
 {
     if (params->max_new_tokens < 1 || params->samples < 1 ||
-        params->samples > GENERATE_MAX_SAMPLES || params->logprobs < -1 ||
-        params->logprobs > GENERATE_MAX_LOGPROBS || params->stop_count < 0 ||
+        params->samples > GENERATE_MAX_SAMPLES || params->sampling.logprobs < -1 ||
+        params->sampling.logprobs > SAMPLING_MAX_LOGPROBS || params->stop_count < 0 ||
         params->stop_count > GENERATE_MAX_STOPS || params->stop_id_count < 0 ||
         params->stop_id_count > GENERATE_MAX_STOP_IDS) {
         return status_fail(STATUS_INVALID, "generation parameters out of range");
@@ -95,11 +95,12 @@ status engine_row_create(const struct engine_options *options, int64_t row, cons
         .prompt = memcpy(behind, prompt, prompt_bytes),
         .first_scored = (int)first_scored,
         .is_embedded = options->embedding_width > 0,
-        .needs_history = params->repetition_penalty != 1 || params->presence_penalty != 0 ||
-                         params->frequency_penalty != 0,
+        .needs_history = params->sampling.repetition_penalty != 1 ||
+                         params->sampling.presence_penalty != 0 ||
+                         params->sampling.frequency_penalty != 0,
     };
-    if (params->mode == MODE_SCORE && self->params.logprobs < 0) {
-        self->params.logprobs = 0;
+    if (params->mode == MODE_SCORE && self->params.sampling.logprobs < 0) {
+        self->params.sampling.logprobs = 0;
     }
     behind += prompt_bytes;
     for (int i = 0; i < params->stop_count; i++) {
@@ -189,7 +190,7 @@ int sequence_first_output(const struct sequence *self)
 static status append_logprobs(struct sequence *self, int output, const struct sample_result *result)
 {
     status s;
-    int top = self->row->params.logprobs;
+    int top = self->row->params.sampling.logprobs;
     if (top >= 0) {
         void *logprobs = self->logprobs;
         s = array_grow(&logprobs, &self->logprob_capacity, (size_t)output + 1,
@@ -292,7 +293,7 @@ static void fill_finished(struct sequence *self, enum finish_reason reason)
         .completion_tokens = end - prompt,
         .token_ids = self->tokens + prompt,
         .logprobs = self->logprobs,
-        .top_count = self->top_ids != NULL ? row->params.logprobs : 0,
+        .top_count = self->top_ids != NULL ? row->params.sampling.logprobs : 0,
         .top_ids = self->top_ids,
         .top_logprobs = self->top_logprobs,
         .embedding = self->embedding,

@@ -55,7 +55,7 @@ struct sequence {
     struct buffer text, error;
     float *logprobs; /* [output tokens] */
     size_t logprob_capacity;
-    int32_t *top_ids; /* [output tokens, params.logprobs] */
+    int32_t *top_ids; /* [output tokens, params.sampling.logprobs] */
     size_t top_id_capacity;
     float *top_logprobs;
     size_t top_logprob_capacity;

@@ -52,7 +52,7 @@ static status make_step(const struct stage *stage, int sequences, int query, int
         return status_fail(STATUS_NO_MEMORY, "out of memory for a step");
     }
     generate_params_defaults(&out->params);
-    out->params.temperature = 0;
+    out->params.sampling.temperature = 0;
     int32_t *ids = out->memory, *positions = ids + tokens, *query_start = positions + tokens;
     int32_t *context_length = query_start + count + 1, *outputs = context_length + count;
     int32_t *blocks = outputs + count;
@@ -68,7 +68,8 @@ static status make_step(const struct stage *stage, int sequences, int query, int
         for (size_t j = 0; j < stride; j++) {
             blocks[i * stride + j] = (int32_t)((i * stride + j) % (size_t)plan->kv_blocks);
         }
-        out->requests[i] = (struct sample_request){.params = &out->params, .sample = (int32_t)i};
+        out->requests[i] =
+            (struct sample_request){.params = &out->params.sampling, .sample = (int32_t)i};
     }
     out->batch = (struct batch){.tokens = (int)tokens,
                                 .sequences = sequences,

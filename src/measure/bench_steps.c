@@ -28,7 +28,7 @@ static status add_prompts(const struct bench_run *self, int32_t *prompt)
     int vocabulary = model_config(self->stage->model)->vocabulary;
     struct generate_params params;
     generate_params_defaults(&params);
-    params.temperature = 0;
+    params.sampling.temperature = 0;
     params.max_new_tokens = load->new_tokens;
     params.ignore_eos = true;
     for (int i = 0; i < load->requests; i++) {
@@ -37,7 +37,7 @@ static status add_prompts(const struct bench_run *self, int32_t *prompt)
             int64_t key[2] = {row, j};
             prompt[j] = (int32_t)(hash_bytes(key, sizeof key, 0) % (uint64_t)vocabulary);
         }
-        params.stream = (uint64_t)row;
+        params.sampling.stream = (uint64_t)row;
         TRY(engine_add(self->engine, row, prompt, (size_t)load->prompt_tokens, &params, vocabulary,
                        NULL));
     }

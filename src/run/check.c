@@ -113,8 +113,8 @@ static int64_t row_bytes(const struct check *check, const struct row *row, int64
     bool is_scored = row->params.mode == MODE_SCORE;
     bool with_ids = check->model != NULL && prompt_keeps_token_ids(check->job, check->model, row);
     int64_t a_token = TEXT_BYTES_A_TOKEN + (with_ids ? 4 : 0);
-    if (row->params.logprobs >= 0) {
-        a_token += 4 + 8 * (int64_t)row->params.logprobs;
+    if (row->params.sampling.logprobs >= 0) {
+        a_token += 4 + 8 * (int64_t)row->params.sampling.logprobs;
     } else if (is_scored) {
         a_token += 4;
     }
@@ -140,7 +140,7 @@ static status note_twin(struct check *check, const struct row *row,
                         const struct prompt_encoder *encoder)
 {
     uint64_t stream = random_stream(row, encoder->tokens.ids, encoder->tokens.count);
-    bool is_sampled = row->params.mode == MODE_GENERATE && row->params.temperature > 0;
+    bool is_sampled = row->params.mode == MODE_GENERATE && row->params.sampling.temperature > 0;
     return is_sampled && random_stream_has_id(stream) ? repeats_add(&check->twins, stream)
                                                       : STATUS_OK;
 }

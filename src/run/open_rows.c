@@ -156,7 +156,7 @@ static status admit(struct open_rows *self, const struct record *record,
     TRY(s);
     TRY(prompt_encode(&self->prompts, &pending->row));
     TRY(keep_prompt(self, pending));
-    pending->row.params.stream =
+    pending->row.params.sampling.stream =
         random_stream(&pending->row, self->prompts.tokens.ids, self->prompts.tokens.count);
     pending->results = arena_allocate_array(&pending->arena, (size_t)pending->row.params.samples,
                                             sizeof *pending->results);
@@ -253,8 +253,9 @@ static status keep_sample(struct open_rows *self, struct pending_row *pending,
     struct result *result = &pending->results[sample->sample];
     describe_row(self, pending, result);
     result->sample = sample->sample;
-    if (pending->row.params.temperature > 0 && random_stream_has_id(pending->row.params.stream)) {
-        result->stream = pending->row.params.stream;
+    if (pending->row.params.sampling.temperature > 0 &&
+        random_stream_has_id(pending->row.params.sampling.stream)) {
+        result->stream = pending->row.params.sampling.stream;
     }
     result->finish_reason = sample->reason;
     result->is_fault = sample->reason == FINISH_ERROR; /* the row itself was fit to run */

@@ -37,7 +37,7 @@ bool prompt_keeps_token_ids(const struct job *job, const struct model *model, co
 {
     bool asked = row->return_token_ids != NULL && row->return_token_ids->boolean;
     return job->output.include_token_ids || asked || row->params.mode == MODE_SCORE ||
-           row->params.logprobs >= 0 || model_tokenizer(model) == NULL;
+           row->params.sampling.logprobs >= 0 || model_tokenizer(model) == NULL;
 }
 
 static status append_tokens(struct prompt_encoder *encoder, const int32_t *ids, size_t count)

@@ -280,11 +280,11 @@ static struct output_columns choose_columns(const struct run *run)
     columns.packed_texts = packed;
     columns.prompt |= job->output.include_prompt;
     columns.token_ids |= job->output.include_token_ids || scores;
-    columns.logprobs |= job->generate.logprobs >= 0 || scores;
+    columns.logprobs |= job->generate.sampling.logprobs >= 0 || scores;
     columns.scores = scores;
     columns.arithmetic |= run->options->keep_mixed;
-    if (job->generate.logprobs > columns.top_logprobs) {
-        columns.top_logprobs = job->generate.logprobs;
+    if (job->generate.sampling.logprobs > columns.top_logprobs) {
+        columns.top_logprobs = job->generate.sampling.logprobs;
     }
     return columns;
 }

@@ -21,9 +21,10 @@ static void check_row(const struct row *row)
         }
     }
     const struct generate_params *params = &row->params;
-    if (params->max_new_tokens < 1 || !(params->top_p > 0 && params->top_p <= 1) ||
-        !(params->temperature >= 0) || params->samples < 1 || params->top_k < 0 ||
-        params->logprobs < -1 || params->logprobs > GENERATE_MAX_LOGPROBS ||
+    if (params->max_new_tokens < 1 ||
+        !(params->sampling.top_p > 0 && params->sampling.top_p <= 1) ||
+        !(params->sampling.temperature >= 0) || params->samples < 1 || params->sampling.top_k < 0 ||
+        params->sampling.logprobs < -1 || params->sampling.logprobs > SAMPLING_MAX_LOGPROBS ||
         params->stop_count > GENERATE_MAX_STOPS || params->stop_id_count > GENERATE_MAX_STOP_IDS) {
         abort();
     }

@@ -118,9 +118,8 @@ static void given_tokens_are_scored(void **state)
     static float logits[COUNT * VOCABULARY];
     struct sample_result results[2][COUNT];
     struct sample_request requests[COUNT];
-    struct generate_params scoring = {
-        .mode = MODE_SCORE, .top_p = 1, .repetition_penalty = 1.5, .logprobs = -1};
-    struct generate_params tops = scoring, drawing = scoring;
+    struct sampling scoring = {.top_p = 1, .repetition_penalty = 1.5, .logprobs = -1};
+    struct sampling tops = scoring, drawing = scoring;
     static const int32_t history[] = {3, 4, 5};
     tops.logprobs = 4;
     drawing.temperature = 0.8;

@@ -7,11 +7,9 @@ enum { MOST_ROWS = 64, MOST_HISTORY = 300 };
 
 static int failures;
 
-static const struct generate_params plain = {
-    .max_new_tokens = 1,
+static const struct sampling plain = {
     .top_p = 1,
     .repetition_penalty = 1,
-    .samples = 1,
     .logprobs = -1,
 };
 
@@ -62,7 +60,7 @@ struct rows {
     int count, vocabulary;
     float *logits; /* [count][vocabulary] */
     enum shape shapes[MOST_ROWS];
-    struct generate_params params[MOST_ROWS];
+    struct sampling params[MOST_ROWS];
     struct sample_request requests[MOST_ROWS];
     int32_t history[MOST_ROWS][MOST_HISTORY];
 };
@@ -94,7 +92,7 @@ static const struct setting {
 
 static void describe_row(struct rows *rows, int i, const struct setting *setting, uint64_t seed)
 {
-    struct generate_params *params = &rows->params[i];
+    struct sampling *params = &rows->params[i];
     *params = plain;
     params->temperature = setting->temperature;
     params->top_k = setting->top_k;
@@ -175,7 +173,7 @@ static bool same_result(const struct sample_result *a, const struct sample_resul
     }
     bool same =
         a->token == b->token && same_bits(a->logprob, b->logprob) && a->top_count == b->top_count;
-    for (int i = 0; i < GENERATE_MAX_LOGPROBS; i++) {
+    for (int i = 0; i < SAMPLING_MAX_LOGPROBS; i++) {
         same = same && a->top_ids[i] == b->top_ids[i] &&
                same_bits(a->top_logprobs[i], b->top_logprobs[i]);
     }
@@ -199,7 +197,7 @@ static void expect_same(const char *what, const struct rows *rows, int i,
         return;
     }
     failures++;
-    const struct generate_params *p = &rows->params[i];
+    const struct sampling *p = &rows->params[i];
     const float *logits = rows->logits + (size_t)i * (size_t)rows->vocabulary;
     print_error("%s: row %d of %d, vocabulary %d, %s logits: temperature %g, top_k %d, top_p %g, "
                 "min_p %g, penalties %g %g %g over %d, logprobs %d\n",
@@ -305,7 +303,7 @@ static void greedy_takes_the_lowest_of_equals(void **state)
         if (gpu_leaves_out(p, 0, 0)) {
             continue;
         }
-        struct generate_params params[2] = {plain, plain};
+        struct sampling params[2] = {plain, plain};
         params[1].temperature = 1;
         params[1].top_k = 1;
         struct sample_request requests[ROWS];
@@ -417,7 +415,7 @@ static void draws_follow_the_distribution(void **state)
     }
     struct device_buffer *buffer = gpu_buffer(gpu, rows, COUNT_OF(rows), DTYPE_FLOAT32);
     for (size_t c = 0; c < COUNT_OF(cases); c++) {
-        struct generate_params params = plain;
+        struct sampling params = plain;
         params.temperature = cases[c].temperature;
         params.top_k = cases[c].top_k;
         params.seed = 1000 + c;

@@ -40,7 +40,7 @@ static status supply(void *context, enum supply *supply)
     check(!self->ended, "asked for more after the end");
     struct generate_params params;
     generate_params_defaults(&params);
-    params.temperature = 0;
+    params.sampling.temperature = 0;
     params.max_new_tokens = NEW;
     params.ignore_eos = true;
     for (int i = 0; i < A_TIME; i++, self->supplied++) {

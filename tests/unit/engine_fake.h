@@ -37,7 +37,7 @@ static inline uint64_t fake_chain(uint64_t before, int32_t token, int position, 
 
 /* What the model says after a history whose hash is `chain`. */
 static inline struct sample_result fake_next(uint64_t chain, int32_t sample, int32_t position,
-                                             const struct generate_params *params)
+                                             const struct sampling *params)
 {
     uint64_t x =
         fake_mix(chain, fake_mix(params->stream, (uint64_t)sample << 32 | (uint64_t)position));

@@ -113,7 +113,7 @@ static double log_sum_weights(const float *logits, int vocabulary, float highest
 static void fill_top(const float *logits, int vocabulary, int wanted, float highest, double log_sum,
                      struct sample_result *result)
 {
-    float values[GENERATE_MAX_LOGPROBS];
+    float values[SAMPLING_MAX_LOGPROBS];
     int count = 0;
     assert(wanted > 0);
     for (int32_t id = 0; id < vocabulary; id++) {
@@ -135,7 +135,7 @@ static void fill_top(const float *logits, int vocabulary, int wanted, float high
     result->top_count = count;
 }
 
-static bool has_penalty(const struct generate_params *params)
+static bool has_penalty(const struct sampling *params)
 {
     return params->repetition_penalty != 1 || params->presence_penalty != 0 ||
            params->frequency_penalty != 0;
@@ -151,7 +151,7 @@ static void apply_penalties(float *logits, int vocabulary, const struct sample_r
         marks[id].state = (marks[id].state | 1) + (i >= request->prompt_count ? 2 : 0);
         marks[id].raw = logits[id];
     }
-    const struct generate_params *params = request->params;
+    const struct sampling *params = request->params;
     float repetition = fmaxf((float)params->repetition_penalty, FLT_MIN); /* 0 / 0 is no logit */
     float frequency = (float)params->frequency_penalty;
     float presence = (float)params->presence_penalty;
@@ -247,7 +247,7 @@ static uint64_t sum_weights(const struct candidate *candidates, int count)
 static int32_t draw(const float *logits, int vocabulary, float highest,
                     const struct sample_request *request, struct scratch *scratch)
 {
-    const struct generate_params *params = request->params;
+    const struct sampling *params = request->params;
     struct candidate *candidates = scratch->candidates;
     int count = gather_candidates(logits, vocabulary, highest, (float)(1 / params->temperature),
                                   (float)params->min_p, candidates);
@@ -289,9 +289,9 @@ static bool prepare_scratch(struct scratch *scratch, int vocabulary, bool penalt
 static bool sample_row(float *logits, int vocabulary, const struct sample_request *request,
                        struct scratch *scratch, struct sample_result *result)
 {
-    const struct generate_params *params = request->params;
+    const struct sampling *params = request->params;
     *result = (struct sample_result){.logprob = NAN};
-    for (int i = 0; i < GENERATE_MAX_LOGPROBS; i++) {
+    for (int i = 0; i < SAMPLING_MAX_LOGPROBS; i++) {
         result->top_ids[i] = -1;
         result->top_logprobs[i] = NAN;
     }
@@ -311,7 +311,7 @@ static bool sample_row(float *logits, int vocabulary, const struct sample_reques
     if (logprobs) {
         log_sum = log_sum_weights(logits, vocabulary, highest);
         int wanted =
-            params->logprobs < GENERATE_MAX_LOGPROBS ? params->logprobs : GENERATE_MAX_LOGPROBS;
+            params->logprobs < SAMPLING_MAX_LOGPROBS ? params->logprobs : SAMPLING_MAX_LOGPROBS;
         if (wanted > 0) {
             fill_top(logits, vocabulary, wanted, highest, log_sum, result);
         }

@@ -12,7 +12,7 @@
 #include "backend/philox.h"
 #include "backend/sample_arithmetic.h"
 
-_Static_assert((int)GENERATE_MAX_LOGPROBS == (int)SAMPLE_MAX_TOPS, "kernels report another top");
+_Static_assert((int)SAMPLING_MAX_LOGPROBS == (int)SAMPLE_MAX_TOPS, "kernels report another top");
 
 enum { MAX_HISTORY = 1 << 28 };
 
@@ -25,7 +25,7 @@ struct sampling {
 
 static bool has_penalty(const struct sample_request *request)
 {
-    const struct generate_params *params = request->params;
+    const struct sampling *params = request->params;
     return !request->is_scored && request->history != NULL && request->history_count > 0 &&
            (params->repetition_penalty != 1 || params->presence_penalty != 0 ||
             params->frequency_penalty != 0);
@@ -35,7 +35,7 @@ static int tops_of(const struct sample_request *request)
 {
     const int asked = request->params->logprobs;
     const int wanted = request->is_scored && asked < 0 ? 0 : asked; /* a scored token's own */
-    return wanted < GENERATE_MAX_LOGPROBS ? wanted : GENERATE_MAX_LOGPROBS;
+    return wanted < SAMPLING_MAX_LOGPROBS ? wanted : SAMPLING_MAX_LOGPROBS;
 }
 
 /* The hash table of a history is at most half full. */
@@ -104,7 +104,7 @@ static status reserve(struct cuda_backend *cuda, const struct sampling *sampling
 
 static void describe_draw(const struct sample_request *request, struct sample_row *row)
 {
-    const struct generate_params *params = request->params;
+    const struct sampling *params = request->params;
     row->scored = request->is_scored ? request->scored : -1;
     row->drawing = !request->is_scored && params->temperature >= SAMPLE_GREEDY_BELOW;
     if (!row->drawing) {
@@ -125,7 +125,7 @@ static void describe_draw(const struct sample_request *request, struct sample_ro
 static status describe_penalties(const struct sample_request *request, int vocabulary,
                                  struct sample_row *row, int32_t *to)
 {
-    const struct generate_params *params = request->params;
+    const struct sampling *params = request->params;
     row->repetition = fmaxf((float)params->repetition_penalty, FLT_MIN); /* 0 / 0 is no logit */
     row->frequency = (float)params->frequency_penalty;
     row->presence = (float)params->presence_penalty;
@@ -200,7 +200,7 @@ static void read_outcome(const struct sample_row *row, const struct sample_outco
                          const struct sample_top *tops, struct sample_result *result)
 {
     *result = (struct sample_result){.logprob = NAN, .not_finite = outcome->not_finite != 0};
-    for (int i = 0; i < GENERATE_MAX_LOGPROBS; i++) {
+    for (int i = 0; i < SAMPLING_MAX_LOGPROBS; i++) {
         result->top_ids[i] = -1;
         result->top_logprobs[i] = NAN;
     }

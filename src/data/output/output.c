@@ -242,7 +242,7 @@ status output_create(const char *path, bool overwrite, const struct output_colum
 {
     *out = NULL;
     hdf5_silence();
-    if (columns->top_logprobs < 0 || columns->top_logprobs > GENERATE_MAX_LOGPROBS) {
+    if (columns->top_logprobs < 0 || columns->top_logprobs > SAMPLING_MAX_LOGPROBS) {
         return status_fail(STATUS_INTERNAL, "%d columns of top log-probabilities",
                            columns->top_logprobs);
     }

@@ -101,7 +101,7 @@ static status open_top(struct output_reader *reader, int64_t *tokens)
         H5Sget_simple_extent_dims(reader->top_ids.space, ids, NULL);
         H5Sget_simple_extent_dims(reader->top_values.space, values, NULL);
     }
-    if (ids[1] != values[1] || ids[1] < 1 || ids[1] > GENERATE_MAX_LOGPROBS) {
+    if (ids[1] != values[1] || ids[1] < 1 || ids[1] > SAMPLING_MAX_LOGPROBS) {
         return status_fail(STATUS_INVALID, "%s and %s do not go together", OUTPUT_TOP_IDS_PATH,
                            OUTPUT_TOP_VALUES_PATH);
     }

@@ -74,7 +74,7 @@ static bool head_is_sane(int finish, int64_t row, int32_t sample, int32_t prompt
                          int32_t completion_tokens, int32_t top)
 {
     return finish >= FINISH_STOP && finish <= FINISH_ERROR && row >= 0 && sample >= 0 &&
-           prompt_tokens >= 0 && completion_tokens >= 0 && top >= 0 && top <= GENERATE_MAX_LOGPROBS;
+           prompt_tokens >= 0 && completion_tokens >= 0 && top >= 0 && top <= SAMPLING_MAX_LOGPROBS;
 }
 
 const char *endpoint_name(enum endpoint endpoint)
@@ -245,7 +245,7 @@ status result_wire_columns(const void *bytes, struct output_columns *columns)
     columns->logprobs |= (parts & HAS_LOGPROBS) != 0;
     columns->id_is_number |= (parts & ID_IS_NUMBER) != 0;
     columns->arithmetic |= (parts & HAS_ARITHMETIC) != 0;
-    if (top > columns->top_logprobs && top <= GENERATE_MAX_LOGPROBS) {
+    if (top > columns->top_logprobs && top <= SAMPLING_MAX_LOGPROBS) {
         columns->top_logprobs = top;
     }
     return STATUS_OK;

@@ -57,49 +57,49 @@ static const struct generate_field generate_field_table[] = {
      "tokens generated at most; also max_tokens, max_completion_tokens"},
     {{"temperature"},
      FIELD_NUMBER,
-     AT(temperature),
+     AT(sampling.temperature),
      "number in [0, 100]",
      "1",
      "divides the logits before sampling; 0 takes the most likely token"},
     {{"top_k"},
      FIELD_INTEGER,
-     AT(top_k),
+     AT(sampling.top_k),
      "integer in [-1, 1000000000]",
      "0",
      "samples among the k most likely tokens; 0 or -1 is off"},
     {{"top_p"},
      FIELD_NUMBER,
-     AT(top_p),
+     AT(sampling.top_p),
      "number in (0, 1]",
      "1",
      "samples among the fewest tokens that together have this probability; 1 is off"},
     {{"min_p"},
      FIELD_NUMBER,
-     AT(min_p),
+     AT(sampling.min_p),
      "number in [0, 1]",
      "0",
      "drops tokens less likely than this share of the most likely one; 0 is off"},
     {{"repetition_penalty"},
      FIELD_NUMBER,
-     AT(repetition_penalty),
+     AT(sampling.repetition_penalty),
      "number in (0, 100]",
      "1",
      "weakens tokens that the prompt or the output holds; 1 is off"},
     {{"presence_penalty"},
      FIELD_NUMBER,
-     AT(presence_penalty),
+     AT(sampling.presence_penalty),
      "number in [-2, 2]",
      "0",
      "taken from the logit of every token that the output holds; 0 is off"},
     {{"frequency_penalty"},
      FIELD_NUMBER,
-     AT(frequency_penalty),
+     AT(sampling.frequency_penalty),
      "number in [-2, 2]",
      "0",
      "taken from a token's logit once for each time the output holds it; 0 is off"},
     {{"seed"},
      FIELD_SEED,
-     AT(seed),
+     AT(sampling.seed),
      "integer in [-9223372036854775808, 18446744073709551615]",
      "0",
      "of the random numbers: a row's own counts alone, wherever the row stands; the job's counts "
@@ -148,7 +148,7 @@ static const struct generate_field generate_field_table[] = {
      "prompt that is too long is an error; also truncate_prompt_tokens"},
     {{"logprobs"},
      FIELD_LOGPROBS,
-     AT(logprobs),
+     AT(sampling.logprobs),
      "boolean or integer in [0, 20]",
      "false",
      "log-probability of each generated token; a number k above 0: also of the k most likely"},
@@ -161,7 +161,7 @@ static const struct generate_field generate_field_table[] = {
      "from there"},
     {{"top_logprobs"},
      FIELD_TOP_LOGPROBS,
-     AT(logprobs),
+     AT(sampling.logprobs),
      "integer in [0, 20]",
      "0",
      "log-probabilities of the k most likely tokens at each position"},
@@ -389,7 +389,7 @@ static status field_set(const struct generate_field *field, const char *name,
         return read_word(field, name, value, target);
     case FIELD_INTEGER:
         TRY(read_integer(field, name, value, &integer));
-        if (target == &params->top_k && integer == -1) {
+        if (target == &params->sampling.top_k && integer == -1) {
             integer = 0; /* as vLLM writes "off" */
         }
         *(int *)target = integer;
@@ -416,19 +416,19 @@ static status field_set(const struct generate_field *field, const char *name,
     case FIELD_LOGPROBS:
         if (value->type == JSON_BOOLEAN) {
             /* true leaves a larger wish, of the job or of top_logprobs, as it is. */
-            if (!value->boolean || params->logprobs < 0) {
-                params->logprobs = value->boolean ? 0 : -1;
+            if (!value->boolean || params->sampling.logprobs < 0) {
+                params->sampling.logprobs = value->boolean ? 0 : -1;
             }
             return STATUS_OK;
         }
         if (value->type != JSON_NUMBER) {
             return expected(name, "a boolean or an integer", value);
         }
-        return read_integer(field, name, value, &params->logprobs);
+        return read_integer(field, name, value, &params->sampling.logprobs);
     case FIELD_TOP_LOGPROBS:
         TRY(read_integer(field, name, value, &integer));
-        if (integer > 0 || params->logprobs > 0) {
-            params->logprobs = integer;
+        if (integer > 0 || params->sampling.logprobs > 0) {
+            params->sampling.logprobs = integer;
         }
         return STATUS_OK;
     }
@@ -448,7 +448,7 @@ status generate_params_set(struct generate_params *params, const char *name,
 
 void generate_params_defaults(struct generate_params *params)
 {
-    *params = (struct generate_params){.logprobs = -1};
+    *params = (struct generate_params){.sampling.logprobs = -1};
     for (size_t i = 0; i < COUNT_OF(generate_field_table); i++) {
         const struct generate_field *field = &generate_field_table[i];
         const char *text = field->default_text;

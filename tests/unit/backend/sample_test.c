@@ -13,11 +13,9 @@
 
 #include "backend/cpu/sample.h"
 
-static const struct generate_params plain = {
-    .max_new_tokens = 1,
+static const struct sampling plain = {
     .top_p = 1,
     .repetition_penalty = 1,
-    .samples = 1,
     .logprobs = -1,
 };
 
@@ -98,7 +96,7 @@ static void logprobs_are_log_softmax(void **state)
         for (int i = 0; i < vocabulary; i++) {
             sum += exp((double)logits[i]);
         }
-        struct generate_params params = plain;
+        struct sampling params = plain;
         params.logprobs = 20;
         params.temperature = 1.7; /* the reported distribution is the model's all the same */
         struct sample_request request = {.params = &params};
@@ -129,7 +127,7 @@ static void scored_tokens_have_their_logprob(void **state)
     for (int i = 0; i < VOCABULARY; i++) {
         sum += exp((double)logits[i]);
     }
-    struct generate_params params = plain;
+    struct sampling params = plain;
     params.temperature = 1.5;
     params.repetition_penalty = 2;
     params.top_k = 1;
@@ -155,7 +153,7 @@ static void top_logprobs_of_equals_and_of_few(void **state)
 {
     (void)state;
     const float logits[] = {1, 3, -INFINITY, 3, 1, 3};
-    struct generate_params params = plain;
+    struct sampling params = plain;
     params.logprobs = 4;
     struct sample_request request = {.params = &params};
     struct sample_result result = sample_one(logits, 6, &request);
@@ -174,7 +172,7 @@ static void not_finite_is_told(void **state)
 {
     (void)state;
     float logits[40] = {0};
-    struct generate_params params = plain;
+    struct sampling params = plain;
     struct sample_request request = {.params = &params};
     const float bad[] = {NAN, INFINITY, -NAN};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
@@ -202,7 +200,7 @@ static void penalties_by_hand(void **state)
     /* Prompt 0 and 1, output 1, 2, 2: repetition on 0, 1, 2; frequency 1·0.5 on 1, 2·0.5 on 2;
      * presence 0.25 on both. */
     const int32_t history[] = {0, 1, 1, 2, 2};
-    struct generate_params params = plain;
+    struct sampling params = plain;
     params.repetition_penalty = 2;
     params.frequency_penalty = 0.5;
     params.presence_penalty = 0.25;
@@ -237,7 +235,7 @@ static void extreme_penalties_stay_finite(void **state)
 {
     (void)state;
     const int32_t history[] = {0, 1, 2};
-    struct generate_params params = plain;
+    struct sampling params = plain;
     const double penalties[] = {1e-300, 1e-38, 1e38, 1e300};
     for (size_t i = 0; i < COUNT_OF(penalties); i++) {
         for (int temperature = 0; temperature < 2; temperature++) {
@@ -272,7 +270,7 @@ static int compare_tokens(const void *left, const void *right)
 
 /* Probabilities after temperature, min_p, top_k and top_p: full sort, double arithmetic. */
 static void reference_distribution(const float *logits, int vocabulary,
-                                   const struct generate_params *params, double *probability)
+                                   const struct sampling *params, double *probability)
 {
     struct sorted_token *sorted = malloc((size_t)vocabulary * sizeof *sorted);
     assert_non_null(sorted);
@@ -304,8 +302,8 @@ static void reference_distribution(const float *logits, int vocabulary,
 
 /* Draws many times; Pearson's statistic against the reference. Tokens of no probability must not
  * come at all. The bound is the mean plus 5 standard deviations of the chi-square distribution. */
-static void check_distribution(const float *logits, int vocabulary,
-                               const struct generate_params *params, int draws)
+static void check_distribution(const float *logits, int vocabulary, const struct sampling *params,
+                               int draws)
 {
     double *probability = malloc((size_t)vocabulary * sizeof *probability);
     int *counts = calloc((size_t)vocabulary, sizeof *counts);
@@ -351,7 +349,7 @@ static void draws_follow_the_distribution(void **state)
         {1.5, 1, 0.3, 5}, {1, 1, 0, 100}, {1e300, 1, 0, 7}, {1, 0.8, 0.05, 6},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        struct generate_params params = plain;
+        struct sampling params = plain;
         params.temperature = cases[i].temperature;
         params.top_p = cases[i].top_p;
         params.min_p = cases[i].min_p;
@@ -374,7 +372,7 @@ static void cuts_of_large_vocabularies(void **state)
         for (int i = 0; i < VOCABULARY && trial % 2 == 0; i++) {
             logits[i] = roundf(logits[i]); /* ties, and -0 beside 0 */
         }
-        struct generate_params params = plain;
+        struct sampling params = plain;
         params.temperature = 0.5 + random_unit();
         params.top_k = trial % 3 == 0 ? 0 : 1 + (int)(random_unit() * 200);
         params.top_p = trial % 3 == 1 ? 1 : 0.05 + 0.9 * random_unit();
@@ -400,7 +398,7 @@ static void small_temperature_and_top_k_1_are_greedy(void **state)
     }
     struct sample_request request = {.params = &plain};
     int32_t greedy = sample_one(logits, 2000, &request).token;
-    struct generate_params cold = plain, single = plain, narrow = plain;
+    struct sampling cold = plain, single = plain, narrow = plain;
     single.temperature = 1;
     single.top_k = 1;
     narrow.temperature = 1;
@@ -427,7 +425,7 @@ static void neighbours_do_not_matter(void **state)
     enum { ROWS = 17, VOCABULARY = 1500 };
     random_state = 9;
     float *logits = random_logits(ROWS * VOCABULARY, 5);
-    struct generate_params params[ROWS];
+    struct sampling params[ROWS];
     struct sample_request requests[ROWS];
     struct sample_result alone[ROWS], together[ROWS];
     static const int32_t history[] = {1, 5, 700, 5};

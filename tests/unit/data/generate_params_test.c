@@ -30,16 +30,17 @@ static void defaults_are_neutral(void **state)
     memset(&params, 0x5A, sizeof params);
     generate_params_defaults(&params);
     assert_int_equal(params.max_new_tokens, 256);
-    assert_true(params.temperature == 1 && params.top_p == 1 && params.min_p == 0);
-    assert_true(params.repetition_penalty == 1 && params.presence_penalty == 0);
-    assert_true(params.frequency_penalty == 0);
-    assert_int_equal(params.top_k, 0);
-    assert_true(params.seed == 0);
+    assert_true(params.sampling.temperature == 1 && params.sampling.top_p == 1 &&
+                params.sampling.min_p == 0);
+    assert_true(params.sampling.repetition_penalty == 1 && params.sampling.presence_penalty == 0);
+    assert_true(params.sampling.frequency_penalty == 0);
+    assert_int_equal(params.sampling.top_k, 0);
+    assert_true(params.sampling.seed == 0);
     assert_int_equal(params.samples, 1);
     assert_int_equal(params.stop_count, 0);
     assert_int_equal(params.stop_id_count, 0);
     assert_false(params.ignore_eos);
-    assert_int_equal(params.logprobs, -1);
+    assert_int_equal(params.sampling.logprobs, -1);
 }
 
 static void every_field_describes_itself_and_takes_its_default(void **state)
@@ -78,15 +79,15 @@ static void values_arrive(void **state)
     assert_int_equal(set(&params, &arena, "max_completion_tokens", "1e3"), STATUS_OK);
     assert_int_equal(params.max_new_tokens, 1000);
     assert_int_equal(set(&params, &arena, "temperature", "0.25"), STATUS_OK);
-    assert_true(params.temperature == 0.25);
+    assert_true(params.sampling.temperature == 0.25);
     assert_int_equal(set(&params, &arena, "top_k", "-1"), STATUS_OK);
-    assert_int_equal(params.top_k, 0);
+    assert_int_equal(params.sampling.top_k, 0);
     assert_int_equal(set(&params, &arena, "seed", "18446744073709551615"), STATUS_OK);
-    assert_true(params.seed == UINT64_MAX);
+    assert_true(params.sampling.seed == UINT64_MAX);
     assert_int_equal(set(&params, &arena, "seed", "-1"), STATUS_OK);
-    assert_true(params.seed == UINT64_MAX);
+    assert_true(params.sampling.seed == UINT64_MAX);
     assert_int_equal(set(&params, &arena, "seed", "9223372036854775808"), STATUS_OK);
-    assert_true(params.seed == (uint64_t)1 << 63);
+    assert_true(params.sampling.seed == (uint64_t)1 << 63);
     assert_int_equal(set(&params, &arena, "stop", "\"END\""), STATUS_OK);
     assert_int_equal(params.stop_count, 1);
     assert_string_equal(params.stop[0], "END");
@@ -133,7 +134,7 @@ static void logprobs_in_all_their_forms(void **state)
             assert_int_equal(set(&params, &arena, cases[i].second, cases[i].second_value),
                              STATUS_OK);
         }
-        assert_int_equal(params.logprobs, cases[i].expected);
+        assert_int_equal(params.sampling.logprobs, cases[i].expected);
         arena_destroy(&arena);
     }
 }

@@ -21,7 +21,7 @@ static uint64_t stream_of(int64_t index, const char *line, const int32_t *ids, s
     struct arena arena = {0};
     struct row row;
     generate_params_defaults(&job);
-    job.seed = 11;
+    job.sampling.seed = 11;
     job.seed_is_own = true; /* as a job that sets its seed has it */
     struct record record = {.row = index, .position = index + 1, .kind = RECORD_JSON};
     assert_int_equal(buffer_append_text(&record.bytes, line), STATUS_OK);

@@ -65,7 +65,7 @@ static void text_with_fields_of_its_own(void **state)
     assert_int_equal(p.row.kind, PROMPT_TEXT);
     assert_string_equal(p.row.text, "Hi é");
     assert_int_equal(p.row.text_length, 5);
-    assert_true(p.row.params.temperature == 0.5);
+    assert_true(p.row.params.sampling.temperature == 0.5);
     assert_int_equal(p.row.params.max_new_tokens, 3);
     assert_null(p.row.tools);
     assert_string_equal(
@@ -142,7 +142,7 @@ static void openai_batch_line(void **state)
     assert_int_equal(p.row.kind, PROMPT_MESSAGES);
     assert_int_equal(p.row.params.max_new_tokens, 9);
     assert_int_equal(p.row.params.samples, 2);
-    assert_int_equal(p.row.params.logprobs, 2);
+    assert_int_equal(p.row.params.sampling.logprobs, 2);
     assert_string_equal(p.row.params.stop[0], "X");
     assert_string_equal(p.passthrough.data,
                         "{\"extra\":[],\"body\":{\"model\":\"m\",\"user\":\"u\",\"stream\":false,"
@@ -473,7 +473,7 @@ static void extra_body_is_the_body(void **state)
         "3}}");
     assert_int_equal(p.status, STATUS_OK);
     assert_string_equal(p.row.text, "x");
-    assert_int_equal(p.row.params.top_k, 5);
+    assert_int_equal(p.row.params.sampling.top_k, 5);
     assert_int_equal(p.row.params.samples, 3);
     assert_int_equal(p.row.unknown_fields.count, 1);
     assert_string_equal(p.row.unknown_fields.names[0], "mine");

@@ -12,12 +12,11 @@ struct given_row {
     bool seen;
 };
 
-static const struct generate_params scoring = {.mode = MODE_SCORE,
-                                               .max_new_tokens = 8,
-                                               .top_p = 1,
-                                               .repetition_penalty = 1.5,
-                                               .samples = 1,
-                                               .logprobs = -1};
+static const struct generate_params scoring = {
+    .mode = MODE_SCORE,
+    .max_new_tokens = 8,
+    .samples = 1,
+    .sampling = {.top_p = 1, .repetition_penalty = 1.5, .logprobs = -1}};
 
 static struct engine_options usual_options(void)
 {

@@ -94,17 +94,16 @@ static const struct {
 static void check_script(struct engine *engine, const struct script *script, bool include_stop,
                          bool keep_special)
 {
-    struct generate_params params = {.max_new_tokens = script->max_new_tokens,
-                                     .top_p = 1,
-                                     .repetition_penalty = 1,
-                                     .samples = 1,
-                                     .stop_count = script->stop_count,
-                                     .stop_id_count = script->stop_id >= 0,
-                                     .stop_ids = {script->stop_id},
-                                     .ignore_eos = script->ignore_eos,
-                                     .include_stop = include_stop,
-                                     .keep_special_tokens = keep_special,
-                                     .logprobs = -1};
+    struct generate_params params = {
+        .max_new_tokens = script->max_new_tokens,
+        .samples = 1,
+        .stop_count = script->stop_count,
+        .stop_id_count = script->stop_id >= 0,
+        .stop_ids = {script->stop_id},
+        .ignore_eos = script->ignore_eos,
+        .include_stop = include_stop,
+        .keep_special_tokens = keep_special,
+        .sampling = {.top_p = 1, .repetition_penalty = 1, .logprobs = -1}};
     char copies[2][GENERATE_MAX_STOP_BYTES];
     for (int i = 0; i < script->stop_count; i++) {
         params.stop[i] = strcpy(copies[i], script->stops[i]);

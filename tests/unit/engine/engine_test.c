@@ -22,7 +22,9 @@ struct answer {
 static const int32_t ends[] = {END_TOKEN};
 
 static const struct generate_params plain = {
-    .max_new_tokens = 8, .top_p = 1, .repetition_penalty = 1, .samples = 1, .logprobs = -1};
+    .max_new_tokens = 8,
+    .samples = 1,
+    .sampling = {.top_p = 1, .repetition_penalty = 1, .logprobs = -1}};
 
 static struct engine_options usual_options(void)
 {
@@ -49,11 +51,11 @@ static void make_rows(struct test_row *rows)
             row->prompt[j] = (int32_t)(fake_mix(key, (uint64_t)j) % FAKE_VOCABULARY);
         }
         row->params.max_new_tokens = i % 11 == 0 ? 1000 : 1 + (int)(fake_mix(2, i) % 30);
-        row->params.stream = fake_mix(3, i);
+        row->params.sampling.stream = fake_mix(3, i);
         row->params.samples = i % 6 == 0 ? MAX_SAMPLES : 1 + i % 2;
         row->params.ignore_eos = i % 4 == 1;
-        row->params.logprobs = i % 5 - 1;
-        row->params.presence_penalty = i % 7 == 0;
+        row->params.sampling.logprobs = i % 5 - 1;
+        row->params.sampling.presence_penalty = i % 7 == 0;
         row->params.stop_id_count = i % 9 == 0;
         row->params.stop_ids[0] = 11;
     }
@@ -73,7 +75,7 @@ static void expect_answer(const struct engine_options *options, const struct tes
         for (int i = 0; i < count; i++) {
             chain = fake_chain(chain, tokens[i], i, long_rope);
         }
-        struct sample_result next = fake_next(chain, sample, answer->count, &row->params);
+        struct sample_result next = fake_next(chain, sample, answer->count, &row->params.sampling);
         answer->results[answer->count] = next;
         answer->tokens[answer->count++] = tokens[count++] = next.token;
         if ((next.token == END_TOKEN && !row->params.ignore_eos) ||
@@ -102,7 +104,7 @@ static void check_finished(const struct finished_sample *sample, const struct te
     assert_int_equal(sample->completion_tokens, answer->count);
     assert_memory_equal(sample->token_ids, answer->tokens,
                         (size_t)answer->count * sizeof *answer->tokens);
-    int top = row->params.logprobs;
+    int top = row->params.sampling.logprobs;
     assert_int_equal(sample->logprobs != NULL, top >= 0);
     assert_int_equal(sample->top_ids != NULL, top > 0);
     assert_int_equal(sample->top_count, top > 0 ? top : 0);
@@ -356,7 +358,7 @@ static void decoding_never_starves(void **state)
         for (int j = 0; j < MAX_PROMPT; j++) {
             prompt[j] = (i * 31 + j) % FAKE_VOCABULARY;
         }
-        params.stream = (uint64_t)i;
+        params.sampling.stream = (uint64_t)i;
         assert_int_equal(
             engine_add(engine, i, prompt, i % 2 == 0 ? 3 : 60, &params, FAKE_VOCABULARY, NULL),
             STATUS_OK);
@@ -398,7 +400,7 @@ static int64_t run_in_small_cache(bool prefix_cache)
     params.ignore_eos = true;
     for (int32_t i = 0; i < COUNT; i++) {
         const int32_t prompt[] = {i, i, i};
-        params.stream = (uint64_t)i;
+        params.sampling.stream = (uint64_t)i;
         assert_int_equal(engine_add(engine, i, prompt, 3, &params, FAKE_VOCABULARY, NULL),
                          STATUS_OK);
     }
@@ -588,9 +590,9 @@ static void not_finite_logits_end_one_sample(void **state)
     const int32_t prompt[] = {1, 2, 3};
     struct generate_params params = plain;
     params.max_new_tokens = 4;
-    params.stream = 17;
+    params.sampling.stream = 17;
     assert_int_equal(engine_add(engine, 17, prompt, 3, &params, 9, NULL), STATUS_OK);
-    params.stream = 18;
+    params.sampling.stream = 18;
     assert_int_equal(engine_add(engine, 18, prompt, 3, &params, 9, NULL), STATUS_OK);
     int errors = 0, lengths = 0;
     for (int step = 0; engine_unfinished(engine) > 0; step++) {

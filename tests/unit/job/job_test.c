@@ -110,11 +110,11 @@ static void written_job_reads_back_the_same(void **state)
     assert_int_equal(job.model.max_model_len, 1000);
     assert_string_equal(job.data.input.text, "it's.jsonl");
     assert_string_equal(job.data.prompt_field, "\x7f\xe2\x80\xa8\xf0\x9f\x98\x80");
-    assert_true(job.generate.temperature == 0.5);
+    assert_true(job.generate.sampling.temperature == 0.5);
     assert_int_equal(job.generate.stop_count, 2);
     assert_string_equal(job.generate.stop[1], "a\"b");
-    assert_int_equal(job.generate.logprobs, 3);
-    assert_int_equal(job.generate.seed, 7);
+    assert_int_equal(job.generate.sampling.logprobs, 3);
+    assert_int_equal(job.generate.sampling.seed, 7);
     assert_int_equal(job.layout.tp, 2);
     assert_int_equal(job.engine.kv_memory, (int64_t)3 << 29);
     assert_true(job.output.overwrite);
@@ -122,7 +122,7 @@ static void written_job_reads_back_the_same(void **state)
     assert_int_equal(load(first.data, NULL, &again), STATUS_OK);
     assert_int_equal(job_write(&again, &second), STATUS_OK);
     assert_string_equal(first.data, second.data);
-    assert_int_equal(again.generate.logprobs, 3);
+    assert_int_equal(again.generate.sampling.logprobs, 3);
     assert_string_equal(again.generate.stop[0], "\n");
     assert_string_equal(again.data.prompt_field, job.data.prompt_field);
     job_destroy(&job);
@@ -144,12 +144,12 @@ static void overrides_replace(void **state)
     fputs(full, file);
     fclose(file);
     assert_int_equal(job_load(path, overrides, COUNT_OF(overrides), &job), STATUS_OK);
-    assert_true(job.generate.temperature == 0.25);
+    assert_true(job.generate.sampling.temperature == 0.25);
     assert_int_equal(job.generate.stop_count, 2);
     assert_string_equal(job.generate.stop[0], "a");
     assert_int_equal(job.layout.tp, 4);
-    assert_int_equal(job.data.limit, -1);       /* null is the default */
-    assert_int_equal(job.generate.logprobs, 0); /* nothing is left of the file's 3 */
+    assert_int_equal(job.data.limit, -1);                /* null is the default */
+    assert_int_equal(job.generate.sampling.logprobs, 0); /* nothing is left of the file's 3 */
     assert_string_equal(job.model.path, "a=b.c");
     job_destroy(&job);
 }
