@@ -17,7 +17,7 @@ _Static_assert((int)SAMPLING_MAX_LOGPROBS == (int)SAMPLE_MAX_TOPS, "kernels repo
 enum { MAX_HISTORY = 1 << 28 };
 
 /* One call: what there is of each kind and where it stands. */
-struct sampling {
+struct sample_layout {
     int count, vocabulary;
     int64_t history, slots, tops;
     size_t history_offset, outcomes_offset, tops_offset, host_bytes, tables_offset, device_bytes;
@@ -53,10 +53,10 @@ static size_t aligned(size_t bytes)
     return (bytes + 255) / 256 * 256;
 }
 
-static status lay_out(struct sampling *sampling, int count, int vocabulary,
+static status lay_out(struct sample_layout *layout, int count, int vocabulary,
                       const struct sample_request *requests)
 {
-    *sampling = (struct sampling){.count = count, .vocabulary = vocabulary};
+    *layout = (struct sample_layout){.count = count, .vocabulary = vocabulary};
     for (int i = 0; i < count; i++) {
         const struct sample_request *request = &requests[i];
         if (request->history_count > MAX_HISTORY) {
@@ -64,40 +64,39 @@ static status lay_out(struct sampling *sampling, int count, int vocabulary,
                                request->history_count);
         }
         if (has_penalty(request)) {
-            sampling->history += request->history_count;
-            sampling->slots += (int64_t)1 << table_bits(request->history_count);
+            layout->history += request->history_count;
+            layout->slots += (int64_t)1 << table_bits(request->history_count);
         }
-        sampling->tops += tops_of(request) > 0 ? tops_of(request) : 0;
+        layout->tops += tops_of(request) > 0 ? tops_of(request) : 0;
     }
     const size_t rows = (size_t)count;
-    sampling->history_offset = aligned(rows * sizeof(struct sample_row));
-    sampling->outcomes_offset =
-        sampling->history_offset + aligned((size_t)sampling->history * sizeof(int32_t));
-    sampling->tops_offset =
-        sampling->outcomes_offset + aligned(rows * sizeof(struct sample_outcome));
-    sampling->host_bytes =
-        sampling->tops_offset + aligned((size_t)sampling->tops * sizeof(struct sample_top));
-    sampling->tables_offset = sampling->host_bytes;
-    sampling->device_bytes =
-        sampling->tables_offset + (size_t)sampling->slots * sizeof(struct sample_slot);
+    layout->history_offset = aligned(rows * sizeof(struct sample_row));
+    layout->outcomes_offset =
+        layout->history_offset + aligned((size_t)layout->history * sizeof(int32_t));
+    layout->tops_offset = layout->outcomes_offset + aligned(rows * sizeof(struct sample_outcome));
+    layout->host_bytes =
+        layout->tops_offset + aligned((size_t)layout->tops * sizeof(struct sample_top));
+    layout->tables_offset = layout->host_bytes;
+    layout->device_bytes =
+        layout->tables_offset + (size_t)layout->slots * sizeof(struct sample_slot);
     return STATUS_OK;
 }
 
 /* Grows by half more than needed: histories get longer step by step. */
-static status reserve(struct cuda_backend *cuda, const struct sampling *sampling)
+static status reserve(struct cuda_backend *cuda, const struct sample_layout *layout)
 {
-    if (sampling->host_bytes > cuda->sampling_host_bytes) {
+    if (layout->host_bytes > cuda->sampling_host_bytes) {
         TRY(cuda_check(cudaStreamSynchronize(cuda->stream), "sampling"));
         (void)cudaFreeHost(cuda->sampling_host);
         cuda->sampling_host = NULL;
         cuda->sampling_host_bytes = 0;
-        const size_t bytes = sampling->host_bytes + sampling->host_bytes / 2;
+        const size_t bytes = layout->host_bytes + layout->host_bytes / 2;
         TRY(cuda_check(cudaMallocHost(&cuda->sampling_host, bytes), "sampling"));
         cuda->sampling_host_bytes = bytes;
     }
-    if (sampling->device_bytes > cuda->sampling.bytes) {
+    if (layout->device_bytes > cuda->sampling.bytes) {
         return cuda_space_grow(cuda, &cuda->sampling,
-                               sampling->device_bytes + sampling->device_bytes / 2, "sampling");
+                               layout->device_bytes + layout->device_bytes / 2, "sampling");
     }
     return STATUS_OK;
 }
@@ -150,20 +149,20 @@ static void *at(void *base, size_t offset)
 }
 
 /* Puts everything on the stream, up to the copy of results to pinned memory. */
-static status enqueue(struct cuda_backend *cuda, const struct sampling *sampling, float *logits,
+static status enqueue(struct cuda_backend *cuda, const struct sample_layout *layout, float *logits,
                       const struct sample_request *requests)
 {
     void *host = cuda->sampling_host, *device = cuda->sampling.data;
     struct sample_row *rows = host;
-    int32_t *history = at(host, sampling->history_offset);
+    int32_t *history = at(host, layout->history_offset);
     int64_t history_first = 0, table_first = 0;
     int32_t top_first = 0;
-    for (int i = 0; i < sampling->count; i++) {
+    for (int i = 0; i < layout->count; i++) {
         const struct sample_request *request = &requests[i];
         struct sample_row *row = &rows[i];
-        if (request->is_scored && (uint32_t)request->scored >= (uint32_t)sampling->vocabulary) {
+        if (request->is_scored && (uint32_t)request->scored >= (uint32_t)layout->vocabulary) {
             return status_fail(STATUS_INTERNAL, "sampling: token %d to score; vocabulary %d",
-                               request->scored, sampling->vocabulary);
+                               request->scored, layout->vocabulary);
         }
         *row = (struct sample_row){.tops = tops_of(request), .top_first = top_first};
         top_first += row->tops > 0 ? row->tops : 0;
@@ -171,27 +170,27 @@ static status enqueue(struct cuda_backend *cuda, const struct sampling *sampling
         if (has_penalty(request)) {
             row->history_first = history_first;
             row->table_first = table_first;
-            TRY(describe_penalties(request, sampling->vocabulary, row, history + history_first));
+            TRY(describe_penalties(request, layout->vocabulary, row, history + history_first));
             history_first += row->history_count;
             table_first += (int64_t)1 << row->table_bits;
         }
     }
     const struct sample_call call = {
-        .rows = sampling->count,
-        .vocabulary = sampling->vocabulary,
+        .rows = layout->count,
+        .vocabulary = layout->vocabulary,
         .logits = logits,
         .asked = device,
-        .history = at(device, sampling->history_offset),
-        .tables = at(device, sampling->tables_offset),
-        .outcomes = at(device, sampling->outcomes_offset),
-        .tops = at(device, sampling->tops_offset),
+        .history = at(device, layout->history_offset),
+        .tables = at(device, layout->tables_offset),
+        .outcomes = at(device, layout->outcomes_offset),
+        .tops = at(device, layout->tops_offset),
     };
-    TRY(cuda_check(cudaMemcpyAsync(device, host, sampling->outcomes_offset, cudaMemcpyHostToDevice,
+    TRY(cuda_check(cudaMemcpyAsync(device, host, layout->outcomes_offset, cudaMemcpyHostToDevice,
                                    cuda->stream),
                    "sampling"));
     TRY(cuda_check(sample_launch(cuda->stream, &call), "sampling"));
-    return cuda_check(cudaMemcpyAsync(at(host, sampling->outcomes_offset), call.outcomes,
-                                      sampling->host_bytes - sampling->outcomes_offset,
+    return cuda_check(cudaMemcpyAsync(at(host, layout->outcomes_offset), call.outcomes,
+                                      layout->host_bytes - layout->outcomes_offset,
                                       cudaMemcpyDeviceToHost, cuda->stream),
                       "sampling");
 }
@@ -222,14 +221,14 @@ static void read_outcome(const struct sample_row *row, const struct sample_outco
 }
 
 /* Waits for what enqueue put on the stream. */
-static status collect(struct cuda_backend *cuda, const struct sampling *sampling,
+static status collect(struct cuda_backend *cuda, const struct sample_layout *layout,
                       struct sample_result *results)
 {
     TRY(cuda_check(cudaStreamSynchronize(cuda->stream), "sampling"));
     const struct sample_row *rows = cuda->sampling_host;
-    const struct sample_outcome *outcomes = at(cuda->sampling_host, sampling->outcomes_offset);
-    const struct sample_top *tops = at(cuda->sampling_host, sampling->tops_offset);
-    for (int i = 0; i < sampling->count; i++) {
+    const struct sample_outcome *outcomes = at(cuda->sampling_host, layout->outcomes_offset);
+    const struct sample_top *tops = at(cuda->sampling_host, layout->tops_offset);
+    for (int i = 0; i < layout->count; i++) {
         read_outcome(&rows[i], &outcomes[i], tops, &results[i]);
     }
     return STATUS_OK;
@@ -247,9 +246,9 @@ status cuda_sample(struct backend *backend, struct device_buffer *logits, int co
         return STATUS_OK;
     }
     TRY(cuda_buffer_check(logits, count, vocabulary, sizeof(float)));
-    struct sampling sampling;
-    TRY(lay_out(&sampling, count, vocabulary, requests));
-    TRY(reserve(cuda, &sampling));
-    TRY(enqueue(cuda, &sampling, logits->data, requests));
-    return collect(cuda, &sampling, results);
+    struct sample_layout layout;
+    TRY(lay_out(&layout, count, vocabulary, requests));
+    TRY(reserve(cuda, &layout));
+    TRY(enqueue(cuda, &layout, logits->data, requests));
+    return collect(cuda, &layout, results);
 }
