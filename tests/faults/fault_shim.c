@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LD_PRELOAD: makes the n-th system call or allocation of a kind fail, or a marked row deadly.
  *
- *   FAULT_KIND    read, write, sync, rename, open, close, map, truncate, stat, unlink, lock,
- * thread, memory FAULT_NTH     which one, from 1; 0: none, they are only counted FAULT_ERRNO   the
- * number it fails with; 0: a read or write that stops half way FAULT_STAYS   1: all later ones fail
- * too, as on a disk that is full FAULT_REPORT  a file that gets a line when it happens, and the
- * count at the end FAULT_MARKER  a text: the process that parses a row with it dies of …
- *   FAULT_SIGNAL  … this signal
+ * - FAULT_KIND: read, write, sync, rename, open, close, map, truncate, stat, unlink, lock, thread,
+ *   memory
+ * - FAULT_NTH: which one, from 1; 0: none, they are only counted
+ * - FAULT_ERRNO: the number it fails with; 0: a read or write that stops half way
+ * - FAULT_STAYS=1: all later ones fail too, as on a disk that is full
+ * - FAULT_REPORT: a file that gets a line when it happens, and the count at the end
+ * - FAULT_MARKER: a text; the process that parses a row with it dies of FAULT_SIGNAL
  *
  * Counted are calls after MPI_Init_thread. Allocations count where the program itself makes them:
  * libraries that die of a failed one are not what is tested. System calls count in libraries too
