@@ -3,13 +3,12 @@
 #ifndef SLUICE_JOB_H
 #define SLUICE_JOB_H
 
-#include "sluice/backend.h"
+#include "sluice/backend_kind.h"
 #include "sluice/data.h"
 #include "sluice/model.h"
 
 enum task { TASK_AUTO, TASK_GENERATE, TASK_EMBED };
 enum strings_choice { STRINGS_VARIABLE, STRINGS_PACKED };
-enum device_choice { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
 
 /* One path, or several. */
 struct job_paths {
@@ -44,7 +43,7 @@ struct job {
         int64_t tp, pp, tp_slices; /* -1: auto */
     } layout;
     struct {
-        enum device_choice device;
+        const struct backend_kind *device;                        /* NULL: auto */
         int64_t max_batch_tokens, max_sequences, kv_block_tokens; /* -1: auto */
         int64_t kv_memory; /* bytes a rank; -1: what memory allows */
         bool prefix_cache;
@@ -99,8 +98,8 @@ status job_describe_keys(struct buffer *out) MUST_CHECK;
 
 /* What the ranks of a plan run on. */
 struct plan_device {
-    const char *name;     /* "cpu" or "cuda" */
-    int index;            /* GPU on this host, for what the plan asks of it */
+    const struct backend_kind *kind;
+    int index;            /* of the kind's devices on this host, for what the plan asks of it */
     char description[64]; /* "NVIDIA H100 80GB HBM3", for messages */
     char arithmetic[128]; /* device_facts.arithmetic of the device */
     bool has_float8;      /* every rank's */
@@ -108,9 +107,9 @@ struct plan_device {
 };
 
 struct plan {
-    const char *device;   /* "cpu" or "cuda" */
-    int device_index;     /* of this rank, on its host */
-    char arithmetic[128]; /* of this rank's device: device_facts.arithmetic */
+    const struct backend_kind *kind; /* of the devices that all ranks take */
+    int device_index;                /* of this rank, on its host */
+    char arithmetic[128];            /* of this rank's device: device_facts.arithmetic */
     enum dtype compute, stored, kv_dtype;
     int ranks, dp, tp, pp, slices;
     int max_model_len, max_sequences, max_batch_tokens, kv_block_tokens,

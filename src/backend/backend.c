@@ -1,19 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The backends of this build, and what their types are called. */
+/* The table of kinds of backends, opening one of them, and what their types are called. */
 #include "sluice/backend.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "backend/cpu/cpu.h"
-#ifdef SLUICE_CUDA
-/* All that is seen of src/backend/cuda/cuda.h, which needs the toolkit's headers. */
-int cuda_device_count(void);
-status cuda_device_facts(int device, struct device_facts *out);
-double cuda_device_energy(int device);
-status cuda_backend_create(const struct backend_options *options, struct backend **out);
-#endif
+#include "backend/kinds.h"
 
 size_t dtype_bytes(enum dtype dtype)
 {
@@ -44,65 +36,59 @@ const char *dtype_name(enum dtype dtype)
     return "fp8";
 }
 
-static int cpu_device_count(void)
+/* ---- Kinds ---- */
+
+static const struct backend_kind *const kinds[] = {&cpu_kind, &cuda_kind};
+
+const struct backend_kind *backend_kind_at(size_t index)
 {
-    return 1;
+    return index < COUNT_OF(kinds) ? kinds[index] : NULL;
 }
 
-static status cpu_device_facts(int device, struct device_facts *out)
+const struct backend_kind *backend_kind_find(const char *name)
 {
-    (void)device;
-    *out = (struct device_facts){0};
-    snprintf(out->name, sizeof out->name, "host processors");
-    snprintf(out->arithmetic, sizeof out->arithmetic, "%s", cpu_arithmetic());
-    return STATUS_OK;
-}
-
-static double cpu_device_energy(int device)
-{
-    (void)device;
-    return NAN;
-}
-
-static const struct backend_kind {
-    const char *name;
-    int (*device_count)(void);
-    status (*device_facts)(int device, struct device_facts *out);
-    double (*device_energy)(int device);
-    status (*create)(const struct backend_options *options, struct backend **out);
-} backends[] = {
-    {"cpu", cpu_device_count, cpu_device_facts, cpu_device_energy, cpu_backend_create},
-#ifdef SLUICE_CUDA
-    {"cuda", cuda_device_count, cuda_device_facts, cuda_device_energy, cuda_backend_create},
-#endif
-};
-
-static const struct backend_kind *find_kind(const char *name)
-{
-    for (size_t i = 0; i < COUNT_OF(backends); i++) {
-        if (strcmp(backends[i].name, name) == 0) {
-            return &backends[i];
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        if (strcmp(kinds[i]->name, name) == 0) {
+            return kinds[i];
         }
     }
     return NULL;
 }
 
+const struct backend_kind *backend_kind_host(void)
+{
+    return &cpu_kind;
+}
+
+bool backend_kind_is_built(const struct backend_kind *kind)
+{
+    return kind->create != NULL;
+}
+
+int backend_kind_device_count(const struct backend_kind *kind)
+{
+    return backend_kind_is_built(kind) ? kind->device_count() : 0;
+}
+
+/* ---- By name ---- */
+
 bool backend_is_built(const char *name)
 {
-    return find_kind(name) != NULL;
+    const struct backend_kind *kind = backend_kind_find(name);
+    return kind != NULL && backend_kind_is_built(kind);
 }
 
 int backend_device_count(const char *name)
 {
-    const struct backend_kind *kind = find_kind(name);
-    return kind != NULL ? kind->device_count() : 0;
+    const struct backend_kind *kind = backend_kind_find(name);
+    return kind != NULL ? backend_kind_device_count(kind) : 0;
 }
 
 /* The kind, where it is built in and has such a device. */
 static status find_device(const char *name, int device, const struct backend_kind **out)
 {
-    *out = find_kind(name);
-    if (*out == NULL) {
+    *out = backend_kind_find(name);
+    if (!backend_is_built(name)) {
         return status_fail(STATUS_UNSUPPORTED, "no backend \"%s\" in this build", name);
     }
     const int devices = (*out)->device_count();
@@ -121,8 +107,8 @@ status backend_device_facts(const char *name, int device, struct device_facts *o
 
 double backend_device_energy(const char *name, int device)
 {
-    const struct backend_kind *kind = find_kind(name);
-    return kind != NULL && device >= 0 ? kind->device_energy(device) : NAN;
+    return backend_is_built(name) && device >= 0 ? backend_kind_find(name)->device_energy(device)
+                                                 : NAN;
 }
 
 status backend_create(const char *name, const struct backend_options *options, struct backend **out)

@@ -33,7 +33,7 @@ struct bench_arguments {
     int64_t prompt_tokens, new_tokens, requests, repeat;
     int64_t max_sequences, max_batch_tokens, kv_block_tokens, tp, pp, tp_slices;
     int dtype, kv_dtype;
-    enum device_choice device;
+    const struct backend_kind *device; /* NULL: auto */
     bool compare_one, no_phases, json;
 };
 
@@ -201,8 +201,7 @@ int command_bench(int argc, char **argv)
                                         .pp = -1,
                                         .tp_slices = -1,
                                         .dtype = -1,
-                                        .kv_dtype = -1,
-                                        .device = DEVICE_AUTO};
+                                        .kv_dtype = -1};
     bool help_printed;
     status s = cli_parse_quietly(&argp, argc, argv, &arguments, &help_printed);
     if (help_printed) {

@@ -227,14 +227,18 @@ error_t cli_dtype(const char *option, const char *text, int *out)
     return error;
 }
 
-error_t cli_device(const char *option, const char *text, enum device_choice *out)
+error_t cli_device(const char *option, const char *text, const struct backend_kind **out)
 {
-    static const char *const names[] = {"auto", "cpu", "cuda"};
-    static const enum device_choice choices[] = {DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA};
+    enum { MOST = 8 };
+    const char *names[MOST + 1] = {"auto"};
+    int count = 1;
+    for (size_t i = 0; i < MOST && backend_kind_at(i) != NULL; i++) {
+        names[count++] = backend_kind_at(i)->name;
+    }
     int index;
-    error_t error = choose_name(option, text, names, (int)COUNT_OF(names), &index);
+    error_t error = choose_name(option, text, names, count, &index);
     if (error == 0) {
-        *out = choices[index + 1];
+        *out = index < 0 ? NULL : backend_kind_at((size_t)index);
     }
     return error;
 }

@@ -39,8 +39,9 @@ error_t cli_time(const char *option, const char *text, int64_t *out);
 /* For parsers: "auto" (-1) or the name of a type, an enum dtype. Returns 0, or EDOM with a message.
  */
 error_t cli_dtype(const char *option, const char *text, int *out);
-/* For parsers: auto, cpu or cuda. Returns 0, or EDOM with a message. */
-error_t cli_device(const char *option, const char *text, enum device_choice *out);
+/* For parsers: auto, which is NULL, or the name of a kind of backend. Returns 0, or EDOM with a
+ * message. */
+error_t cli_device(const char *option, const char *text, const struct backend_kind **out);
 /* For parsers: a positional argument given once. Returns 0, or EDOM with a message. */
 error_t cli_positional(const char *argument, const char **out);
 /* For parsers at ARGP_KEY_END: EDOM with a message where `value` is NULL. */

@@ -20,8 +20,8 @@ enum { IDS_FILE_MAX_BYTES = 64 << 20 };
 
 struct logits_arguments {
     const char *model, *ids, *ids_file, *output;
-    enum device_choice device;
-    int dtype, kv_dtype; /* enum dtype, -1: auto */
+    const struct backend_kind *device; /* NULL: auto */
+    int dtype, kv_dtype;               /* enum dtype, -1: auto */
 };
 
 static const struct argp_option options[] = {
@@ -160,7 +160,8 @@ static status run_model(const struct logits_arguments *arguments, const int32_t 
 
 int command_logits(int argc, char **argv)
 {
-    struct logits_arguments arguments = {.device = DEVICE_CPU, .dtype = -1, .kv_dtype = -1};
+    struct logits_arguments arguments = {
+        .device = backend_kind_host(), .dtype = -1, .kv_dtype = -1};
     int exit_status;
     if (!cli_parse(&argp, argc, argv, &arguments, &exit_status)) {
         return exit_status;

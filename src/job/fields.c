@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "job/yaml.h"
+#include "sluice/backend_kind.h"
 
 static const struct field_choice dtype_choices[] = {
     {"auto", -1},
@@ -32,12 +33,6 @@ static const struct field_choice task_choices[] = {
 static const struct field_choice strings_choices[] = {
     {"variable", STRINGS_VARIABLE},
     {"packed", STRINGS_PACKED},
-    {NULL, 0},
-};
-static const struct field_choice device_choices[] = {
-    {"auto", DEVICE_AUTO},
-    {"cpu", DEVICE_CPU},
-    {"cuda", DEVICE_CUDA},
     {NULL, 0},
 };
 static const struct field_choice slice_choices[] = {
@@ -127,11 +122,11 @@ static const struct job_field job_field_table[] = {
      "same bits for every `tp` that does; auto: 8 on the CPU, 2 (or `tp` where that is more) on a "
      "GPU",
      NULL, 0, 0, slice_choices},
-    {"engine", "device", FIELD_CHOICE, AT(engine.device), "auto",
+    {"engine", "device", FIELD_DEVICE, AT(engine.device), "auto",
      "auto: GPUs where the program was built for them and every rank finds one; ranks of a host "
      "take "
      "its GPUs in turn",
-     NULL, 0, 0, device_choices},
+     "auto", 0, 0, NULL},
     {"engine", "max_batch_tokens", FIELD_INTEGER, AT(engine.max_batch_tokens), "auto",
      "tokens of a step at most, at least `max_sequences`; auto: 512 on the CPU, 8192 on a GPU",
      "auto", 1, 1 << 20, NULL},
@@ -218,6 +213,17 @@ static status write_choices(const struct job_field *field, struct buffer *out)
     return STATUS_OK;
 }
 
+/* "auto, cpu or cuda" */
+static status write_devices(const struct job_field *field, struct buffer *out)
+{
+    TRY(buffer_append_text(out, field->word));
+    for (size_t i = 0; backend_kind_at(i) != NULL; i++) {
+        const bool last = backend_kind_at(i + 1) == NULL;
+        TRY(buffer_format(out, "%s%s", last ? " or " : ", ", backend_kind_at(i)->name));
+    }
+    return STATUS_OK;
+}
+
 status job_field_write_type(const struct job_field *field, struct buffer *out)
 {
     switch (field->type) {
@@ -233,6 +239,8 @@ status job_field_write_type(const struct job_field *field, struct buffer *out)
         break;
     case FIELD_CHOICE:
         return write_choices(field, out);
+    case FIELD_DEVICE:
+        return write_devices(field, out);
     case FIELD_INTEGER:
         TRY(buffer_format(out, "integer of at least %lld", (long long)field->least));
         if (field->most < INT32_MAX / 2) {
@@ -257,7 +265,8 @@ static status expected(const struct job_field *field, const struct json *value)
                                        : json_write(value, &found);
     }
     if (s == STATUS_OK) {
-        bool article = field->type != FIELD_BOOLEAN && field->type != FIELD_CHOICE;
+        bool article = field->type != FIELD_BOOLEAN && field->type != FIELD_CHOICE &&
+                       field->type != FIELD_DEVICE;
         bool vowel = type.data[0] == 'i';
         s = status_fail(STATUS_INVALID, "%s%s%s: expected %s%s, not %.80s", field->section,
                         field->key[0] != '\0' ? "." : "", field->key,
@@ -423,6 +432,17 @@ static status set_choice(const struct job_field *field, struct job *job, const s
     return expected(field, value);
 }
 
+static status set_device(const struct job_field *field, struct job *job, const struct json *value)
+{
+    const struct backend_kind *kind =
+        value->type == JSON_STRING ? backend_kind_find(value->text) : NULL;
+    if (kind == NULL && !json_is_string(value, field->word)) {
+        return expected(field, value);
+    }
+    *(const struct backend_kind **)field_address(field, job) = kind;
+    return STATUS_OK;
+}
+
 status job_field_set(const struct job_field *field, struct job *job, const struct json *value)
 {
     if (value->type == JSON_NULL) {
@@ -444,6 +464,8 @@ status job_field_set(const struct job_field *field, struct job *job, const struc
         return json_bool(value, field_address(field, job)) ? STATUS_OK : expected(field, value);
     case FIELD_CHOICE:
         return set_choice(field, job, value);
+    case FIELD_DEVICE:
+        return set_device(field, job, value);
     }
     return status_fail(STATUS_INTERNAL, "%s.%s: a key of no known type", field->section,
                        field->key);
@@ -516,6 +538,10 @@ status job_field_write(const struct job_field *field, const struct job *job, str
             }
         }
         break;
+    case FIELD_DEVICE: {
+        const struct backend_kind *kind = *(const struct backend_kind *const *)address;
+        return buffer_append_text(out, kind == NULL ? field->word : kind->name);
+    }
     }
     return status_fail(STATUS_INTERNAL, "%s.%s: a value of no known name", field->section,
                        field->key);

@@ -21,7 +21,8 @@ enum field_type {
     FIELD_INTEGER,
     FIELD_BYTES,
     FIELD_BOOLEAN,
-    FIELD_CHOICE
+    FIELD_CHOICE,
+    FIELD_DEVICE /* a kind of backend by name; NULL: `word` */
 };
 
 struct job_field {
@@ -30,7 +31,8 @@ struct job_field {
     size_t offset;            /* in struct job */
     const char *default_text; /* YAML; NULL: the key is required */
     const char *meaning;
-    const char *word;    /* FIELD_INTEGER, FIELD_BYTES: what stands for -1, "auto"; NULL: nothing */
+    const char *word;    /* FIELD_INTEGER, FIELD_BYTES, FIELD_DEVICE: what stands for the value that
+                            is left open, "auto"; NULL: nothing */
     int64_t least, most; /* FIELD_INTEGER, FIELD_BYTES */
     const struct field_choice *choices; /* FIELD_CHOICE; ends with a NULL name */
 };

@@ -7,13 +7,6 @@
 #include "job/host_memory.h"
 #include "sluice/job.h"
 
-static const int64_t CPU_KV_BYTES = (int64_t)4 << 30;
-/* Of the memory that the system, or the GPU, calls available: the rest is for what no plan counts.
- * On a GPU that is little, but the libraries' kernels and workspaces are of a size that does not
- * shrink with it. */
-static const double MEMORY_SHARE = 0.9, GPU_MEMORY_SHARE = 0.96;
-static const int64_t GPU_RESERVE_BYTES = (int64_t)768 << 20;
-static const int64_t LARGE_GPU_BYTES = (int64_t)38e9; /* what is left to use of 40 GB */
 /* NCCL's buffers: the group's, or a pipeline's links. */
 static const int64_t NCCL_BYTES = (int64_t)512 << 20;
 /* A layout chosen for memory has room for a sequence of this length at least, where neither the job
@@ -43,19 +36,16 @@ static int64_t divide_up(int64_t count, int64_t by)
     return (count + by - 1) / by;
 }
 
-static bool is_cpu(const struct plan *plan)
-{
-    return strcmp(plan->device, "cpu") == 0;
-}
-
 /* ---- Types ---- */
 
-static status choose_cpu_types(int dtype, int kv, struct plan *plan)
+/* Where activations are float32 whatever the weights' type. */
+static status choose_wide_types(int dtype, int kv, struct plan *plan)
 {
     if (dtype != -1 && dtype != DTYPE_FLOAT32 && dtype != DTYPE_BFLOAT16) {
         return status_fail(STATUS_UNSUPPORTED,
-                           "model.dtype: the CPU backend computes in float32; use auto, "
-                           "float32, or bfloat16 for weights rounded to 16 bits");
+                           "model.dtype: %s backend computes in float32; use auto, "
+                           "float32, or bfloat16 for weights rounded to 16 bits",
+                           plan->kind->place);
     }
     if (kv == DTYPE_FLOAT8_E4M3) {
         return status_fail(STATUS_UNSUPPORTED, "model.kv_dtype: fp8 needs a GPU; use auto");
@@ -70,8 +60,8 @@ static status choose_types(const struct job *job, const struct model_config *con
                            const struct plan_device *device, struct plan *plan)
 {
     const int dtype = job->model.dtype, kv = job->model.kv_dtype;
-    if (is_cpu(plan)) {
-        return choose_cpu_types(dtype, kv, plan);
+    if (!plan->kind->has_narrow_types) {
+        return choose_wide_types(dtype, kv, plan);
     }
     if (!device->has_float8 && (dtype == DTYPE_FLOAT8_E4M3 || kv == DTYPE_FLOAT8_E4M3)) {
         return status_fail(STATUS_UNSUPPORTED,
@@ -119,25 +109,26 @@ static status check_task(const struct job *job, const struct model_config *confi
     return STATUS_OK;
 }
 
-/* What the backends' caches are laid out for. */
+/* What the kind's cache is laid out for. */
 static status check_block_tokens(const struct plan *plan)
 {
-    int tokens = plan->kv_block_tokens;
-    bool fits = is_cpu(plan) ? tokens % 16 == 0 : tokens > 1 && (tokens & (tokens - 1)) == 0;
-    return fits ? STATUS_OK
-                : status_fail(STATUS_INVALID, "engine.kv_block_tokens: %d; on %s it has to be %s",
-                              tokens, is_cpu(plan) ? "the CPU" : "a GPU",
-                              is_cpu(plan) ? "a multiple of 16" : "a power of two");
+    const struct backend_kind *kind = plan->kind;
+    return kind->takes_block_tokens(plan->kv_block_tokens)
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID, "engine.kv_block_tokens: %d; on %s it has to be %s",
+                             plan->kv_block_tokens, kind->place, kind->block_tokens);
 }
 
 static status choose_sizes(const struct job *job, const struct model_config *config,
                            struct plan *plan)
 {
-    bool cpu = is_cpu(plan);
+    const struct backend_kind *kind = plan->kind;
     int64_t tokens = job->engine.max_batch_tokens, sequences = job->engine.max_sequences;
-    const int64_t usual = cpu ? 64 : plan->memory_bytes >= LARGE_GPU_BYTES ? 2048 : 512;
+    const int64_t usual = plan->memory_bytes >= kind->large_memory_bytes
+                              ? kind->usual_sequences_large
+                              : kind->usual_sequences;
     sequences = choose(sequences, minimum(usual, choose(tokens, INT32_MAX)));
-    tokens = choose(tokens, maximum(cpu ? 512 : 8192, sequences));
+    tokens = choose(tokens, maximum(kind->usual_tokens, sequences));
     if (tokens < sequences) {
         return status_fail(STATUS_INVALID,
                            "engine.max_batch_tokens: %lld is less than engine.max_sequences, %lld: "
@@ -160,7 +151,7 @@ static status choose_sizes(const struct job *job, const struct model_config *con
     plan->kv_block_tokens = (int)choose(job->engine.kv_block_tokens, 16);
     TRY(check_block_tokens(plan));
     int64_t tp = job->layout.tp;
-    plan->slices = (int)choose(job->layout.tp_slices, cpu ? 8 : maximum(2, tp));
+    plan->slices = (int)choose(job->layout.tp_slices, maximum(kind->usual_slices, tp));
     if (tp > plan->slices) {
         return status_fail(STATUS_INVALID,
                            "layout.tp: %lld does not divide layout.tp_slices, which is %d",
@@ -267,8 +258,8 @@ static int64_t gpu_activation_bytes(const struct plan *plan, const struct model_
 static int64_t activation_bytes(const struct plan *plan, const struct model_config *config,
                                 const struct partition *partition)
 {
-    return is_cpu(plan) ? cpu_activation_bytes(plan, config, partition)
-                        : gpu_activation_bytes(plan, config, partition);
+    return !plan->kind->has_own_memory ? cpu_activation_bytes(plan, config, partition)
+                                       : gpu_activation_bytes(plan, config, partition);
 }
 
 static status measure(const struct plan *plan, const struct model *model, struct backend *backend,
@@ -419,8 +410,9 @@ static void choose_cache(const struct job *job, const struct model_config *confi
     int64_t blocks = needs->blocks;
     if (job->engine.kv_memory != -1) {
         blocks = minimum(blocks, job->engine.kv_memory / block_bytes);
-    } else if (is_cpu(plan)) {
-        int64_t budget = minimum(CPU_KV_BYTES, plan->memory_bytes / 4) / block_bytes;
+    } else if (plan->kind->usual_cache_bytes > 0) {
+        int64_t budget =
+            minimum(plan->kind->usual_cache_bytes, plan->memory_bytes / 4) / block_bytes;
         int64_t least = divide_up(needed_context(job, config), plan->kv_block_tokens);
         blocks = minimum(blocks, maximum(budget, least));
     }
@@ -435,10 +427,9 @@ static void choose_cache(const struct job *job, const struct model_config *confi
 
 static void choose_memory(const struct plan_device *device, struct plan *plan)
 {
-    const double found = (double)device->memory_bytes;
-    plan->memory_bytes = is_cpu(plan)
-                             ? (int64_t)(found * MEMORY_SHARE)
-                             : maximum((int64_t)(found * GPU_MEMORY_SHARE) - GPU_RESERVE_BYTES, 0);
+    const struct backend_kind *kind = plan->kind;
+    const double usable = (double)device->memory_bytes * kind->memory_share;
+    plan->memory_bytes = maximum((int64_t)usable - kind->reserve_bytes, 0);
 }
 
 static status plan_with_backend(const struct job *job, const struct model *model,
@@ -475,14 +466,14 @@ static status begin_plan(const struct job *job, const struct model *model,
 status plan_create_on(const struct job *job, const struct model *model, int ranks,
                       const struct plan_device *device, struct backend *backend, struct plan *out)
 {
-    struct plan plan = {.device = device->name, .device_index = device->index, .ranks = ranks};
+    struct plan plan = {.kind = device->kind, .device_index = device->index, .ranks = ranks};
     memcpy(plan.arithmetic, device->arithmetic, sizeof plan.arithmetic);
     TRY(begin_plan(job, model, device, &plan));
     struct backend *opened = NULL;
     if (backend == NULL) {
         struct backend_options probe = {
             .compute = plan.compute, .max_tokens = 1, .max_sequences = 1, .device = device->index};
-        TRY(backend_create(plan.device, &probe, &opened));
+        TRY(backend_create(plan.kind->name, &probe, &opened));
         backend = opened;
     }
     status s = plan_with_backend(job, model, backend, &plan);
@@ -495,41 +486,41 @@ status plan_create_on(const struct job *job, const struct model *model, int rank
 
 /* ---- This host's device ---- */
 
-/* "auto" takes a GPU where the program was built for one and one is there. */
-static status choose_device(const struct job *job, const char **name)
+/* "auto": the last kind of the table that was built in and has a device here. */
+static const struct backend_kind *choose_auto(void)
 {
-    *name = "cpu";
-    if (job->engine.device == DEVICE_CPU) {
-        return STATUS_OK;
+    const struct backend_kind *best = backend_kind_host();
+    for (size_t i = 0; backend_kind_at(i) != NULL; i++) {
+        best = backend_kind_device_count(backend_kind_at(i)) > 0 ? backend_kind_at(i) : best;
     }
-    bool built = backend_is_built("cuda");
-    bool there = built && backend_device_count("cuda") > 0;
-    if (job->engine.device == DEVICE_CUDA && !built) {
-        return status_fail(STATUS_UNSUPPORTED, "engine.device: this program was built without "
-                                               "CUDA; use cpu, or build with the preset cuda");
+    return best;
+}
+
+static status choose_kind(const struct job *job, const struct backend_kind **out)
+{
+    const struct backend_kind *asked = job->engine.device;
+    *out = asked != NULL ? asked : choose_auto();
+    if (!backend_kind_is_built(*out)) {
+        return status_fail(STATUS_UNSUPPORTED, "engine.device: %s", (*out)->not_built);
     }
-    if (job->engine.device == DEVICE_CUDA && !there) {
-        return status_fail(STATUS_NOT_FOUND,
-                           "engine.device: no GPU is visible on this host; use cpu, ask the batch "
-                           "system for GPUs, or look at CUDA_VISIBLE_DEVICES");
-    }
-    *name = there ? "cuda" : "cpu";
-    return STATUS_OK;
+    return backend_kind_device_count(*out) > 0
+               ? STATUS_OK
+               : status_fail(STATUS_NOT_FOUND, "engine.device: %s", (*out)->not_there);
 }
 
 status plan_find_device(const struct job *job, int ranks_per_host, int64_t host_memory,
                         struct plan_device *out)
 {
     *out = (struct plan_device){0};
-    TRY(choose_device(job, &out->name));
+    TRY(choose_kind(job, &out->kind));
     struct device_facts facts;
-    TRY(backend_device_facts(out->name, 0, &facts));
+    TRY(backend_device_facts(out->kind->name, 0, &facts));
     snprintf(out->description, sizeof out->description, "%s", facts.name);
     snprintf(out->arithmetic, sizeof out->arithmetic, "%s", facts.arithmetic);
     out->has_float8 = facts.has_float8;
-    if (strcmp(out->name, "cuda") == 0) {
+    if (out->kind->has_own_memory) {
         out->memory_bytes =
-            facts.free_bytes / divide_up(ranks_per_host, backend_device_count("cuda"));
+            facts.free_bytes / divide_up(ranks_per_host, backend_kind_device_count(out->kind));
         return STATUS_OK;
     }
     out->memory_bytes = (host_memory > 0 ? host_memory : host_memory_available()) / ranks_per_host;

@@ -160,7 +160,7 @@ status provenance_identity(const struct provenance *provenance, const struct job
     TRY(buffer_format(out,
                       "device: %s\ncompute type: %s\nweight type: %s\nkv type: %s\n"
                       "max_model_len: %d\ntp_slices: %d\n",
-                      plan->device, dtype_name(plan->compute), dtype_name(plan->stored),
+                      plan->kind->name, dtype_name(plan->compute), dtype_name(plan->stored),
                       dtype_name(plan->kv_dtype), plan->max_model_len, plan->slices));
     TRY(buffer_append_text(out, provenance->embedding));
     return append_job_keys(job, out);
@@ -204,7 +204,7 @@ status provenance_write(const struct provenance *provenance, const struct job *j
             {"data_bytes", NULL, (double)provenance->data_bytes},
             {"data_sha256", provenance->data_sha256, 0},
             {"layout", layout.data, 0},
-            {"device", plan->device, 0},
+            {"device", plan->kind->name, 0},
             {"compute_dtype", dtype_name(plan->compute), 0},
             {"kv_dtype", dtype_name(plan->kv_dtype), 0},
             {"max_model_len", NULL, plan->max_model_len},

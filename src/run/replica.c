@@ -59,14 +59,14 @@ static status note_step(void *context, const struct step_seconds *step)
     return STATUS_OK;
 }
 
-/* Memory: a GPU's in use now, which is the most that was since nothing is given back on the way;
- * of the process elsewhere. Energy: since begin_metrics of run_job.c. */
+/* Memory: a device's own in use now, which is the most that was since nothing is given back on the
+ * way; of the process elsewhere. Energy: since begin_metrics of run_job.c. */
 static void note_device(struct stage *stage, struct rank_metrics *metrics)
 {
     const struct plan *plan = stage->plan;
     struct rusage usage;
     int64_t total, available;
-    if (strcmp(plan->device, "cuda") == 0) {
+    if (plan->kind->has_own_memory) {
         if (stage->backend->operations->memory(stage->backend, &total, &available) == STATUS_OK) {
             metrics->peak_memory_bytes = total - available;
         }
@@ -74,7 +74,7 @@ static void note_device(struct stage *stage, struct rank_metrics *metrics)
         metrics->peak_memory_bytes = (int64_t)usage.ru_maxrss * 1024;
     }
     metrics->energy_joules =
-        backend_device_energy(plan->device, plan->device_index) - metrics->energy_joules;
+        backend_device_energy(plan->kind->name, plan->device_index) - metrics->energy_joules;
 }
 
 static void worker_finish(struct worker *self)

@@ -190,7 +190,7 @@ static void begin_metrics(struct run *run)
     metrics->pp = in_replica / run->plan.tp;
     metrics->tp = in_replica % run->plan.tp;
     /* Where it stands now; replica.c takes the difference at the end. */
-    metrics->energy_joules = backend_device_energy(run->plan.device, run->plan.device_index);
+    metrics->energy_joules = backend_device_energy(run->plan.kind->name, run->plan.device_index);
     metrics->kv_bytes = run->plan.kv_bytes;
     snprintf(metrics->host, sizeof metrics->host, "%s", run->world->host);
     struct backend *backend = run->stage.backend;
@@ -444,7 +444,7 @@ static status name_rank(const struct run *run, status s)
     struct backend *backend = run->stage.backend;
     return status_context(s, "rank %d on %s (%s)", world->rank, world->host,
                           backend != NULL ? backend->operations->device_name(backend)
-                                          : run->plan.device);
+                                          : run->plan.kind->name);
 }
 
 /* The rows, on all ranks. */

@@ -32,7 +32,7 @@ static void run_type(int dtype, int kv_dtype, const char *name)
     job.model.max_model_len = PROMPT + ANSWER;
     job.model.dtype = dtype;
     job.model.kv_dtype = kv_dtype;
-    job.engine.device = DEVICE_CUDA;
+    job.engine.device = backend_kind_find("cuda");
     job.engine.max_sequences = 16;
     job.engine.max_batch_tokens = 64; /* prompts in chunks, beside answers */
     job.engine.kv_memory = 16 << 20;

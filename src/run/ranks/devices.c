@@ -13,7 +13,7 @@
 
 /* What ranks tell each other; the least of each is what all of them have. */
 struct common {
-    int64_t has_gpu, has_float8, memory_bytes;
+    int64_t has_own_memory, has_float8, memory_bytes;
 };
 
 static status least_of_all(struct common *common)
@@ -22,38 +22,42 @@ static status least_of_all(struct common *common)
                      "compare devices");
 }
 
-/* Opens this rank's GPU, and once all ranks have opened theirs sees what memory that left. */
-static status measure_gpu(struct plan_device *device, struct device_facts *facts, int *sharers)
+/* Opens this rank's device, and once all ranks have opened theirs sees what memory that left. */
+static status measure_device(struct plan_device *device)
 {
-    int most;
-    TRY(run_agree(backend_device_facts(device->name, device->index, facts)));
-    TRY(run_agree(comm_device_sharers(MPI_COMM_WORLD, facts->address, sharers, &most)));
-    TRY(run_agree(backend_device_facts(device->name, device->index, facts)));
-    device->has_float8 = facts->has_float8;
-    device->memory_bytes = facts->free_bytes / *sharers;
+    const char *kind = device->kind->name;
+    struct device_facts facts;
+    int sharers, most;
+    TRY(run_agree(backend_device_facts(kind, device->index, &facts)));
+    TRY(run_agree(comm_device_sharers(MPI_COMM_WORLD, facts.address, &sharers, &most)));
+    TRY(run_agree(backend_device_facts(kind, device->index, &facts)));
+    device->has_float8 = facts.has_float8;
+    device->memory_bytes = facts.free_bytes / sharers;
+    memcpy(device->arithmetic, facts.arithmetic, sizeof device->arithmetic);
     if (world_get()->rank == 0 && most > 1) {
         log_write(LOG_WARNING,
-                  "%d ranks share a GPU: it does their work one after the other, and they "
+                  "%d ranks share %s: it does their work one after the other, and they "
                   "communicate through host memory; start one rank a GPU",
-                  most);
+                  most, device->kind->place);
     }
     return STATUS_OK;
 }
 
-/* Every rank without a GPU takes the others' GPUs away, where the job leaves that open. */
+/* Every rank without a device of its own takes the others' away, where the job leaves that open. */
 static status agree_on_kind(const struct job *job, struct plan_device *device)
 {
-    const bool has_gpu = strcmp(device->name, "cuda") == 0;
-    struct common common = {.has_gpu = has_gpu};
+    const bool has_own_memory = device->kind->has_own_memory;
+    struct common common = {.has_own_memory = has_own_memory};
     TRY(least_of_all(&common));
-    if (!has_gpu || common.has_gpu) {
+    if (!has_own_memory || common.has_own_memory) {
         return STATUS_OK;
     }
-    log_write(LOG_WARNING, "host %s has GPUs, another rank has none: all ranks compute on CPUs",
-              world_get()->host);
-    struct job on_cpu = *job; /* borrows the arena */
-    on_cpu.engine.device = DEVICE_CPU;
-    return plan_find_device(&on_cpu, world_get()->host_size, 0, device);
+    const struct backend_kind *host = backend_kind_host();
+    log_write(LOG_WARNING, "host %s has %s, another rank has none: all ranks compute on %s",
+              world_get()->host, device->kind->devices, host->devices);
+    struct job on_host = *job; /* borrows the arena */
+    on_host.engine.device = host;
+    return plan_find_device(&on_host, world_get()->host_size, 0, device);
 }
 
 status devices_choose(const struct job *job, struct plan_device *out)
@@ -65,12 +69,9 @@ status devices_choose(const struct job *job, struct plan_device *out)
     }
     TRY(run_agree(s));
     TRY(run_agree(agree_on_kind(job, out)));
-    if (strcmp(out->name, "cuda") == 0) {
-        struct device_facts facts;
-        int sharers;
-        out->index = world->host_rank % backend_device_count(out->name);
-        TRY(measure_gpu(out, &facts, &sharers));
-        memcpy(out->arithmetic, facts.arithmetic, sizeof out->arithmetic);
+    if (out->kind->has_own_memory) {
+        out->index = world->host_rank % backend_kind_device_count(out->kind);
+        TRY(measure_device(out));
     }
     struct common common = {.has_float8 = out->has_float8, .memory_bytes = out->memory_bytes};
     TRY(least_of_all(&common));
@@ -87,7 +88,7 @@ status devices_plan(const struct job *job, const struct model *model, struct pla
     TRY(run_agree(world->rank == 0 ? plan_create_on(job, model, world->size, &device, NULL, out)
                                    : STATUS_OK));
     TRY(mpi_check(MPI_Bcast(out, sizeof *out, MPI_BYTE, 0, MPI_COMM_WORLD), "send the plan"));
-    out->device = device.name;
+    out->kind = device.kind;
     out->device_index = device.index;
     memcpy(out->arithmetic, device.arithmetic, sizeof out->arithmetic);
     return STATUS_OK;

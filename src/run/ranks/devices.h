@@ -12,7 +12,7 @@
 status devices_choose(const struct job *job, struct plan_device *out) MUST_CHECK;
 
 /* The plan for all ranks of the world on the devices that they take: rank 0 makes it, so that no
- * two ranks can come to different ones; `device` and `device_index` are each rank's own. Collective
+ * two ranks can come to different ones; `device_index` is each rank's own. Collective
  * over the world; all ranks fail or none. */
 status devices_plan(const struct job *job, const struct model *model, struct plan *out) MUST_CHECK;
 

@@ -105,7 +105,7 @@ static status describe_job(const struct job *job, const struct model *model,
     int hosts = count_hosts(places, plan->ranks);
     TRY(buffer_format(out, "%d %s on %d %s (dp %d x tp %d x pp %d), %s: ", plan->ranks,
                       plan->ranks == 1 ? "rank" : "ranks", hosts, hosts == 1 ? "host" : "hosts",
-                      plan->dp, plan->tp, plan->pp, plan->device));
+                      plan->dp, plan->tp, plan->pp, plan->kind->name));
     TRY(describe_devices(places, plan->ranks, out));
     TRY(describe_model(job, model, plan, out));
     return describe_data(job, rows, out);
@@ -128,7 +128,7 @@ static void read_processor(char name[64])
 static status find_place(const struct plan *plan, struct rank_place *out)
 {
     struct device_facts facts;
-    TRY(backend_device_facts(plan->device, plan->device_index, &facts));
+    TRY(backend_device_facts(plan->kind->name, plan->device_index, &facts));
     snprintf(out->host, sizeof out->host, "%s", world_get()->host);
     snprintf(out->device, sizeof out->device, "%s", facts.name);
     if (facts.address[0] == '\0') {

@@ -44,7 +44,7 @@ static status create_communicators(struct stage *stage, MPI_Comm replica, int re
         return STATUS_OK;
     }
     struct device_facts device;
-    TRY(agree(replica, backend_device_facts(plan->device, plan->device_index, &device)));
+    TRY(agree(replica, backend_device_facts(plan->kind->name, plan->device_index, &device)));
     const size_t step_values =
         (size_t)plan->max_batch_tokens * (size_t)model_config(stage->model)->hidden;
     stage->stagger = STAGGER * replica_rank;
@@ -91,7 +91,7 @@ status stage_create(const struct plan *plan, struct model *model, MPI_Comm repli
                                       .max_tokens = plan->max_batch_tokens,
                                       .max_sequences = plan->max_sequences,
                                       .device = plan->device_index};
-    TRY(agree(replica, backend_create(plan->device, &backend, &stage->backend)));
+    TRY(agree(replica, backend_create(plan->kind->name, &backend, &stage->backend)));
     TRY(create_communicators(stage, replica, replica_rank));
     double start = clock_seconds();
     TRY(plan->random_weights

@@ -77,7 +77,7 @@ static void defaults_are_as_documented(void **state)
     assert_true(job.data.skip_bad_rows);
     assert_int_equal(job.layout.tp, -1);
     assert_int_equal(job.layout.tp_slices, -1);
-    assert_int_equal(job.engine.device, DEVICE_AUTO);
+    assert_null(job.engine.device);
     assert_int_equal(job.engine.kv_memory, -1);
     assert_true(job.engine.prefix_cache);
     assert_false(job.output.overwrite);
@@ -178,6 +178,7 @@ static void wrong_keys_and_values_say_where(void **state)
         {"engine: {kv_memory: 4 GoB}", "engine.kv_memory: expected a size such as"},
         {"engine: {max_sequences: 010}", "not \"010\""},
         {"engine: {max_sequences: 99999999999999999999}", "engine.max_sequences: expected"},
+        {"engine:\n  device: tpu", "engine.device: expected auto, cpu or cuda, not \"tpu\""},
         {"engine:\n  device: cpu\n  device: cpu", "line 6: engine.device: stands twice, first in "
                                                   "line 5"},
         {"model: {dtype: auto}", "line 4: model: stands twice, first in line 1"},

@@ -30,7 +30,7 @@ static int start(void **state)
         return -1;
     }
     fixture.job.model.path = model_path;
-    fixture.job.engine.device = DEVICE_CPU;
+    fixture.job.engine.device = backend_kind_host();
     return 0;
 }
 
@@ -62,7 +62,7 @@ static void plenty_means_replicas(void **state)
     struct fixture *fixture = *state;
     struct plan made;
     assert_int_equal(plan(fixture, 4, PLENTY, &made), STATUS_OK);
-    assert_string_equal(made.device, "cpu");
+    assert_string_equal(made.kind->name, "cpu");
     assert_int_equal(made.dp, 4);
     assert_int_equal(made.tp, 1);
     assert_int_equal(made.pp, 1);
@@ -184,10 +184,14 @@ static void description_names_every_rank(void **state)
 
 /* ---- GPUs: what is chosen for them, with a CPU backend to answer for sizes ---- */
 
-static const struct plan_device new_gpu = {.name = "cuda",
-                                           .description = "a new GPU",
-                                           .has_float8 = true,
-                                           .memory_bytes = (int64_t)80 << 30};
+static struct plan_device new_gpu = {
+    .description = "a new GPU", .has_float8 = true, .memory_bytes = (int64_t)80 << 30};
+
+static int start_on_gpu(void **state)
+{
+    new_gpu.kind = backend_kind_find("cuda");
+    return start(state);
+}
 
 static status plan_on(const struct fixture *fixture, int ranks, const struct plan_device *device,
                       struct plan *out)
@@ -208,7 +212,7 @@ static void gpu_defaults(void **state)
     struct plan_device third = new_gpu;
     third.index = 2;
     assert_int_equal(plan_on(fixture, 4, &third, &made), STATUS_OK);
-    assert_string_equal(made.device, "cuda");
+    assert_string_equal(made.kind->name, "cuda");
     assert_int_equal(made.device_index, 2);
     assert_int_equal(made.compute, DTYPE_BFLOAT16);
     assert_int_equal(made.stored, DTYPE_BFLOAT16);
@@ -301,16 +305,16 @@ static void a_gpu_that_is_not_there(void **state)
 {
     struct fixture *fixture = *state;
     struct plan made;
-    fixture->job.engine.device = DEVICE_CUDA;
+    fixture->job.engine.device = backend_kind_find("cuda");
     if (backend_device_count("cuda") > 0) {
         skip();
     }
     const status expected = backend_is_built("cuda") ? STATUS_NOT_FOUND : STATUS_UNSUPPORTED;
     assert_int_equal(plan(fixture, 1, PLENTY, &made), expected);
     assert_non_null(strstr(status_message(), "engine.device: "));
-    fixture->job.engine.device = DEVICE_AUTO;
+    fixture->job.engine.device = NULL;
     assert_int_equal(plan(fixture, 1, PLENTY, &made), STATUS_OK);
-    assert_string_equal(made.device, "cpu");
+    assert_string_equal(made.kind->name, "cpu");
 }
 
 int main(void)
@@ -323,10 +327,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(sizes_that_contradict, start, end),
         cmocka_unit_test_setup_teardown(system_memory_is_found, start, end),
         cmocka_unit_test_setup_teardown(description_names_every_rank, start, end),
-        cmocka_unit_test_setup_teardown(gpu_defaults, start, end),
-        cmocka_unit_test_setup_teardown(gpu_float8, start, end),
-        cmocka_unit_test_setup_teardown(gpu_float8_checkpoint, start, end),
-        cmocka_unit_test_setup_teardown(gpu_memory_decides_the_layout, start, end),
+        cmocka_unit_test_setup_teardown(gpu_defaults, start_on_gpu, end),
+        cmocka_unit_test_setup_teardown(gpu_float8, start_on_gpu, end),
+        cmocka_unit_test_setup_teardown(gpu_float8_checkpoint, start_on_gpu, end),
+        cmocka_unit_test_setup_teardown(gpu_memory_decides_the_layout, start_on_gpu, end),
         cmocka_unit_test_setup_teardown(a_gpu_that_is_not_there, start, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,7 +18,7 @@ static void prepare(struct job *job, int64_t chunk)
     assert_int_equal(job_initialize(job), STATUS_OK);
     job->model.path = SLUICE_SOURCE_DIR "/data/small-model";
     job->model.max_model_len = 64;
-    job->engine.device = DEVICE_CPU;
+    job->engine.device = backend_kind_host();
     job->engine.max_sequences = chunk;
     job->engine.max_batch_tokens = chunk;
     job->engine.prefix_cache = false;
