@@ -166,7 +166,7 @@ static status test_steps(int rank, int size)
     TRY(job_initialize(&job));
     job.model.path = SLUICE_SOURCE_DIR "/data/small-model";
     job.model.max_model_len = 64;
-    job.engine.device = DEVICE_CPU;
+    job.engine.device = backend_kind_host();
     job.engine.max_sequences = 8;
     job.engine.max_batch_tokens = 256; /* no prompt is cut */
     job.layout.pp = size > 1 ? 2 : 1;
