@@ -7,15 +7,15 @@ source "$(dirname "$0")/expect.sh"
 
 cat >job.yaml <<YAML
 model: {path: "$model"}
-data: {input: "$SLUICE_SOURCE_DIR/data/tasks.jsonl", limit: 60}
-generate: {max_new_tokens: 16, n: 3, ignore_eos: true, seed: 3}
+data: {input: "$SLUICE_SOURCE_DIR/data/tasks.jsonl", limit: 120}
+generate: {max_new_tokens: 48, n: 3, ignore_eos: true, seed: 3}
 engine: {max_sequences: 4}
 output: {path: out.h5}
 YAML
 identity_of() {
     h5dump -a identity "$1" | sed -n 's/^ *(0): "//p; s/^           \([a-z].*\)/\1/p'
 }
-# A start that is stopped with some rows kept.
+# A start that is stopped with some rows kept: rows are committed once a second, and the job takes ten times as long.
 start_and_stop() {
     ASAN_OPTIONS=detect_leaks=0 "$SLUICE" run --quiet job.yaml >out 2>err &
     local program=$!
