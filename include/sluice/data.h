@@ -49,7 +49,7 @@ struct input_files;
 
 struct record_reader_options {
     const char *path; /* a single file, where `files` is NULL: .jsonl, .csv, .tsv (also .gz, .zst),
-                         .h5; HDF5 and compression are told by content, CSV by name */
+                         .h5; compression is told by content, CSV by name, HDF5 by either */
     const struct input_files *files; /* several, one after the other; not needed after opening */
     /* Of CSV and HDF5, whose columns are known before the first row: the job's names must be among
      * them. NULL for the usual ones; the strings are borrowed. */
@@ -65,8 +65,8 @@ struct record_reader_options {
  * *out. */
 status record_reader_open(const struct record_reader_options *options,
                           struct record_reader **out) MUST_CHECK;
-/* Opens every file of a data set and closes it again: what is wrong with one of them as a whole is
- * found before the first row runs. */
+/* Opens every file of a data set, looks at its first line and closes it again: what is wrong with
+ * one of them as a whole is found before the first row runs. */
 status record_reader_try(const struct record_reader_options *options) MUST_CHECK;
 
 /* Reads the next record into `record`; *more is false at the end. An I/O error or a corrupt

@@ -75,25 +75,36 @@ static status check_section(const char *section)
                              section);
 }
 
+/* A section that has the key, or NULL. */
+static const char *section_of_key(const char *key)
+{
+    const struct job_field *field;
+    for (size_t i = 0; generate_name_at(i) != NULL; i++) {
+        if (strcmp(generate_name_at(i), key) == 0) {
+            return "generate";
+        }
+    }
+    for (size_t i = 0; (field = job_field_at(i)) != NULL; i++) {
+        if (strcmp(field->key, key) == 0) {
+            return field->section;
+        }
+    }
+    return NULL;
+}
+
 /* A key that is right but stands in the wrong section is told before a look-alike. */
 static status unknown_key(const char *section, const char *key)
 {
     struct suggestion suggestion = {.unknown = key};
-    const char *elsewhere = NULL;
+    const char *elsewhere = section_of_key(key);
     const struct job_field *field;
     for (size_t i = 0; (field = job_field_at(i)) != NULL; i++) {
         if (strcmp(field->section, section) == 0) {
             suggestion_offer(&suggestion, field->key);
-        } else if (strcmp(field->key, key) == 0) {
-            elsewhere = field->section;
         }
     }
-    for (size_t i = 0; generate_name_at(i) != NULL; i++) {
-        if (is_generate(section)) {
-            suggestion_offer(&suggestion, generate_name_at(i));
-        } else if (strcmp(generate_name_at(i), key) == 0) {
-            elsewhere = "generate";
-        }
+    for (size_t i = 0; is_generate(section) && generate_name_at(i) != NULL; i++) {
+        suggestion_offer(&suggestion, generate_name_at(i));
     }
     if (elsewhere != NULL) {
         return status_fail(STATUS_INVALID, "%s.%.60s: unknown key; did you mean %s.%s?", section,
@@ -281,6 +292,20 @@ static status take_text(struct job *job, const char *text, const struct json **o
                                           : status_fail(STATUS_INVALID, "not valid UTF-8");
 }
 
+/* `text` has no section, no key or no value. */
+static status refuse_form(const char *text, const char *equals)
+{
+    char key[64] = "";
+    if (equals != NULL && strchr(text, '.') == NULL) {
+        snprintf(key, sizeof key, "%.*s", (int)(equals - text), text);
+    }
+    const char *section = section_of_key(key);
+    return section != NULL
+               ? status_fail(STATUS_INVALID, "expected section.key=value; did you mean %s.%s?",
+                             section, text)
+               : status_fail(STATUS_INVALID, "expected section.key=value");
+}
+
 static status apply_override(struct job *job, const char *text)
 {
     const char *equals = strchr(text, '=');
@@ -288,7 +313,7 @@ static status apply_override(struct job *job, const char *text)
     bool is_single = equals != NULL && is_single_value(text, (size_t)(equals - text));
     if (!is_single &&
         (equals == NULL || dot == NULL || dot > equals || dot == text || dot + 1 == equals)) {
-        return status_fail(STATUS_INVALID, "expected section.key=value");
+        return refuse_form(text, equals);
     }
     const char *end = is_single ? equals : dot, *start = is_single ? equals : dot + 1;
     const char *section = arena_copy(&job->arena, text, (size_t)(end - text));

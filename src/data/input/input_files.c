@@ -33,8 +33,14 @@ static bool ends_in(const char *path, size_t length, const char *end)
 enum data_kind data_kind_of(const char *path)
 {
     static const char *const packed[] = {".gz", ".zst", ".zstd"};
+    static const char *const hdf5[] = {".h5", ".hdf5", ".hdf", ".he5"};
     size_t length = strlen(path);
     struct stat info;
+    for (size_t i = 0; i < COUNT_OF(hdf5); i++) { /* a damaged one, too */
+        if (ends_in(path, length, hdf5[i])) {
+            return DATA_HDF5;
+        }
+    }
     /* HDF5 would wait for somebody to write into a pipe. */
     if (stat(path, &info) == 0 && S_ISREG(info.st_mode) && record_hdf5_detect(path)) {
         return DATA_HDF5;

@@ -292,6 +292,12 @@ status record_hdf5_open(const char *path, const struct record_reader_options *op
                         struct record_hdf5 **out)
 {
     *out = NULL;
+    if (!record_hdf5_detect(path)) {
+        return status_fail(STATUS_INVALID,
+                           "%s: is no HDF5 file, as its name says, or damaged; JSON lines are "
+                           "called .jsonl",
+                           path);
+    }
     struct record_hdf5 *reader = calloc(1, sizeof *reader);
     if (reader == NULL) {
         return status_fail(STATUS_NO_MEMORY, "%s: out of memory for reading", path);

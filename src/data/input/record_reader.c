@@ -161,23 +161,6 @@ status record_reader_open(const struct record_reader_options *options, struct re
     return STATUS_OK;
 }
 
-status record_reader_try(const struct record_reader_options *options)
-{
-    struct record_reader *reader;
-    TRY(record_reader_open(options, &reader));
-    status s = STATUS_OK;
-    while (s == STATUS_OK && reader->current + 1 < reader->files.count) {
-        s = interrupt_check();
-        close_file(reader);
-        reader->current++;
-        if (s == STATUS_OK) {
-            s = open_kind(reader);
-        }
-    }
-    record_reader_close(reader);
-    return s;
-}
-
 /* ---- JSON lines ---- */
 
 static status reader_fill(struct record_reader *reader)
@@ -367,6 +350,39 @@ status record_reader_next(struct record_reader *reader, struct record *record, b
         *more = true;
     }
     return STATUS_OK;
+}
+
+/* The first line tells what is no JSON lines at all. */
+static status try_file(struct record_reader *reader)
+{
+    if (reader->hdf5 != NULL || reader->csv != NULL) {
+        return STATUS_OK;
+    }
+    struct record record = {0};
+    bool more;
+    status s = read_row(reader, &record, &more);
+    buffer_destroy(&record.bytes);
+    return s;
+}
+
+status record_reader_try(const struct record_reader_options *options)
+{
+    struct record_reader *reader;
+    TRY(record_reader_open(options, &reader));
+    status s = try_file(reader);
+    while (s == STATUS_OK && reader->current + 1 < reader->files.count) {
+        s = interrupt_check();
+        close_file(reader);
+        reader->current++;
+        if (s == STATUS_OK) {
+            s = open_kind(reader);
+        }
+        if (s == STATUS_OK) {
+            s = try_file(reader);
+        }
+    }
+    record_reader_close(reader);
+    return s;
 }
 
 status record_reader_digest(struct record_reader *reader, int64_t *bytes, char sha256_hex[65])

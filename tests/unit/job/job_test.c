@@ -239,7 +239,10 @@ static void whole_files_that_are_wrong(void **state)
 static void wrong_overrides(void **state)
 {
     (void)state;
-    assert_refused(minimal, "temperature=1", "--set temperature=1: expected section.key=value");
+    assert_refused(minimal, "temperature=1",
+                   "--set temperature=1: expected section.key=value; did you mean "
+                   "generate.temperature=1?");
+    assert_refused(minimal, "id_field=1", "did you mean data.id_field=1?");
     assert_refused(minimal, "generate.temperature", "expected section.key=value");
     assert_refused(minimal, ".a=1", "expected section.key=value");
     assert_refused(minimal, "generate.=1", "expected section.key=value");
