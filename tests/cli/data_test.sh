@@ -118,7 +118,7 @@ unread() {
 }
 
 unread x.jsonl 'is a Parquet file; write JSON lines of it' < <(printf 'PAR1\x15\x04')
-unread x.h5 'is no HDF5 file, as its name says, or damaged' < <(head -c 3000 /dev/zero | tr '\0' '\377')
+unread x.h5 'is no HDF5 file, as its name says, or damaged' < <(printf '\x01\x02\x03 damaged')
 unread x.h5 'is no HDF5 file' <<<'{"prompt": "abc"}'
 unread table.jsonl 'line 1: is no JSON but looks like CSV' < <(printf 'a,b\n1,2\n')
 unread x.xz 'is compressed with xz; unpack it' < <(printf '\xFD7zXZ\x00\x00')
