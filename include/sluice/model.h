@@ -123,8 +123,8 @@ const char *model_unk_text(const struct model *model);
  * output's provenance name. */
 status model_digest(struct model *model, char config_sha256[65],
                     char weights_sha256[65]) MUST_CHECK;
-/* The same over the files that make prompts of texts and end answers: tokenizer, chat template,
- * special tokens, generation_config.json. */
+/* The same over what makes prompts of texts and ends answers: the files of tokenizer, chat template
+ * and special tokens, and the end tokens. */
 status model_text_digest(const struct model *model, char sha256_hex[65]) MUST_CHECK;
 /* ---- Embeddings: src/model/embedding.c
  * ----------------------------------------------------------------- */

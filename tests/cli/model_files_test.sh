@@ -168,6 +168,14 @@ grep -q 'warning: .*repetition_penalty: expected a number, not a string; not use
 h5dump -a identity own.h5 | grep -q 'model default top_k: 7' || fail "what was taken is no part of the identity"
 h5dump -a job own.h5 | grep -q 'top_k: 7' || fail "the resolved job lacks what was taken"
 "$SLUICE" export own.h5 | grep -q '"completion_tokens":3' || fail "max_new_tokens of the model is not obeyed"
+# ... and nothing else of that file.
+sed -i 's/"do_sample": true/"do_sample": false, "transformers_version": "9"/' own/generation_config.json
+run_program run own.yaml
+[ "$status" -eq 0 ] && grep -q 'own.h5 is complete' err || fail "a value that is not used makes another job"
+sed -i 's/\[2, 0\]/[2, 5]/' own/generation_config.json
+run_program run --quiet own.yaml
+[ "$status" -eq 1 ] && grep -q 'rows of another job: "model tokenizer and template sha256' err || fail "other end tokens make no other job"
+sed -i 's/\[2, 5\]/[2, 0]/' own/generation_config.json
 run_program check own.yaml --set output.path=new.h5
 grep -q '^sampling *temperature 0.0, top_k 7, max_new_tokens 3' out || fail "check does not say what is taken"
 expect_error 1 'generate.defaults' run --quiet own.yaml --set generate.defaults=none

@@ -502,8 +502,14 @@ static status read_ends(const struct json *value, struct model_config *out)
     return STATUS_OK;
 }
 
-/* The first of these that has the key, were it null, decides: generation_config.json, config.json,
- * the text model's part of it; then the class's default. */
+static const struct json *first_value(const struct json *found, const struct json *next)
+{
+    return next != NULL && (found == NULL || found->type == JSON_NULL) ? next : found;
+}
+
+/* The first of these that has a value decides: generation_config.json, config.json, the text
+ * model's part of it; then the class's default, where none has the key. A null says that there is
+ * none, until another says more. */
 static status read_tokens(const struct json *generation, const struct json *root,
                           const struct json *object, const struct family *family,
                           struct model_config *out)
@@ -511,8 +517,8 @@ static status read_tokens(const struct json *generation, const struct json *root
     const struct json *const sources[] = {generation, root, object};
     const struct json *end = NULL, *bos = NULL;
     for (size_t i = 0; i < COUNT_OF(sources); i++) {
-        end = end != NULL ? end : json_get(sources[i], "eos_token_id");
-        bos = bos != NULL ? bos : json_get(sources[i], "bos_token_id");
+        end = first_value(end, json_get(sources[i], "eos_token_id"));
+        bos = first_value(bos, json_get(sources[i], "bos_token_id"));
     }
     int64_t id = family->defaults.bos;
     if (bos != NULL && !json_int64(bos, &id)) {

@@ -124,7 +124,7 @@ static status digest_gguf(const struct model *model, char sha256_hex[65])
 status model_text_digest(const struct model *model, char sha256_hex[65])
 {
     static const char *const names[] = {"tokenizer_config.json", "special_tokens_map.json",
-                                        "chat_template.jinja", "generation_config.json"};
+                                        "chat_template.jinja"};
     if (model->is_gguf) {
         return digest_gguf(model, sha256_hex);
     }
@@ -144,6 +144,12 @@ status model_text_digest(const struct model *model, char sha256_hex[65])
             sha256_update(hash, head.data, head.length);
             sha256_update(hash, text.data, text.length);
         }
+    }
+    /* Of generation_config.json what is used: its sampling values are the job's to name. */
+    for (int i = 0; s == STATUS_OK && i < model->config.end_count; i++) {
+        buffer_clear(&head);
+        s = buffer_format(&head, "end %d\n", model->config.ends[i]);
+        sha256_update(hash, head.data, head.length);
     }
     s = s == STATUS_OK ? template_set_digest(model->path, hash) : s;
     if (s == STATUS_OK && model->templates.chosen_sha256[0] != '\0') {

@@ -112,12 +112,16 @@ status devices_compare(const struct plan *plan, bool keep_mixed)
 {
     const struct world *world = world_get();
     char(*texts)[sizeof plan->arithmetic] = calloc((size_t)world->size, sizeof *texts);
-    TRY(run_agree(texts != NULL
-                      ? STATUS_OK
-                      : status_fail(STATUS_NO_MEMORY, "out of memory for %d ranks", world->size)));
+    status s = run_agree(
+        texts != NULL ? STATUS_OK
+                      : status_fail(STATUS_NO_MEMORY, "out of memory for %d ranks", world->size));
+    if (s != STATUS_OK) {
+        free(texts); /* of a rank that had it */
+        return s;
+    }
     int first = world->rank - world->rank % (plan->tp * plan->pp);
     int bytes = sizeof *texts;
-    status s = mpi_check(
+    s = mpi_check(
         MPI_Allgather(plan->arithmetic, bytes, MPI_BYTE, texts, bytes, MPI_BYTE, MPI_COMM_WORLD),
         "compare devices");
     if (s == STATUS_OK) {

@@ -250,6 +250,9 @@ static void end_tokens_come_from_the_first_that_says(void **state)
     assert_int_equal(config.end_count, 2);
     assert_int_equal(config.ends[0], 9);
     assert_int_equal(config.ends[1], 7);
+    assert_int_equal(parse(text, "{\"eos_token_id\":null}", &config), STATUS_OK);
+    assert_int_equal(config.end_count, 1);
+    assert_int_equal(config.ends[0], 7);
     assert_int_equal(parse(text, "{\"eos_token_id\":3}", &config), STATUS_OK);
     assert_int_equal(config.end_count, 1);
     assert_int_equal(config.ends[0], 3);
