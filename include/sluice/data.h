@@ -66,8 +66,9 @@ struct record_reader_options {
 status record_reader_open(const struct record_reader_options *options,
                           struct record_reader **out) MUST_CHECK;
 /* Opens every file of a data set, looks at its first line and closes it again: what is wrong with
- * one of them as a whole is found before the first row runs. */
-status record_reader_try(const struct record_reader_options *options) MUST_CHECK;
+ * one of them as a whole is found before the first row runs. *rows are those of all files, -1
+ * where only reading tells, which it does of all but HDF5. */
+status record_reader_try(const struct record_reader_options *options, int64_t *rows) MUST_CHECK;
 
 /* Reads the next record into `record`; *more is false at the end. An I/O error or a corrupt
  * compressed stream is a failure with the position, not a bad record. A data set that ends before

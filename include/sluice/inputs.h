@@ -16,6 +16,7 @@ struct input_file {
     enum data_kind kind;
     int64_t bytes; /* with sha256: once input_files_hash has read it */
     char sha256[65];
+    int64_t lines; /* that are not blank; -1 of a compressed file */
 };
 
 /* Zero-initialise; end with input_files_destroy. */
@@ -40,8 +41,10 @@ status input_files_keep(const char *output_path, bool overwrite,
                         struct input_files *files) MUST_CHECK;
 /* Keeps the list in the journal's folder, where patterns made it. */
 status input_files_save(const char *directory, const struct input_files *files) MUST_CHECK;
-/* Reads every file for its size and hash. */
+/* Reads every file for its size, hash and lines. */
 status input_files_hash(struct input_files *files) MUST_CHECK;
+/* Once hashed: the rows of all files where lines tell them, else -1. */
+int64_t input_files_rows(const struct input_files *files);
 /* Of all files together: the bytes, and of one its own hash, of several that of the lines "HASH
  * NAME", the names without their folders. */
 status input_files_digest(const struct input_files *files, int64_t *bytes,

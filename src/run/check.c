@@ -250,7 +250,8 @@ static status check_data(struct check *check)
     const struct job *job = check->job;
     struct record_reader_options options = data_set_options(job, &check->files);
     struct record_reader *reader;
-    TRY(record_reader_try(&options));
+    int64_t rows;
+    TRY(record_reader_try(&options, &rows));
     options.quiet = true;
     TRY(record_reader_open(&options, &reader));
     struct prompt_encoder encoder = {0};

@@ -41,6 +41,7 @@ struct run {
     /* On rank 0 alone: */
     struct input_files files; /* of the data set */
     int64_t *file_rows;       /* [files.count] of each, at the end */
+    int64_t rows;             /* of the data set, where that is known at the start; or -1 */
     struct provenance provenance;
     struct journal *journal;
     int64_t template_time; /* Unix seconds */
@@ -73,10 +74,14 @@ static status find_data(struct run *run)
 }
 
 /* A data set that cannot be opened leaves no journal behind. */
-static status try_data(const struct run *run)
+static status try_data(struct run *run)
 {
     const struct record_reader_options options = data_set_options(run->job, &run->files);
-    return record_reader_try(&options);
+    TRY(record_reader_try(&options, &run->rows));
+    if (run->rows < 0) {
+        run->rows = input_files_rows(&run->files);
+    }
+    return STATUS_OK;
 }
 
 static status open_journal(struct run *run, const char *directory, const char *identity,
@@ -524,7 +529,7 @@ static status run_phases(struct run *run, struct run_summary *summary)
     if (summary->complete_before) {
         return STATUS_OK;
     }
-    TRY(start_line_log(run->job, run->model, &run->plan, -1));
+    TRY(start_line_log(run->job, run->model, &run->plan, run->rows));
     say_kept(run);
     TRY(run_agree(create_groups(run)));
     int replica_rank;

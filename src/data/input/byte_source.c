@@ -69,6 +69,11 @@ static status source_fill(struct byte_source *source)
     return STATUS_OK;
 }
 
+static bool is_gzip(const unsigned char *bytes, size_t length)
+{
+    return length >= 2 && bytes[0] == 0x1F && bytes[1] == 0x8B;
+}
+
 static bool is_zstd(const unsigned char *bytes, size_t length)
 {
     if (length < 4) {
@@ -86,7 +91,7 @@ static status source_tell_encoding(struct byte_source *source)
     const unsigned char *bytes = source->block;
     size_t length = source->filled;
     TRY(foreign_format_refuse(bytes, length));
-    if (length >= 2 && bytes[0] == 0x1F && bytes[1] == 0x8B) {
+    if (is_gzip(bytes, length)) {
         source->encoding = ENCODING_GZIP;
         /* 15: the largest window; 16: with gzip's header and checksum. */
         if (inflateInit2(&source->gzip, 15 + 16) != Z_OK) {
@@ -323,11 +328,48 @@ void byte_source_close(struct byte_source *source)
     free(source);
 }
 
-status byte_source_hash_file(const char *path, int64_t *file_bytes, char sha256_hex[65])
+/* Adds the lines of a block; *inside is whether a line that is not blank has begun. */
+static void count_lines(const unsigned char *block, size_t length, int64_t *lines, bool *inside)
+{
+    for (size_t at = 0; at < length;) {
+        const unsigned char *end = memchr(block + at, '\n', length - at);
+        size_t next = end != NULL ? (size_t)(end - block) : length;
+        for (; at < next && !*inside; at++) {
+            *inside = block[at] == '\0' || strchr(" \t\r\v\f", block[at]) == NULL;
+            *lines += *inside;
+        }
+        *inside = *inside && end == NULL;
+        at = next + 1;
+    }
+}
+
+static bool is_packed(const unsigned char *bytes, size_t length)
+{
+    return is_gzip(bytes, length) || is_zstd(bytes, length);
+}
+
+status byte_source_hash_file(const char *path, int64_t *file_bytes, char sha256_hex[65],
+                             int64_t *lines)
 {
     struct byte_source *source;
     TRY(source_create(path, &source));
-    status s = byte_source_digest(source, file_bytes, sha256_hex);
+    bool inside = false;
+    status s = status_context(source_fill(source), "%s", path);
+    *lines = is_packed(source->block, source->filled) ? -1 : 0;
+    while (s == STATUS_OK && *lines >= 0) {
+        count_lines(source->block, source->filled, lines, &inside);
+        if (source->file_ended) {
+            break;
+        }
+        source->next = source->filled;
+        s = interrupt_check();
+        if (s == STATUS_OK) {
+            s = status_context(source_fill(source), "%s", path);
+        }
+    }
+    if (s == STATUS_OK) {
+        s = byte_source_digest(source, file_bytes, sha256_hex);
+    }
     byte_source_close(source);
     return s;
 }

@@ -20,7 +20,8 @@ status byte_source_digest(struct byte_source *source, int64_t *file_bytes,
                           char sha256_hex[65]) MUST_CHECK;
 void byte_source_close(struct byte_source *source);
 
-/* Hashes a whole file on its own. */
-status byte_source_hash_file(const char *path, int64_t *file_bytes, char sha256_hex[65]) MUST_CHECK;
+/* Hashes a whole file on its own. *lines are those that are not blank; -1 of a compressed file. */
+status byte_source_hash_file(const char *path, int64_t *file_bytes, char sha256_hex[65],
+                             int64_t *lines) MUST_CHECK;
 
 #endif

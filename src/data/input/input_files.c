@@ -232,9 +232,21 @@ status input_files_hash(struct input_files *files)
 {
     for (size_t i = 0; i < files->count; i++) {
         struct input_file *file = &files->items[i];
-        TRY(byte_source_hash_file(file->path, &file->bytes, file->sha256));
+        TRY(byte_source_hash_file(file->path, &file->bytes, file->sha256, &file->lines));
     }
     return STATUS_OK;
+}
+
+int64_t input_files_rows(const struct input_files *files)
+{
+    int64_t rows = 0;
+    for (size_t i = 0; i < files->count; i++) {
+        if (files->items[i].kind != DATA_JSON_LINES || files->items[i].lines < 0) {
+            return -1;
+        }
+        rows += files->items[i].lines;
+    }
+    return rows;
 }
 
 status input_files_digest(const struct input_files *files, int64_t *bytes, char sha256[65])

@@ -352,10 +352,15 @@ status record_reader_next(struct record_reader *reader, struct record *record, b
     return STATUS_OK;
 }
 
-/* The first line tells what is no JSON lines at all. */
-static status try_file(struct record_reader *reader)
+/* The first line tells what is no JSON lines at all; HDF5 tells its rows. */
+static status try_file(struct record_reader *reader, int64_t *rows)
 {
-    if (reader->hdf5 != NULL || reader->csv != NULL) {
+    if (reader->hdf5 != NULL && *rows >= 0) {
+        *rows += record_hdf5_rows(reader->hdf5);
+        return STATUS_OK;
+    }
+    *rows = -1;
+    if (reader->csv != NULL) {
         return STATUS_OK;
     }
     struct record record = {0};
@@ -365,11 +370,12 @@ static status try_file(struct record_reader *reader)
     return s;
 }
 
-status record_reader_try(const struct record_reader_options *options)
+status record_reader_try(const struct record_reader_options *options, int64_t *rows)
 {
+    *rows = 0;
     struct record_reader *reader;
     TRY(record_reader_open(options, &reader));
-    status s = try_file(reader);
+    status s = try_file(reader, rows);
     while (s == STATUS_OK && reader->current + 1 < reader->files.count) {
         s = interrupt_check();
         close_file(reader);
@@ -378,7 +384,7 @@ status record_reader_try(const struct record_reader_options *options)
             s = open_kind(reader);
         }
         if (s == STATUS_OK) {
-            s = try_file(reader);
+            s = try_file(reader, rows);
         }
     }
     record_reader_close(reader);
@@ -391,7 +397,7 @@ status record_reader_digest(struct record_reader *reader, int64_t *bytes, char s
     for (size_t i = 0; i < reader->files.count; i++) {
         struct input_file *file = &reader->files.items[i];
         if (file->sha256[0] == '\0') {
-            TRY(byte_source_hash_file(file->path, &file->bytes, file->sha256));
+            TRY(byte_source_hash_file(file->path, &file->bytes, file->sha256, &file->lines));
         }
     }
     return input_files_digest(&reader->files, bytes, sha256_hex);

@@ -113,7 +113,9 @@ static void rows_are_numbered_through(void **state)
     struct buffer all = {0};
     bool more = true;
     struct record_reader_options options = {.files = &files, .limit = -1, .quiet = true};
-    assert_int_equal(record_reader_try(&options), STATUS_OK);
+    int64_t tried;
+    assert_int_equal(record_reader_try(&options, &tried), STATUS_OK);
+    assert_int_equal(tried, -1);
     assert_int_equal(record_reader_open(&options, &reader), STATUS_OK);
     for (;;) {
         assert_int_equal(record_reader_next(reader, &record, &more), STATUS_OK);
@@ -134,6 +136,7 @@ static void rows_are_numbered_through(void **state)
     char read_hash[65], own_hash[65];
     assert_int_equal(record_reader_digest(reader, &bytes, read_hash), STATUS_OK);
     assert_int_equal(input_files_hash(&files), STATUS_OK);
+    assert_int_equal(input_files_rows(&files), 3);
     assert_int_equal(input_files_digest(&files, &hashed_bytes, own_hash), STATUS_OK);
     assert_string_equal(read_hash, own_hash);
     assert_int_equal(bytes, hashed_bytes);
@@ -150,6 +153,30 @@ static void rows_are_numbered_through(void **state)
     input_files_destroy(&files);
     buffer_destroy(&record.bytes);
     buffer_destroy(&all);
+}
+
+/* Lines over blocks of 256 KiB, blank ones between them, the last without an end. */
+static void lines_are_counted(void **state)
+{
+    enum { LINES = 100000 };
+    struct buffer text = {0};
+    for (int i = 0; i < LINES; i++) {
+        assert_int_equal(buffer_append_text(&text, i % 3 == 0 ? "{}\n \t\n" : "{\"a\": 1}\r\n\r\n"),
+                         STATUS_OK);
+    }
+    assert_int_equal(buffer_append_text(&text, "{}"), STATUS_OK);
+    write_set(state, "counted.jsonl", text.data);
+    buffer_destroy(&text);
+    struct input_files files;
+    assert_int_equal(resolve(state, "counted.jsonl", NULL, &files), STATUS_OK);
+    assert_int_equal(input_files_hash(&files), STATUS_OK);
+    assert_int_equal(input_files_rows(&files), LINES + 1);
+    input_files_destroy(&files);
+    scratch_write(state, "packed.jsonl", "\x1F\x8B\n\n{}\n", 7);
+    assert_int_equal(resolve(state, "packed.jsonl", NULL, &files), STATUS_OK);
+    assert_int_equal(input_files_hash(&files), STATUS_OK);
+    assert_int_equal(input_files_rows(&files), -1);
+    input_files_destroy(&files);
 }
 
 static void later_files_are_left_out(void **state)
@@ -190,9 +217,8 @@ static void later_files_are_left_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(patterns_in_order_of_bytes),
-        cmocka_unit_test(lists_that_are_refused),
-        cmocka_unit_test(rows_are_numbered_through),
+        cmocka_unit_test(patterns_in_order_of_bytes), cmocka_unit_test(lists_that_are_refused),
+        cmocka_unit_test(rows_are_numbered_through),  cmocka_unit_test(lines_are_counted),
         cmocka_unit_test(later_files_are_left_out),
     };
     return cmocka_run_group_tests(tests, scratch_create, scratch_destroy);

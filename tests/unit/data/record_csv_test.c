@@ -234,11 +234,12 @@ static void names_of_the_job_must_be_columns(void **state)
         {{.path = path, .prompt_field = "q", .id_field = "y"}, "no column y (data.id_field)"},
         {{.path = path, .prompt_field = "q", .completion_field = "z"}, "(data.completion_field)"},
         {{.path = path, .prompt_template = "{q} {w}"}, "no column w (data.prompt_template)"}};
+    int64_t rows;
     for (size_t i = 0; i < COUNT_OF(good); i++) {
-        assert_int_equal(record_reader_try(&good[i]), STATUS_OK);
+        assert_int_equal(record_reader_try(&good[i], &rows), STATUS_OK);
     }
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
-        assert_int_equal(record_reader_try(&bad[i].options), STATUS_INVALID);
+        assert_int_equal(record_reader_try(&bad[i].options, &rows), STATUS_INVALID);
         assert_non_null(strstr(status_message(), bad[i].message));
     }
 }

@@ -314,8 +314,11 @@ static void hdf5_columns_are_fields(void **state)
         {.path = path, .id_field = "ids"},
         {.path = path, .completion_field = "ids"},
         {.path = path, .prompt_template = "{prompt} {ids}"}};
+    int64_t rows;
+    assert_int_equal(record_reader_try(&options, &rows), STATUS_OK);
+    assert_int_equal(rows, 2);
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
-        assert_int_equal(record_reader_try(&bad[i]), STATUS_NOT_FOUND);
+        assert_int_equal(record_reader_try(&bad[i], &rows), STATUS_NOT_FOUND);
         assert_non_null(strstr(status_message(), ": no dataset ids"));
     }
     H5Tclose(variable);
