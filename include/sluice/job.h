@@ -80,6 +80,10 @@ void job_destroy(struct job *job);
  * beside it on the way, would replace the data set, the job file or a file of the model, whatever
  * links lead there. One rank is enough. */
 status job_check_files(const struct job *job, const char *job_path) MUST_CHECK;
+/* The same of a command that writes `output`, which `option` has named, of a model and of one file,
+ * which may be NULL. */
+status job_check_output(const char *option, const char *output, const char *model,
+                        const char *input) MUST_CHECK;
 /* Takes the model's own sampling values where the job sets none (generate.defaults: model) into
  * job->generate; they live as long as the model. Appends "temperature 0.6, top_p 0.9" to `taken`,
  * nothing where nothing is; a value that is out of range is skipped with a warning. Every rank

@@ -174,6 +174,9 @@ int command_logits(int argc, char **argv)
         s = status_fail(STATUS_INVALID, "no token ids");
     } else if (s == STATUS_OK) {
         exit_status = EXIT_FAILED;
+        s = job_check_output("-o", arguments.output, arguments.model, arguments.ids_file);
+    }
+    if (s == STATUS_OK) {
         s = run_model(&arguments, ids, count);
     }
     free(ids);

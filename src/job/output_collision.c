@@ -13,7 +13,7 @@
 #include "sluice/job.h"
 
 struct place {
-    const char *path; /* of the output */
+    const char *option, *path; /* of the output, and what set it */
     struct stat output, partial, journal;
     bool has_output, has_partial, has_journal;
 };
@@ -23,10 +23,10 @@ static bool is_same(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-static status find_place(const char *path, struct place *place)
+static status find_place(const char *option, const char *path, struct place *place)
 {
     struct buffer name = {0};
-    *place = (struct place){.path = path};
+    *place = (struct place){.option = option, .path = path};
     place->has_output = stat(path, &place->output) == 0;
     status s = buffer_format(&name, "%s.partial", path);
     if (s == STATUS_OK) {
@@ -45,9 +45,8 @@ static status find_place(const char *path, struct place *place)
 static status refuse(const struct place *place, const char *written, const char *what,
                      const char *key, const char *path)
 {
-    return status_fail(STATUS_INVALID,
-                       "output.path: %s%s would replace %s, %s (%s); choose another output",
-                       place->path, written, what, path, key);
+    return status_fail(STATUS_INVALID, "%s: %s%s would replace %s, %s (%s); choose another output",
+                       place->option, place->path, written, what, path, key);
 }
 
 /* ---- Single files ---- */
@@ -188,7 +187,7 @@ static status check_parts(const struct place *place, const char *path)
     return s;
 }
 
-static status check_model(const struct place *place, const char *path)
+static status check_located(const struct place *place, const char *path)
 {
     struct stat info;
     if (stat(path, &info) != 0) {
@@ -201,11 +200,22 @@ static status check_model(const struct place *place, const char *path)
     return check_parts(place, path);
 }
 
+static status check_model(const struct place *place, const char *name)
+{
+    struct buffer path = {0};
+    status s = model_locate(name, &path);
+    if (s != STATUS_NO_MEMORY) {
+        s = s != STATUS_OK ? STATUS_OK : check_located(place, path.data);
+    }
+    buffer_destroy(&path);
+    return s;
+}
+
 static status check_place(const struct job *job, const char *job_path,
                           const struct input_files *files)
 {
     struct place place;
-    TRY(find_place(job->output.path, &place));
+    TRY(find_place("output.path", job->output.path, &place));
     for (size_t i = 0; i < files->count; i++) {
         TRY(check_file(&place, "the data set", "data.input", files->items[i].path));
     }
@@ -213,13 +223,7 @@ static status check_place(const struct job *job, const char *job_path,
     if (job->data.chat_template != NULL) {
         TRY(check_file(&place, "the chat template", "data.chat_template", job->data.chat_template));
     }
-    struct buffer model = {0};
-    status s = model_locate(job->model.path, &model);
-    if (s != STATUS_NO_MEMORY) {
-        s = s != STATUS_OK ? STATUS_OK : check_model(&place, model.data);
-    }
-    buffer_destroy(&model);
-    return s;
+    return check_model(&place, job->model.path);
 }
 
 status job_check_files(const struct job *job, const char *job_path)
@@ -229,4 +233,15 @@ status job_check_files(const struct job *job, const char *job_path)
     status s = check_place(job, job_path, &files);
     input_files_destroy(&files);
     return s;
+}
+
+status job_check_output(const char *option, const char *output, const char *model,
+                        const char *input)
+{
+    struct place place;
+    TRY(find_place(option, output, &place));
+    if (input != NULL) {
+        TRY(check_file(&place, "the input", "the command line", input));
+    }
+    return check_model(&place, model);
 }

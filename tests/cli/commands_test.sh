@@ -74,6 +74,10 @@ seq -s, 1 100 >ids.txt
 expect_quiet logits --model "$model" --ids-file ids.txt -o logits.h5
 [ "$(stat -c %s logits.h5)" -ge $((100 * 1024 * 4)) ] || fail "logits: the file is too small"
 [ ! -e logits.h5.partial ] || fail "logits: left its temporary file"
+cp -r "$model" own
+expect_error 1 "-o: own/tokenizer.json would replace" logits --model own --ids 1 -o own/tokenizer.json
+expect_error 1 "-o: ids.txt would replace the input" logits --model "$model" --ids-file ids.txt -o ids.txt
+cmp -s "$model/tokenizer.json" own/tokenizer.json || fail "logits has replaced a file of the model"
 expect_error 1 "token id 1024 is outside of the vocabulary" logits --model "$model" --ids 1,1024 -o l.h5
 [ ! -e l.h5 ] && [ ! -e l.h5.partial ] || fail "logits: a file in spite of an error"
 expect_quiet logits --model "$model" --ids-file ids.txt --dtype bfloat16 --kv-dtype bfloat16 -o reduced.h5
