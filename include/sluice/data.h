@@ -98,13 +98,12 @@ enum chat_mode { CHAT_AUTO, CHAT_ALWAYS, CHAT_NEVER };
 struct row_format {
     const char *prompt_field; /* NULL: "prompt", then "text", "messages", "prompt_token_ids" */
     const char *id_field; /* NULL: "id", then "custom_id"; a row without one gets its index as id */
-    const char *completion_field; /* NULL: "completion", where a row has it; looked for where rows
-                                     are scored */
+    const char *completion_field; /* NULL: "completion", where a row has it; looked for where the
+                                     task takes one */
     const char
         *prompt_template; /* NULL, or makes prompts of columns; passed prompt_template_check */
     const char *system;   /* NULL, or a system message before every prompt; `chat` is then
                              always */
-    bool is_embedded; /* prompts may be called "input", and the envelope's url is of embeddings */
     enum chat_mode chat;
     bool columns_are_data; /* data.row_parameters: false: plain rows have no parameters of their own
                             */

@@ -56,9 +56,9 @@ status engine_add(struct engine *engine, int64_t row, const int32_t *prompt, siz
                   const struct generate_params *params, int vocabulary, void *tag) MUST_CHECK;
 
 /* Queues a row whose tokens from `first_scored` on (at least 1, less than `count`) get their
- * log-probabilities, each after all before it; params.mode is MODE_SCORE. Its finished sample has
- * these tokens as its token_ids. STATUS_INVALID as engine_add says, but all of max_model_len may be
- * used, and for more than one sample. */
+ * log-probabilities, each after all before it; params.task is one that reads (WORK_READ). Its
+ * finished sample has these tokens as its token_ids. STATUS_INVALID as engine_add says, but all of
+ * max_model_len may be used, and for more than one sample. */
 status engine_add_scored(struct engine *engine, int64_t row, const int32_t *tokens, size_t count,
                          size_t first_scored, const struct generate_params *params, int vocabulary,
                          void *tag) MUST_CHECK;

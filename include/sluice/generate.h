@@ -19,8 +19,13 @@ enum {
     GENERATE_MAX_SAMPLES = 1024,
 };
 
-/* What is done with a row: tokens are generated after its prompt, or given ones are scored. */
-enum generate_mode { MODE_GENERATE, MODE_SCORE };
+/* What is done with a row; sluice/task.h has the table. Those of `generate.mode` come first. */
+enum task {
+    TASK_GENERATE, /* tokens are generated after its prompt */
+    TASK_SCORE,    /* given tokens get their log-probabilities */
+    TASK_EMBED,    /* it becomes a vector */
+    TASKS
+};
 
 /* Where sampling values come from that neither job nor row sets: the model's own
  * (generation_config.json), or the table's. */
@@ -29,7 +34,7 @@ enum generate_defaults { DEFAULTS_MODEL, DEFAULTS_NONE };
 /* Plain data: copied by assignment. Strings point into memory that outlives the struct (a job or a
  * row's arena). */
 struct generate_params {
-    enum generate_mode mode;         /* of the whole job: a row cannot set it */
+    enum task task; /* of the whole job: a row cannot set it. job_task says what it comes to */
     enum generate_defaults defaults; /* likewise */
     int max_new_tokens;              /* at least 1 */
     struct sampling sampling;

@@ -7,7 +7,6 @@
 #include "sluice/data.h"
 #include "sluice/model.h"
 
-enum task { TASK_AUTO, TASK_GENERATE, TASK_EMBED };
 enum strings_choice { STRINGS_VARIABLE, STRINGS_PACKED };
 
 /* One path, or several. */
@@ -20,7 +19,7 @@ struct job_paths {
 /* -1 stands for "auto" in integers. Strings live in the job's arena. */
 struct job {
     struct arena arena;
-    enum task task;
+    int task; /* enum task, -1: what the model is made for */
     struct {
         const char *path;
         int dtype;             /* enum dtype, -1: as the checkpoint and the device suggest */
@@ -84,10 +83,14 @@ status job_check_files(const struct job *job, const char *job_path) MUST_CHECK;
  * which may be NULL. */
 status job_check_output(const char *option, const char *output, const char *model,
                         const char *input) MUST_CHECK;
-/* Takes the model's own sampling values where the job sets none (generate.defaults: model) into
- * job->generate; they live as long as the model. Appends "temperature 0.6, top_p 0.9" to `taken`,
- * nothing where nothing is; a value that is out of range is skipped with a warning. Every rank
- * comes to the same. src/job/model_defaults.c. */
+/* What the job's rows are for on this model (NULL: not known). STATUS_UNSUPPORTED where the model
+ * cannot do what the job asks for. src/job/model_decides.c, like the next. */
+enum task job_task(const struct job *job, const struct model_config *config);
+status job_check_task(const struct job *job, const struct model_config *config) MUST_CHECK;
+/* Sets job->generate.task to that, and takes the model's own sampling values where the job sets
+ * none (generate.defaults: model) into job->generate; they live as long as the model. Appends
+ * "temperature 0.6, top_p 0.9" to `taken`, nothing where nothing is; a value that is out of range
+ * is skipped with a warning. Every rank comes to the same. */
 status job_take_model_defaults(struct job *job, const struct model *model,
                                struct buffer *taken) MUST_CHECK;
 /* Appends the resolved job, every key, as YAML that job_load reads back to the same job. */

@@ -129,32 +129,49 @@ static void finish_sequence(struct engine *self, struct sequence *sequence)
     self->unfinished_rows -= ++row->samples_finished == row->params.samples;
 }
 
+/* The token that was drawn, where the step reached the prompt's end. */
+static status accept_token(struct engine *self, struct sequence *sequence,
+                           const struct sample_result *results, int count, bool *ended)
+{
+    if (count == 0) {
+        return STATUS_OK;
+    }
+    int before = sequence->count;
+    TRY(sequence_accept(sequence, &self->scheduler.options, results, ended));
+    self->scheduler.counters.output_tokens += sequence->count - before;
+    if (!*ended) {
+        scheduler_continue(&self->scheduler, sequence);
+    }
+    return STATUS_OK;
+}
+
+static status accept_scores(struct engine *self, struct sequence *sequence,
+                            const struct sample_result *results, int count, bool *ended)
+{
+    if (count == 0) {
+        return STATUS_OK;
+    }
+    self->scheduler.counters.output_tokens += count;
+    return sequence_accept_scores(sequence, results, count, ended);
+}
+
 /* Hands a sequence what its step brought: `count` results, or an embedding. */
 static status accept(struct engine *self, struct sequence *sequence,
                      const struct sample_result *results, int count, const float *embedding,
                      bool *ended)
 {
-    const struct engine_options *options = &self->scheduler.options;
-    int64_t *output_tokens = &self->scheduler.counters.output_tokens;
     *ended = false;
-    if (embedding != NULL) {
+    switch (sequence->row->work) {
+    case WORK_POOL:
         *ended = true;
-        return sequence_accept_embedding(sequence, embedding, options->embedding_width);
+        return sequence_accept_embedding(sequence, embedding,
+                                         self->scheduler.options.embedding_width);
+    case WORK_READ:
+        return accept_scores(self, sequence, results, count, ended);
+    case WORK_SAMPLE:
+        break;
     }
-    if (count == 0) {
-        return STATUS_OK; /* in the middle of its prompt */
-    }
-    if (sequence->row->first_scored > 0) {
-        *output_tokens += count;
-        return sequence_accept_scores(sequence, results, count, ended);
-    }
-    int before = sequence->count;
-    TRY(sequence_accept(sequence, options, results, ended));
-    *output_tokens += sequence->count - before;
-    if (!*ended) {
-        scheduler_continue(&self->scheduler, sequence);
-    }
-    return STATUS_OK;
+    return accept_token(self, sequence, results, count, ended);
 }
 
 status engine_complete_step(struct engine *engine, struct step_plan *plan,

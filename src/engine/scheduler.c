@@ -384,7 +384,7 @@ static bool has_room(const struct scheduler *self, const struct plan_slot *slot,
 static bool fits_whole(const struct scheduler *self, const struct plan_slot *slot,
                        const struct sequence *sequence)
 {
-    return self->options.embedding_width == 0 ||
+    return sequence->row->work != WORK_POOL ||
            sequence->count <= self->options.max_batch_tokens - slot->step.batch.tokens;
 }
 
@@ -444,7 +444,7 @@ static status fill_block_table(struct scheduler *self, struct plan_slot *slot)
 static void fill_request(const struct sequence *sequence, int index, struct sample_request *request)
 {
     const struct engine_row *row = sequence->row;
-    if (row->first_scored > 0) {
+    if (row->work == WORK_READ) {
         int scored = sequence->scored + index;
         *request = (struct sample_request){.params = &row->params.sampling,
                                            .is_scored = true,

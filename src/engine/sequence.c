@@ -21,9 +21,12 @@ static status check_params(const struct engine_options *options,
         params->stop_id_count > GENERATE_MAX_STOP_IDS) {
         return status_fail(STATUS_INVALID, "generation parameters out of range");
     }
-    if (params->samples > 1 && (params->mode == MODE_SCORE || options->embedding_width > 0)) {
-        return status_fail(STATUS_INVALID, "n: %d; a text is %s once", params->samples,
-                           params->mode == MODE_SCORE ? "scored" : "embedded");
+    const struct task_facts *task = task_facts(params->task);
+    if ((task->work == WORK_POOL) != (options->embedding_width > 0)) {
+        return status_fail(STATUS_INVALID, "engine: no text is %s here", task->done);
+    }
+    if (params->samples > 1 && task->work != WORK_SAMPLE) {
+        return status_fail(STATUS_INVALID, "n: %d; a text is %s once", params->samples, task->done);
     }
     if (params->stop_count > 0 && options->tokenizer == NULL) {
         return status_fail(STATUS_INVALID,
@@ -61,10 +64,10 @@ status engine_check_row(const struct engine_options *options, const int32_t *pro
                         size_t prompt_count, size_t first_scored,
                         const struct generate_params *params, int vocabulary)
 {
-    bool is_scored = params->mode == MODE_SCORE, is_embedded = options->embedding_width > 0;
+    const enum task_work work = task_facts(params->task)->work;
     TRY(check_params(options, params));
-    TRY(check_prompt(options, prompt, prompt_count, !is_scored && !is_embedded, vocabulary));
-    if (is_scored != (first_scored > 0) || first_scored >= prompt_count) {
+    TRY(check_prompt(options, prompt, prompt_count, work == WORK_SAMPLE, vocabulary));
+    if ((work == WORK_READ) != (first_scored > 0) || first_scored >= prompt_count) {
         return status_fail(STATUS_INVALID, "no token to score: the text has %zu, from %zu on",
                            prompt_count, first_scored);
     }
@@ -90,16 +93,16 @@ status engine_row_create(const struct engine_options *options, int64_t row, cons
     *self = (struct engine_row){
         .row = row,
         .tag = tag,
+        .work = task_facts(params->task)->work,
         .params = *params,
         .prompt_count = (int)prompt_count,
         .prompt = memcpy(behind, prompt, prompt_bytes),
         .first_scored = (int)first_scored,
-        .is_embedded = options->embedding_width > 0,
         .needs_history = params->sampling.repetition_penalty != 1 ||
                          params->sampling.presence_penalty != 0 ||
                          params->sampling.frequency_penalty != 0,
     };
-    if (params->mode == MODE_SCORE && self->params.sampling.logprobs < 0) {
+    if (self->work == WORK_READ && self->params.sampling.logprobs < 0) {
         self->params.sampling.logprobs = 0;
     }
     behind += prompt_bytes;
@@ -122,7 +125,7 @@ void engine_row_destroy(struct engine_row *row)
 /* Prompt and output together at most. */
 static int longest(const struct engine_options *options, const struct engine_row *row)
 {
-    if (row->first_scored > 0 || row->is_embedded) {
+    if (row->work != WORK_SAMPLE) {
         return row->prompt_count;
     }
     int room = options->max_model_len - row->prompt_count;
@@ -147,7 +150,7 @@ status sequence_create(const struct engine_options *options, struct engine_row *
         return status_fail(STATUS_NO_MEMORY, "out of memory for a sequence");
     }
     memcpy(self->tokens, row->prompt, (size_t)row->prompt_count * sizeof *self->tokens);
-    self->count = row->prompt_count - (row->first_scored > 0);
+    self->count = row->prompt_count - (row->work == WORK_READ);
     self->stream.keep_special = row->params.keep_special_tokens;
     self->row = row;
     self->sample = sample;
@@ -174,16 +177,22 @@ void sequence_destroy(struct sequence *self)
 
 bool sequence_wants_long_rope(const struct sequence *self, const struct engine_options *options)
 {
-    int count = self->row->first_scored > 0 ? self->row->prompt_count : self->count;
+    int count = self->row->work == WORK_READ ? self->row->prompt_count : self->count;
     return options->long_rope_threshold > 0 && count > options->long_rope_threshold;
 }
 
 int sequence_first_output(const struct sequence *self)
 {
     const struct engine_row *row = self->row;
-    return row->is_embedded        ? self->count
-           : row->first_scored > 0 ? row->first_scored + self->scored - 1
-                                   : self->count - 1;
+    switch (row->work) {
+    case WORK_POOL:
+        return self->count;
+    case WORK_READ:
+        return row->first_scored + self->scored - 1;
+    case WORK_SAMPLE:
+        break;
+    }
+    return self->count - 1;
 }
 
 /* Log-probabilities of token `output` of the answer, as far as the row asks for them. */
@@ -279,8 +288,9 @@ static void fill_finished(struct sequence *self, enum finish_reason reason)
 {
     const struct engine_row *row = self->row;
     /* A scored text's tokens have been there from the start. */
-    int prompt = row->first_scored > 0 ? row->first_scored : row->prompt_count;
-    int end = row->first_scored > 0 ? row->first_scored + self->scored : self->count;
+    const bool is_read = row->work == WORK_READ;
+    int prompt = is_read ? row->first_scored : row->prompt_count;
+    int end = is_read ? row->first_scored + self->scored : self->count;
     self->finished = (struct finished_sample){
         .row = row->row,
         .sample = self->sample,

@@ -6,6 +6,7 @@
 
 #include "engine/kv_blocks.h"
 #include "sluice/engine.h"
+#include "sluice/task.h"
 
 /* A row of the data set as queued: one allocation, the prompt and copies of the stop strings are
  * behind it. Lives until its last sample is released. */
@@ -13,14 +14,14 @@ struct engine_row {
     struct engine_row *next; /* in a queue of the scheduler */
     int64_t row;
     void *tag;
+    enum task_work work;
     struct generate_params params;
     int prompt_count;
     const int32_t *prompt; /* [prompt_count] */
-    int first_scored;      /* of the prompt's tokens; 0: the row is not scored */
-    bool is_embedded;
-    bool needs_history; /* a penalty is on */
-    bool started;       /* a sample of it has been admitted */
-    bool held_back;     /* further samples wait until the first one's prompt is in the cache */
+    int first_scored;      /* of the prompt's tokens; 0 where none is read (WORK_READ) */
+    bool needs_history;    /* a penalty is on */
+    bool started;          /* a sample of it has been admitted */
+    bool held_back;        /* further samples wait until the first one's prompt is in the cache */
     int samples_begun, samples_finished, samples_released;
 };
 

@@ -25,7 +25,7 @@ static const struct field_choice chat_choices[] = {
     {NULL, 0},
 };
 static const struct field_choice task_choices[] = {
-    {"auto", TASK_AUTO},
+    {"auto", -1},
     {"generate", TASK_GENERATE},
     {"embed", TASK_EMBED},
     {NULL, 0},

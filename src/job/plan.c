@@ -6,6 +6,7 @@
 
 #include "job/host_memory.h"
 #include "sluice/job.h"
+#include "sluice/task.h"
 
 /* NCCL's buffers: the group's, or a pipeline's links. */
 static const int64_t NCCL_BYTES = (int64_t)512 << 20;
@@ -86,29 +87,6 @@ static int64_t choose(int64_t asked, int64_t otherwise)
     return asked == -1 ? otherwise : asked;
 }
 
-/* Whether the job asks for what this model is. */
-static status check_task(const struct job *job, const struct model_config *config)
-{
-    if (config->encoder && job->task == TASK_GENERATE) {
-        return status_fail(
-            STATUS_UNSUPPORTED,
-            "task: %s is an encoder: it embeds and does not generate; use task: embed",
-            config->architecture);
-    }
-    if (!config->encoder && job->task == TASK_EMBED) {
-        return status_fail(STATUS_UNSUPPORTED,
-                           "task: %s generates; embed is for encoders (BERT, RoBERTa)",
-                           config->architecture);
-    }
-    if (config->encoder && job->generate.mode == MODE_SCORE) {
-        return status_fail(STATUS_UNSUPPORTED,
-                           "generate.mode: score: %s is an encoder, which gives tokens no "
-                           "probabilities",
-                           config->architecture);
-    }
-    return STATUS_OK;
-}
-
 /* What the kind's cache is laid out for. */
 static status check_block_tokens(const struct plan *plan)
 {
@@ -136,7 +114,7 @@ static status choose_sizes(const struct job *job, const struct model_config *con
                            (long long)tokens, (long long)sequences);
     }
     int64_t longest = choose(job->model.max_model_len, config->max_positions);
-    if (config->encoder && tokens < longest) {
+    if (task_facts(job_task(job, config))->work == WORK_POOL && tokens < longest) {
         if (job->engine.max_batch_tokens != -1) {
             return status_fail(
                 STATUS_INVALID,
@@ -457,7 +435,7 @@ static status begin_plan(const struct job *job, const struct model *model,
                            (long long)asked, config->max_positions);
     }
     TRY(choose_types(job, config, device, plan));
-    TRY(check_task(job, config));
+    TRY(job_check_task(job, config));
     choose_memory(device, plan);
     TRY(choose_sizes(job, config, plan));
     return STATUS_OK;

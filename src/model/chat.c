@@ -8,6 +8,7 @@
 
 #include "model/model_internal.h"
 #include "sluice/data.h"
+#include "sluice/task.h"
 
 /* ---- Templates that rows bring along -----------------------------------------------------------
  */
@@ -249,8 +250,8 @@ status model_render_chat(const struct model *model, struct chat_cache *cache,
 static bool invites_answer(const struct row *row)
 {
     const struct generate_params *params = &row->params;
-    bool is_whole =
-        params->mode == MODE_SCORE && row->completion == NULL && row->completion_tokens == NULL;
+    bool is_whole = task_facts(params->task)->takes_completion && row->completion == NULL &&
+                    row->completion_tokens == NULL;
     bool invites = !is_whole && !params->continue_final_message;
     (void)json_bool(row->add_generation_prompt, &invites);
     return invites;

@@ -7,6 +7,7 @@
 #include "model/read/config.h"
 #include "model/read/model_tokenizer.h"
 #include "sluice/model.h"
+#include "sluice/task.h"
 
 static status append_names(struct buffer *out, const char *const names[FAMILY_MAX_NAMES])
 {
@@ -26,9 +27,9 @@ status model_describe_families(struct buffer *out)
         TRY(buffer_format(out, "| %s | ", family->name));
         TRY(append_names(out, family->architectures));
         const char *quote = family->gguf != NULL ? "`" : "";
-        TRY(buffer_format(out, " | %s%s%s | %s | %s |\n", quote,
-                          family->gguf != NULL ? family->gguf : "", quote,
-                          family->encoder ? "embed" : "generate", family->examples));
+        TRY(buffer_format(
+            out, " | %s%s%s | %s | %s |\n", quote, family->gguf != NULL ? family->gguf : "", quote,
+            task_facts(task_choose(TASK_GENERATE, family->encoder))->name, family->examples));
     }
     return STATUS_OK;
 }

@@ -19,6 +19,7 @@
 #include "run/report/notes.h"
 #include "run/report/repeats.h"
 #include "run/steps/engine_setup.h"
+#include "sluice/task.h"
 
 struct check {
     const struct job *job; /* `resolved`, once the model is open */
@@ -90,7 +91,7 @@ static status check_model(struct check *check)
     }
     TRY(note_problem(check, weights));
     TRY(check_plan(check));
-    status s = data_set_check_system(check->job, check->model);
+    status s = data_set_check_system(check->job);
     if (s == STATUS_OK) {
         s = prompt_check_tokenizer(check->job, &check->files, check->model);
     }
@@ -100,9 +101,9 @@ static status check_model(struct check *check)
 
 /* ---- Rows ---- */
 
-static bool is_embedded(const struct check *check)
+static int64_t vector_bytes(const struct check *check)
 {
-    return check->model != NULL && model_embedding(check->model) != NULL;
+    return 4 * (int64_t)model_config(check->model)->hidden;
 }
 
 /* Upper bound of what a row leaves on disk, once in the journal and once in the output. */
@@ -110,16 +111,16 @@ static int64_t row_bytes(const struct check *check, const struct row *row, int64
                          int64_t new_tokens)
 {
     enum { FIXED = 150, TEXT_BYTES_A_TOKEN = 5 };
-    bool is_scored = row->params.mode == MODE_SCORE;
+    const unsigned gives = task_facts(row->params.task)->gives;
     bool with_ids = check->model != NULL && prompt_keeps_token_ids(check->job, check->model, row);
     int64_t a_token = TEXT_BYTES_A_TOKEN + (with_ids ? 4 : 0);
     if (row->params.sampling.logprobs >= 0) {
         a_token += 4 + 8 * (int64_t)row->params.sampling.logprobs;
-    } else if (is_scored) {
+    } else if ((gives & ANSWER_LOGPROBS) != 0) {
         a_token += 4;
     }
-    if (is_embedded(check)) {
-        return 2 * (FIXED + row_size + 4 * (int64_t)model_config(check->model)->hidden);
+    if ((gives & ANSWER_VECTOR) != 0) {
+        return 2 * (FIXED + row_size + vector_bytes(check));
     }
     return 2 * row->params.samples * (FIXED + row_size + a_token * new_tokens);
 }
@@ -129,8 +130,9 @@ static int64_t row_bytes(const struct check *check, const struct row *row, int64
 static int64_t least_row_bytes(const struct check *check, const struct row *row, int64_t tokens)
 {
     enum { LEAST_FIXED = 64, SCORED_TOKEN = 8 };
-    int64_t values = is_embedded(check) ? 4 * (int64_t)model_config(check->model)->hidden
-                     : row->params.mode == MODE_SCORE ? SCORED_TOKEN * tokens
+    const unsigned gives = task_facts(row->params.task)->gives;
+    int64_t values = (gives & ANSWER_VECTOR) != 0     ? vector_bytes(check)
+                     : (gives & ANSWER_LOGPROBS) != 0 ? SCORED_TOKEN * tokens
                                                       : 0;
     return 2 * row->params.samples * (LEAST_FIXED + values);
 }
@@ -140,7 +142,8 @@ static status note_twin(struct check *check, const struct row *row,
                         const struct prompt_encoder *encoder)
 {
     uint64_t stream = random_stream(row, encoder->tokens.ids, encoder->tokens.count);
-    bool is_sampled = row->params.mode == MODE_GENERATE && row->params.sampling.temperature > 0;
+    bool is_sampled =
+        task_facts(row->params.task)->work == WORK_SAMPLE && row->params.sampling.temperature > 0;
     return is_sampled && random_stream_has_id(stream) ? repeats_add(&check->twins, stream)
                                                       : STATUS_OK;
 }
@@ -152,7 +155,7 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
         return status_fail(STATUS_INVALID, "%.*s", (int)record->bytes.length, record->bytes.data);
     }
     struct check_report *report = check->report;
-    struct row_format format = prompt_row_format(check->job, check->model);
+    struct row_format format = prompt_row_format(check->job);
     struct row row;
     status s = row_parse(record, &format, &check->job->generate, arena, &row);
     status noted = notes_add_parsed(&check->notes, check->job, &row);
@@ -170,9 +173,10 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
     }
     int64_t room = check->max_model_len > 0 ? check->max_model_len - prompt : INT32_MAX;
     int64_t new_tokens = row.params.max_new_tokens < room ? row.params.max_new_tokens : room;
-    if (is_embedded(check)) {
+    const enum task_work work = task_facts(row.params.task)->work;
+    if (work == WORK_POOL) {
         new_tokens = 0;
-    } else if (row.params.mode == MODE_SCORE) {
+    } else if (work == WORK_READ) {
         new_tokens = prompt - (int64_t)encoder->first_scored;
         prompt = (int64_t)encoder->first_scored;
     }

@@ -10,8 +10,9 @@
  */
 status data_set_find(const struct job *job, bool fresh, struct input_files *files) MUST_CHECK;
 
-/* STATUS_REFUSED where the model cannot do what data.system asks for. */
-status data_set_check_system(const struct job *job, const struct model *model) MUST_CHECK;
+/* STATUS_REFUSED where the job's task, as the model has decided it, cannot do what data.system asks
+ * for. */
+status data_set_check_system(const struct job *job) MUST_CHECK;
 
 /* Borrows the job and the files. */
 struct record_reader_options data_set_options(const struct job *job,

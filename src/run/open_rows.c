@@ -7,6 +7,7 @@
 
 #include "run/prompt.h"
 #include "run/ranks/wire.h"
+#include "sluice/task.h"
 
 /* A row on its way; the arena holds the parsed row and the samples that finished first. */
 struct pending_row {
@@ -41,7 +42,7 @@ status open_rows_create(const struct open_rows_options *options, struct open_row
         return status_fail(STATUS_NO_MEMORY, "out of memory for the queue of rows");
     }
     self->options = *options;
-    self->format = prompt_row_format(options->job, options->model);
+    self->format = prompt_row_format(options->job);
     status s =
         prompt_encoder_start(&self->prompts, options->model, options->max_model_len, options->now);
     if (s != STATUS_OK) {
@@ -165,7 +166,7 @@ static status admit(struct open_rows *self, const struct record *record,
     }
     const struct token_list *tokens = &self->prompts.tokens;
     int vocabulary = model_config(self->options.model)->vocabulary;
-    if (self->prompts.first_scored == 0) {
+    if (task_facts(pending->row.params.task)->work != WORK_READ) {
         return engine_add(self->options.engine, pending->row.index, tokens->ids, tokens->count,
                           &pending->row.params, vocabulary, pending);
     }
@@ -267,9 +268,9 @@ static status keep_sample(struct open_rows *self, struct pending_row *pending,
     bool with_top = sample->top_ids != NULL && sample->top_count > 0;
     size_t top = with_top ? (size_t)sample->top_count : 0;
     const char *error = sample->error != NULL ? sample->error : "";
-    bool is_scored = pending->row.params.mode == MODE_SCORE;
+    const enum task_work work = task_facts(pending->row.params.task)->work;
     bool with_ids = prompt_keeps_token_ids(self->options.job, self->options.model, &pending->row);
-    if (is_scored) {
+    if (work == WORK_READ) {
         result->text = pending->scored != NULL ? pending->scored : "";
         result->text_length = pending->scored_length;
     } else {

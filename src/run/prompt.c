@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows to token ids: chat template, tokenizer, what is scored, what an encoder can take. */
 #include "run/prompt.h"
+#include "sluice/task.h"
 
 #include <string.h>
 
@@ -36,8 +37,9 @@ void prompt_encoder_end(struct prompt_encoder *encoder)
 bool prompt_keeps_token_ids(const struct job *job, const struct model *model, const struct row *row)
 {
     bool asked = row->return_token_ids != NULL && row->return_token_ids->boolean;
-    return job->output.include_token_ids || asked || row->params.mode == MODE_SCORE ||
-           row->params.sampling.logprobs >= 0 || model_tokenizer(model) == NULL;
+    const bool always = (task_facts(row->params.task)->gives & ANSWER_TOKEN_IDS) != 0;
+    return job->output.include_token_ids || asked || always || row->params.sampling.logprobs >= 0 ||
+           model_tokenizer(model) == NULL;
 }
 
 static status append_tokens(struct prompt_encoder *encoder, const int32_t *ids, size_t count)
@@ -54,7 +56,7 @@ static status append_tokens(struct prompt_encoder *encoder, const int32_t *ids, 
     return STATUS_OK;
 }
 
-struct row_format prompt_row_format(const struct job *job, const struct model *model)
+struct row_format prompt_row_format(const struct job *job)
 {
     bool needs_chat = job->data.system != NULL; /* which job_load has reconciled with data.chat */
     return (struct row_format){.prompt_field = job->data.prompt_field,
@@ -63,7 +65,6 @@ struct row_format prompt_row_format(const struct job *job, const struct model *m
                                .completion_field = job->data.completion_field,
                                .id_field = job->data.id_field,
                                .columns_are_data = !job->data.row_parameters,
-                               .is_embedded = model != NULL && model_embedding(model) != NULL,
                                .chat = needs_chat ? CHAT_ALWAYS : job->data.chat};
 }
 
@@ -181,14 +182,14 @@ static status most_tokens(const struct prompt_encoder *encoder, const struct row
     if (params->truncate_prompt >= 0 || encoder->max_tokens == 0) {
         return STATUS_OK;
     }
-    bool is_scored = params->mode == MODE_SCORE;
-    int64_t behind = is_scored ? (int64_t)(encoder->tokens.count - prompt) : params->max_new_tokens;
+    const bool is_given = task_facts(params->task)->work == WORK_READ;
+    int64_t behind = is_given ? (int64_t)(encoder->tokens.count - prompt) : params->max_new_tokens;
     int64_t room = encoder->max_tokens - behind;
     if (room > 0) {
         *most = (size_t)room;
         return STATUS_OK;
     }
-    return encoder->tokens.count + !is_scored <= (size_t)encoder->max_tokens
+    return encoder->tokens.count + !is_given <= (size_t)encoder->max_tokens
                ? STATUS_OK
                : status_fail(STATUS_INVALID,
                              "truncate_prompt_tokens: -1 leaves nothing of the prompt: the context "
@@ -217,14 +218,6 @@ static status cut_prompt(struct prompt_encoder *encoder, const struct row *row, 
     return rewrite_text(encoder, before, most);
 }
 
-static status check_truncation_side(const struct row *row, const char *side)
-{
-    return row->params.truncate_prompt == 0 || row->truncation_side == NULL ||
-                   json_is_string(row->truncation_side, side)
-               ? STATUS_OK
-               : status_fail(STATUS_INVALID, "truncation_side: only %s is supported here", side);
-}
-
 /* ---- Embedded rows ---- */
 
 /* What the post-processor puts around a text stays, the text loses its end. */
@@ -245,20 +238,6 @@ static status cut_content(struct prompt_encoder *encoder, size_t most)
     return STATUS_OK;
 }
 
-/* Of a vector that is not made for it no part is one. */
-static status check_dimensions(const struct prompt_encoder *encoder, const struct row *row)
-{
-    int width = model_config(encoder->model)->hidden;
-    int64_t wanted = 0;
-    if (row->dimensions == NULL || (json_int64(row->dimensions, &wanted) && wanted == 0) ||
-        wanted == width) {
-        return STATUS_OK;
-    }
-    return status_fail(STATUS_INVALID,
-                       "dimensions: %.40s; this model's vectors have %d, and are not cut",
-                       row->dimensions->text, width);
-}
-
 /* Tokens that stay of a text: as many as the model takes, or fewer that the row asks for. */
 static size_t most_content(const struct prompt_encoder *encoder, const struct row *row)
 {
@@ -267,14 +246,9 @@ static size_t most_content(const struct prompt_encoder *encoder, const struct ro
     return asked < most ? asked : most;
 }
 
-static status encode_content(struct prompt_encoder *encoder, const struct row *row,
-                             const struct embedding_facts *facts)
+static status encode_content(struct prompt_encoder *encoder, const struct row *row)
 {
-    if (row->kind == PROMPT_MESSAGES) {
-        return status_fail(STATUS_INVALID, "messages: an encoder embeds plain texts");
-    }
-    TRY(check_truncation_side(row, "right"));
-    TRY(check_dimensions(encoder, row));
+    const struct embedding_facts *facts = model_embedding(encoder->model);
     size_t most = most_content(encoder, row);
     if (row->kind == PROMPT_TOKENS) {
         bool is_cut = row->params.truncate_prompt != 0 && row->token_count > most;
@@ -291,22 +265,57 @@ static status encode_content(struct prompt_encoder *encoder, const struct row *r
     return encoder->tokens.count > most ? cut_content(encoder, most) : STATUS_OK;
 }
 
+/* ---- Rows of any task ---- */
+
+static status check_truncation_side(const struct row *row, const char *side)
+{
+    return row->params.truncate_prompt == 0 || row->truncation_side == NULL ||
+                   json_is_string(row->truncation_side, side)
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID, "truncation_side: only %s is supported here", side);
+}
+
+/* Of a vector that is not made for it no part is one. */
+static status check_dimensions(const struct prompt_encoder *encoder, const struct row *row,
+                               const struct task_facts *task)
+{
+    int width = model_config(encoder->model)->hidden;
+    int64_t wanted = 0;
+    if (row->dimensions == NULL || (json_int64(row->dimensions, &wanted) && wanted == 0)) {
+        return STATUS_OK;
+    }
+    if ((task->gives & ANSWER_VECTOR) == 0) {
+        return status_fail(STATUS_INVALID, "dimensions: only embeddings have them");
+    }
+    return wanted == width
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID,
+                             "dimensions: %.40s; this model's vectors have %d, and are not cut",
+                             row->dimensions->text, width);
+}
+
+static status check_row_fits(const struct prompt_encoder *encoder, const struct row *row,
+                             const struct task_facts *task)
+{
+    if (row->kind == PROMPT_MESSAGES && !task->takes_messages) {
+        return status_fail(STATUS_INVALID, "messages: an encoder embeds plain texts");
+    }
+    TRY(check_truncation_side(row, task->truncation_side));
+    return check_dimensions(encoder, row, task);
+}
+
 status prompt_encode(struct prompt_encoder *encoder, const struct row *row)
 {
-    const struct embedding_facts *facts = model_embedding(encoder->model);
-    bool chat = row->kind == PROMPT_MESSAGES;
+    const struct task_facts *task = task_facts(row->params.task);
+    const bool chat = row->kind == PROMPT_MESSAGES;
     buffer_clear(&encoder->text);
     encoder->tokens.count = 0;
     encoder->first_scored = 0;
-    if (facts != NULL) {
-        return encode_content(encoder, row, facts);
-    }
-    TRY(check_truncation_side(row, "left"));
-    int64_t dimensions;
-    if (row->dimensions != NULL && !(json_int64(row->dimensions, &dimensions) && dimensions == 0)) {
-        return status_fail(STATUS_INVALID, "dimensions: only embeddings have them");
+    TRY(check_row_fits(encoder, row, task));
+    if (task->encoding == ENCODE_CONTENT) {
+        return encode_content(encoder, row);
     }
     TRY(encode_prompt(encoder, row, chat));
-    TRY(row->params.mode == MODE_SCORE ? append_completion(encoder, row, chat) : STATUS_OK);
+    TRY(task->encoding == ENCODE_COMPLETION ? append_completion(encoder, row, chat) : STATUS_OK);
     return row->params.truncate_prompt != 0 ? cut_prompt(encoder, row, chat) : STATUS_OK;
 }

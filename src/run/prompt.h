@@ -23,8 +23,8 @@ status prompt_encoder_start(struct prompt_encoder *encoder, const struct model *
                             int max_tokens, int64_t now) MUST_CHECK;
 void prompt_encoder_end(struct prompt_encoder *encoder);
 
-/* How a job's rows are read for this model (NULL: not known). */
-struct row_format prompt_row_format(const struct job *job, const struct model *model);
+/* How a job's rows are read. */
+struct row_format prompt_row_format(const struct job *job);
 
 /* Whether a row's answers keep their token ids: where the job or their log-probabilities ask for
  * them, where they are what was scored, and where nothing turns them into text. */

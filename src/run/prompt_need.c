@@ -16,7 +16,7 @@ static status find_tokens(const struct job *job, const struct model *model,
                           struct record_reader *reader, struct record *record, struct arena *arena)
 {
     enum { ENOUGH = 1000 };
-    struct row_format format = prompt_row_format(job, model);
+    struct row_format format = prompt_row_format(job);
     for (int texts = 0; texts < ENOUGH;) {
         bool more;
         TRY(record_reader_next(reader, record, &more));

@@ -26,6 +26,7 @@
 #include "run/steps/stage.h"
 #include "sluice/mpi_check.h"
 #include "sluice/run.h"
+#include "sluice/task.h"
 
 struct run {
     const struct job *job; /* `resolved`, once the model is open */
@@ -68,7 +69,7 @@ static void remove_leftovers(const char *directory, const char *identity)
 
 static status find_data(struct run *run)
 {
-    TRY(data_set_check_system(run->job, run->model));
+    TRY(data_set_check_system(run->job));
     TRY(data_set_find(run->job, run->options->fresh, &run->files));
     return prompt_check_tokenizer(run->job, &run->files, run->model);
 }
@@ -270,27 +271,17 @@ static status write_result(void *context, const struct result *result)
 static struct output_columns choose_columns(const struct run *run)
 {
     const struct job *job = run->job;
-    const struct model_config *config = model_config(run->model);
-    const struct output_columns asked = journal_columns(run->journal);
-    bool packed = job->output.strings == STRINGS_PACKED;
-    if (config->encoder) {
-        return (struct output_columns){.prompt = job->output.include_prompt,
-                                       .id_is_number = asked.id_is_number,
-                                       .arithmetic = asked.arithmetic || run->options->keep_mixed,
-                                       .packed_texts = packed,
-                                       .embedding_width = config->hidden};
-    }
-    bool scores = job->generate.mode == MODE_SCORE;
-    struct output_columns columns = asked;
-    columns.packed_texts = packed;
+    const struct task_facts *task = task_facts(job->generate.task);
+    struct output_columns columns = journal_columns(run->journal);
+    columns.packed_texts = job->output.strings == STRINGS_PACKED;
     columns.prompt |= job->output.include_prompt;
-    columns.token_ids |= job->output.include_token_ids || scores;
-    columns.logprobs |= job->generate.sampling.logprobs >= 0 || scores;
-    columns.scores = scores;
     columns.arithmetic |= run->options->keep_mixed;
-    if (job->generate.sampling.logprobs > columns.top_logprobs) {
-        columns.top_logprobs = job->generate.sampling.logprobs;
-    }
+    columns.token_ids |= job->output.include_token_ids;
+    columns.logprobs |= job->generate.sampling.logprobs >= 0;
+    columns.top_logprobs = job->generate.sampling.logprobs > columns.top_logprobs
+                               ? job->generate.sampling.logprobs
+                               : columns.top_logprobs;
+    task_choose_columns(task, model_config(run->model)->hidden, &columns);
     return columns;
 }
 

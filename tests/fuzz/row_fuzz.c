@@ -37,11 +37,20 @@ static void check_row(const struct row *row)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
-    static const struct row_format formats[] = {
-        {.chat = CHAT_AUTO},   {.chat = CHAT_ALWAYS},
-        {.chat = CHAT_NEVER},  {.prompt_field = "q", .id_field = "k"},
-        {.is_embedded = true}, {.columns_are_data = true},
+    static const struct {
+        struct row_format format;
+        enum task task;
+    } kinds[] = {
+        {{.chat = CHAT_AUTO}, TASK_GENERATE},
+        {{.chat = CHAT_ALWAYS}, TASK_GENERATE},
+        {{.chat = CHAT_NEVER}, TASK_GENERATE},
+        {{.prompt_field = "q", .id_field = "k"}, TASK_GENERATE},
+        {{.chat = CHAT_AUTO}, TASK_EMBED},
+        {{.columns_are_data = true}, TASK_GENERATE},
+        {{.completion_field = "c"}, TASK_SCORE},
+        {{.chat = CHAT_AUTO}, TASK_SCORE},
     };
+    _Static_assert(COUNT_OF(kinds) == 8, "a kind for each value of the first byte's low bits");
     if (length < 1) {
         return 0;
     }
@@ -54,11 +63,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     if ((bytes[0] & 0x30) == 0x30) {
         record.kind = (enum record_kind)(bytes[0] >> 6);
     }
+    const int kind = bytes[0] & 7;
     generate_params_defaults(&defaults);
+    defaults.task = kinds[kind].task;
     status s = buffer_append(&record.bytes, bytes + 1, length - 1);
     if (s == STATUS_OK) {
-        s = row_parse(&record, &formats[(bytes[0] & 7) % COUNT_OF(formats)], &defaults, &arena,
-                      &row);
+        s = row_parse(&record, &kinds[kind].format, &defaults, &arena, &row);
         if (s == STATUS_OK) {
             check_row(&row);
         } else if (s != STATUS_INVALID || strchr(status_message(), '\n') != NULL) {

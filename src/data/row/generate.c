@@ -35,7 +35,7 @@ struct generate_field {
 static const struct generate_field generate_field_table[] = {
     {{"mode"},
      FIELD_JOB_WORD,
-     AT(mode),
+     AT(task),
      "generate or score",
      "generate",
      "score: nothing is generated; the row's `completion`, or its whole text where it has none, "

@@ -13,6 +13,7 @@
 #include "data/row/prompt_template.h"
 #include "data/row/request_fields.h"
 #include "sluice/messages.h"
+#include "sluice/task.h"
 
 /* Where a row's request stands: the line itself, or the body of an OpenAI batch line. */
 struct request {
@@ -22,7 +23,8 @@ struct request {
     const struct json_member *clash; /* that extra_body has with another value than the body */
     const char *prefix;              /* of field names in messages: "body." or "" */
     const struct json_member *prompt, *id;
-    const struct json_member *completion; /* where rows are scored */
+    const struct task_facts *task;
+    const struct json_member *completion; /* where the task takes one */
     bool envelope;
     bool columns_are_data; /* of a plain row: none is a parameter */
     bool templated;        /* the prompt goes through the chat template */
@@ -60,15 +62,19 @@ static status no_memory(void)
 }
 
 static status find_request(const struct json *line, const struct row_format *format,
-                           enum generate_mode mode, struct arena *arena, struct request *request)
+                           const struct task_facts *task, struct arena *arena,
+                           struct request *request)
 {
-    static const char *const prompt_names[] = {"prompt", "text", "messages", "prompt_token_ids",
-                                               "input"};
-    const size_t prompt_name_count = COUNT_OF(prompt_names) - !format->is_embedded;
+    const char *const prompt_names[] = {"prompt", "text", "messages", "prompt_token_ids",
+                                        task->prompt_name};
+    const size_t prompt_name_count = COUNT_OF(prompt_names) - (task->prompt_name == NULL);
     static const char *const id_names[] = {"id", "custom_id"};
     static const char *const envelope_names[] = {"custom_id", "method", "url"};
-    *request = (struct request){
-        .line = line, .fields = line, .prefix = "", .columns_are_data = format->columns_are_data};
+    *request = (struct request){.task = task,
+                                .line = line,
+                                .fields = line,
+                                .prefix = "",
+                                .columns_are_data = format->columns_are_data};
     const struct json_member *body = find_member(line, "body");
     if (body != NULL && body->value->type == JSON_OBJECT &&
         find_first(line, envelope_names, COUNT_OF(envelope_names)) != NULL) {
@@ -89,7 +95,7 @@ static status find_request(const struct json *line, const struct row_format *for
                       : format->prompt_field != NULL
                           ? find_member(request->fields, format->prompt_field)
                           : find_first(request->fields, prompt_names, prompt_name_count);
-    if (mode == MODE_SCORE) {
+    if (task->takes_completion) {
         request->completion =
             find_member(request->fields,
                         format->completion_field != NULL ? format->completion_field : "completion");
@@ -233,7 +239,7 @@ static status check_extra_body(const struct request *request)
     return extra == NULL ? STATUS_OK : expected(request->prefix, extra, "an object");
 }
 
-static status check_envelope(const struct request *request, bool is_embedded)
+static status check_envelope(const struct request *request)
 {
     TRY(check_extra_body(request));
     const struct json_member *method = find_member(request->line, "method");
@@ -244,7 +250,7 @@ static status check_envelope(const struct request *request, bool is_embedded)
     if (url == NULL) {
         return STATUS_OK;
     }
-    const char *end = is_embedded ? "/embeddings" : "/completions";
+    const char *end = request->task->url_end;
     const char *text = json_string(url->value);
     size_t length = url->value->length;
     if (text == NULL) {
@@ -252,8 +258,7 @@ static status check_envelope(const struct request *request, bool is_embedded)
     }
     if (length < strlen(end) || strcmp(text + length - strlen(end), end) != 0) {
         return status_fail(STATUS_INVALID, "url: %.60s is not supported; only %s", text,
-                           is_embedded ? "/v1/embeddings is"
-                                       : "/v1/chat/completions and /v1/completions are");
+                           request->task->urls);
     }
     return STATUS_OK;
 }
@@ -382,7 +387,7 @@ static status read_completion(const struct request *request, const struct row_fo
 {
     const struct json_member *member = request->completion;
     if (member == NULL) {
-        return format->completion_field == NULL || row->params.mode != MODE_SCORE
+        return format->completion_field == NULL || !request->task->takes_completion
                    ? STATUS_OK
                    : status_fail(STATUS_INVALID, "no field %s%.60s", request->prefix,
                                  format->completion_field);
@@ -509,7 +514,7 @@ status request_parse(const struct json *line, const struct row_format *format, s
         return status_fail(STATUS_INVALID, "expected an object, not %s", json_kind(line));
     }
     struct request request;
-    TRY(find_request(line, format, row->params.mode, arena, &request));
+    TRY(find_request(line, format, task_facts(row->params.task), arena, &request));
     request.templated =
         request.prompt != NULL &&
         (is_message_list(request.prompt->value) ||
@@ -520,7 +525,7 @@ status request_parse(const struct json *line, const struct row_format *format, s
     TRY(read_id(request.id, row));
     row->endpoint = named_endpoint(&request);
     if (request.envelope) {
-        TRY(check_envelope(&request, format->is_embedded));
+        TRY(check_envelope(&request));
     }
     TRY(read_prompt(&request, format, arena, row));
     TRY(read_completion(&request, format, arena, row));

@@ -5,6 +5,7 @@
 
 #include "data/row/chat_prompt.h"
 #include "data/row/request.h"
+#include "sluice/task.h"
 
 static status no_memory(void)
 {
@@ -96,9 +97,10 @@ static status parse_record(const struct record *record, const struct row_format 
 }
 
 /* The endpoint that takes such a prompt. */
-static enum endpoint implied_endpoint(const struct row_format *format, const struct row *row)
+static enum endpoint implied_endpoint(const struct row *row)
 {
-    return format->is_embedded            ? ENDPOINT_EMBEDDINGS
+    const enum endpoint only = task_facts(row->params.task)->endpoint;
+    return only != ENDPOINT_NONE          ? only
            : row->kind == PROMPT_MESSAGES ? ENDPOINT_CHAT
                                           : ENDPOINT_COMPLETIONS;
 }
@@ -111,7 +113,7 @@ status row_parse(const struct record *record, const struct row_format *format,
         TRY(chat_prompt_add_system(format->system, arena, row));
     }
     if (row->endpoint == ENDPOINT_NONE) {
-        row->endpoint = implied_endpoint(format, row);
+        row->endpoint = implied_endpoint(row);
     }
     return STATUS_OK;
 }

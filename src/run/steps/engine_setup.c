@@ -2,10 +2,13 @@
 /* From job, model and plan to the engine's options. */
 #include "run/steps/engine_setup.h"
 
+#include "sluice/task.h"
+
 struct engine_options engine_setup(const struct job *job, const struct model *model,
                                    const struct plan *plan)
 {
     const struct model_config *config = model_config(model);
+    const bool pools = task_facts(job_task(job, config))->work == WORK_POOL;
     return (struct engine_options){
         .max_sequences = plan->max_sequences,
         .max_batch_tokens = plan->max_batch_tokens,
@@ -13,12 +16,12 @@ struct engine_options engine_setup(const struct job *job, const struct model *mo
         .kv_block_tokens = plan->kv_block_tokens,
         .max_model_len = plan->max_model_len,
         .steps_in_flight = plan->pp,
-        .prefix_cache = job->engine.prefix_cache && !config->encoder,
+        .prefix_cache = job->engine.prefix_cache && !pools,
         .long_rope_threshold =
             config->rope.kind == ROPE_LONGROPE ? config->rope.original_max_positions : 0,
         .tokenizer = model_tokenizer(model),
         .ends = config->ends,
         .end_count = config->end_count,
-        .embedding_width = config->encoder ? config->hidden : 0,
+        .embedding_width = pools ? config->hidden : 0,
     };
 }

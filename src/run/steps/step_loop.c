@@ -22,7 +22,7 @@ struct step_loop {
     double planning; /* seconds of it since the step before */
     bool ended, stopping;
     struct sample_result *results; /* [max_sequences] */
-    float *hidden;                 /* of an encoder's step, [max_batch_tokens, hidden] */
+    float *hidden;                 /* of a step that is pooled, [max_batch_tokens, hidden] */
 };
 
 static status take_turn(const struct step_loop *self, bool *idle)
@@ -245,11 +245,12 @@ static status lead(struct step_loop *self)
                             .most = plan->pp < MAX_STEPS_IN_FLIGHT ? plan->pp : MAX_STEPS_IN_FLIGHT,
                             .kv_block_tokens = plan->kv_block_tokens};
     self->results = calloc((size_t)plan->max_sequences, sizeof *self->results);
-    if (config->encoder) {
+    const bool pools = model_embedding(self->stage->model) != NULL;
+    if (pools) {
         self->hidden =
             calloc((size_t)plan->max_batch_tokens * (size_t)config->hidden, sizeof *self->hidden);
     }
-    if (self->results == NULL || (self->hidden == NULL && config->encoder)) {
+    if (self->results == NULL || (self->hidden == NULL && pools)) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a replica's leader");
     }
     while (!is_finished(self)) {

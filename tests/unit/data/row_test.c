@@ -20,7 +20,7 @@ struct parsed {
     status status;
 };
 
-static enum generate_mode mode; /* of the job that the rows belong to */
+static enum task task; /* of the job that the rows belong to */
 
 static void parse_as(struct parsed *parsed, enum record_kind kind, const void *bytes, size_t length,
                      const struct row_format *format)
@@ -29,7 +29,7 @@ static void parse_as(struct parsed *parsed, enum record_kind kind, const void *b
     struct generate_params defaults;
     struct record record = {.row = 41, .position = 42, .kind = kind};
     generate_params_defaults(&defaults);
-    defaults.mode = mode;
+    defaults.task = task;
     *parsed = (struct parsed){.status = STATUS_OK};
     assert_int_equal(buffer_append(&record.bytes, bytes, length), STATUS_OK);
     parsed->status = row_parse(&record, format != NULL ? format : &usual, &defaults, &parsed->arena,
@@ -266,11 +266,11 @@ static void completions_are_read_where_rows_are_scored(void **state)
          "{\"completion\":\"c\"}"},
     };
     struct parsed p;
-    mode = MODE_SCORE;
+    task = TASK_SCORE;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         parse_as(&p, RECORD_JSON, cases[i].line, strlen(cases[i].line), cases[i].format);
         assert_int_equal(p.status, STATUS_OK);
-        assert_int_equal(p.row.params.mode, MODE_SCORE);
+        assert_int_equal(p.row.params.task, TASK_SCORE);
         assert_int_equal(p.row.completion != NULL, cases[i].text != NULL);
         if (cases[i].text != NULL) {
             assert_string_equal(p.row.completion, cases[i].text);
@@ -297,10 +297,10 @@ static void completions_are_read_where_rows_are_scored(void **state)
         assert_string_equal(status_message(), bad[i].message);
         release(&p);
     }
-    mode = MODE_GENERATE;
+    task = TASK_GENERATE;
     parse(&p, "{\"prompt\": \"a\", \"completion\": \"b\", \"mode\": \"score\"}");
     assert_int_equal(p.status, STATUS_OK);
-    assert_int_equal(p.row.params.mode, MODE_GENERATE);
+    assert_int_equal(p.row.params.task, TASK_GENERATE);
     assert_null(p.row.completion);
     assert_string_equal(p.passthrough.data, "{\"completion\":\"b\",\"mode\":\"score\"}");
     release(&p);
@@ -309,11 +309,12 @@ static void completions_are_read_where_rows_are_scored(void **state)
 static void rows_of_embeddings_have_inputs(void **state)
 {
     (void)state;
-    static const struct row_format format = {.is_embedded = true};
     static const char line[] = "{\"custom_id\": \"x\", \"url\": \"/v1/embeddings\", \"body\": "
                                "{\"input\": \"Hi\", \"model\": \"m\"}}";
     struct parsed p;
-    parse_as(&p, RECORD_JSON, line, strlen(line), &format);
+    task = TASK_EMBED;
+    parse(&p, line);
+    task = TASK_GENERATE;
     assert_int_equal(p.status, STATUS_OK);
     assert_string_equal(p.row.text, "Hi");
     assert_string_equal(p.passthrough.data, "{\"body\":{\"model\":\"m\"}}");

@@ -13,7 +13,7 @@ struct given_row {
 };
 
 static const struct generate_params scoring = {
-    .mode = MODE_SCORE,
+    .task = TASK_SCORE,
     .max_new_tokens = 8,
     .samples = 1,
     .sampling = {.top_p = 1, .repetition_penalty = 1.5, .logprobs = -1}};
@@ -198,7 +198,7 @@ static void what_cannot_be_scored_is_refused(void **state)
     struct generate_params twice = scoring;
     twice.samples = 2;
     struct generate_params generating = scoring;
-    generating.mode = MODE_GENERATE;
+    generating.task = TASK_GENERATE;
     const struct {
         size_t count, first;
         const struct generate_params *params;
@@ -279,7 +279,7 @@ static void rows_are_embedded_whole(void **state)
         assert_int_equal(engine_create(&options, &engine), STATUS_OK);
         make_rows(rows);
         struct generate_params params = scoring;
-        params.mode = MODE_GENERATE;
+        params.task = TASK_EMBED;
         for (int i = 0; i < ROWS; i++) {
             assert_int_equal(engine_add(engine, i, rows[i].tokens, (size_t)rows[i].count, &params,
                                         FAKE_VOCABULARY, &rows[i]),
@@ -336,7 +336,7 @@ static void embedding_options_and_values_are_checked(void **state)
     assert_int_equal(engine_create(&options, &engine), STATUS_OK);
     const int32_t tokens[] = {1, 2, 3};
     struct generate_params params = scoring;
-    params.mode = MODE_GENERATE;
+    params.task = TASK_EMBED;
     assert_int_equal(engine_add(engine, 4, tokens, 3, &params, FAKE_VOCABULARY, NULL), STATUS_OK);
     struct step_plan *plan;
     assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);

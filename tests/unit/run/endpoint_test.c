@@ -10,13 +10,15 @@
 
 #include "sluice/data.h"
 
-static void check(const char *line, const struct row_format *format, enum endpoint expected)
+static void check_task(enum task task, const char *line, const struct row_format *format,
+                       enum endpoint expected)
 {
     struct generate_params defaults;
     struct arena arena = {0};
     struct row row;
     struct record record = {.kind = RECORD_JSON};
     generate_params_defaults(&defaults);
+    defaults.task = task;
     assert_int_equal(buffer_append_text(&record.bytes, line), STATUS_OK);
     /* A row that is refused has the endpoint that its url names all the same. */
     status s = row_parse(&record, format, &defaults, &arena, &row);
@@ -28,26 +30,31 @@ static void check(const char *line, const struct row_format *format, enum endpoi
     buffer_destroy(&record.bytes);
 }
 
+static void check(const char *line, const struct row_format *format, enum endpoint expected)
+{
+    check_task(TASK_GENERATE, line, format, expected);
+}
+
 #define LINE(url, body) "{\"custom_id\": \"a\", \"url\": \"" url "\", \"body\": {" body "}}"
 #define MESSAGES        "\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]"
 
 static void rows_know_their_endpoint(void **state)
 {
     (void)state;
-    const struct row_format plain = {0}, wrapped = {.chat = CHAT_ALWAYS},
-                            embedded = {.is_embedded = true};
+    const struct row_format plain = {0}, wrapped = {.chat = CHAT_ALWAYS};
     check(LINE("/v1/chat/completions", MESSAGES), &plain, ENDPOINT_CHAT);
     check(LINE("/v1/completions", "\"prompt\": \"x\""), &plain, ENDPOINT_COMPLETIONS);
     check(LINE("https://host/v1/completions", "\"prompt\": [1, 2]"), &plain, ENDPOINT_COMPLETIONS);
     check(LINE("/v1/completions", "\"prompt\": \"x\", \"top_p\": 9"), &plain, ENDPOINT_COMPLETIONS);
     check(LINE("/v1/completions", "\"prompt\": \"x\""), &wrapped, ENDPOINT_COMPLETIONS);
-    check(LINE("/v1/embeddings", "\"input\": \"x\""), &embedded, ENDPOINT_EMBEDDINGS);
+    check_task(TASK_EMBED, LINE("/v1/embeddings", "\"input\": \"x\""), &plain, ENDPOINT_EMBEDDINGS);
     check("{\"custom_id\": \"a\", \"body\": {" MESSAGES "}}", &plain, ENDPOINT_CHAT);
     check("{" MESSAGES "}", &plain, ENDPOINT_CHAT);
     check("{\"prompt\": \"x\"}", &plain, ENDPOINT_COMPLETIONS);
     check("{\"prompt\": \"x\"}", &wrapped, ENDPOINT_CHAT);
     check("{\"prompt_token_ids\": [1]}", &plain, ENDPOINT_COMPLETIONS);
-    check("{\"prompt\": \"x\"}", &embedded, ENDPOINT_EMBEDDINGS);
+    check_task(TASK_EMBED, "{\"prompt\": \"x\"}", &plain, ENDPOINT_EMBEDDINGS);
+    check_task(TASK_SCORE, "{\"prompt\": \"x\"}", &plain, ENDPOINT_COMPLETIONS);
     /* A column that happens to be called so is data. */
     check("{\"prompt\": \"x\", \"url\": \"/v1/chat/completions\"}", &plain, ENDPOINT_COMPLETIONS);
     check("not JSON", &plain, ENDPOINT_NONE);

@@ -1,8 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The model's own sampling values as the job's defaults. */
+/* What the model decides of a job: the task, and its own sampling values as defaults. */
 #include <string.h>
 
 #include "sluice/job.h"
+#include "sluice/task.h"
+
+/* ---- The task ---- */
+
+enum task job_task(const struct job *job, const struct model_config *config)
+{
+    return task_choose(job->generate.task, config != NULL && config->encoder);
+}
+
+status job_check_task(const struct job *job, const struct model_config *config)
+{
+    if (job->task != -1) {
+        TRY(task_check_model((enum task)job->task, config->encoder, config->architecture));
+    }
+    return task_check_model(job_task(job, config), config->encoder, config->architecture);
+}
+
+/* ---- Sampling values ---- */
 
 static bool is_set(const struct job *job, const char *name)
 {
@@ -42,7 +60,8 @@ static status take(struct job *job, const char *name, const struct json *value,
 
 status job_take_model_defaults(struct job *job, const struct model *model, struct buffer *taken)
 {
-    bool samples = job->generate.mode == MODE_GENERATE && model_embedding(model) == NULL;
+    job->generate.task = job_task(job, model_config(model));
+    bool samples = task_facts(job->generate.task)->work == WORK_SAMPLE;
     const char *name;
     const struct json *value;
     job->model_default_count = 0;

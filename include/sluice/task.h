@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tasks: what a job does with its rows.
+ *
+ * One table (src/data/row/task.c) says of each what a row must have, how it is encoded, what the
+ * engine does with it and what comes out; whoever reads, encodes, runs or answers rows asks the
+ * table and compares no task by name. docs/adding.md says how one is added. */
+#ifndef SLUICE_TASK_H
+#define SLUICE_TASK_H
+
+#include "sluice/data.h"
+
+/* How a row becomes token ids: src/run/prompt.c. */
+enum task_encoding {
+    ENCODE_PROMPT,     /* through the chat template where it is messages */
+    ENCODE_COMPLETION, /* the same, and what follows it */
+    ENCODE_CONTENT,    /* a text as an encoder's files ask for, cut to what the model takes */
+};
+
+/* What the engine does with a row. */
+enum task_work {
+    WORK_SAMPLE, /* tokens are drawn one after the other until the answer ends; may be repeated */
+    WORK_READ,   /* the row's own tokens, from one of them on, get their log-probabilities */
+    WORK_POOL,   /* the row runs whole in one step, and what the layers leave becomes one vector */
+};
+
+/* What answers hold besides their text. */
+enum task_answer {
+    ANSWER_TOKEN_IDS = 1,
+    ANSWER_LOGPROBS = 2, /* of each of these tokens */
+    ANSWER_SUMS = 4,     /* sum and mean of these */
+    ANSWER_VECTOR = 8,
+};
+
+struct task_facts {
+    const char *name;       /* what the job file's `task` or `generate.mode` calls it */
+    const char *done;       /* "a text is %s once" */
+    bool needs_encoder;     /* the models that can: encoders, or those that give tokens logits */
+    const char *refused[2]; /* of a model that cannot; its architecture stands between the two */
+
+    /* What a row has. */
+    bool takes_messages;     /* besides texts and token ids */
+    bool takes_completion;   /* what follows the prompt; a row without one is meant whole */
+    const char *prompt_name; /* of a prompt besides the usual ones; NULL: none */
+    enum endpoint endpoint;  /* OpenAI's; ENDPOINT_NONE: the one that takes this kind of prompt */
+    const char *url_end;     /* of the url in a batch's line */
+    const char *urls;        /* "/v1/embeddings is": what such a url may be, for messages */
+
+    /* How it is encoded. */
+    enum task_encoding encoding;
+    const char *truncation_side; /* where what is too long is cut, if the row asks for that */
+
+    /* What the engine does, and what comes out. */
+    enum task_work work;
+    unsigned gives;          /* enum task_answer: with every answer */
+    unsigned gives_if_asked; /* by the job or the row */
+};
+
+const struct task_facts *task_facts(enum task task);
+
+/* Of the columns that a job or its rows ask for, those that the task's answers can have, and those
+ * that they always have. `width`: of a vector. */
+void task_choose_columns(const struct task_facts *task, int width, struct output_columns *columns);
+
+/* The task of a job that asks for `asked`, one that models with logits can do, on a model of the
+ * other kind or of this one: that itself, but for sampling, in whose place comes the first task
+ * that the model can do. */
+enum task task_choose(enum task asked, bool is_encoder);
+/* STATUS_UNSUPPORTED, with the task's own words, where the model cannot do it. */
+status task_check_model(enum task task, bool is_encoder, const char *architecture) MUST_CHECK;
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of tasks: what a model makes of a job's wish, what it refuses, which columns come. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "sluice/task.h"
+
+static void every_task_says_all_that_is_asked_of_it(void **state)
+{
+    (void)state;
+    for (enum task task = 0; task < TASKS; task++) {
+        const struct task_facts *facts = task_facts(task);
+        assert_non_null(facts->name);
+        assert_non_null(facts->done);
+        assert_non_null(facts->refused[0]);
+        assert_non_null(facts->refused[1]);
+        assert_non_null(facts->url_end);
+        assert_non_null(facts->urls);
+        assert_non_null(facts->truncation_side);
+        assert_true((facts->gives | facts->gives_if_asked) != 0);
+        /* A prompt's completion is what is read, and a vector is what is pooled. */
+        assert_int_equal(facts->takes_completion, facts->work == WORK_READ);
+        assert_int_equal(facts->encoding == ENCODE_COMPLETION, facts->work == WORK_READ);
+        assert_int_equal((facts->gives & ANSWER_VECTOR) != 0, facts->work == WORK_POOL);
+    }
+}
+
+static void the_model_decides_what_sampling_becomes(void **state)
+{
+    (void)state;
+    assert_int_equal(task_choose(TASK_GENERATE, false), TASK_GENERATE);
+    assert_int_equal(task_choose(TASK_GENERATE, true), TASK_EMBED);
+    assert_int_equal(task_choose(TASK_EMBED, true), TASK_EMBED);
+    assert_int_equal(task_choose(TASK_SCORE, false), TASK_SCORE);
+    assert_int_equal(task_choose(TASK_SCORE, true), TASK_SCORE); /* to be refused by its name */
+}
+
+static void models_of_another_kind_are_refused_in_the_tasks_words(void **state)
+{
+    (void)state;
+    static const struct {
+        enum task task;
+        bool is_encoder;
+        const char *message; /* NULL: it can */
+    } cases[] = {
+        {TASK_GENERATE, false, NULL},
+        {TASK_SCORE, false, NULL},
+        {TASK_EMBED, true, NULL},
+        {TASK_GENERATE, true,
+         "task: X is an encoder: it embeds and does not generate; use task: embed"},
+        {TASK_SCORE, true,
+         "generate.mode: score: X is an encoder, which gives tokens no probabilities"},
+        {TASK_EMBED, false, "task: X generates; embed is for encoders (BERT, RoBERTa)"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        status s = task_check_model(cases[i].task, cases[i].is_encoder, "X");
+        assert_int_equal(s, cases[i].message == NULL ? STATUS_OK : STATUS_UNSUPPORTED);
+        if (cases[i].message != NULL) {
+            assert_string_equal(status_message(), cases[i].message);
+        }
+    }
+}
+
+static void columns_are_those_that_answers_can_have(void **state)
+{
+    (void)state;
+    const struct output_columns nothing = {0}, all = {.prompt = true,
+                                                      .token_ids = true,
+                                                      .logprobs = true,
+                                                      .top_logprobs = 3,
+                                                      .id_is_number = true};
+    struct output_columns columns = nothing;
+    task_choose_columns(task_facts(TASK_GENERATE), 8, &columns);
+    assert_memory_equal(&columns, &nothing, sizeof columns);
+    columns = all;
+    task_choose_columns(task_facts(TASK_GENERATE), 8, &columns);
+    assert_memory_equal(&columns, &all, sizeof columns);
+    columns = nothing;
+    task_choose_columns(task_facts(TASK_SCORE), 8, &columns);
+    assert_true(columns.token_ids && columns.logprobs && columns.scores);
+    assert_int_equal(columns.top_logprobs, 0);
+    assert_int_equal(columns.embedding_width, 0);
+    columns = all;
+    task_choose_columns(task_facts(TASK_SCORE), 8, &columns);
+    assert_int_equal(columns.top_logprobs, 3);
+    columns = all;
+    task_choose_columns(task_facts(TASK_EMBED), 8, &columns);
+    assert_true(columns.prompt && columns.id_is_number);
+    assert_false(columns.token_ids || columns.logprobs || columns.scores);
+    assert_int_equal(columns.top_logprobs, 0);
+    assert_int_equal(columns.embedding_width, 8);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_task_says_all_that_is_asked_of_it),
+        cmocka_unit_test(the_model_decides_what_sampling_becomes),
+        cmocka_unit_test(models_of_another_kind_are_refused_in_the_tasks_words),
+        cmocka_unit_test(columns_are_those_that_answers_can_have),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
