@@ -3,7 +3,7 @@
  *
  * One table (src/data/row/task.c) says of each what a row must have, how it is encoded, what the
  * engine does with it and what comes out; whoever reads, encodes, runs or answers rows asks the
- * table and compares no task by name. docs/adding.md says how one is added. */
+ * table and compares no task by name. CONTRIBUTING.md says how one is added. */
 #ifndef SLUICE_TASK_H
 #define SLUICE_TASK_H
 
