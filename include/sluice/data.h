@@ -209,13 +209,15 @@ bool generate_field_describe(size_t index, const char **name, const char **type,
  * docs/openai-batch.md holds. */
 status request_fields_describe(struct buffer *out) MUST_CHECK;
 
-/* ---- Results: src/data/output/result.c
- * ------------------------------------------------------------------- */
+/* ---- Results: src/data/output/columns.c and result.c
+ * ------------------------------------------------------- */
 
-/* One sample of one row. Pointers are borrowed (encode) or live in the arena (decode). */
+/* One sample of one row. The table of src/data/output/columns.c has a line for each member.
+ * Pointers are borrowed (encode) or live in the arena (decode). */
 struct result {
     int64_t row;
     const char *file; /* read from an output of several input files: the row's; else NULL */
+    size_t file_length;
     int32_t sample;
     int32_t rank; /* leader of the replica that ran it */
     enum finish_reason finish_reason;
@@ -242,7 +244,7 @@ struct result {
     const float *top_values;  /* [completion_tokens, k] */
     int32_t embedding_width;  /* of the next, 0 for none */
     const float *embedding;   /* [embedding_width] */
-    bool has_scores;          /* of the next: read from an output file of scored texts */
+    /* Read from an output file of scored texts, NaN where there are none; not sent. */
     double logprob_sum, logprob_mean;
     double seconds;         /* from admission to the last token */
     const char *arithmetic; /* what computed it (identity.h); NULL: as the journal was begun */
@@ -263,7 +265,8 @@ status result_encode(const struct result *result, struct buffer *out) MUST_CHECK
 status result_decode(const void *bytes, size_t length, struct arena *arena, struct result *out,
                      size_t *used) MUST_CHECK;
 
-/* Which optional columns of an output file exist, or are needed. */
+/* Which optional columns of an output file exist, or are needed: src/data/output/columns.c names
+ * these members. */
 struct output_columns {
     bool prompt, token_ids, logprobs;
     bool id_is_number;       /* some id was a number */
@@ -276,6 +279,7 @@ struct output_columns {
      * while results are appended. */
     const struct input_files *files;
     const int64_t *file_rows; /* [files->count] of each, in order */
+    bool several_files;       /* output_create's to say */
 };
 
 /* ---- Journal: src/data/journal/journal.c

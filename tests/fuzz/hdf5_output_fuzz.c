@@ -2,6 +2,7 @@
 /* An output file in which the input replaces datasets and values: read, exported and its ranks
  * listed, or refused; and nothing comes out of other files. The input's last byte says whether the
  * file's texts are variable or packed. */
+#include "data/hdf5/support.h"
 #include "data/output/layout.h"
 #include "hdf5_build.h"
 #include "sluice/json.h"
@@ -22,11 +23,11 @@ static const char *const paths[] = {
     "/results/text",
     "/results/error",
     "/passthrough/json",
-    OUTPUT_OFFSETS_PATH,
-    OUTPUT_TOKENS_PATH,
-    OUTPUT_LOGPROBS_PATH,
-    OUTPUT_TOP_IDS_PATH,
-    OUTPUT_TOP_VALUES_PATH,
+    "/results/token_offsets",
+    "/results/token_ids",
+    "/results/logprobs",
+    "/results/top_logprob_ids",
+    "/results/top_logprob_values",
     OUTPUT_RANKS_PATH,
     "/results/endpoint",
     "/results/status_code",

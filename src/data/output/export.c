@@ -9,7 +9,7 @@
 #include "data/output/export.h"
 
 struct exporter {
-    const char *path; /* for messages */
+    const struct output_reader *reader;
     line_writer write;
     void *context;
     struct buffer line, name; /* name: of a field of the input */
@@ -91,18 +91,17 @@ bool export_asks_base64(const struct json *fields)
     return json_is_string(json_get(body, "encoding_format"), "base64");
 }
 
-status export_embedding(const struct result *result, bool base64, struct buffer *out)
+status export_vector(const float *values, size_t width, bool base64, struct buffer *out)
 {
-    size_t width = (size_t)result->embedding_width;
     if (!base64) {
-        return export_floats(result->embedding, width, out);
+        return export_floats(values, width, out);
     }
     /* float32, little-endian, whatever this machine has. */
     struct buffer bytes = {0};
     status s = buffer_reserve(&bytes, 4 * width);
     for (size_t i = 0; s == STATUS_OK && i < width; i++) {
         uint32_t bits;
-        memcpy(&bits, &result->embedding[i], sizeof bits);
+        memcpy(&bits, &values[i], sizeof bits);
         wire_put(bytes.data + 4 * i, bits, 4);
     }
     if (s == STATUS_OK) {
@@ -113,19 +112,6 @@ status export_embedding(const struct result *result, bool base64, struct buffer 
     }
     buffer_destroy(&bytes);
     return s == STATUS_OK ? buffer_append_byte(out, '"') : s;
-}
-
-/* `,"name":` and the opening of a value. */
-static status begin_field(struct buffer *out, const char *name)
-{
-    return buffer_format(out, ",\"%s\":", name);
-}
-
-static status write_text_field(struct buffer *out, const char *name, const char *text,
-                               size_t length)
-{
-    TRY(begin_field(out, name));
-    return export_text(text, length, out);
 }
 
 static status write_ids(struct buffer *out, const int32_t *ids, size_t count)
@@ -149,41 +135,106 @@ status export_floats(const float *values, size_t count, struct buffer *out)
     return buffer_append_byte(out, ']');
 }
 
-size_t export_top_count(const struct result *result, int32_t token)
+/* ---- A column's value ---------------------------------------------------------------------------
+ */
+
+static status write_list(const struct result_column *column, const char *values, size_t count,
+                         struct buffer *out)
 {
-    const int32_t *ids = result->top_ids + (size_t)token * (size_t)result->top_logprobs;
-    size_t count = 0;
-    while (count < (size_t)result->top_logprobs && ids[count] >= 0) {
+    const void *items = values;
+    return column->kind == COLUMN_TOKEN_IDS ? write_ids(out, items, count)
+                                            : export_floats(items, count, out);
+}
+
+/* How many values of an item's list are used, which are those of the first column with its bit. */
+static size_t count_used(const struct result_column *column, const struct stored_result *result,
+                         size_t item)
+{
+    const struct result_column *leader = column_leader(column);
+    size_t width = (size_t)column_width(leader, result), count = 0;
+    const char *values =
+        (const char *)column_pointer(leader, result) + item * width * sizeof(int32_t);
+    while (count < width && !column_is_fill(leader, values + count * sizeof(int32_t))) {
         count++;
     }
     return count;
 }
 
+static status write_lists(const struct result_column *column, const struct stored_result *result,
+                          struct buffer *out)
+{
+    size_t width = (size_t)column_width(column, result);
+    const char *values = column_pointer(column, result);
+    TRY(buffer_append_byte(out, '['));
+    for (size_t item = 0; item < column_items(column, result); item++) {
+        if (item > 0) {
+            TRY(buffer_append_byte(out, ','));
+        }
+        TRY(write_list(column, values + item * width * sizeof(int32_t),
+                       count_used(column, result, item), out));
+    }
+    return buffer_append_byte(out, ']');
+}
+
+static status write_array(const struct result_column *column, const struct stored_result *result,
+                          bool base64, struct buffer *out)
+{
+    const void *values = column_pointer(column, result);
+    if (column->shape == PER_RESULT) {
+        size_t width = (size_t)column_width(column, result);
+        return column->kind == COLUMN_FLOATS ? export_vector(values, width, base64, out)
+                                             : write_ids(out, values, width);
+    }
+    return column->width != 0 ? write_lists(column, result, out)
+                              : write_list(column, values, column_items(column, result), out);
+}
+
+static status write_name(const struct result_column *column, const struct stored_result *result,
+                         struct buffer *out)
+{
+    int value = column_name_value(column, result);
+    if (column->member_bytes == sizeof(bool)) {
+        return buffer_append_text(out, value != 0 ? "true" : "false");
+    }
+    return buffer_format(out, "\"%s\"", column->value_name(value));
+}
+
+status export_value(const struct result_column *column, const struct stored_result *result,
+                    bool base64, struct buffer *out)
+{
+    const void *member = column_member(column, result);
+    switch (column->kind) {
+    case COLUMN_INT32:
+        return buffer_format(out, "%d", *(const int32_t *)member);
+    case COLUMN_INT64:
+        return buffer_format(out, "%lld", (long long)*(const int64_t *)member);
+    case COLUMN_DOUBLE:
+        return buffer_format(out, "%.17g", *(const double *)member);
+    case COLUMN_NAME:
+        return write_name(column, result, out);
+    case COLUMN_TEXT:
+        return column->json == JSON_ID ? export_id(&result->result, out)
+                                       : export_text(column_pointer(column, result),
+                                                     column_text_length(column, result), out);
+    case COLUMN_TOKEN_IDS:
+    case COLUMN_FLOATS:
+        break;
+    }
+    return write_array(column, result, base64, out);
+}
+
 /* ---- JSON lines ---------------------------------------------------------------------------------
  */
 
-static const char *const own_names[] = {"id",
-                                        "row",
-                                        "sample",
-                                        "prompt",
-                                        "text",
-                                        "error",
-                                        "token_ids",
-                                        "logprobs",
-                                        "top_logprob_ids",
-                                        "top_logprob_values",
-                                        "embedding",
-                                        "logprob_sum",
-                                        "logprob_mean",
-                                        "finish_reason",
-                                        "prompt_tokens",
-                                        "completion_tokens"};
-
-static bool is_own_name(const char *name, size_t length)
+/* Whether a line may have a member of ours with this name: one that it could always have had, or
+ * that it has. */
+static bool is_own_name(const struct stored_result *stored, const struct buffer *name)
 {
-    for (size_t i = 0; i < COUNT_OF(own_names); i++) {
-        if (strlen(own_names[i]) == length && memcmp(own_names[i], name, length) == 0) {
-            return true;
+    for (size_t i = 0; i < result_column_count; i++) {
+        const struct result_column *column = &result_columns[i];
+        if (column->json != JSON_NOT && strlen(column->name) == name->length &&
+            memcmp(column->name, name->data, name->length) == 0) {
+            return column->has_name || column_is_there(column, stored);
         }
     }
     return false;
@@ -202,15 +253,12 @@ static bool is_member(const struct json *fields, const char *name, size_t length
 
 /* The name under which a field of the input is exported: its own, or with "input_" before it, as
  * often as it takes, where a field of ours has that name. */
-static status choose_name(const struct result *result, const struct json *fields,
+static status choose_name(const struct stored_result *stored, const struct json *fields,
                           const struct json_member *member, struct buffer *name)
 {
     static const char prefix[] = "input_";
     TRY(buffer_append(name, member->key, member->key_length));
-    bool is_ours = is_own_name(name->data, name->length) ||
-                   (result->file != NULL && strcmp(name->data, "file") == 0) ||
-                   (result->arithmetic != NULL && strcmp(name->data, "arithmetic") == 0);
-    if (!is_ours) {
+    if (!is_own_name(stored, name)) {
         return STATUS_OK;
     }
     do {
@@ -241,13 +289,13 @@ status export_passthrough(const char *path, const struct result *result, struct 
     return STATUS_OK;
 }
 
-static status write_passthrough(struct exporter *exporter, const struct result *result,
+static status write_passthrough(struct exporter *exporter, const struct stored_result *stored,
                                 const struct json *fields)
 {
     for (size_t i = 0; fields != NULL && i < fields->length; i++) {
         struct buffer *name = &exporter->name;
         buffer_clear(name);
-        TRY(choose_name(result, fields, &fields->members[i], name));
+        TRY(choose_name(stored, fields, &fields->members[i], name));
         TRY(buffer_append_byte(&exporter->line, ','));
         TRY(json_write_string(name->data, name->length, &exporter->line));
         TRY(buffer_append_byte(&exporter->line, ':'));
@@ -256,75 +304,43 @@ static status write_passthrough(struct exporter *exporter, const struct result *
     return STATUS_OK;
 }
 
-static status write_token_fields(struct buffer *line, const struct result *result,
-                                 const struct json *fields)
+static bool is_written(const struct output_reader *reader, const struct result_column *column,
+                       const struct stored_result *result)
 {
-    size_t tokens = (size_t)result->completion_tokens;
-    if (result->embedding != NULL) {
-        TRY(begin_field(line, "embedding"));
-        TRY(export_embedding(result, export_asks_base64(fields), line));
+    switch (column->json) {
+    case JSON_NOT:
+        return false;
+    case JSON_THERE:
+        return (column->path == NULL || output_reader_has(reader, column)) &&
+               column_is_there(column, result);
+    case JSON_FILLED:
+        return column_text_length(column, result) > 0;
+    case JSON_ALWAYS:
+    case JSON_ID:
+        break;
     }
-    if (result->has_scores) {
-        TRY(buffer_format(line, ",\"logprob_sum\":%.17g,\"logprob_mean\":%.17g",
-                          result->logprob_sum, result->logprob_mean));
-    }
-    if (result->token_ids != NULL) {
-        TRY(begin_field(line, "token_ids"));
-        TRY(write_ids(line, result->token_ids, tokens));
-    }
-    if (result->logprobs != NULL) {
-        TRY(begin_field(line, "logprobs"));
-        TRY(export_floats(result->logprobs, tokens, line));
-    }
-    if (result->top_ids == NULL || result->top_values == NULL) {
-        return STATUS_OK;
-    }
-    for (int values = 0; values < 2; values++) {
-        TRY(begin_field(line, values == 0 ? "top_logprob_ids" : "top_logprob_values"));
-        TRY(buffer_append_byte(line, '['));
-        for (int32_t i = 0; i < result->completion_tokens; i++) {
-            size_t at = (size_t)i * (size_t)result->top_logprobs;
-            size_t count = export_top_count(result, i);
-            if (i > 0) {
-                TRY(buffer_append_byte(line, ','));
-            }
-            TRY(values == 0 ? write_ids(line, result->top_ids + at, count)
-                            : export_floats(result->top_values + at, count, line));
-        }
-        TRY(buffer_append_byte(line, ']'));
-    }
-    return STATUS_OK;
+    return true;
 }
 
 static status export_line(void *context, const struct result *result)
 {
     struct exporter *exporter = context;
     struct buffer *line = &exporter->line;
-    buffer_clear(line);
-    TRY(buffer_append_text(line, "{\"id\":"));
-    TRY(export_id(result, line));
-    TRY(buffer_format(line, ",\"row\":%lld,\"sample\":%d", (long long)result->row, result->sample));
-    if (result->file != NULL) {
-        TRY(write_text_field(line, "file", result->file, strlen(result->file)));
-    }
-    if (result->arithmetic != NULL) {
-        TRY(write_text_field(line, "arithmetic", result->arithmetic, result->arithmetic_length));
-    }
-    if (result->prompt != NULL) {
-        TRY(write_text_field(line, "prompt", result->prompt, result->prompt_length));
-    }
-    TRY(write_text_field(line, "text", result->text, result->text_length));
-    TRY(buffer_format(line,
-                      ",\"finish_reason\":\"%s\",\"prompt_tokens\":%d,\"completion_tokens\":%d",
-                      finish_reason_name(result->finish_reason), result->prompt_tokens,
-                      result->completion_tokens));
-    if (result->error_length > 0) {
-        TRY(write_text_field(line, "error", result->error, result->error_length));
-    }
+    const struct stored_result stored = {.result = *result};
     const struct json *fields;
-    TRY(export_passthrough(exporter->path, result, &exporter->arena, &fields));
-    TRY(write_token_fields(line, result, fields));
-    TRY(write_passthrough(exporter, result, fields));
+    const char *separator = "{";
+    TRY(export_passthrough(output_reader_path(exporter->reader), result, &exporter->arena,
+                           &fields));
+    buffer_clear(line);
+    for (size_t i = 0; i < result_column_count; i++) {
+        const struct result_column *column = &result_columns[i];
+        if (is_written(exporter->reader, column, &stored)) {
+            TRY(buffer_format(line, "%s\"%s\":", separator, column->name));
+            TRY(export_value(column, &stored, export_asks_base64(fields), line));
+            separator = ",";
+        }
+    }
+    TRY(write_passthrough(exporter, &stored, fields));
     TRY(buffer_append_text(line, "}\n"));
     return exporter->write(exporter->context, line->data, line->length);
 }
@@ -335,8 +351,7 @@ status output_export(struct output_reader *reader, enum export_format format, li
     if (format == EXPORT_OPENAI) {
         return output_export_openai(reader, write, context);
     }
-    struct exporter exporter = {
-        .path = output_reader_path(reader), .write = write, .context = context};
+    struct exporter exporter = {.reader = reader, .write = write, .context = context};
     status s = output_visit(reader, export_line, &exporter);
     buffer_destroy(&exporter.line);
     buffer_destroy(&exporter.name);

@@ -15,8 +15,6 @@ status export_floats(const float *values, size_t count, struct buffer *out) MUST
 status export_text(const char *text, size_t length, struct buffer *out) MUST_CHECK;
 /* A row's id as it stood in the input: a number with its digits, or a text. */
 status export_id(const struct result *result, struct buffer *out) MUST_CHECK;
-/* How many of the top columns a token uses: the rest is filled with -1. */
-size_t export_top_count(const struct result *result, int32_t token);
 /* The object of the input's other fields, NULL where there are none; `path` for messages. The arena
  * is reset. */
 status export_passthrough(const char *path, const struct result *result, struct arena *arena,
@@ -25,7 +23,10 @@ status export_passthrough(const char *path, const struct result *result, struct 
 /* Whether a request with these other fields wants its vector as base64. */
 bool export_asks_base64(const struct json *fields);
 /* The vector as a list of numbers, or as base64 of its float32s, little-endian. */
-status export_embedding(const struct result *result, bool base64, struct buffer *out) MUST_CHECK;
+status export_vector(const float *values, size_t width, bool base64, struct buffer *out) MUST_CHECK;
+/* A column's value, which is there; `base64` for vectors. */
+status export_value(const struct result_column *column, const struct stored_result *result,
+                    bool base64, struct buffer *out) MUST_CHECK;
 
 /* OpenAI's batch output: src/data/output/export_openai.c. */
 status output_export_openai(struct output_reader *reader, line_writer write,

@@ -18,7 +18,7 @@ struct form {
 };
 
 struct openai_exporter {
-    const char *path; /* for messages */
+    const struct output_reader *reader;
     line_writer write;
     void *context;
     const char *model;
@@ -101,10 +101,18 @@ static status separate(struct buffer *line, bool first)
     return first ? STATUS_OK : buffer_append_byte(line, ',');
 }
 
+/* How many of the most likely tokens a token has: the rest is filled with -1. */
 static size_t top_count(const struct result *result, int32_t token)
 {
-    return result->top_ids != NULL && result->top_values != NULL ? export_top_count(result, token)
-                                                                 : 0;
+    size_t count = 0;
+    if (result->top_ids == NULL || result->top_values == NULL) {
+        return 0;
+    }
+    const int32_t *ids = result->top_ids + (size_t)token * (size_t)result->top_logprobs;
+    while (count < (size_t)result->top_logprobs && ids[count] >= 0) {
+        count++;
+    }
+    return count;
 }
 
 static bool has_logprobs(const struct result *result)
@@ -277,7 +285,23 @@ static status write_text(struct openai_exporter *self, const struct result *resu
 static status write_embedding(struct openai_exporter *self, const struct result *result)
 {
     TRY(buffer_append_text(&self->line, "\"object\":\"embedding\",\"embedding\":"));
-    return export_embedding(result, self->is_base64, &self->line);
+    return export_vector(result->embedding, (size_t)result->embedding_width, self->is_base64,
+                         &self->line);
+}
+
+/* What else the table of columns has for a choice. */
+static status write_columns(struct openai_exporter *self, const struct result *result)
+{
+    const struct stored_result stored = {.result = *result};
+    for (size_t i = 0; i < result_column_count; i++) {
+        const struct result_column *column = &result_columns[i];
+        if (column->is_choice && output_reader_has(self->reader, column) &&
+            column_is_there(column, &stored)) {
+            TRY(buffer_format(&self->line, ",\"%s\":", column->name));
+            TRY(export_value(column, &stored, self->is_base64, &self->line));
+        }
+    }
+    return STATUS_OK;
 }
 
 static status write_choice(struct openai_exporter *self, const struct result *result)
@@ -290,8 +314,7 @@ static status write_choice(struct openai_exporter *self, const struct result *re
     } else {
         TRY(self->endpoint == ENDPOINT_COMPLETIONS ? write_text(self, result)
                                                    : write_message(self, result));
-        TRY(buffer_format(line, ",\"finish_reason\":\"%s\"",
-                          finish_reason_name(result->finish_reason)));
+        TRY(write_columns(self, result));
     }
     self->choices++;
     self->prompt_tokens = result->prompt_tokens;
@@ -314,7 +337,7 @@ static status begin_row(struct openai_exporter *self, const struct result *resul
     buffer_clear(&self->head);
     buffer_clear(&self->line);
     /* The model that the request asked for is the one that its sender looks for. */
-    TRY(export_passthrough(self->path, result, &self->arena, &fields));
+    TRY(export_passthrough(output_reader_path(self->reader), result, &self->arena, &fields));
     const char *model = json_string(json_get(json_get(fields, "body"), "model"));
     model = model != NULL ? model : self->model;
     self->is_base64 = export_asks_base64(fields);
@@ -419,8 +442,7 @@ static int64_t unix_seconds(const char *text)
 
 status output_export_openai(struct output_reader *reader, line_writer write, void *context)
 {
-    struct openai_exporter self = {
-        .path = output_reader_path(reader), .write = write, .context = context};
+    struct openai_exporter self = {.reader = reader, .write = write, .context = context};
     struct arena arena = {0};
     const char *model = output_attribute_text(reader, "model_path", &arena);
     self.model = model != NULL ? model : "";

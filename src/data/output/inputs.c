@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/output/column.h"
+#include "data/output/dataset.h"
 
 #define PATHS_PATH "/inputs/path"
 

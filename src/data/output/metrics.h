@@ -7,6 +7,10 @@
 
 #include "sluice/data.h"
 
+/* Compound of struct rank_metrics as it lies in memory; the caller closes it. Negative on failure.
+ */
+hid_t metrics_rank_type(void);
+
 status metrics_write_ranks(hid_t file, const struct rank_metrics *ranks, size_t count) MUST_CHECK;
 /* A table for each rank that has points. */
 status metrics_write_timeline(hid_t file, const struct timeline_point *points,

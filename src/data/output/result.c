@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Results on the wire and in the journal; docs/journal-format.md describes the bytes. */
+/* Results on the wire and in the journal: a head, then the parts that columns.c lists, then texts.
+ * docs/journal-format.md describes the bytes. */
 #include <string.h>
 
 #include "data/journal/little_endian.h"
-#include "sluice/data.h"
+#include "data/output/columns.h"
 
 /* Offsets of the head. */
 enum {
@@ -17,64 +18,26 @@ enum {
     AT_PROMPT_TOKENS = 24,
     AT_COMPLETION_TOKENS = 28,
     AT_TOP_LOGPROBS = 32,
-    AT_LENGTHS = 36, /* five uint32 */
+    AT_LENGTHS = 36, /* of the texts of the head: five uint32 */
     AT_SECONDS = 56, /* IEEE double */
     HEAD_BYTES = 64,
 };
 
 /* Form 1 has neither endpoint nor fault; it is read, so that a job that an earlier version began
  * can go on. */
-enum { WIRE_VERSION = 2, OLDEST_VERSION = 1, TEXT_COUNT = 5, PROMPT_TEXT_INDEX = 1 };
+enum { WIRE_VERSION = 2, OLDEST_VERSION = 1, TEXT_COUNT = 5, ALL_PARTS_OF_FORM_1 = 63 };
 
-enum {
-    HAS_PROMPT = 1,
-    HAS_TOKEN_IDS = 2,
-    HAS_LOGPROBS = 4,
-    HAS_TOP = 8,
-    HAS_EMBEDDING = 16,
-    ID_IS_NUMBER = 32,
-    IS_FAULT = 64,
-    ENDPOINT_SHIFT = 7, /* two bits, enum endpoint */
-    HAS_STREAM = 512,
-    HAS_ARITHMETIC = 1024,
-    HAS_ALL = 2047,
-    HAS_ALL_IN_FORM_1 = 63
-};
+/* The width that the head has; another one stands before the values of its part. */
+#define HEAD_WIDTH offsetof(struct stored_result, result.top_logprobs)
 
-enum { MAX_EMBEDDING_WIDTH = 1 << 20, MAX_ARITHMETIC = 255, ENDPOINT_MASK = 3 };
+static const char bad_lengths[] = "a result whose lengths do not add up";
 
-struct text_part {
-    const char *text;
-    size_t length;
-};
-
-static int result_parts(const struct result *result)
+static bool head_is_sane(const struct stored_result *stored)
 {
-    return (result->prompt != NULL ? HAS_PROMPT : 0) |
-           (result->token_ids != NULL ? HAS_TOKEN_IDS : 0) |
-           (result->logprobs != NULL ? HAS_LOGPROBS : 0) |
-           (result->top_logprobs > 0 && result->top_ids != NULL && result->top_values != NULL
-                ? HAS_TOP
-                : 0) |
-           (result->embedding != NULL ? HAS_EMBEDDING : 0) |
-           (result->id_is_number ? ID_IS_NUMBER : 0) | (result->is_fault ? IS_FAULT : 0) |
-           (int)result->endpoint << ENDPOINT_SHIFT | (result->stream != 0 ? HAS_STREAM : 0) |
-           (result->arithmetic != NULL ? HAS_ARITHMETIC : 0);
-}
-
-/* Bytes of the arrays; both factors are checked to be small enough. */
-static uint64_t array_bytes(int parts, int32_t tokens, int32_t top)
-{
-    uint64_t columns = ((parts & HAS_TOKEN_IDS) != 0) + ((parts & HAS_LOGPROBS) != 0) +
-                       ((parts & HAS_TOP) != 0 ? 2 * (uint64_t)top : 0);
-    return 4 * columns * (uint64_t)tokens;
-}
-
-static bool head_is_sane(int finish, int64_t row, int32_t sample, int32_t prompt_tokens,
-                         int32_t completion_tokens, int32_t top)
-{
-    return finish >= FINISH_STOP && finish <= FINISH_ERROR && row >= 0 && sample >= 0 &&
-           prompt_tokens >= 0 && completion_tokens >= 0 && top >= 0 && top <= SAMPLING_MAX_LOGPROBS;
+    const struct result *result = &stored->result;
+    return result_columns_sane(stored) && result->row >= 0 && result->sample >= 0 &&
+           result->prompt_tokens >= 0 && result->top_logprobs >= 0 &&
+           result->top_logprobs <= SAMPLING_MAX_LOGPROBS;
 }
 
 const char *endpoint_name(enum endpoint endpoint)
@@ -91,128 +54,265 @@ int result_status_code(const struct result *result)
     return result->finish_reason != FINISH_ERROR ? 200 : result->is_fault ? 500 : 400;
 }
 
-static char *put_int32s(char *out, const int32_t *values, size_t count)
+/* ---- Parts --------------------------------------------------------------------------------------
+ */
+
+/* The bits that a column takes: one, or as many as its names need. */
+static unsigned column_bits(const struct result_column *column)
 {
-    for (size_t i = 0; i < count; i++, out += 4) {
-        wire_put(out, (uint32_t)values[i], 4);
+    unsigned bits = 1;
+    while (column->kind == COLUMN_NAME && bits < (unsigned)column->last) {
+        bits = bits << 1 | 1;
     }
-    return out;
+    return bits * column->bit;
 }
 
-static char *put_floats(char *out, const float *values, size_t count)
+static unsigned all_bits(void)
 {
-    for (size_t i = 0; i < count; i++, out += 4) {
+    unsigned bits = 0;
+    for (size_t i = 0; i < result_column_count; i++) {
+        bits |= column_bits(&result_columns[i]);
+    }
+    return bits;
+}
+
+/* The bits of what has the head's width. */
+static unsigned bits_of_head_width(void)
+{
+    unsigned bits = 0;
+    for (size_t i = 0; i < result_column_count; i++) {
+        bits |= result_columns[i].width == HEAD_WIDTH ? result_columns[i].bit : 0;
+    }
+    return bits;
+}
+
+/* A number need not travel where it is 0. */
+static bool needs_bit(const struct result_column *column, const struct stored_result *stored)
+{
+    static const char zeros[sizeof(int64_t)] = {0};
+    return column->kind == COLUMN_TEXT || column_is_array(column)
+               ? column_is_there(column, stored)
+               : memcmp(column_member(column, stored), zeros, column->member_bytes) != 0;
+}
+
+static unsigned result_parts(const struct stored_result *stored)
+{
+    unsigned parts = 0;
+    for (size_t i = 0; i < result_column_count; i++) {
+        const struct result_column *column = &result_columns[i];
+        if (column->kind == COLUMN_NAME) {
+            parts |= (unsigned)column_name_value(column, stored) * column->bit;
+        } else if (column->bit != 0 && needs_bit(column, stored)) {
+            parts |= column->bit;
+        }
+    }
+    return parts;
+}
+
+/* Goes through the columns that stand behind the head in a result of these parts: by their bits,
+ * those of one bit in the table's order. Begin with bit 1 and index 0; NULL past the last. */
+static const struct result_column *next_part(unsigned parts, unsigned *bit, size_t *index)
+{
+    for (; *bit <= UINT16_MAX; *bit <<= 1, *index = 0) {
+        while ((parts & *bit) != 0 && *index < result_column_count) {
+            const struct result_column *column = &result_columns[(*index)++];
+            if (column->travel == TRAVEL_PART && column->bit == *bit &&
+                column->kind != COLUMN_NAME) {
+                return column;
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool has_own_width(const struct result_column *column)
+{
+    return column->width != 0 && column->width != HEAD_WIDTH && column_leads(column);
+}
+
+static bool is_head_text(const struct result_column *column)
+{
+    return column->kind == COLUMN_TEXT && column->travel == TRAVEL_HEAD;
+}
+
+/* ---- Encoding -----------------------------------------------------------------------------------
+ */
+
+/* Where bytes go; without a place they are only counted. */
+struct sink {
+    char *next;
+    uint64_t size;
+};
+
+static void put_number(struct sink *sink, uint64_t value, size_t bytes)
+{
+    if (sink->next != NULL) {
+        wire_put(sink->next, value, bytes);
+        sink->next += bytes;
+    }
+    sink->size += bytes;
+}
+
+/* With a NUL behind it. */
+static void put_text(struct sink *sink, const char *text, size_t length)
+{
+    if (sink->next != NULL) {
+        if (length > 0) {
+            memcpy(sink->next, text, length);
+        }
+        sink->next[length] = '\0';
+        sink->next += length + 1;
+    }
+    sink->size += (uint64_t)length + 1;
+}
+
+static void put_words(struct sink *sink, const char *words, size_t count)
+{
+    for (size_t i = 0; sink->next != NULL && i < count; i++, sink->next += 4) {
         uint32_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        wire_put(out, bits, 4);
+        memcpy(&bits, words + 4 * i, sizeof bits);
+        wire_put(sink->next, bits, 4);
     }
-    return out;
+    sink->size += 4 * (uint64_t)count;
 }
 
-/* The stream, and the arithmetic's name behind a byte that says its length. */
-static uint64_t extra_bytes(const struct result *result)
+static void put_part(struct sink *sink, const struct result_column *column,
+                     const struct stored_result *stored)
 {
-    return (result->stream != 0 ? 8 : 0) +
-           (result->arithmetic != NULL ? 2 + result->arithmetic_length : 0);
+    uint32_t word;
+    uint64_t bits;
+    size_t width = (size_t)column_width(column, stored);
+    switch (column->kind) {
+    case COLUMN_TEXT:
+        put_number(sink, column_text_length(column, stored), column->length_bytes);
+        put_text(sink, column_pointer(column, stored), column_text_length(column, stored));
+        break;
+    case COLUMN_TOKEN_IDS:
+    case COLUMN_FLOATS:
+        if (has_own_width(column)) {
+            put_number(sink, width, 4);
+        }
+        put_words(sink, column_pointer(column, stored), column_items(column, stored) * width);
+        break;
+    case COLUMN_INT32:
+        memcpy(&word, column_member(column, stored), sizeof word);
+        put_number(sink, word, sizeof word);
+        break;
+    case COLUMN_INT64:
+    case COLUMN_DOUBLE:
+        memcpy(&bits, column_member(column, stored), sizeof bits);
+        put_number(sink, bits, sizeof bits);
+        break;
+    case COLUMN_NAME: /* in the head */
+        break;
+    }
 }
 
-static char *put_extras(char *out, const struct result *result)
+static size_t head_text_length(const struct result_column *column,
+                               const struct stored_result *stored)
 {
-    if (result->stream != 0) {
-        wire_put(out, result->stream, 8);
-        out += 8;
+    return column_is_there(column, stored) ? column_text_length(column, stored) : 0;
+}
+
+static void put_behind_head(struct sink *sink, unsigned parts, const struct stored_result *stored)
+{
+    unsigned bit = 1;
+    size_t index = 0;
+    const struct result_column *column;
+    while ((column = next_part(parts, &bit, &index)) != NULL) {
+        put_part(sink, column, stored);
     }
-    if (result->arithmetic != NULL) {
-        *out++ = (char)result->arithmetic_length;
-        memcpy(out, result->arithmetic, result->arithmetic_length);
-        out += result->arithmetic_length;
-        *out++ = '\0';
+    for (size_t i = 0; i < result_column_count; i++) {
+        column = &result_columns[i];
+        if (is_head_text(column)) {
+            put_text(sink, column_pointer(column, stored), head_text_length(column, stored));
+        }
     }
-    return out;
+}
+
+static void put_head(char *head, uint64_t size, unsigned parts, const struct stored_result *stored)
+{
+    const struct result *result = &stored->result;
+    uint64_t seconds;
+    memcpy(&seconds, &result->seconds, sizeof seconds);
+    wire_put(head + AT_SIZE, size, 4);
+    head[AT_VERSION] = WIRE_VERSION;
+    head[AT_FINISH] = (char)result->finish_reason;
+    wire_put(head + AT_PARTS, parts, 2);
+    wire_put(head + AT_ROW, (uint64_t)result->row, 8);
+    wire_put(head + AT_SAMPLE, (uint32_t)result->sample, 4);
+    wire_put(head + AT_RANK, (uint32_t)result->rank, 4);
+    wire_put(head + AT_PROMPT_TOKENS, (uint32_t)result->prompt_tokens, 4);
+    wire_put(head + AT_COMPLETION_TOKENS, (uint32_t)result->completion_tokens, 4);
+    wire_put(head + AT_TOP_LOGPROBS,
+             (parts & bits_of_head_width()) != 0 ? (uint32_t)result->top_logprobs : 0, 4);
+    wire_put(head + AT_SECONDS, seconds, 8);
+    char *lengths = head + AT_LENGTHS;
+    for (size_t i = 0; i < result_column_count; i++) {
+        if (is_head_text(&result_columns[i])) {
+            wire_put(lengths, head_text_length(&result_columns[i], stored), 4);
+            lengths += 4;
+        }
+    }
+}
+
+static status check_column(const struct result_column *column, const struct stored_result *stored)
+{
+    if (column->travel == TRAVEL_NOT || !column_is_there(column, stored)) {
+        return STATUS_OK;
+    }
+    if (column->kind == COLUMN_TEXT && column->length_bytes == 1 &&
+        column_text_length(column, stored) > UINT8_MAX) {
+        return status_fail(STATUS_INTERNAL, "%s of %zu bytes", column->name,
+                           column_text_length(column, stored));
+    }
+    if (column->kind == COLUMN_TEXT && column_text_length(column, stored) > UINT32_MAX) {
+        return status_fail(STATUS_LIMIT, "row %lld: a result of more than 4 GiB",
+                           (long long)stored->result.row);
+    }
+    int32_t width = column_width(column, stored);
+    if (column_is_array(column) && (width < 1 || (column->width != 0 && width > column->widest))) {
+        return status_fail(STATUS_INTERNAL, "%s of %d values", column->name, width);
+    }
+    return STATUS_OK;
+}
+
+static status check_result(const struct stored_result *stored)
+{
+    if (!head_is_sane(stored)) {
+        return status_fail(STATUS_INTERNAL, "a result of row %lld that makes no sense",
+                           (long long)stored->result.row);
+    }
+    for (size_t i = 0; i < result_column_count; i++) {
+        TRY(check_column(&result_columns[i], stored));
+    }
+    return STATUS_OK;
 }
 
 status result_encode(const struct result *result, struct buffer *out)
 {
-    const struct text_part texts[TEXT_COUNT] = {
-        {result->id, result->id_length},
-        {result->prompt, result->prompt != NULL ? result->prompt_length : 0},
-        {result->text, result->text_length},
-        {result->error, result->error_length},
-        {result->passthrough, result->passthrough_length},
-    };
-    if (!head_is_sane((int)result->finish_reason, result->row, result->sample,
-                      result->prompt_tokens, result->completion_tokens, result->top_logprobs) ||
-        (unsigned)result->endpoint > ENDPOINT_EMBEDDINGS ||
-        result->arithmetic_length > MAX_ARITHMETIC) {
-        return status_fail(STATUS_INTERNAL, "a result of row %lld that makes no sense",
-                           (long long)result->row);
-    }
-    int parts = result_parts(result);
-    int32_t top = (parts & HAS_TOP) != 0 ? result->top_logprobs : 0;
-    size_t tokens = (size_t)result->completion_tokens;
-    bool embedded = (parts & HAS_EMBEDDING) != 0;
-    if (embedded &&
-        (result->embedding_width < 1 || result->embedding_width > MAX_EMBEDDING_WIDTH)) {
-        return status_fail(STATUS_INTERNAL, "an embedding of %d values", result->embedding_width);
-    }
-    size_t width = embedded ? (size_t)result->embedding_width : 0;
-    uint64_t size = HEAD_BYTES + array_bytes(parts, result->completion_tokens, top) +
-                    (embedded ? 4 + 4 * (uint64_t)width : 0) + extra_bytes(result);
-    for (size_t i = 0; i < TEXT_COUNT; i++) {
-        if (texts[i].length > UINT32_MAX) {
-            size = UINT64_MAX / 2;
-            break;
-        }
-        size += texts[i].length + 1; /* a NUL after each */
-    }
+    const struct stored_result stored = {.result = *result};
+    TRY(check_result(&stored));
+    unsigned parts = result_parts(&stored);
+    struct sink sink = {.size = HEAD_BYTES};
+    put_behind_head(&sink, parts, &stored);
+    uint64_t size = sink.size;
     if (size > UINT32_MAX) {
         return status_fail(STATUS_LIMIT, "row %lld: a result of more than 4 GiB",
                            (long long)result->row);
     }
     TRY(buffer_reserve(out, (size_t)size));
     char *head = out->data + out->length;
-    wire_put(head + AT_SIZE, size, 4);
-    head[AT_VERSION] = WIRE_VERSION;
-    head[AT_FINISH] = (char)result->finish_reason;
-    wire_put(head + AT_PARTS, (uint64_t)parts, 2);
-    wire_put(head + AT_ROW, (uint64_t)result->row, 8);
-    wire_put(head + AT_SAMPLE, (uint32_t)result->sample, 4);
-    wire_put(head + AT_RANK, (uint32_t)result->rank, 4);
-    wire_put(head + AT_PROMPT_TOKENS, (uint32_t)result->prompt_tokens, 4);
-    wire_put(head + AT_COMPLETION_TOKENS, (uint32_t)result->completion_tokens, 4);
-    wire_put(head + AT_TOP_LOGPROBS, (uint32_t)top, 4);
-    uint64_t seconds;
-    memcpy(&seconds, &result->seconds, sizeof seconds);
-    wire_put(head + AT_SECONDS, seconds, 8);
-
-    char *next = head + HEAD_BYTES;
-    if ((parts & HAS_TOKEN_IDS) != 0) {
-        next = put_int32s(next, result->token_ids, tokens);
-    }
-    if ((parts & HAS_LOGPROBS) != 0) {
-        next = put_floats(next, result->logprobs, tokens);
-    }
-    if ((parts & HAS_TOP) != 0) {
-        next = put_int32s(next, result->top_ids, tokens * (size_t)top);
-        next = put_floats(next, result->top_values, tokens * (size_t)top);
-    }
-    if (embedded) {
-        wire_put(next, width, 4);
-        next = put_floats(next + 4, result->embedding, width);
-    }
-    next = put_extras(next, result);
-    for (size_t i = 0; i < TEXT_COUNT; i++) {
-        wire_put(head + AT_LENGTHS + 4 * i, texts[i].length, 4);
-        if (texts[i].length > 0) {
-            memcpy(next, texts[i].text, texts[i].length);
-        }
-        next += texts[i].length;
-        *next++ = '\0';
-    }
+    put_head(head, size, parts, &stored);
+    sink.next = head + HEAD_BYTES;
+    put_behind_head(&sink, parts, &stored);
     out->length += (size_t)size;
     out->data[out->length] = '\0';
     return STATUS_OK;
 }
+
+/* ---- Looking at heads ---------------------------------------------------------------------------
+ */
 
 static status check_version(const char *head, status otherwise)
 {
@@ -234,172 +334,199 @@ size_t result_wire_size(const void *bytes, size_t length)
     return size >= HEAD_BYTES + TEXT_COUNT && size <= length ? size : 0;
 }
 
+static void note_column(const struct result_column *column, const char *head,
+                        struct output_columns *columns)
+{
+    unsigned parts = (unsigned)wire_get(head + AT_PARTS, 2);
+    void *when = column_when(column, columns);
+    if (when == NULL || (parts & column_bits(column)) == 0) {
+        return;
+    }
+    if (column->width == 0) {
+        *(bool *)when = true;
+    } else if (column->width == HEAD_WIDTH) { /* another is the job's to say */
+        int32_t width = wire_get_int32(head + AT_TOP_LOGPROBS), *widest = when;
+        *widest = width > *widest && width <= column->widest ? width : *widest;
+    }
+}
+
 status result_wire_columns(const void *bytes, struct output_columns *columns)
 {
-    const char *head = bytes;
-    TRY(check_version(head, STATUS_EXISTS));
-    int parts = (int)wire_get(head + AT_PARTS, 2);
-    int32_t top = (parts & HAS_TOP) != 0 ? wire_get_int32(head + AT_TOP_LOGPROBS) : 0;
-    columns->prompt |= (parts & HAS_PROMPT) != 0;
-    columns->token_ids |= (parts & HAS_TOKEN_IDS) != 0;
-    columns->logprobs |= (parts & HAS_LOGPROBS) != 0;
-    columns->id_is_number |= (parts & ID_IS_NUMBER) != 0;
-    columns->arithmetic |= (parts & HAS_ARITHMETIC) != 0;
-    if (top > columns->top_logprobs && top <= SAMPLING_MAX_LOGPROBS) {
-        columns->top_logprobs = top;
+    TRY(check_version(bytes, STATUS_EXISTS));
+    for (size_t i = 0; i < result_column_count; i++) {
+        note_column(&result_columns[i], bytes, columns);
     }
     return STATUS_OK;
 }
 
-/* Takes `count` four-byte values from *next into the arena, in the host's order. */
-static status take_words(struct arena *arena, const char **next, size_t count, const void **out)
+/* ---- Decoding -----------------------------------------------------------------------------------
+ */
+
+struct source {
+    const char *next, *end;
+    struct arena *arena;
+};
+
+static status take(struct source *source, uint64_t length, const char **out)
 {
-    uint32_t *words = arena_allocate_array(arena, count, sizeof *words);
+    if (length > (uint64_t)(source->end - source->next)) {
+        return status_fail(STATUS_INVALID, bad_lengths);
+    }
+    *out = source->next;
+    source->next += length;
+    return STATUS_OK;
+}
+
+static status take_number(struct source *source, size_t bytes, uint64_t *out)
+{
+    const char *at;
+    TRY(take(source, bytes, &at));
+    *out = wire_get(at, bytes);
+    return STATUS_OK;
+}
+
+/* With its NUL. */
+static status take_text(struct source *source, size_t length, const char **out)
+{
+    TRY(take(source, (uint64_t)length + 1, out));
+    return (*out)[length] == '\0' ? STATUS_OK : status_fail(STATUS_INVALID, bad_lengths);
+}
+
+/* Four-byte values into the arena, in the host's order. */
+static status take_words(struct source *source, uint64_t count, const void **out)
+{
+    const char *bytes;
+    TRY(take(source, 4 * count, &bytes));
+    uint32_t *words = arena_allocate_array(source->arena, (size_t)count, sizeof *words);
     if (words == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a result");
     }
     for (size_t i = 0; i < count; i++) {
-        words[i] = (uint32_t)wire_get(*next + 4 * i, 4);
+        words[i] = (uint32_t)wire_get(bytes + 4 * i, 4);
     }
-    *next += 4 * count;
     *out = words;
     return STATUS_OK;
 }
 
-static status take_arrays(struct arena *arena, int parts, const char **next, struct result *out)
+static status take_array(struct source *source, const struct result_column *column,
+                         struct stored_result *out)
 {
-    size_t tokens = (size_t)out->completion_tokens;
+    uint64_t width;
     const void *words;
-    if ((parts & HAS_TOKEN_IDS) != 0) {
-        TRY(take_words(arena, next, tokens, &words));
-        out->token_ids = words;
+    if (has_own_width(column)) {
+        TRY(take_number(source, 4, &width));
+        if (width < 1 || width > (uint64_t)column->widest) {
+            return status_fail(STATUS_INVALID, "a result with %s of %llu values", column->name,
+                               (unsigned long long)width);
+        }
+        column_set_width(column, (int32_t)width, out);
     }
-    if ((parts & HAS_LOGPROBS) != 0) {
-        TRY(take_words(arena, next, tokens, &words));
-        out->logprobs = words;
-    }
-    if ((parts & HAS_TOP) != 0) {
-        TRY(take_words(arena, next, tokens * (size_t)out->top_logprobs, &words));
-        out->top_ids = words;
-        TRY(take_words(arena, next, tokens * (size_t)out->top_logprobs, &words));
-        out->top_values = words;
-    }
-    if ((parts & HAS_EMBEDDING) != 0) {
-        *next += 4;
-        TRY(take_words(arena, next, (size_t)out->embedding_width, &words));
-        out->embedding = words;
-    }
+    TRY(take_words(
+        source, (uint64_t)column_items(column, out) * (uint64_t)column_width(column, out), &words));
+    column_set_pointer(column, words, out);
     return STATUS_OK;
 }
 
-/* Reads the width of an embedding, which stands behind the other arrays; adds what it takes to
- * *expected. */
-static status take_width(const char *head, size_t size, int parts, uint64_t *expected,
-                         struct result *out)
+static status take_part(struct source *source, const struct result_column *column,
+                        struct stored_result *out)
 {
-    if ((parts & HAS_EMBEDDING) == 0) {
+    uint64_t value;
+    const char *text;
+    if (column_is_array(column)) {
+        return take_array(source, column, out);
+    }
+    if (column->kind == COLUMN_TEXT) {
+        TRY(take_number(source, column->length_bytes, &value));
+        TRY(take_text(source, (size_t)value, &text));
+        column_set_text(column, text, (size_t)value, out);
         return STATUS_OK;
     }
-    uint64_t at = *expected - TEXT_COUNT;
-    if (at + 4 > size) {
-        return status_fail(STATUS_INVALID, "a result whose lengths do not add up");
+    TRY(take_number(source, column->member_bytes, &value));
+    if (column->kind == COLUMN_INT32) {
+        uint32_t word = (uint32_t)value;
+        memcpy(column_member_of(column, out), &word, sizeof word);
+    } else {
+        memcpy(column_member_of(column, out), &value, sizeof value);
     }
-    out->embedding_width = wire_get_int32(head + at);
-    if (out->embedding_width < 1 || out->embedding_width > MAX_EMBEDDING_WIDTH) {
-        return status_fail(STATUS_INVALID, "a result with an embedding of %d values",
-                           out->embedding_width);
-    }
-    *expected += 4 + 4 * (uint64_t)out->embedding_width;
     return STATUS_OK;
 }
 
-/* Reads the stream and the arithmetic's name, which stand behind the embedding; adds what they take
- * to *expected. */
-static status take_extras(const char *head, size_t size, int parts, uint64_t *expected,
-                          struct result *out)
+/* A text that has a bit is empty without it. */
+static status take_head_text(struct source *source, const struct result_column *column,
+                             unsigned parts, size_t length, struct stored_result *out)
 {
-    uint64_t at = *expected - TEXT_COUNT;
-    if ((parts & HAS_STREAM) != 0 && at + 8 <= size) {
-        out->stream = wire_get(head + at, 8);
+    const char *text;
+    bool is_there = column->bit == 0 || (parts & column->bit) != 0;
+    if (!is_there && length > 0) {
+        return status_fail(STATUS_INVALID, bad_lengths);
     }
-    at += (parts & HAS_STREAM) != 0 ? 8 : 0;
-    if ((parts & HAS_ARITHMETIC) != 0) {
-        size_t length = at < size ? (unsigned char)head[at] : 0;
-        if (at + 2 + length > size || head[at + 1 + length] != '\0') {
-            return status_fail(STATUS_INVALID, "a result whose lengths do not add up");
-        }
-        out->arithmetic = head + at + 1;
-        out->arithmetic_length = length;
-        at += 2 + length;
-    }
-    *expected = at + TEXT_COUNT;
+    TRY(take_text(source, length, &text));
+    column_set_text(column, is_there ? text : NULL, length, out);
     return STATUS_OK;
+}
+
+static status take_behind_head(struct source *source, const char *head, unsigned parts,
+                               struct stored_result *out)
+{
+    unsigned bit = 1;
+    size_t index = 0;
+    const struct result_column *column;
+    while ((column = next_part(parts, &bit, &index)) != NULL) {
+        TRY(take_part(source, column, out));
+    }
+    const char *lengths = head + AT_LENGTHS;
+    for (size_t i = 0; i < result_column_count; i++) {
+        if (is_head_text(&result_columns[i])) {
+            TRY(take_head_text(source, &result_columns[i], parts, (size_t)wire_get(lengths, 4),
+                               out));
+            lengths += 4;
+        }
+    }
+    return source->next == source->end ? STATUS_OK : status_fail(STATUS_INVALID, bad_lengths);
+}
+
+static status take_head(const char *head, unsigned parts, struct stored_result *out)
+{
+    uint64_t seconds = wire_get(head + AT_SECONDS, 8);
+    *out = (struct stored_result){
+        .result = {.row = wire_get_int64(head + AT_ROW),
+                   .sample = wire_get_int32(head + AT_SAMPLE),
+                   .rank = wire_get_int32(head + AT_RANK),
+                   .finish_reason = (enum finish_reason)(unsigned char)head[AT_FINISH],
+                   .prompt_tokens = wire_get_int32(head + AT_PROMPT_TOKENS),
+                   .completion_tokens = wire_get_int32(head + AT_COMPLETION_TOKENS),
+                   .top_logprobs = wire_get_int32(head + AT_TOP_LOGPROBS)}};
+    memcpy(&out->result.seconds, &seconds, sizeof seconds);
+    for (size_t i = 0; i < result_column_count; i++) {
+        const struct result_column *column = &result_columns[i];
+        if (column->kind == COLUMN_NAME && column->bit != 0) {
+            column_set_name(column, (int)((parts & column_bits(column)) / column->bit), out);
+        }
+    }
+    unsigned known = head[AT_VERSION] == OLDEST_VERSION ? ALL_PARTS_OF_FORM_1 : all_bits();
+    bool has_head_width = (parts & bits_of_head_width()) != 0;
+    return head_is_sane(out) && (parts & ~known) == 0 &&
+                   has_head_width == (out->result.top_logprobs > 0)
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID, "a result whose head makes no sense");
 }
 
 status result_decode(const void *bytes, size_t length, struct arena *arena, struct result *out,
                      size_t *used)
 {
     const char *head = bytes;
+    struct stored_result stored;
     *used = 0;
     size_t size = result_wire_size(bytes, length);
     if (size == 0) {
         return status_fail(STATUS_INVALID, "a result that is cut off or no result");
     }
     TRY(check_version(head, STATUS_INVALID));
-    int parts = (int)wire_get(head + AT_PARTS, 2);
-    uint64_t seconds = wire_get(head + AT_SECONDS, 8);
-    *out = (struct result){
-        .row = wire_get_int64(head + AT_ROW),
-        .sample = wire_get_int32(head + AT_SAMPLE),
-        .rank = wire_get_int32(head + AT_RANK),
-        .finish_reason = (enum finish_reason)(unsigned char)head[AT_FINISH],
-        .prompt_tokens = wire_get_int32(head + AT_PROMPT_TOKENS),
-        .completion_tokens = wire_get_int32(head + AT_COMPLETION_TOKENS),
-        .top_logprobs = wire_get_int32(head + AT_TOP_LOGPROBS),
-    };
-    memcpy(&out->seconds, &seconds, sizeof seconds);
-    if (!head_is_sane((unsigned char)head[AT_FINISH], out->row, out->sample, out->prompt_tokens,
-                      out->completion_tokens, out->top_logprobs) ||
-        (parts & ~(head[AT_VERSION] == 1 ? HAS_ALL_IN_FORM_1 : HAS_ALL)) != 0 ||
-        ((parts & HAS_TOP) != 0) != (out->top_logprobs > 0)) {
-        return status_fail(STATUS_INVALID, "a result whose head makes no sense");
-    }
-    uint64_t expected =
-        HEAD_BYTES + array_bytes(parts, out->completion_tokens, out->top_logprobs) + TEXT_COUNT;
-    TRY(take_width(head, size, parts, &expected, out));
-    TRY(take_extras(head, size, parts, &expected, out));
-    size_t lengths[TEXT_COUNT];
-    for (size_t i = 0; i < TEXT_COUNT; i++) {
-        lengths[i] = (size_t)wire_get(head + AT_LENGTHS + 4 * i, 4);
-        expected += lengths[i];
-    }
-    if (expected != size || ((parts & HAS_PROMPT) == 0 && lengths[PROMPT_TEXT_INDEX] > 0)) {
-        return status_fail(STATUS_INVALID, "a result whose lengths do not add up");
-    }
-    const char *next = head + HEAD_BYTES;
-    TRY(take_arrays(arena, parts, &next, out));
-    next += extra_bytes(out);
-    const char *texts[TEXT_COUNT];
-    for (size_t i = 0; i < TEXT_COUNT; i++) {
-        texts[i] = next;
-        next += lengths[i];
-        if (*next++ != '\0') {
-            return status_fail(STATUS_INVALID, "a result whose lengths do not add up");
-        }
-    }
-    out->id = texts[0];
-    out->id_length = lengths[0];
-    out->id_is_number = (parts & ID_IS_NUMBER) != 0;
-    out->is_fault = (parts & IS_FAULT) != 0;
-    out->endpoint = (enum endpoint)(parts >> ENDPOINT_SHIFT & ENDPOINT_MASK);
-    out->prompt = (parts & HAS_PROMPT) != 0 ? texts[1] : NULL;
-    out->prompt_length = lengths[1];
-    out->text = texts[2];
-    out->text_length = lengths[2];
-    out->error = texts[3];
-    out->error_length = lengths[3];
-    out->passthrough = texts[4];
-    out->passthrough_length = lengths[4];
+    unsigned parts = (unsigned)wire_get(head + AT_PARTS, 2);
+    struct source source = {.next = head + HEAD_BYTES, .end = head + size, .arena = arena};
+    TRY(take_head(head, parts, &stored));
+    TRY(take_behind_head(&source, head, parts, &stored));
+    *out = stored.result;
     *used = size;
     return STATUS_OK;
 }

@@ -7,7 +7,7 @@
 #ifndef SLUICE_DATA_OUTPUT_TEXT_H
 #define SLUICE_DATA_OUTPUT_TEXT_H
 
-#include "data/output/column.h"
+#include "data/output/dataset.h"
 
 /* ---- Writing ---- */
 

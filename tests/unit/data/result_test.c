@@ -121,6 +121,29 @@ static void the_bytes_do_not_depend_on_the_host(void **state)
     buffer_destroy(&bytes);
 }
 
+/* Journals of this form are on disk: whatever becomes of the code, form 2 stays these bytes. */
+static void every_part_has_its_place(void **state)
+{
+    (void)state;
+    static const char expected[] =
+        "c10000000201ff0700f2052a01000000030000000c0000001100000003000000"
+        "02000000050000000000000003000000000000000a0000009a9999999999b93f"
+        "07000000ffffffffffffff7f000080be6042a28d0000c8c20100000002000000"
+        "03000000040000000500000006000000000080bf000000c0000040c0000080c0"
+        "0000a0c00000c0c003000000000080be6042a28d0000c8c20100000000000090"
+        "08322c2061204750550069642dc3a9000061006200007b226b223a312e35307d"
+        "00";
+    const struct result in = full_result();
+    struct buffer bytes = {0}, text = {0};
+    assert_int_equal(result_encode(&in, &bytes), STATUS_OK);
+    for (size_t i = 0; i < bytes.length; i++) {
+        assert_int_equal(buffer_format(&text, "%02x", (unsigned char)bytes.data[i]), STATUS_OK);
+    }
+    assert_string_equal(text.data, expected);
+    buffer_destroy(&bytes);
+    buffer_destroy(&text);
+}
+
 /* In memory of exactly the size, so that a sanitizer sees a read past it. */
 static status decode_exact(const char *bytes, size_t length, size_t *used)
 {
@@ -209,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_comes_back),
         cmocka_unit_test(the_bytes_do_not_depend_on_the_host),
+        cmocka_unit_test(every_part_has_its_place),
         cmocka_unit_test(cut_and_changed_bytes_are_checked),
         cmocka_unit_test(the_form_before_is_read),
         cmocka_unit_test(nonsense_is_not_encoded),

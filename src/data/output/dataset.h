@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Datasets that grow: the columns of an output file while it is written. */
-#ifndef SLUICE_DATA_OUTPUT_COLUMN_H
-#define SLUICE_DATA_OUTPUT_COLUMN_H
+#ifndef SLUICE_DATA_OUTPUT_DATASET_H
+#define SLUICE_DATA_OUTPUT_DATASET_H
 
 #include "data/hdf5/support.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Growing datasets, written a batch at a time. */
-#include "data/output/column.h"
+#include "data/output/dataset.h"
 
 enum { DEFLATE_LEVEL = 1 };
 
