@@ -139,8 +139,13 @@ static void bench_create(struct bench *bench, enum dtype stored, enum dtype kv, 
         ones[i] = 1.0f;
     }
     check(bench->op->vector_create(bench->backend, HIDDEN, ones, &bench->norm));
-    check(bench->op->kv_create(bench->backend, LAYERS, KV_HEADS, HEAD_DIM, BLOCK_TOKENS, blocks, kv,
-                               &bench->cache));
+    struct cache_store stores[LAYERS];
+    for (int i = 0; i < LAYERS; i++) {
+        stores[i] = (struct cache_store){STORE_KEYS_VALUES, KV_HEADS, HEAD_DIM};
+    }
+    const struct cache_layout layout = {
+        .layers = LAYERS, .stores = stores, .block_tokens = BLOCK_TOKENS, .dtype = kv};
+    check(bench->op->kv_create(bench->backend, &layout, blocks, &bench->cache));
     bench->residual = scratch(bench, MAX_TOKENS, HIDDEN);
     bench->normed = scratch(bench, MAX_TOKENS, HIDDEN);
     bench->qkv_rows = scratch(bench, MAX_TOKENS, QKV);

@@ -135,8 +135,10 @@ static void cache_create(struct bench *bench, enum dtype dtype)
         const size_t here = (size_t)shapes[i].sequences * (size_t)blocks_of(&shapes[i]);
         blocks = here > blocks ? here : blocks;
     }
-    check(bench->op->kv_create(bench->backend, 1, KV_HEADS, HEAD_DIM, BLOCK_TOKENS, (int)blocks,
-                               dtype, &bench->cache));
+    const struct cache_store store = {STORE_KEYS_VALUES, KV_HEADS, HEAD_DIM};
+    const struct cache_layout layout = {
+        .layers = 1, .stores = &store, .block_tokens = BLOCK_TOKENS, .dtype = dtype};
+    check(bench->op->kv_create(bench->backend, &layout, (int)blocks, &bench->cache));
     const size_t some = (size_t)16 << 20, bytes = some * dtype_bytes(dtype);
     const size_t whole = blocks * BLOCK_TOKENS * KV_HEADS * HEAD_DIM * dtype_bytes(dtype);
     void *random = new_memory(bytes);

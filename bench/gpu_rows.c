@@ -202,8 +202,12 @@ static void backend_open(struct bench *bench, int rows)
     check(bench->op->vector_create(bench->backend, HIDDEN, vector, &bench->weight));
     bench->row_scales = new_buffer(bench, (size_t)rows * sizeof(float), 0);
     for (int i = 0; i < 2; i++) {
-        check(bench->op->kv_create(bench->backend, 1, KV_HEADS, HEAD_DIM, BLOCK_TOKENS, rows,
-                                   i == 1 ? DTYPE_FLOAT8_E4M3 : DTYPE_BFLOAT16, &bench->caches[i]));
+        const struct cache_store store = {STORE_KEYS_VALUES, KV_HEADS, HEAD_DIM};
+        const struct cache_layout layout = {.layers = 1,
+                                            .stores = &store,
+                                            .block_tokens = BLOCK_TOKENS,
+                                            .dtype = i == 1 ? DTYPE_FLOAT8_E4M3 : DTYPE_BFLOAT16};
+        check(bench->op->kv_create(bench->backend, &layout, rows, &bench->caches[i]));
     }
     begin_step(bench);
 }

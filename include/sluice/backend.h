@@ -32,7 +32,7 @@ struct device_buffer; /* raw memory */
 struct matrix;   /* weights of a linear layer, or a stack of them (experts), in the backend's own
                     layout */
 struct vector;   /* norm weights, biases */
-struct kv_cache; /* keys and values of this rank's layers */
+struct kv_cache; /* what this rank's layers keep from step to step */
 
 /* ---- The step
  * ------------------------------------------------------------------------------------- */
@@ -48,7 +48,7 @@ struct batch {
     const int32_t *positions;      /* [T] position in the sequence, from 0 */
     const int32_t *query_start;    /* [S + 1] */
     const int32_t *context_length; /* [S] tokens in the cache once this step's are appended */
-    const int32_t *block_table;    /* [S, block_table_stride] KV blocks of each sequence in order */
+    const int32_t *block_table;    /* [S, block_table_stride] blocks of each sequence in order */
     int block_table_stride;
     const uint8_t *long_rope;   /* [S] 1: the sequence uses the long frequencies; NULL: none does */
     const int32_t *output_rows; /* [O] ascending indices into the step's tokens */
@@ -118,6 +118,32 @@ struct attention_facts {
 
 enum { MAX_SLICES = 8 };
 
+/* ---- The cache
+ * ------------------------------------------------------------------------------------ */
+
+/* What a layer keeps from step to step: its *store*. A store of positions has an entry for every
+ * position of every sequence, in blocks of block_tokens positions; a block of the engine's
+ * (src/engine/kv_blocks.h) is the block of that number in every such store of every layer on every
+ * rank. An entry depends on the tokens up to its position alone and never changes once its step has
+ * run. That is all that the engine counts on: sequences share full blocks by holding the same
+ * number, nothing is ever copied, and a preempted sequence's entries are simply computed again. */
+enum store_kind {
+    STORE_KEYS_VALUES, /* of positions: a key and a value of head_dim for each of kv_heads */
+};
+
+struct cache_store {
+    enum store_kind kind;
+    int kv_heads, head_dim;
+};
+
+/* The cache of a rank: one store a layer, each of a shape of its own. */
+struct cache_layout {
+    int layers;
+    const struct cache_store *stores; /* [layers] */
+    int block_tokens;                 /* positions a block */
+    enum dtype dtype;                 /* of keys and values */
+};
+
 /* ---- The interface
  * ---------------------------------------------------------------------------------- */
 
@@ -177,12 +203,12 @@ struct backend_operations {
                             struct vector **out);
     void (*vector_destroy)(struct backend *backend, struct vector *vector);
 
-    /* -- KV cache: `blocks` blocks of block_tokens positions for each of `layers` layers -- */
-    status (*kv_create)(struct backend *backend, int layers, int kv_heads, int head_dim,
-                        int block_tokens, int blocks, enum dtype dtype, struct kv_cache **out);
+    /* -- The cache: `blocks` blocks in each of the layout's stores. The layout is not kept. -- */
+    status (*kv_create)(struct backend *backend, const struct cache_layout *layout, int blocks,
+                        struct kv_cache **out);
     void (*kv_destroy)(struct backend *backend, struct kv_cache *cache);
-    int64_t (*kv_block_bytes)(struct backend *backend, int layers, int kv_heads, int head_dim,
-                              int block_tokens, enum dtype dtype);
+    /* Device bytes of one block in all stores together; INT64_MAX where no memory is so large. */
+    int64_t (*kv_block_bytes)(struct backend *backend, const struct cache_layout *layout);
 
     /* Static scales of a layer's keys and values: an fp8 cache holds them divided by these (1 until
      * they are set). NULL where the backend has no fp8 caches. */

@@ -39,6 +39,24 @@ struct rope_config {
     const double *short_factor, *long_factor; /* [factor_count] */
 };
 
+/* What a layer's tokens do with those before them, in the half of a layer that comes before its
+ * MLP: a *mixer*. src/model/mixers has one file for each, docs/adding.md says what another takes.
+ */
+enum mixer_kind { MIXER_ATTENTION };
+enum { MIXER_KINDS = MIXER_ATTENTION + 1 };
+
+enum attention_kind {
+    ATTENTION_FULL,     /* a token sees all before it, and has the rope of `rope` */
+    ATTENTION_WINDOWED, /* it sees the latest `window`, and has the rope of `rope_local` */
+};
+
+enum { ATTENTION_KINDS = ATTENTION_WINDOWED + 1 };
+
+struct layer_kind {
+    enum mixer_kind mixer;
+    enum attention_kind attention; /* of MIXER_ATTENTION */
+};
+
 /* What config.json (or GGUF metadata) says, in one form for both config dialects. Arrays live in
  * the model. */
 struct model_config {
@@ -68,10 +86,10 @@ struct model_config {
     float residual_multiplier, logit_scale; /* Granite; 1 elsewhere */
     float attention_scale; /* on q·k: 1/sqrt(head_dim) unless the family says otherwise */
     float attention_soft_cap, logit_soft_cap; /* 0 is off */
-    int window;                          /* sliding window of the layers marked below; 0 is none */
-    const uint8_t *layer_is_local;       /* [layers] 1: sliding window and rope_local */
-    double rotary_fraction;              /* of head_dim: partial_rotary_factor */
-    struct rope_config rope, rope_local; /* of global and of local layers */
+    int window;                               /* of windowed layers; 0 is none */
+    const struct layer_kind *layer_kinds;     /* [layers]; NULL: full attention in all of them */
+    double rotary_fraction;                   /* of head_dim: partial_rotary_factor */
+    struct rope_config rope, rope_local;      /* of full and of windowed layers */
 
     int experts, experts_used, expert_intermediate; /* 0 experts: dense */
     bool normalize_expert_weights;
@@ -83,6 +101,11 @@ struct model_config {
     int32_t ends[16]; /* end tokens: generation_config.json's eos_token_id (or config.json's), one
                          or many */
 };
+
+/* What layer `layer` of the model, from 0, is. src/model/layer_kind.c. */
+struct layer_kind model_layer_kind(const struct model_config *config, int layer);
+/* The latest positions that a token of this layer sees; 0: all. */
+int model_layer_window(const struct model_config *config, int layer);
 
 /* ---- Opening: src/model/model.c
  * ------------------------------------------------------------------------ */
@@ -175,12 +198,16 @@ struct partition {
     int first_expert_column, expert_column_count;
     int32_t expert_slice_start[MAX_SLICES + 1];
     int first_vocabulary_row, vocabulary_row_count; /* cut over tp ranks of embedding and head */
+    struct cache_store *stores; /* [layer_count] what each of the layers keeps on this rank */
 };
 /* STATUS_INVALID where tp, pp or slices do not fit the model ("pp 4: the model has 3 layers").
  * Fills *out; end with partition_destroy. */
 status partition_create(const struct model_config *config, int tp, int tp_rank, int pp, int pp_rank,
                         int slices, struct partition *out) MUST_CHECK;
 void partition_destroy(struct partition *partition);
+/* The cache of this rank. Borrows the partition's stores. */
+struct cache_layout partition_cache(const struct partition *partition, int block_tokens,
+                                    enum dtype dtype);
 
 /* ---- Weights: src/model/load/load.c
  * ------------------------------------------------------------------------------- */

@@ -159,11 +159,10 @@ static void timed_vector_destroy(struct backend *backend, struct vector *vector)
     operations_of(backend)->vector_destroy(inner_of(backend), vector);
 }
 
-static status timed_kv_create(struct backend *backend, int layers, int kv_heads, int head_dim,
-                              int block_tokens, int blocks, enum dtype dtype, struct kv_cache **out)
+static status timed_kv_create(struct backend *backend, const struct cache_layout *layout,
+                              int blocks, struct kv_cache **out)
 {
-    return operations_of(backend)->kv_create(inner_of(backend), layers, kv_heads, head_dim,
-                                             block_tokens, blocks, dtype, out);
+    return operations_of(backend)->kv_create(inner_of(backend), layout, blocks, out);
 }
 
 static void timed_kv_destroy(struct backend *backend, struct kv_cache *cache)
@@ -171,11 +170,9 @@ static void timed_kv_destroy(struct backend *backend, struct kv_cache *cache)
     operations_of(backend)->kv_destroy(inner_of(backend), cache);
 }
 
-static int64_t timed_kv_block_bytes(struct backend *backend, int layers, int kv_heads, int head_dim,
-                                    int block_tokens, enum dtype dtype)
+static int64_t timed_kv_block_bytes(struct backend *backend, const struct cache_layout *layout)
 {
-    return operations_of(backend)->kv_block_bytes(inner_of(backend), layers, kv_heads, head_dim,
-                                                  block_tokens, dtype);
+    return operations_of(backend)->kv_block_bytes(inner_of(backend), layout);
 }
 
 static status timed_kv_scale(struct backend *backend, struct kv_cache *cache, int layer,

@@ -251,9 +251,9 @@ static status measure(const struct plan *plan, const struct model *model, struct
                              plan->slices, &partition));
         int64_t weights = model_weight_bytes(model, &partition, backend, plan->stored);
         int64_t activations = activation_bytes(plan, config, &partition);
-        int64_t block = backend->operations->kv_block_bytes(
-            backend, partition.layer_count, partition.kv_head_count, config->head_dim,
-            plan->kv_block_tokens, plan->kv_dtype);
+        const struct cache_layout cache =
+            partition_cache(&partition, plan->kv_block_tokens, plan->kv_dtype);
+        int64_t block = backend->operations->kv_block_bytes(backend, &cache);
         partition_destroy(&partition);
         int64_t left = plan->memory_bytes - weights - activations;
         out->weights = maximum(out->weights, weights);

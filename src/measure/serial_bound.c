@@ -63,12 +63,6 @@ static double step_products(const struct model_config *config,
 
 /* ---- Attention ---- */
 
-static int layer_window(const struct model_config *config, int layer)
-{
-    bool local = config->layer_is_local != NULL && config->layer_is_local[layer] != 0;
-    return local ? config->window : 0;
-}
-
 /* The mean of min(window, context) over contexts from `prompt` to prompt + new. */
 static double mean_context(double prompt, double new, double window)
 {
@@ -98,7 +92,7 @@ void serial_bound_compute(const struct model_config *config, const struct bound_
         2.0 * config->kv_heads * config->head_dim * load->kv_value_bytes; /* a layer */
     double read = 0, pairs = 0;
     for (int i = 0; i < config->layers; i++) {
-        int window = layer_window(config, i);
+        int window = model_layer_window(config, i);
         read += position * mean_context(prompt, new, window);
         pairs += prompt_pairs(prompt, window);
     }

@@ -75,12 +75,13 @@ extern const struct tensor_name family_gguf_names[];
 
 enum bias_rule { BIAS_NEVER, BIAS_ALWAYS, BIAS_BY_KEY };
 
-enum window_rule {
-    WINDOW_NEVER,
-    WINDOW_ALL_LAYERS,   /* where sliding_window is a number */
-    WINDOW_BY_SWITCH,    /* all layers, where use_sliding_window is true */
-    WINDOW_UPPER_LAYERS, /* as before, from layer max_window_layers on, or by layer_types */
-    WINDOW_PATTERN,      /* every pattern-th layer is global, or by layer_types */
+/* Which layers are of the family's `other_layers` kind; the rest have full attention. */
+enum layer_rule {
+    LAYERS_ALIKE,     /* none is */
+    LAYERS_ALL,       /* all, where sliding_window is a number */
+    LAYERS_BY_SWITCH, /* all, where use_sliding_window is true */
+    LAYERS_UPPER,     /* as before, from layer max_window_layers on, or by layer_types */
+    LAYERS_PATTERN,   /* all but every pattern-th, or by layer_types */
 };
 
 enum { FAMILY_MAX_NAMES = 6 };
@@ -111,7 +112,8 @@ struct family {
     bool experts_keep_width;    /* experts have intermediate_size (Mixtral) */
     bool always_normalize_experts;
     bool permuted_in_gguf; /* q and k rows are stored in the interleaved rope order */
-    enum window_rule window_rule;
+    enum layer_rule layer_rule;
+    struct layer_kind other_layers;
 
     /* What holds where a key is absent, as in the reference's configuration classes; 0: the key is
      * required, or for kv_heads and head_dim: derived. */

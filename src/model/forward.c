@@ -6,42 +6,17 @@
  * over ranks as in Megatron-LM (arXiv 1909.08053): the products into heads and intermediate columns
  * by output, the products out of them by input, one sum over ranks after each of these. Which of a
  * family's parts exist is said by which weights exist. */
+#include "model/forward.h"
+
 #include <stdlib.h>
 
-#include "sluice/comm.h"
-#include "sluice/model.h"
-
-struct forward {
-    struct forward_options options;
-    const struct backend_operations *operations;
-    struct arena arena; /* rope frequencies, widths */
-
-    struct head_layout heads;
-    struct rope_facts rope, rope_local;
-    bool has_rope, has_rope_local;
-    int rows;               /* of the step's buffers: T, or O where the others are done with */
-    int *vocabulary_widths; /* [tp] rows of the head on each rank */
-
-    /* Scratch, [max_tokens, …] in the activation type unless said. */
-    struct device_buffer *residual; /* [T, H] float32 */
-    struct device_buffer *normed;   /* [T, H] */
-    struct device_buffer *qkv;      /* [T, (heads + 2 · kv heads) · head_dim] */
-    struct device_buffer *attended; /* [T, heads · head_dim] */
-    struct device_buffer *gates;    /* [T, columns, twice where gated] */
-    struct device_buffer *active;   /* [T, columns] */
-    struct device_buffer *branch;   /* this rank's partial sums of what a layer's half adds to the
-                                       residual: [T, H] float32, or as the backend leaves them */
-    struct device_buffer *branches; /* of all ranks, one after the other; NULL where they are summed
-                                       in place */
-    struct device_buffer *rank_logits; /* [O, vocabulary rows] float32, where tp > 1 */
-    struct device_buffer *logits;      /* [O, vocabulary] float32 */
-};
+#include "model/mixers/mixer.h"
 
 /* ---- Creation ----------------------------------------------------------------------------------
  */
 
-static status create_scratch(struct forward *forward, struct device_buffer **out, int rows,
-                             int64_t width, size_t value_bytes)
+status forward_scratch(struct forward *forward, struct device_buffer **out, int rows, int64_t width,
+                       size_t value_bytes)
 {
     size_t bytes;
     if (__builtin_mul_overflow((size_t)rows, (size_t)width, &bytes) ||
@@ -67,11 +42,11 @@ static status create_branches(struct forward *forward)
         }
     }
     if (most == 0) {
-        return create_scratch(forward, &forward->branch, options->max_tokens,
-                              options->config->hidden, sizeof(float));
+        return forward_scratch(forward, &forward->branch, options->max_tokens,
+                               options->config->hidden, sizeof(float));
     }
-    TRY(create_scratch(forward, &forward->branch, 1, (int64_t)most, 1));
-    return part->tp > 1 ? create_scratch(forward, &forward->branches, part->tp, (int64_t)most, 1)
+    TRY(forward_scratch(forward, &forward->branch, 1, (int64_t)most, 1));
+    return part->tp > 1 ? forward_scratch(forward, &forward->branches, part->tp, (int64_t)most, 1)
                         : STATUS_OK;
 }
 
@@ -83,51 +58,32 @@ static status create_buffers(struct forward *forward)
     const size_t act = dtype_bytes(forward->operations->activation_dtype(options->backend));
     const int tokens = options->max_tokens, outputs = options->max_outputs;
     const int64_t hidden = config->hidden;
-    const int64_t head_width = (int64_t)part->head_count * config->head_dim;
-    const int64_t kv_width = (int64_t)part->kv_head_count * config->head_dim;
     const int64_t columns = part->column_count;
 
-    TRY(create_scratch(forward, &forward->residual, tokens, hidden, sizeof(float)));
-    TRY(create_scratch(forward, &forward->normed, tokens, hidden, act));
-    TRY(create_scratch(forward, &forward->qkv, tokens, head_width + 2 * kv_width, act));
-    TRY(create_scratch(forward, &forward->attended, tokens, head_width, act));
-    TRY(create_scratch(forward, &forward->gates, tokens, config->gated ? 2 * columns : columns,
-                       act));
-    TRY(create_scratch(forward, &forward->active, tokens, columns, act));
+    TRY(forward_scratch(forward, &forward->residual, tokens, hidden, sizeof(float)));
+    TRY(forward_scratch(forward, &forward->normed, tokens, hidden, act));
+    TRY(forward_scratch(forward, &forward->gates, tokens, config->gated ? 2 * columns : columns,
+                        act));
+    TRY(forward_scratch(forward, &forward->active, tokens, columns, act));
     TRY(create_branches(forward));
     if (config->encoder) {
         return STATUS_OK; /* no logits */
     }
     if (part->has_head && part->tp_rank == 0) {
-        TRY(create_scratch(forward, &forward->logits, outputs, config->vocabulary, sizeof(float)));
+        TRY(forward_scratch(forward, &forward->logits, outputs, config->vocabulary, sizeof(float)));
     }
     if (part->has_head && part->tp > 1) {
-        TRY(create_scratch(forward, &forward->rank_logits, outputs, part->vocabulary_row_count,
-                           sizeof(float)));
+        TRY(forward_scratch(forward, &forward->rank_logits, outputs, part->vocabulary_row_count,
+                            sizeof(float)));
     }
     return STATUS_OK;
 }
 
-static status create_facts(struct forward *forward)
+static status create_widths(struct forward *forward)
 {
     const struct forward_options *options = &forward->options;
-    const struct model_config *config = options->config;
     const struct partition *part = options->partition;
 
-    forward->heads = (struct head_layout){.query_heads = part->head_count,
-                                          .kv_heads = part->kv_head_count,
-                                          .head_dim = config->head_dim,
-                                          .kv_head = part->kv_head_of};
-    if (config->rope.kind != ROPE_NONE) {
-        TRY(rope_facts_create(config, false, options->max_model_len, &forward->arena,
-                              &forward->rope));
-        forward->has_rope = true;
-    }
-    if (config->layer_is_local != NULL && config->rope_local.kind != ROPE_NONE) {
-        TRY(rope_facts_create(config, true, options->max_model_len, &forward->arena,
-                              &forward->rope_local));
-        forward->has_rope_local = true;
-    }
     forward->vocabulary_widths =
         arena_allocate_array(&forward->arena, (size_t)part->tp, sizeof(int));
     if (forward->vocabulary_widths == NULL) {
@@ -135,7 +91,7 @@ static status create_facts(struct forward *forward)
     }
     for (int rank = 0; rank < part->tp; rank++) {
         struct partition other;
-        TRY(partition_create(config, part->tp, rank, part->pp, part->pp_rank, part->slices,
+        TRY(partition_create(options->config, part->tp, rank, part->pp, part->pp_rank, part->slices,
                              &other));
         forward->vocabulary_widths[rank] = other.vocabulary_row_count;
         partition_destroy(&other);
@@ -158,16 +114,12 @@ status forward_create(const struct forward_options *options, struct forward **ou
     }
     forward->options = *options;
     forward->operations = options->backend->operations;
-    status s = create_facts(forward);
+    status s = create_widths(forward);
     if (s == STATUS_OK) {
         s = create_buffers(forward);
     }
-    for (int layer = 0; s == STATUS_OK && layer < part->layer_count; layer++) {
-        const struct layer_weights *w = &options->weights->layers[layer];
-        if (forward->operations->kv_scale != NULL) {
-            s = forward->operations->kv_scale(options->backend, options->cache, layer, w->key_scale,
-                                              w->value_scale);
-        }
+    if (s == STATUS_OK) {
+        s = mixers_create(forward);
     }
     if (s != STATUS_OK) {
         forward_destroy(forward);
@@ -182,16 +134,22 @@ void forward_destroy(struct forward *forward)
     if (forward == NULL) {
         return;
     }
+    mixers_destroy(forward);
     struct device_buffer *buffers[] = {
-        forward->residual,    forward->normed, forward->qkv,    forward->attended,
-        forward->gates,       forward->active, forward->branch, forward->branches,
-        forward->rank_logits, forward->logits,
+        forward->residual, forward->normed,   forward->gates,       forward->active,
+        forward->branch,   forward->branches, forward->rank_logits, forward->logits,
     };
     for (size_t i = 0; i < COUNT_OF(buffers); i++) {
         forward->operations->buffer_destroy(forward->options.backend, buffers[i]);
     }
     arena_destroy(&forward->arena);
     free(forward);
+}
+
+struct layer_kind forward_layer_kind(const struct forward *forward, int layer)
+{
+    return model_layer_kind(forward->options.config,
+                            forward->options.partition->first_layer + layer);
 }
 
 double forward_communication_seconds(const struct forward *forward)
@@ -261,42 +219,29 @@ static bool ends_in_outputs(const struct forward *forward, int layer)
     return layer + 1 == part->layer_count && part->has_head && !forward->options.config->encoder;
 }
 
-/* out = attention(normed) · output, over all ranks. Where the layer ends in outputs only their rows
- * go on; with none of them the keys and values are all that is left to do, and rows is 0. */
-static status attention_branch(struct forward *forward, const struct batch *batch, int layer,
-                               struct branch *out)
+/* out = output · mixer(normed), over all ranks. Where the layer ends in outputs only their rows go
+ * on; with none of them what the cache keeps is all that is left to do, and rows is 0. */
+static status mixer_branch(struct forward *forward, const struct batch *batch, int layer,
+                           struct branch *out)
 {
     const struct backend_operations *op = forward->operations;
     struct backend *backend = forward->options.backend;
-    const struct model_config *config = forward->options.config;
     const struct layer_weights *w = &forward->options.weights->layers[layer];
-    struct kv_cache *cache = forward->options.cache;
-
-    const int model_layer = forward->options.partition->first_layer + layer;
-    const bool local = config->layer_is_local != NULL && config->layer_is_local[model_layer] != 0;
-    const struct rope_facts *rope = local ? (forward->has_rope_local ? &forward->rope_local : NULL)
-                                          : (forward->has_rope ? &forward->rope : NULL);
-    const struct attention_facts facts = {.scale = config->attention_scale,
-                                          .soft_cap = config->attention_soft_cap,
-                                          .window = local ? config->window : 0,
-                                          .bidirectional = config->encoder};
-
-    TRY(op->product(backend, w->qkv, w->qkv_bias, forward->normed, forward->qkv));
-    TRY(op->rope_append(backend, &forward->heads, rope, &config->norm, w->q_norm, w->k_norm,
-                        forward->qkv, cache, layer));
     const bool ends = ends_in_outputs(forward, layer);
-    if (ends && batch->outputs == 0) {
+    const bool is_read = !ends || batch->outputs > 0;
+
+    struct mixed mixed;
+    TRY(mixer_run(forward, batch, layer, is_read, &mixed));
+    if (!is_read) {
         forward->rows = 0;
         return STATUS_OK;
     }
-    TRY(op->attention(backend, &forward->heads, &facts, forward->qkv, cache, layer,
-                      w->attention_output, forward->attended));
     if (ends && batch->outputs < batch->tokens) {
-        TRY(op->keep_outputs(backend, forward->residual, config->hidden, forward->attended,
-                             forward->heads.query_heads * config->head_dim));
+        TRY(op->keep_outputs(backend, forward->residual, forward->options.config->hidden,
+                             mixed.values, mixed.width));
         forward->rows = batch->outputs;
     }
-    TRY(op->product_sliced(backend, w->attention_output, forward->attended, forward->branch));
+    TRY(op->product_sliced(backend, w->attention_output, mixed.values, forward->branch));
     return join_ranks(forward, w->attention_output, out);
 }
 
@@ -347,7 +292,7 @@ static status begin_layers(struct forward *forward, const struct batch *batch)
     }
     const struct layer_weights *first = &weights->layers[0];
     return op->norm(backend, &config->norm, first->attention_norm, first->attention_norm_bias,
-                    forward->residual, config->hidden, first->qkv, forward->normed);
+                    forward->residual, config->hidden, mixer_reader(forward, 0), forward->normed);
 }
 
 /* Each half of a layer adds its branch to the residual and leaves the norm that the next half
@@ -362,7 +307,7 @@ static status run_layer(struct forward *forward, const struct batch *batch, int 
     const struct layer_weights *w = &weights->layers[layer];
 
     struct branch branch;
-    TRY(attention_branch(forward, batch, layer, &branch));
+    TRY(mixer_branch(forward, batch, layer, &branch));
     if (forward->rows == 0) {
         return STATUS_OK;
     }
@@ -374,7 +319,7 @@ static status run_layer(struct forward *forward, const struct batch *batch, int 
     const bool last = layer + 1 == part->layer_count;
     const struct vector *next_norm = last ? weights->final_norm : w[1].attention_norm;
     const struct vector *next_bias = last ? weights->final_norm_bias : w[1].attention_norm_bias;
-    const struct matrix *reader = last ? weights->head : w[1].qkv;
+    const struct matrix *reader = last ? weights->head : mixer_reader(forward, layer + 1);
     TRY(mlp_branch(forward, layer, &branch));
     return op->add_norm(backend, &config->norm, branch.partials, branch.parts, w->down_bias,
                         config->residual_multiplier, w->mlp_post_norm, forward->residual,

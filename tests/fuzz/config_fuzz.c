@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 static void check(const struct model_config *config, struct arena *arena)
 {
     if (config->heads % config->kv_heads != 0 ||
-        (config->layer_is_local == NULL && !config->encoder) || config->layers < 1 ||
+        (config->layer_kinds == NULL && !config->encoder) || config->layers < 1 ||
         config->vocabulary < 1 || config->end_count > 16) {
         abort();
     }

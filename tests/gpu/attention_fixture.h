@@ -317,6 +317,12 @@ static inline struct head_layout heads_of(const struct trial *trial)
                                 .kv_head = trial->map};
 }
 
+static inline struct cache_store store_of(const struct trial *trial)
+{
+    return (struct cache_store){
+        .kind = STORE_KEYS_VALUES, .kv_heads = trial->kv_heads, .head_dim = trial->shape->head_dim};
+}
+
 static inline struct vector *new_vector(struct backend *backend, const float *values, int n)
 {
     struct vector *vector;
@@ -393,8 +399,10 @@ static inline void device_create(const struct trial *trial, struct backend *back
     const struct shape *shape = trial->shape;
     const size_t values = (size_t)MOST_TOKENS * (size_t)width_of(trial);
     *device = (struct device){.backend = backend};
-    check(op->kv_create(backend, 2, trial->kv_heads, shape->head_dim, block_tokens, blocks,
-                        trial->types->kv, &device->cache));
+    const struct cache_store store = store_of(trial), stores[] = {store, store};
+    const struct cache_layout layout = {
+        .layers = 2, .stores = stores, .block_tokens = block_tokens, .dtype = trial->types->kv};
+    check(op->kv_create(backend, &layout, blocks, &device->cache));
     if (shape->key_scale > 0) {
         check(op->kv_scale(backend, device->cache, 1, shape->key_scale, shape->value_scale));
     }

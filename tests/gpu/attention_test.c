@@ -220,8 +220,10 @@ static void compare(const struct trial *trial, struct backend *cpu)
     const size_t tokens = (size_t)step.batch.tokens;
     const size_t width = (size_t)width_of(trial), out_width = (size_t)out_width_of(trial);
     struct kv_cache *cache;
-    check(op->kv_create(cpu, 1, trial->kv_heads, shape->head_dim, CPU_BLOCK_TOKENS, blocks,
-                        DTYPE_FLOAT32, &cache));
+    const struct cache_store store = store_of(trial);
+    const struct cache_layout layout = {
+        .layers = 1, .stores = &store, .block_tokens = CPU_BLOCK_TOKENS, .dtype = DTYPE_FLOAT32};
+    check(op->kv_create(cpu, &layout, blocks, &cache));
     struct vector *q_norm = shape->norm ? new_vector(cpu, trial->q_norm, shape->head_dim) : NULL;
     struct vector *k_norm = shape->norm ? new_vector(cpu, trial->k_norm, shape->head_dim) : NULL;
     const struct rope_facts rope = rope_of(trial);
@@ -436,11 +438,16 @@ static void wrong_blocks_are_refused(void **state)
     struct backend *backend = gpu_backend("cuda", DTYPE_BFLOAT16, 16, 4);
     const struct backend_operations *op = backend->operations;
     struct kv_cache *cache;
-    assert_int_equal(op->kv_create(backend, 1, 1, 64, 24, 4, DTYPE_BFLOAT16, &cache),
-                     STATUS_INVALID);
-    assert_int_equal(op->kv_block_bytes(backend, 3, 2, 64, 16, DTYPE_FLOAT8_E4M3),
-                     2 * 3 * 2 * 64 * 16);
-    check(op->kv_create(backend, 1, 1, 64, 16, 4, DTYPE_BFLOAT16, &cache));
+    const struct cache_store stores[] = {{STORE_KEYS_VALUES, 1, 64}, {STORE_KEYS_VALUES, 3, 32}};
+    struct cache_layout layout = {
+        .layers = 2, .stores = stores, .block_tokens = 16, .dtype = DTYPE_FLOAT8_E4M3};
+    assert_int_equal(op->kv_block_bytes(backend, &layout), 2 * 16 * (64 + 3 * 32));
+    layout.dtype = DTYPE_BFLOAT16;
+    layout.layers = 1;
+    layout.block_tokens = 24;
+    assert_int_equal(op->kv_create(backend, &layout, 4, &cache), STATUS_INVALID);
+    layout.block_tokens = 16;
+    check(op->kv_create(backend, &layout, 4, &cache));
     float values[192];
     gpu_random(values, COUNT_OF(values), 1, 1.0f);
     struct device_buffer *qkv = gpu_buffer(backend, values, COUNT_OF(values), DTYPE_BFLOAT16);

@@ -377,9 +377,9 @@ static status rank_create(struct rank *rank, const char *family, const struct ma
                                             .threads = machine->threads};
     TRY(machine->create(machine, &options, &rank->backend));
     TRY(model_load(rank->model, &rank->partition, rank->backend, machine->stored, &rank->weights));
-    TRY(rank->backend->operations->kv_create(
-        rank->backend, rank->partition.layer_count, rank->partition.kv_head_count, config->head_dim,
-        BLOCK_TOKENS, PROMPTS * BLOCKS_EACH, machine->kv, &rank->cache));
+    const struct cache_layout cache = partition_cache(&rank->partition, BLOCK_TOKENS, machine->kv);
+    TRY(rank->backend->operations->kv_create(rank->backend, &cache, PROMPTS * BLOCKS_EACH,
+                                             &rank->cache));
     const struct forward_options forward = {
         .config = config,
         .partition = &rank->partition,

@@ -88,8 +88,7 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
     if (rows == NULL || to == NULL) {
         return STATUS_INTERNAL;
     }
-    if (cpu->checked != cache || heads->head_dim != cache->head_dim || layer < 0 ||
-        layer >= cache->layers) {
+    if (cpu->checked != cache || !cpu_store_fits(cache, layer, heads)) {
         return status_fail(STATUS_INTERNAL, "attention: nothing was appended to this cache");
     }
     for (int h = 0; h < heads->query_heads; h++) {
@@ -99,7 +98,8 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
         }
     }
 
-    const size_t scratch_floats = attention_scratch_floats(cache->padded_dim);
+    const struct kv_store *store = &cache->stores[layer];
+    const size_t scratch_floats = attention_scratch_floats(store->padded_dim);
     const size_t list_entries = 3 * (size_t)heads->query_heads + (size_t)batch->sequences + 2;
     TRY(cpu_region_grow(&cpu->attention,
                         ((size_t)cpu->threads * scratch_floats + list_entries) * sizeof(float),
@@ -118,7 +118,8 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
             break;
         }
     }
-    const size_t first_head = (size_t)layer * (size_t)cache->blocks * (size_t)cache->kv_heads;
+    const char *keys = (const char *)cache->keys.data + store->key_offset;
+    const char *values = (const char *)cache->values.data + store->value_offset;
     double positions = 0;
     for (int s = 0; s < batch->sequences; s++) {
         positions +=
@@ -135,7 +136,7 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
             const int first =
                 batch->query_start[s] + (tile - plan.tile_start[s]) * plan.bundle_tokens;
             const int left = batch->query_start[s + 1] - first;
-            const size_t kv = first_head + (size_t)plan.bundle_kv[bundle];
+            const size_t kv = (size_t)plan.bundle_kv[bundle];
             const struct attention_tile work = {
                 .queries = rows + (size_t)first * (size_t)width,
                 .query_stride = (size_t)width,
@@ -145,16 +146,16 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
                 .heads = plan.bundle_start[bundle + 1] - plan.bundle_start[bundle],
                 .tokens = left < plan.bundle_tokens ? left : plan.bundle_tokens,
                 .first_position = batch->positions[first],
-                .keys = (const char *)cache->keys.data + kv * cache->head_key_bytes,
-                .values = (const char *)cache->values.data + kv * cache->head_value_bytes,
-                .key_block_bytes = (size_t)cache->kv_heads * cache->head_key_bytes,
-                .value_block_bytes = (size_t)cache->kv_heads * cache->head_value_bytes,
+                .keys = keys + kv * store->head_key_bytes,
+                .values = values + kv * store->head_value_bytes,
+                .key_block_bytes = (size_t)store->kv_heads * store->head_key_bytes,
+                .value_block_bytes = (size_t)store->kv_heads * store->head_value_bytes,
                 .blocks = batch->block_table + (size_t)s * (size_t)batch->block_table_stride,
                 .block_tokens = cache->block_tokens,
-                .head_dim = cache->head_dim,
-                .padded_dim = cache->padded_dim,
+                .head_dim = store->head_dim,
+                .padded_dim = store->padded_dim,
                 .bfloat16 = cache->bfloat16,
-                .scale = facts->scale * cache->scales[layer].key,
+                .scale = facts->scale * store->key_scale,
                 .soft_cap = facts->soft_cap,
                 .window = facts->window,
                 .context = facts->bidirectional ? batch->context_length[s] : 0,
@@ -163,7 +164,7 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
             cpu->kernels->attention(&work);
         }
     }
-    const float value_scale = cache->scales[layer].value;
+    const float value_scale = store->value_scale;
     for (size_t i = 0; value_scale != 1.0f && i < (size_t)batch->tokens * (size_t)out_width; i++) {
         to[i] *= value_scale;
     }

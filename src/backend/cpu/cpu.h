@@ -56,16 +56,22 @@ struct matrix {
     float *input_scale; /* fp8: [count] static scale of the input, 0: taken from each row */
 };
 
-/* keys [layer][block][kv head][group][head_dim][16], values [layer][block][kv head][position]
- * [padded_dim]. Numbers of fp8 are kept in bfloat16, which has them all. */
+/* A layer's keys [block][kv head][group][head_dim][16] and values [block][kv head][position]
+ * [padded_dim]. */
+struct kv_store {
+    int kv_heads, head_dim, padded_dim;
+    size_t key_offset, value_offset;         /* bytes into the cache's keys and values */
+    size_t head_key_bytes, head_value_bytes; /* one block of one key/value head */
+    float key_scale, value_scale;            /* what they are divided by; 1 without fp8 */
+};
+
+/* Keys and values of one layer after the other. Numbers of fp8 are kept in bfloat16, which has them
+ * all. */
 struct kv_cache {
     struct cpu_region keys, values;
-    int layers, kv_heads, head_dim, padded_dim, block_tokens, blocks;
+    struct kv_store *stores; /* [layers] */
+    int layers, block_tokens, blocks;
     bool bfloat16, fp8;
-    struct kv_scales {
-        float key, value;
-    } * scales; /* fp8: [layers] what the layer's keys and values are divided by */
-    size_t head_key_bytes, head_value_bytes; /* one block of one key/value head */
 };
 
 /* cos and sin of a step's tokens, [T][dimensions / 2] each, for one struct rope_facts. */
@@ -207,13 +213,14 @@ status cpu_activate(struct backend *backend, enum activation activation, bool ga
                     struct device_buffer *out);
 
 /* kv_cache.c */
-status cpu_kv_create(struct backend *backend, int layers, int kv_heads, int head_dim,
-                     int block_tokens, int blocks, enum dtype dtype, struct kv_cache **out);
+status cpu_kv_create(struct backend *backend, const struct cache_layout *layout, int blocks,
+                     struct kv_cache **out);
 void cpu_kv_destroy(struct backend *backend, struct kv_cache *cache);
-int64_t cpu_kv_block_bytes(struct backend *backend, int layers, int kv_heads, int head_dim,
-                           int block_tokens, enum dtype dtype);
+int64_t cpu_kv_block_bytes(struct backend *backend, const struct cache_layout *layout);
 status cpu_kv_scale(struct backend *backend, struct kv_cache *cache, int layer, float key_scale,
                     float value_scale);
+/* Whether the cache has that layer, and heads of this shape in it. */
+bool cpu_store_fits(const struct kv_cache *cache, int layer, const struct head_layout *heads);
 status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
                        const struct rope_facts *rope, const struct norm_facts *norm,
                        const struct vector *q_norm, const struct vector *k_norm,

@@ -19,75 +19,106 @@ static size_t kept_bytes(enum dtype dtype)
     return dtype == DTYPE_FLOAT32 ? sizeof(float) : sizeof(uint16_t);
 }
 
-int64_t cpu_kv_block_bytes(struct backend *backend, int layers, int kv_heads, int head_dim,
-                           int block_tokens, enum dtype dtype)
+/* The store of a layer of such a cache. The offsets are the caller's. */
+static status plan_store(const struct cache_layout *layout, int layer, struct kv_store *store)
 {
-    (void)backend;
-    size_t bytes;
-    return cpu_size(&bytes, "KV cache", 5, (size_t)layers, (size_t)kv_heads, (size_t)block_tokens,
-                    (size_t)(head_dim + padded_dimension(head_dim)), kept_bytes(dtype)) == STATUS_OK
-               ? (int64_t)bytes
-               : INT64_MAX;
+    const struct cache_store *described = &layout->stores[layer];
+    if (described->kv_heads < 0 || described->head_dim < 1 || described->head_dim > 1 << 16 ||
+        layout->block_tokens < 1) {
+        return status_fail(STATUS_INVALID, "KV cache: %d heads of %d values, blocks of %d tokens",
+                           described->kv_heads, described->head_dim, layout->block_tokens);
+    }
+    const size_t value_bytes = kept_bytes(layout->dtype);
+    *store = (struct kv_store){.kv_heads = described->kv_heads,
+                               .head_dim = described->head_dim,
+                               .padded_dim = padded_dimension(described->head_dim),
+                               .key_scale = 1.0f,
+                               .value_scale = 1.0f};
+    store->head_key_bytes = (size_t)layout->block_tokens * (size_t)store->head_dim * value_bytes;
+    store->head_value_bytes =
+        (size_t)layout->block_tokens * (size_t)store->padded_dim * value_bytes;
+    return STATUS_OK;
 }
 
-static status create_scales(struct kv_cache *cache)
+/* Adds the bytes that `blocks` blocks of the store take to those of the layers before it. */
+static status add_bytes(const struct kv_store *store, int blocks, size_t *keys, size_t *values)
 {
-    cache->scales = calloc((size_t)cache->layers + 1, sizeof *cache->scales);
-    if (cache->scales == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for the KV cache");
-    }
-    for (int i = 0; i < cache->layers; i++) {
-        cache->scales[i] = (struct kv_scales){.key = 1.0f, .value = 1.0f};
+    size_t key_bytes, value_bytes;
+    TRY(cpu_size(&key_bytes, "KV cache", 3, (size_t)blocks, (size_t)store->kv_heads,
+                 store->head_key_bytes));
+    TRY(cpu_size(&value_bytes, "KV cache", 3, (size_t)blocks, (size_t)store->kv_heads,
+                 store->head_value_bytes));
+    if (__builtin_add_overflow(*keys, key_bytes, keys) ||
+        __builtin_add_overflow(*values, value_bytes, values) || *keys > INT64_MAX / 2 ||
+        *values > INT64_MAX / 2) {
+        return status_fail(STATUS_LIMIT, "KV cache: more bytes than can be addressed");
     }
     return STATUS_OK;
 }
 
-status cpu_kv_create(struct backend *backend, int layers, int kv_heads, int head_dim,
-                     int block_tokens, int blocks, enum dtype dtype, struct kv_cache **out)
+int64_t cpu_kv_block_bytes(struct backend *backend, const struct cache_layout *layout)
 {
     (void)backend;
-    *out = NULL;
-    if (dtype == DTYPE_FLOAT16) {
+    size_t keys = 0, values = 0;
+    for (int i = 0; i < layout->layers; i++) {
+        struct kv_store store;
+        if (plan_store(layout, i, &store) != STATUS_OK ||
+            add_bytes(&store, 1, &keys, &values) != STATUS_OK) {
+            return INT64_MAX;
+        }
+    }
+    return (int64_t)(keys + values);
+}
+
+static status check_layout(const struct cache_layout *layout, int blocks)
+{
+    if (layout->dtype == DTYPE_FLOAT16) {
         return status_fail(STATUS_UNSUPPORTED,
                            "KV cache in float16: the CPU keeps it in float32, bfloat16 or fp8");
     }
-    if (layers < 0 || kv_heads < 0 || head_dim < 1 || head_dim > 1 << 16 || block_tokens < 1 ||
-        block_tokens % POSITION_GROUP != 0 || blocks < 0) {
+    if (layout->layers < 0 || layout->block_tokens < 1 ||
+        layout->block_tokens % POSITION_GROUP != 0 || blocks < 0) {
         return status_fail(STATUS_INVALID,
                            "KV cache: blocks of %d tokens; the CPU wants a multiple of %d",
-                           block_tokens, POSITION_GROUP);
+                           layout->block_tokens, POSITION_GROUP);
     }
+    return STATUS_OK;
+}
+
+/* Plans every layer's store and makes the memory of all. */
+static status create_stores(struct kv_cache *cache, const struct cache_layout *layout)
+{
+    cache->stores = calloc((size_t)cache->layers + 1, sizeof *cache->stores);
+    if (cache->stores == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the KV cache");
+    }
+    size_t keys = 0, values = 0;
+    for (int i = 0; i < cache->layers; i++) {
+        struct kv_store *store = &cache->stores[i];
+        TRY(plan_store(layout, i, store));
+        store->key_offset = keys;
+        store->value_offset = values;
+        TRY(add_bytes(store, cache->blocks, &keys, &values));
+    }
+    TRY(cpu_region_create(&cache->keys, keys, "KV cache"));
+    return cpu_region_create(&cache->values, values, "KV cache");
+}
+
+status cpu_kv_create(struct backend *backend, const struct cache_layout *layout, int blocks,
+                     struct kv_cache **out)
+{
+    *out = NULL;
+    TRY(check_layout(layout, blocks));
     struct kv_cache *cache = calloc(1, sizeof *cache);
     if (cache == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for the KV cache");
     }
-    *cache = (struct kv_cache){.layers = layers,
-                               .kv_heads = kv_heads,
-                               .head_dim = head_dim,
-                               .padded_dim = padded_dimension(head_dim),
-                               .block_tokens = block_tokens,
+    *cache = (struct kv_cache){.layers = layout->layers,
+                               .block_tokens = layout->block_tokens,
                                .blocks = blocks,
-                               .bfloat16 = dtype != DTYPE_FLOAT32,
-                               .fp8 = dtype == DTYPE_FLOAT8_E4M3};
-    const size_t value_bytes = kept_bytes(dtype);
-    cache->head_key_bytes = (size_t)block_tokens * (size_t)head_dim * value_bytes;
-    cache->head_value_bytes = (size_t)block_tokens * (size_t)cache->padded_dim * value_bytes;
-    size_t key_bytes = 0, cache_value_bytes = 0;
-    status s = cpu_size(&key_bytes, "KV cache", 4, (size_t)layers, (size_t)blocks, (size_t)kv_heads,
-                        cache->head_key_bytes);
-    if (s == STATUS_OK) {
-        s = cpu_size(&cache_value_bytes, "KV cache", 4, (size_t)layers, (size_t)blocks,
-                     (size_t)kv_heads, cache->head_value_bytes);
-    }
-    if (s == STATUS_OK) {
-        s = create_scales(cache);
-    }
-    if (s == STATUS_OK) {
-        s = cpu_region_create(&cache->keys, key_bytes, "KV cache");
-    }
-    if (s == STATUS_OK) {
-        s = cpu_region_create(&cache->values, cache_value_bytes, "KV cache");
-    }
+                               .bfloat16 = layout->dtype != DTYPE_FLOAT32,
+                               .fp8 = layout->dtype == DTYPE_FLOAT8_E4M3};
+    status s = create_stores(cache, layout);
     if (s != STATUS_OK) {
         cpu_kv_destroy(backend, cache);
         return s;
@@ -102,7 +133,7 @@ void cpu_kv_destroy(struct backend *backend, struct kv_cache *cache)
     if (cache != NULL) {
         cpu_region_destroy(&cache->keys);
         cpu_region_destroy(&cache->values);
-        free(cache->scales);
+        free(cache->stores);
         free(cache);
     }
 }
@@ -116,7 +147,8 @@ status cpu_kv_scale(struct backend *backend, struct kv_cache *cache, int layer, 
                            (double)key_scale, (double)value_scale, layer, cache->layers);
     }
     if (cache->fp8) { /* others hold keys and values as they are */
-        cache->scales[layer] = (struct kv_scales){.key = key_scale, .value = value_scale};
+        cache->stores[layer].key_scale = key_scale;
+        cache->stores[layer].value_scale = value_scale;
     }
     return STATUS_OK;
 }
@@ -178,10 +210,17 @@ static status check_blocks(struct cpu_backend *cpu, const struct kv_cache *cache
     return STATUS_OK;
 }
 
-static void store_values(const struct kv_cache *cache, void *to, size_t index, size_t stride,
-                         const float *from, float scale)
+bool cpu_store_fits(const struct kv_cache *cache, int layer, const struct head_layout *heads)
 {
-    for (int i = 0; i < cache->head_dim; i++) {
+    return layer >= 0 && layer < cache->layers &&
+           cache->stores[layer].head_dim == heads->head_dim &&
+           cache->stores[layer].kv_heads == heads->kv_heads;
+}
+
+static void write_values(const struct kv_cache *cache, int count, void *to, size_t index,
+                         size_t stride, const float *from, float scale)
+{
+    for (int i = 0; i < count; i++) {
         const float value = cache->fp8 ? cpu_fp8(from[i] / scale) : from[i];
         if (cache->bfloat16) {
             ((uint16_t *)to)[index + (size_t)i * stride] = cpu_bfloat16(value);
@@ -191,18 +230,20 @@ static void store_values(const struct kv_cache *cache, void *to, size_t index, s
     }
 }
 
-static void append_head(const struct kv_cache *cache, int layer, int head, int block, int within,
-                        const float *key, const float *value)
+static void append_head(const struct kv_cache *cache, const struct kv_store *store, int head,
+                        int block, int within, const float *key, const float *value)
 {
-    const size_t place =
-        ((size_t)layer * (size_t)cache->blocks + (size_t)block) * (size_t)cache->kv_heads +
-        (size_t)head;
+    const int dim = store->head_dim;
+    const size_t place = (size_t)block * (size_t)store->kv_heads + (size_t)head;
     const size_t group = (size_t)within / POSITION_GROUP;
-    store_values(cache, (char *)cache->keys.data + place * cache->head_key_bytes,
-                 group * (size_t)cache->head_dim * POSITION_GROUP + (size_t)within % POSITION_GROUP,
-                 POSITION_GROUP, key, cache->scales[layer].key);
-    store_values(cache, (char *)cache->values.data + place * cache->head_value_bytes,
-                 (size_t)within * (size_t)cache->padded_dim, 1, value, cache->scales[layer].value);
+    char *keys = (char *)cache->keys.data + store->key_offset + place * store->head_key_bytes;
+    char *values =
+        (char *)cache->values.data + store->value_offset + place * store->head_value_bytes;
+    write_values(cache, dim, keys,
+                 group * (size_t)dim * POSITION_GROUP + (size_t)within % POSITION_GROUP,
+                 POSITION_GROUP, key, store->key_scale);
+    write_values(cache, dim, values, (size_t)within * (size_t)store->padded_dim, 1, value,
+                 store->value_scale);
 }
 
 status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
@@ -218,8 +259,7 @@ status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
     if (rows == NULL) {
         return STATUS_INTERNAL;
     }
-    if (dim != cache->head_dim || heads->kv_heads != cache->kv_heads || layer < 0 ||
-        layer >= cache->layers || (q_norm != NULL && q_norm->length != dim) ||
+    if (!cpu_store_fits(cache, layer, heads) || (q_norm != NULL && q_norm->length != dim) ||
         (k_norm != NULL && k_norm->length != dim) ||
         (rope != NULL && (rope->dimensions > dim || rope->dimensions % 2 != 0))) {
         return status_fail(STATUS_INTERNAL, "append: the cache or the norms have other heads");
@@ -253,7 +293,7 @@ status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
                                              (size_t)(position / cache->block_tokens)];
         for (int h = 0; h < heads->kv_heads; h++) {
             const float *key = row + (size_t)(heads->query_heads + h) * (size_t)dim;
-            append_head(cache, layer, h, block, position % cache->block_tokens, key,
+            append_head(cache, &cache->stores[layer], h, block, position % cache->block_tokens, key,
                         key + (size_t)heads->kv_heads * (size_t)dim);
         }
     }

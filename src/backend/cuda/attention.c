@@ -243,8 +243,7 @@ status cuda_attention(struct backend *backend, const struct head_layout *heads,
     struct cuda_backend *cuda = cuda_of(backend);
     const struct cuda_step *step = &cuda->step;
     const size_t value_bytes = dtype_bytes(cuda->activation);
-    if (cuda->batch == NULL || cuda->checked != cache || heads->head_dim != cache->head_dim ||
-        heads->kv_heads != cache->kv_heads || layer < 0 || layer >= cache->layers ||
+    if (cuda->batch == NULL || cuda->checked != cache || !cuda_store_fits(cache, layer, heads) ||
         !(facts->scale > 0.0f)) {
         return status_fail(STATUS_INTERNAL, "attention: nothing was appended to this cache");
     }
@@ -275,7 +274,7 @@ status cuda_attention(struct backend *backend, const struct head_layout *heads,
     TRY(cuda_buffer_check(out, step->tokens, (int64_t)heads->query_heads * heads->head_dim,
                           value_bytes));
     TRY(sort_heads(heads, &call));
-    set_scales(facts, cache->scales[layer], &call);
+    set_scales(facts, cache->stores[layer].scales, &call);
     cuda_buffer_is_plain(out);
     if (heads->query_heads == 0) {
         return STATUS_OK;

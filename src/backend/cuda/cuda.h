@@ -75,11 +75,18 @@ struct kv_scales {
     float key, value;
 };
 
-/* keys and values [layer][block][kv head][block_tokens][head_dim] in `dtype`. */
+/* A layer's keys and values, each [block][kv head][block_tokens][head_dim] in the cache's type. */
+struct kv_store {
+    int kv_heads, head_dim;
+    size_t offset;           /* bytes into the cache's keys, and into its values */
+    struct kv_scales scales; /* 1 for other types than fp8 */
+};
+
+/* Keys and values of one layer after the other. */
 struct kv_cache {
     void *keys, *values;
-    struct kv_scales *scales; /* [layers] host; 1 for other types than fp8 */
-    int layers, kv_heads, head_dim, block_tokens, blocks;
+    struct kv_store *stores; /* [layers] host */
+    int layers, block_tokens, blocks;
     enum dtype dtype;
 };
 
@@ -264,11 +271,10 @@ status cuda_pack(struct cuda_backend *cuda, const struct matrix *reader,
                  struct device_buffer *buffer, int tokens) MUST_CHECK;
 
 /* kv_cache.c */
-status cuda_kv_create(struct backend *backend, int layers, int kv_heads, int head_dim,
-                      int block_tokens, int blocks, enum dtype dtype, struct kv_cache **out);
+status cuda_kv_create(struct backend *backend, const struct cache_layout *layout, int blocks,
+                      struct kv_cache **out);
 void cuda_kv_destroy(struct backend *backend, struct kv_cache *cache);
-int64_t cuda_kv_block_bytes(struct backend *backend, int layers, int kv_heads, int head_dim,
-                            int block_tokens, enum dtype dtype);
+int64_t cuda_kv_block_bytes(struct backend *backend, const struct cache_layout *layout);
 status cuda_kv_scale(struct backend *backend, struct kv_cache *cache, int layer, float key_scale,
                      float value_scale);
 /* qkv has pending scales and bias: they are applied, and pending is cleared. */
@@ -279,6 +285,8 @@ status cuda_rope_append(struct backend *backend, const struct head_layout *heads
 
 /* block_tokens is 1 << this. */
 int cuda_block_shift(const struct kv_cache *cache);
+/* Whether the cache has that layer, and heads of this shape in it. */
+bool cuda_store_fits(const struct kv_cache *cache, int layer, const struct head_layout *heads);
 /* A layer's part of cache->keys or cache->values. */
 void *cuda_layer_of(const struct kv_cache *cache, void *memory, int layer);
 

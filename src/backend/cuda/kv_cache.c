@@ -7,12 +7,15 @@
 
 #include "backend/batch.h"
 
-/* Bytes of the keys (or values) of all layers and blocks; false where they do not fit a size_t. */
-static bool cache_bytes(int layers, int kv_heads, int head_dim, int block_tokens, int blocks,
-                        enum dtype dtype, size_t *bytes)
+/* Bytes of the keys (or values) of `blocks` blocks of a layer; false where they do not fit a
+ * size_t.
+ */
+static bool store_bytes(const struct cache_layout *layout, int layer, int blocks, size_t *bytes)
 {
-    const size_t factors[] = {(size_t)layers,       (size_t)kv_heads, (size_t)head_dim,
-                              (size_t)block_tokens, (size_t)blocks,   dtype_bytes(dtype)};
+    const struct cache_store *store = &layout->stores[layer];
+    const size_t factors[] = {(size_t)store->kv_heads, (size_t)store->head_dim,
+                              (size_t)layout->block_tokens, (size_t)blocks,
+                              dtype_bytes(layout->dtype)};
     *bytes = 1;
     for (size_t i = 0; i < COUNT_OF(factors); i++) {
         if (__builtin_mul_overflow(*bytes, factors[i], bytes)) {
@@ -22,59 +25,84 @@ static bool cache_bytes(int layers, int kv_heads, int head_dim, int block_tokens
     return *bytes <= (size_t)INT64_MAX / 2;
 }
 
-int64_t cuda_kv_block_bytes(struct backend *backend, int layers, int kv_heads, int head_dim,
-                            int block_tokens, enum dtype dtype)
+int64_t cuda_kv_block_bytes(struct backend *backend, const struct cache_layout *layout)
 {
     (void)backend;
-    size_t bytes;
-    return cache_bytes(layers, kv_heads, head_dim, block_tokens, 1, dtype, &bytes)
-               ? 2 * (int64_t)bytes
-               : INT64_MAX;
+    size_t all = 0;
+    for (int i = 0; i < layout->layers; i++) {
+        size_t bytes;
+        if (!store_bytes(layout, i, 1, &bytes) || __builtin_add_overflow(all, bytes, &all) ||
+            all > (size_t)INT64_MAX / 2) {
+            return INT64_MAX;
+        }
+    }
+    return 2 * (int64_t)all;
 }
 
-static status create_scales(struct kv_cache *cache)
+static status check_layout(const struct cache_layout *layout, int blocks)
 {
-    cache->scales = malloc(((size_t)cache->layers + 1) * sizeof *cache->scales);
-    if (cache->scales == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for the KV cache");
-    }
-    for (int i = 0; i < cache->layers; i++) {
-        cache->scales[i] = (struct kv_scales){.key = 1.0f, .value = 1.0f};
-    }
-    return STATUS_OK;
-}
-
-status cuda_kv_create(struct backend *backend, int layers, int kv_heads, int head_dim,
-                      int block_tokens, int blocks, enum dtype dtype, struct kv_cache **out)
-{
-    struct cuda_backend *cuda = cuda_of(backend);
-    *out = NULL;
     /* A tile of 64 keys has at most 32 blocks, one a lane; positions are cut by shifts. */
-    if (layers < 0 || kv_heads < 0 || head_dim < 1 || blocks < 0 || block_tokens < 2 ||
+    const int block_tokens = layout->block_tokens;
+    if (layout->layers < 0 || blocks < 0 || block_tokens < 2 ||
         (block_tokens & (block_tokens - 1)) != 0) {
         return status_fail(STATUS_INVALID,
                            "KV cache: blocks of %d tokens; the GPU wants a power of two from 2 up",
                            block_tokens);
     }
-    if (head_dim > KV_MAX_HEAD_DIM) {
-        return status_fail(STATUS_UNSUPPORTED, "KV cache: heads of %d values; the most are %d",
-                           head_dim, KV_MAX_HEAD_DIM);
+    for (int i = 0; i < layout->layers; i++) {
+        const struct cache_store *store = &layout->stores[i];
+        if (store->kv_heads < 0 || store->head_dim < 1) {
+            return status_fail(STATUS_INVALID, "KV cache: %d heads of %d values", store->kv_heads,
+                               store->head_dim);
+        }
+        if (store->head_dim > KV_MAX_HEAD_DIM) {
+            return status_fail(STATUS_UNSUPPORTED, "KV cache: heads of %d values; the most are %d",
+                               store->head_dim, KV_MAX_HEAD_DIM);
+        }
     }
-    size_t bytes;
-    if (!cache_bytes(layers, kv_heads, head_dim, block_tokens, blocks, dtype, &bytes)) {
-        return status_fail(STATUS_LIMIT, "KV cache of %d blocks", blocks);
+    return STATUS_OK;
+}
+
+/* The cache's stores, one behind the other; *all: what they take of keys, and of values. */
+static status create_stores(struct kv_cache *cache, const struct cache_layout *layout, size_t *all)
+{
+    enum { ALIGNMENT = 256 }; /* as of cudaMalloc */
+    cache->stores = malloc(((size_t)cache->layers + 1) * sizeof *cache->stores);
+    if (cache->stores == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the KV cache");
     }
+    *all = 0;
+    for (int i = 0; i < cache->layers; i++) {
+        cache->stores[i] = (struct kv_store){.kv_heads = layout->stores[i].kv_heads,
+                                             .head_dim = layout->stores[i].head_dim,
+                                             .offset = *all,
+                                             .scales = {.key = 1.0f, .value = 1.0f}};
+        size_t bytes;
+        if (!store_bytes(layout, i, cache->blocks, &bytes) ||
+            __builtin_add_overflow(*all, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT, all) ||
+            *all > (size_t)INT64_MAX / 2) {
+            return status_fail(STATUS_LIMIT, "KV cache of %d blocks", cache->blocks);
+        }
+    }
+    return STATUS_OK;
+}
+
+status cuda_kv_create(struct backend *backend, const struct cache_layout *layout, int blocks,
+                      struct kv_cache **out)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    *out = NULL;
+    TRY(check_layout(layout, blocks));
     struct kv_cache *cache = calloc(1, sizeof *cache);
     if (cache == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for the KV cache");
     }
-    *cache = (struct kv_cache){.layers = layers,
-                               .kv_heads = kv_heads,
-                               .head_dim = head_dim,
-                               .block_tokens = block_tokens,
+    *cache = (struct kv_cache){.layers = layout->layers,
+                               .block_tokens = layout->block_tokens,
                                .blocks = blocks,
-                               .dtype = dtype};
-    status s = create_scales(cache);
+                               .dtype = layout->dtype};
+    size_t bytes = 0;
+    status s = create_stores(cache, layout, &bytes);
     if (s == STATUS_OK) {
         s = cuda_check(cudaMalloc(&cache->keys, bytes + 1), "KV cache");
     }
@@ -98,7 +126,7 @@ void cuda_kv_destroy(struct backend *backend, struct kv_cache *cache)
         }
         (void)cudaFree(cache->keys);
         (void)cudaFree(cache->values);
-        free(cache->scales);
+        free(cache->stores);
         free(cache);
     }
 }
@@ -112,7 +140,7 @@ status cuda_kv_scale(struct backend *backend, struct kv_cache *cache, int layer,
                            (double)key_scale, (double)value_scale, layer, cache->layers);
     }
     if (cache->dtype == DTYPE_FLOAT8_E4M3) { /* other types have room for the values as they are */
-        cache->scales[layer] = (struct kv_scales){.key = key_scale, .value = value_scale};
+        cache->stores[layer].scales = (struct kv_scales){.key = key_scale, .value = value_scale};
     }
     return STATUS_OK;
 }
@@ -124,10 +152,14 @@ int cuda_block_shift(const struct kv_cache *cache)
 
 void *cuda_layer_of(const struct kv_cache *cache, void *memory, int layer)
 {
-    const size_t bytes = (size_t)cache->blocks * (size_t)cache->kv_heads *
-                         (size_t)cache->block_tokens * (size_t)cache->head_dim *
-                         dtype_bytes(cache->dtype);
-    return (char *)memory + (size_t)layer * bytes;
+    return (char *)memory + cache->stores[layer].offset;
+}
+
+bool cuda_store_fits(const struct kv_cache *cache, int layer, const struct head_layout *heads)
+{
+    return layer >= 0 && layer < cache->layers &&
+           cache->stores[layer].head_dim == heads->head_dim &&
+           cache->stores[layer].kv_heads == heads->kv_heads;
 }
 
 /* ---- Rotary embedding --------------------------------------------------------------------------
@@ -215,8 +247,7 @@ status cuda_rope_append(struct backend *backend, const struct head_layout *heads
     const struct cuda_step *step = &cuda->step;
     const int dim = heads->head_dim;
     const int64_t width = ((int64_t)heads->query_heads + 2 * (int64_t)heads->kv_heads) * dim;
-    if (dim != cache->head_dim || heads->kv_heads != cache->kv_heads || layer < 0 ||
-        layer >= cache->layers || (q_norm != NULL && q_norm->length != dim) ||
+    if (!cuda_store_fits(cache, layer, heads) || (q_norm != NULL && q_norm->length != dim) ||
         (k_norm != NULL && k_norm->length != dim) ||
         (rope != NULL && (rope->dimensions > dim || rope->dimensions % 2 != 0)) ||
         width > INT32_MAX || ((q_norm != NULL || k_norm != NULL) && norm == NULL)) {
@@ -242,8 +273,8 @@ status cuda_rope_append(struct backend *backend, const struct head_layout *heads
         .keys = cuda_layer_of(cache, cache->keys, layer),
         .values = cuda_layer_of(cache, cache->values, layer),
         .kv_dtype = (int)cache->dtype,
-        .key_scale = cache->scales[layer].key,
-        .value_scale = cache->scales[layer].value,
+        .key_scale = cache->stores[layer].scales.key,
+        .value_scale = cache->stores[layer].scales.value,
         .block_shift = cuda_block_shift(cache),
         .positions = step->positions,
         .token_sequence = step->token_sequence,

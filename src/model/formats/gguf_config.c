@@ -316,16 +316,15 @@ status gguf_read_config(const struct gguf *gguf, const struct tensor_table *tabl
     out->tied_embeddings = !has_tensor(table, "output.weight");
 
     int pattern = family->defaults.window_pattern;
-    enum window_rule rule =
-        family->window_rule == WINDOW_PATTERN ? WINDOW_PATTERN : WINDOW_ALL_LAYERS;
-    if (rule == WINDOW_PATTERN) {
+    enum layer_rule rule = family->layer_rule == LAYERS_PATTERN ? LAYERS_PATTERN : LAYERS_ALL;
+    if (rule == LAYERS_PATTERN) {
         TRY(read_integer(&facts, "attention.sliding_window", CONFIG_MAX_POSITIONS,
                          family->defaults.window, &out->window));
-    } else if (family->window_rule != WINDOW_NEVER && has(&facts, "attention.sliding_window")) {
+    } else if (family->layer_rule != LAYERS_ALIKE && has(&facts, "attention.sliding_window")) {
         TRY(read_integer(&facts, "attention.sliding_window", CONFIG_MAX_POSITIONS, 0,
                          &out->window));
     }
-    TRY(config_mark_local(out, arena, rule, 0, pattern));
+    TRY(config_mark_layers(out, family, arena, rule, 0, pattern));
     TRY(read_rope(&facts, family, table, arena, out));
     return read_tokens(gguf, out);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/mixers/mixer.h"
 #include "sluice/model.h"
 
 static int cut(int count, int part, int parts)
@@ -77,11 +78,20 @@ status partition_create(const struct model_config *config, int tp, int tp_rank, 
     if (out->kv_head_of == NULL) {
         return status_fail(STATUS_NO_MEMORY, "partition: out of memory");
     }
+    out->stores = calloc((size_t)out->layer_count + 1, sizeof *out->stores);
+    if (out->stores == NULL) {
+        partition_destroy(out);
+        return status_fail(STATUS_NO_MEMORY, "partition: out of memory");
+    }
     out->first_kv_head = cut(config->kv_heads, out->first_head, config->heads);
     for (int i = 0; i < out->head_count; i++) {
         out->kv_head_of[i] =
             cut(config->kv_heads, out->first_head + i, config->heads) - out->first_kv_head;
         out->kv_head_count = out->kv_head_of[i] + 1;
+    }
+    for (int i = 0; i < out->layer_count; i++) {
+        struct layer_kind kind = model_layer_kind(config, out->first_layer + i);
+        out->stores[i] = mixer_operations_of(kind.mixer)->store(config, out, kind);
     }
     return STATUS_OK;
 }
@@ -89,5 +99,16 @@ status partition_create(const struct model_config *config, int tp, int tp_rank, 
 void partition_destroy(struct partition *partition)
 {
     free(partition->kv_head_of);
+    free(partition->stores);
     partition->kv_head_of = NULL;
+    partition->stores = NULL;
+}
+
+struct cache_layout partition_cache(const struct partition *partition, int block_tokens,
+                                    enum dtype dtype)
+{
+    return (struct cache_layout){.layers = partition->layer_count,
+                                 .stores = partition->stores,
+                                 .block_tokens = block_tokens,
+                                 .dtype = dtype};
 }

@@ -255,87 +255,6 @@ static status read_scales(const struct json *object, const struct family *family
     return STATUS_OK;
 }
 
-status config_mark_local(struct model_config *config, struct arena *arena, enum window_rule rule,
-                         int first, int pattern)
-{
-    uint8_t *local = arena_allocate(arena, (size_t)config->layers);
-    if (local == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory");
-    }
-    for (int i = 0; i < config->layers; i++) {
-        switch (rule) {
-        case WINDOW_NEVER:
-            break;
-        case WINDOW_ALL_LAYERS:
-        case WINDOW_BY_SWITCH:
-            local[i] = config->window > 0;
-            break;
-        case WINDOW_UPPER_LAYERS:
-            local[i] = config->window > 0 && i >= first;
-            break;
-        case WINDOW_PATTERN:
-            local[i] = (i + 1) % pattern != 0;
-            break;
-        }
-    }
-    config->layer_is_local = local;
-    return STATUS_OK;
-}
-
-static status read_layer_types(const struct json *list, struct arena *arena,
-                               struct model_config *out)
-{
-    uint8_t *local = arena_allocate(arena, (size_t)out->layers);
-    if (local == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory");
-    }
-    if (list->type != JSON_ARRAY || list->length != (size_t)out->layers) {
-        return status_fail(STATUS_INVALID, "layer_types: expected an array of %d names",
-                           out->layers);
-    }
-    for (int i = 0; i < out->layers; i++) {
-        if (json_is_string(list->items[i], "sliding_attention")) {
-            local[i] = 1;
-        } else if (!json_is_string(list->items[i], "full_attention")) {
-            return config_expected("layer_types", "full_attention or sliding_attention",
-                                   list->items[i]);
-        }
-    }
-    out->layer_is_local = local;
-    return STATUS_OK;
-}
-
-static status read_window(const struct json *object, const struct family *family,
-                          struct arena *arena, struct model_config *out)
-{
-    enum window_rule rule = family->window_rule;
-    bool is_on = rule != WINDOW_NEVER;
-    if (rule == WINDOW_BY_SWITCH || rule == WINDOW_UPPER_LAYERS) {
-        TRY(config_read_bool(object, "use_sliding_window", false, &is_on));
-    }
-    bool is_null =
-        json_get(object, "sliding_window") != NULL && !config_has(object, "sliding_window");
-    if (is_on && !is_null &&
-        (config_has(object, "sliding_window") || family->defaults.window > 0)) {
-        TRY(config_read_integer(object, "sliding_window", 1, CONFIG_MAX_POSITIONS,
-                                family->defaults.window, &out->window));
-    }
-    bool may_list = rule == WINDOW_UPPER_LAYERS || rule == WINDOW_PATTERN;
-    if (may_list && config_has(object, "layer_types")) {
-        return read_layer_types(json_get(object, "layer_types"), arena, out);
-    }
-    int first = 0, pattern = family->defaults.window_pattern;
-    if (rule == WINDOW_UPPER_LAYERS) {
-        TRY(config_read_integer(object, "max_window_layers", 0, CONFIG_MAX_POSITIONS,
-                                family->defaults.first_window_layer, &first));
-    }
-    if (rule == WINDOW_PATTERN) {
-        TRY(config_read_integer(object, "sliding_window_pattern", 1, CONFIG_MAX_LAYERS, pattern,
-                                &pattern));
-    }
-    return config_mark_local(out, arena, rule, first, pattern);
-}
-
 static status read_dense_layers(const struct json *object, struct arena *arena,
                                 struct model_config *out)
 {
@@ -611,7 +530,7 @@ status config_from_json(const struct json *root, const struct json *generation, 
         TRY(read_encoder(object, family, out));
         return read_tokens(generation, root, object, family, out);
     }
-    TRY(read_window(object, family, arena, out));
+    TRY(config_read_layers(object, family, arena, out));
     TRY(read_experts(object, family, arena, out));
     TRY(read_dtype(root, object, out));
     TRY(config_finish(out));

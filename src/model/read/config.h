@@ -34,10 +34,6 @@ void config_set_family(const struct family *family, struct model_config *out);
  * in the head size where it is derived. */
 status config_finish(struct model_config *config) MUST_CHECK;
 
-/* Marks local layers: all of them, those from `first` on, or all but every pattern-th. */
-status config_mark_local(struct model_config *config, struct arena *arena, enum window_rule rule,
-                         int first, int pattern) MUST_CHECK;
-
 /* Puts an end token into the list unless it is there, outside of the vocabulary, or negative;
  * STATUS_LIMIT where the list is full. */
 status config_add_end(struct model_config *config, int64_t id) MUST_CHECK;
@@ -67,6 +63,17 @@ struct quantization {
 };
 /* NULL behind the last. */
 const struct quantization *config_quantization_at(size_t index);
+
+/* ---- config_layers.c ---- */
+
+/* Reads which layer is of which kind, and the window. */
+status config_read_layers(const struct json *object, const struct family *family,
+                          struct arena *arena, struct model_config *out) MUST_CHECK;
+/* Gives layers the family's other kind, as `rule` says: all of them, those from `first` on, or all
+ * but every pattern-th. */
+status config_mark_layers(struct model_config *config, const struct family *family,
+                          struct arena *arena, enum layer_rule rule, int first,
+                          int pattern) MUST_CHECK;
 
 /* ---- config_rope.c ---- */
 

@@ -99,9 +99,10 @@ status stage_create(const struct plan *plan, struct model *model, MPI_Comm repli
                                 &stage->weights)
             : model_load(model, &stage->partition, stage->backend, plan->stored, &stage->weights));
     stage->load_seconds = clock_seconds() - start;
-    TRY(stage->backend->operations->kv_create(
-        stage->backend, stage->partition.layer_count, stage->partition.kv_head_count,
-        config->head_dim, plan->kv_block_tokens, plan->kv_blocks, plan->kv_dtype, &stage->cache));
+    const struct cache_layout cache =
+        partition_cache(&stage->partition, plan->kv_block_tokens, plan->kv_dtype);
+    TRY(stage->backend->operations->kv_create(stage->backend, &cache, plan->kv_blocks,
+                                              &stage->cache));
     struct forward_options forward = {.config = config,
                                       .partition = &stage->partition,
                                       .weights = stage->weights,

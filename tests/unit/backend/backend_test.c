@@ -57,11 +57,13 @@ static void memory_is_bounded(void **state)
     assert_null(buffer);
     assert_int_equal(op->buffer_create(backend, SIZE_MAX, &buffer), STATUS_NO_MEMORY);
     struct kv_cache *cache;
-    assert_int_equal(
-        op->kv_create(backend, 1 << 30, 1 << 30, 64, 16, 1 << 30, DTYPE_FLOAT32, &cache),
-        STATUS_LIMIT);
-    assert_true(op->kv_block_bytes(backend, 1 << 30, 1 << 30, 1 << 14, 1 << 14, DTYPE_FLOAT32) ==
-                INT64_MAX);
+    const struct cache_store store = {STORE_KEYS_VALUES, 1 << 30, 1 << 14};
+    const struct cache_store stores[] = {store, store, store, store};
+    const struct cache_layout layout = {
+        .layers = 4, .stores = stores, .block_tokens = 1 << 14, .dtype = DTYPE_FLOAT32};
+    assert_int_equal(op->kv_create(backend, &layout, 1 << 30, &cache), STATUS_LIMIT);
+    assert_int_equal(op->kv_create(backend, &layout, 1, &cache), STATUS_LIMIT);
+    assert_true(op->kv_block_bytes(backend, &layout) == INT64_MAX);
     assert_true(op->matrix_bytes(backend, 2, 33, 10, 0, DTYPE_BFLOAT16) == 2 * 64 * 10 * 2);
     op->destroy(backend);
 }

@@ -182,8 +182,13 @@ static void trial_run(struct trial *trial, struct variant variant, unsigned set,
     struct backend *backend = fixture_backend(variant);
     const struct shape *shape = trial->shape;
     struct kv_cache *cache;
-    check(backend->operations->kv_create(backend, 2, shape->kv_heads, shape->head_dim, BLOCK_TOKENS,
-                                         SEQUENCES * STRIDE, shape->kv, &cache));
+    /* The layer that is read has another of another shape before it. */
+    const struct cache_store stores[] = {
+        {STORE_KEYS_VALUES, shape->kv_heads + 1, shape->head_dim + 3},
+        {STORE_KEYS_VALUES, shape->kv_heads, shape->head_dim}};
+    const struct cache_layout layout = {
+        .layers = 2, .stores = stores, .block_tokens = BLOCK_TOKENS, .dtype = shape->kv};
+    check(backend->operations->kv_create(backend, &layout, SEQUENCES * STRIDE, &cache));
     memset(cache->keys.data, 0xff, cache->keys.bytes);
     memset(cache->values.data, 0xff, cache->values.bytes);
     if (shape->bidirectional) {
@@ -330,11 +335,16 @@ static void wrong_blocks_are_refused(void **state)
     struct backend *backend = fixture_backend((struct variant){cpu_kernels_best(), 1});
     const struct backend_operations *op = backend->operations;
     struct kv_cache *cache;
-    assert_int_equal(op->kv_create(backend, 1, 1, 8, 24, 4, DTYPE_FLOAT32, &cache), STATUS_INVALID);
-    assert_int_equal(op->kv_create(backend, 1, 1, 8, 16, 4, DTYPE_FLOAT16, &cache),
-                     STATUS_UNSUPPORTED);
-    check(op->kv_create(backend, 1, 1, 8, 16, 4, DTYPE_FLOAT32, &cache));
-    assert_int_equal(op->kv_block_bytes(backend, 1, 1, 8, 16, DTYPE_FLOAT32) * 4,
+    const struct cache_store stores[] = {{STORE_KEYS_VALUES, 1, 8}, {STORE_KEYS_VALUES, 2, 24}};
+    struct cache_layout layout = {
+        .layers = 2, .stores = stores, .block_tokens = 24, .dtype = DTYPE_FLOAT32};
+    assert_int_equal(op->kv_create(backend, &layout, 4, &cache), STATUS_INVALID);
+    layout.block_tokens = 16;
+    layout.dtype = DTYPE_FLOAT16;
+    assert_int_equal(op->kv_create(backend, &layout, 4, &cache), STATUS_UNSUPPORTED);
+    layout.dtype = DTYPE_FLOAT32;
+    check(op->kv_create(backend, &layout, 4, &cache));
+    assert_int_equal(op->kv_block_bytes(backend, &layout) * 4,
                      (int64_t)(cache->keys.bytes + cache->values.bytes));
     struct device_buffer *qkv = fixture_buffer(backend, NULL, 24);
     static const int32_t map[1] = {0};
@@ -358,8 +368,11 @@ static void wrong_blocks_are_refused(void **state)
                      STATUS_INTERNAL);
     block = 3;
     check(op->step_begin(backend, &batch));
-    assert_int_equal(op->rope_append(backend, &heads, NULL, NULL, NULL, NULL, qkv, cache, 1),
-                     STATUS_INTERNAL);
+    for (int layer = 1; layer < 3; layer++) { /* of other heads; not there */
+        assert_int_equal(
+            op->rope_append(backend, &heads, NULL, NULL, NULL, NULL, qkv, cache, layer),
+            STATUS_INTERNAL);
+    }
     check(op->rope_append(backend, &heads, NULL, NULL, NULL, NULL, qkv, cache, 0));
     length = 2; /* the token would stand at position 1 */
     assert_int_equal(op->step_begin(backend, &batch), STATUS_INTERNAL);

@@ -48,7 +48,9 @@ static struct model_config facts(const char *architecture, const char *members)
 static void assert_locals(const struct model_config *config, const char *pattern)
 {
     for (int i = 0; i < config->layers; i++) {
-        assert_int_equal(config->layer_is_local[i], pattern[i] == 'L');
+        assert_int_equal(model_layer_kind(config, i).mixer, MIXER_ATTENTION);
+        assert_int_equal(model_layer_kind(config, i).attention,
+                         pattern[i] == 'L' ? ATTENTION_WINDOWED : ATTENTION_FULL);
     }
 }
 

@@ -156,8 +156,9 @@ static void test_windows_and_memory(void **state)
 {
     (void)state;
     struct model_config config = llama_8b();
-    uint8_t local[32] = {[0] = 1, [31] = 1};
-    config.layer_is_local = local;
+    const struct layer_kind windowed = {MIXER_ATTENTION, ATTENTION_WINDOWED};
+    const struct layer_kind kinds[32] = {[0] = windowed, [31] = windowed};
+    config.layer_kinds = kinds;
     config.window = 100;
     const struct device_ceilings ceilings = simple_card(1e-12, 2e-15, 1e15);
     struct bound_load load = {.devices = 1,

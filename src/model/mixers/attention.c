@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Attention over keys and values, full or in a window (Vaswani et al., arXiv 1706.03762; grouped
+ * heads: Ainslie et al., arXiv 2305.13245; windows: Beltagy et al., arXiv 2004.05150).
+ *
+ * Cut over ranks by query heads; a rank keeps the key/value heads that its query heads read. */
+#include <stdlib.h>
+
+#include "model/mixers/mixer.h"
+
+struct attention {
+    struct mixer mixer; /* first: the interface is cast to this */
+    struct head_layout heads;
+    struct rope_facts rope[ATTENTION_KINDS]; /* of the layers of each kind */
+    bool has_rope[ATTENTION_KINDS];
+
+    struct device_buffer *qkv;      /* [T, (heads + 2 · kv heads) · head_dim] */
+    struct device_buffer *attended; /* [T, heads · head_dim] */
+};
+
+static struct cache_store attention_store(const struct model_config *config,
+                                          const struct partition *partition, struct layer_kind kind)
+{
+    (void)kind; /* a window's keys are kept as long as the others': blocks are of all layers */
+    return (struct cache_store){.kind = STORE_KEYS_VALUES,
+                                .kv_heads = partition->kv_head_count,
+                                .head_dim = config->head_dim};
+}
+
+/* ---- Creation ----------------------------------------------------------------------------------
+ */
+
+static status create_ropes(struct forward *forward, struct attention *attention)
+{
+    const struct model_config *config = forward->options.config;
+    const struct rope_config *ropes[ATTENTION_KINDS] = {
+        [ATTENTION_FULL] = &config->rope,
+        [ATTENTION_WINDOWED] = config->layer_kinds != NULL ? &config->rope_local : NULL,
+    };
+    for (int kind = 0; kind < ATTENTION_KINDS; kind++) {
+        if (ropes[kind] != NULL && ropes[kind]->kind != ROPE_NONE) {
+            TRY(rope_facts_create(config, kind == ATTENTION_WINDOWED,
+                                  forward->options.max_model_len, &forward->arena,
+                                  &attention->rope[kind]));
+            attention->has_rope[kind] = true;
+        }
+    }
+    return STATUS_OK;
+}
+
+static status create_scratch(struct forward *forward, struct attention *attention)
+{
+    const struct backend_operations *op = forward->operations;
+    const size_t value_bytes = dtype_bytes(op->activation_dtype(forward->options.backend));
+    const struct head_layout *heads = &attention->heads;
+    const int tokens = forward->options.max_tokens;
+    const int64_t head_width = (int64_t)heads->query_heads * heads->head_dim;
+    const int64_t kv_width = (int64_t)heads->kv_heads * heads->head_dim;
+    TRY(forward_scratch(forward, &attention->qkv, tokens, head_width + 2 * kv_width, value_bytes));
+    return forward_scratch(forward, &attention->attended, tokens, head_width, value_bytes);
+}
+
+/* Static scales of an fp8 cache, as the checkpoint has them. */
+static status set_scales(struct forward *forward)
+{
+    const struct forward_options *options = &forward->options;
+    for (int layer = 0; layer < options->partition->layer_count; layer++) {
+        const struct layer_weights *w = &options->weights->layers[layer];
+        if (forward->operations->kv_scale != NULL &&
+            forward_layer_kind(forward, layer).mixer == MIXER_ATTENTION) {
+            TRY(forward->operations->kv_scale(options->backend, options->cache, layer, w->key_scale,
+                                              w->value_scale));
+        }
+    }
+    return STATUS_OK;
+}
+
+static void attention_destroy(struct forward *forward, struct mixer *mixer)
+{
+    struct attention *attention = (struct attention *)mixer;
+    forward->operations->buffer_destroy(forward->options.backend, attention->qkv);
+    forward->operations->buffer_destroy(forward->options.backend, attention->attended);
+    free(attention);
+}
+
+static status attention_create(struct forward *forward, struct mixer **out)
+{
+    const struct partition *part = forward->options.partition;
+    struct attention *attention = calloc(1, sizeof *attention);
+    if (attention == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "attention");
+    }
+    attention->mixer.operations = &mixer_attention;
+    attention->heads = (struct head_layout){.query_heads = part->head_count,
+                                            .kv_heads = part->kv_head_count,
+                                            .head_dim = forward->options.config->head_dim,
+                                            .kv_head = part->kv_head_of};
+    *out = &attention->mixer;
+    TRY(create_ropes(forward, attention));
+    TRY(create_scratch(forward, attention));
+    return set_scales(forward);
+}
+
+/* ---- A step ------------------------------------------------------------------------------------
+ */
+
+static const struct matrix *attention_reader(const struct layer_weights *weights)
+{
+    return weights->qkv;
+}
+
+static status attention_run(struct forward *forward, struct mixer *mixer, const struct batch *batch,
+                            int layer, bool is_read, struct mixed *out)
+{
+    (void)batch; /* the backend has had it from step_begin */
+    const struct attention *attention = (const struct attention *)mixer;
+    const struct backend_operations *op = forward->operations;
+    struct backend *backend = forward->options.backend;
+    const struct model_config *config = forward->options.config;
+    const struct layer_weights *w = &forward->options.weights->layers[layer];
+    struct kv_cache *cache = forward->options.cache;
+    const struct head_layout *heads = &attention->heads;
+    const int kind = (int)forward_layer_kind(forward, layer).attention;
+    const struct rope_facts *rope = attention->has_rope[kind] ? &attention->rope[kind] : NULL;
+    const struct attention_facts facts = {
+        .scale = config->attention_scale,
+        .soft_cap = config->attention_soft_cap,
+        .window = model_layer_window(config, forward->options.partition->first_layer + layer),
+        .bidirectional = config->encoder};
+
+    TRY(op->product(backend, w->qkv, w->qkv_bias, forward->normed, attention->qkv));
+    TRY(op->rope_append(backend, heads, rope, &config->norm, w->q_norm, w->k_norm, attention->qkv,
+                        cache, layer));
+    if (!is_read) {
+        return STATUS_OK;
+    }
+    *out = (struct mixed){attention->attended, heads->query_heads * heads->head_dim};
+    return op->attention(backend, heads, &facts, attention->qkv, cache, layer, w->attention_output,
+                         attention->attended);
+}
+
+const struct mixer_operations mixer_attention = {
+    .store = attention_store,
+    .create = attention_create,
+    .destroy = attention_destroy,
+    .reader = attention_reader,
+    .run = attention_run,
+};

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mixers: the half of a layer in which a token takes from those before it. One interface, a file
+ * for each kind behind it; mixer.c has the table.
+ *
+ * A mixer reads forward->normed, keeps what later steps need in its layers' stores of the cache,
+ * and leaves what the layer's output product reads. Norms, the output product, the sum over ranks
+ * and the residual are the forward pass's. Its results for a token depend on that token's sequence
+ * alone, as operations' do (sluice/backend.h), and not on how a prompt was cut into steps. */
+#ifndef SLUICE_MIXER_H
+#define SLUICE_MIXER_H
+
+#include "model/forward.h"
+
+/* What the output product reads: [T, width] in the activation type, owned by the mixer and valid
+ * until it runs again. */
+struct mixed {
+    struct device_buffer *values;
+    int width;
+};
+
+struct mixer_operations {
+    /* What a layer keeps on a rank. `partition` has this rank's heads already. */
+    struct cache_store (*store)(const struct model_config *config,
+                                const struct partition *partition, struct layer_kind kind);
+    /* Makes facts and scratch for all layers of this kind; called once where this rank has any. */
+    status (*create)(struct forward *forward, struct mixer **out);
+    void (*destroy)(struct forward *forward, struct mixer *mixer);
+    /* The matrix that alone reads the norm before the layer, or NULL: `reader` of
+     * sluice/backend.h. */
+    const struct matrix *(*reader)(const struct layer_weights *weights);
+    /* Runs this rank's layer `layer` over the step's tokens. `is_read`: false where nobody reads
+     * what it leaves, so that writing to the cache is all there is to do, and *out is not set. */
+    status (*run)(struct forward *forward, struct mixer *mixer, const struct batch *batch,
+                  int layer, bool is_read, struct mixed *out);
+};
+
+struct mixer {
+    const struct mixer_operations *operations; /* kinds put their own fields behind it */
+};
+
+extern const struct mixer_operations mixer_attention; /* attention.c */
+
+const struct mixer_operations *mixer_operations_of(enum mixer_kind kind);
+
+/* Makes the mixers that this rank's layers need, in forward->mixers. Whatever was made, also on
+ * failure, ends with mixers_destroy. */
+status mixers_create(struct forward *forward) MUST_CHECK;
+void mixers_destroy(struct forward *forward);
+
+/* run and reader of this rank's layer `layer`. */
+status mixer_run(struct forward *forward, const struct batch *batch, int layer, bool is_read,
+                 struct mixed *out) MUST_CHECK;
+const struct matrix *mixer_reader(const struct forward *forward, int layer);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which layer of a model is of which kind: by the family's rule, or by the list that newer
+ * configurations hold. */
+#include <stdio.h>
+
+#include "model/read/config.h"
+
+/* What config.json's layer_types calls a kind. */
+static const struct layer_type {
+    const char *name;
+    struct layer_kind kind;
+} layer_types[] = {
+    {"full_attention", {MIXER_ATTENTION, ATTENTION_FULL}},
+    {"sliding_attention", {MIXER_ATTENTION, ATTENTION_WINDOWED}},
+};
+
+static bool is_same_kind(struct layer_kind a, struct layer_kind b)
+{
+    return a.mixer == b.mixer && a.attention == b.attention;
+}
+
+/* Full attention in every layer, to begin with. */
+static status create_kinds(const struct model_config *config, struct arena *arena,
+                           struct layer_kind **out)
+{
+    *out = arena_allocate_array(arena, (size_t)config->layers, sizeof **out);
+    return *out != NULL ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory");
+}
+
+/* Whether the rule, which a window may switch off, makes `layer` one of the other kind. */
+static bool is_other(const struct model_config *config, const struct family *family,
+                     enum layer_rule rule, int layer, int first, int pattern)
+{
+    bool is_on = family->other_layers.attention != ATTENTION_WINDOWED || config->window > 0;
+    switch (rule) {
+    case LAYERS_ALIKE:
+        return false;
+    case LAYERS_ALL:
+    case LAYERS_BY_SWITCH:
+        return is_on;
+    case LAYERS_UPPER:
+        return is_on && layer >= first;
+    case LAYERS_PATTERN:
+        return (layer + 1) % pattern != 0;
+    }
+    return false;
+}
+
+status config_mark_layers(struct model_config *config, const struct family *family,
+                          struct arena *arena, enum layer_rule rule, int first, int pattern)
+{
+    struct layer_kind *kinds;
+    TRY(create_kinds(config, arena, &kinds));
+    for (int i = 0; i < config->layers; i++) {
+        if (is_other(config, family, rule, i, first, pattern)) {
+            kinds[i] = family->other_layers;
+        }
+    }
+    config->layer_kinds = kinds;
+    return STATUS_OK;
+}
+
+/* The kind that a family's layer may be by this name; NULL: none. */
+static const struct layer_type *find_layer_type(const struct family *family,
+                                                const struct json *name)
+{
+    const struct layer_kind full = {MIXER_ATTENTION, ATTENTION_FULL};
+    for (size_t i = 0; i < COUNT_OF(layer_types); i++) {
+        const struct layer_type *type = &layer_types[i];
+        if (json_is_string(name, type->name)) {
+            return is_same_kind(type->kind, full) || is_same_kind(type->kind, family->other_layers)
+                       ? type
+                       : NULL;
+        }
+    }
+    return NULL;
+}
+
+static const char *name_of_kind(struct layer_kind kind)
+{
+    size_t i = 0;
+    while (i + 1 < COUNT_OF(layer_types) && !is_same_kind(layer_types[i].kind, kind)) {
+        i++;
+    }
+    return layer_types[i].name;
+}
+
+static status read_layer_types(const struct json *list, const struct family *family,
+                               struct arena *arena, struct model_config *out)
+{
+    struct layer_kind *kinds;
+    TRY(create_kinds(out, arena, &kinds));
+    if (list->type != JSON_ARRAY || list->length != (size_t)out->layers) {
+        return status_fail(STATUS_INVALID, "layer_types: expected an array of %d names",
+                           out->layers);
+    }
+    for (int i = 0; i < out->layers; i++) {
+        const struct layer_type *type = find_layer_type(family, list->items[i]);
+        if (type == NULL) {
+            char expected[128];
+            snprintf(expected, sizeof expected, "full_attention or %s",
+                     name_of_kind(family->other_layers));
+            return config_expected("layer_types", expected, list->items[i]);
+        }
+        kinds[i] = type->kind;
+    }
+    out->layer_kinds = kinds;
+    return STATUS_OK;
+}
+
+status config_read_layers(const struct json *object, const struct family *family,
+                          struct arena *arena, struct model_config *out)
+{
+    enum layer_rule rule = family->layer_rule;
+    bool is_on = rule != LAYERS_ALIKE;
+    if (rule == LAYERS_BY_SWITCH || rule == LAYERS_UPPER) {
+        TRY(config_read_bool(object, "use_sliding_window", false, &is_on));
+    }
+    bool is_null =
+        json_get(object, "sliding_window") != NULL && !config_has(object, "sliding_window");
+    if (is_on && !is_null &&
+        (config_has(object, "sliding_window") || family->defaults.window > 0)) {
+        TRY(config_read_integer(object, "sliding_window", 1, CONFIG_MAX_POSITIONS,
+                                family->defaults.window, &out->window));
+    }
+    bool may_list = rule == LAYERS_UPPER || rule == LAYERS_PATTERN;
+    if (may_list && config_has(object, "layer_types")) {
+        return read_layer_types(json_get(object, "layer_types"), family, arena, out);
+    }
+    int first = 0, pattern = family->defaults.window_pattern;
+    if (rule == LAYERS_UPPER) {
+        TRY(config_read_integer(object, "max_window_layers", 0, CONFIG_MAX_POSITIONS,
+                                family->defaults.first_window_layer, &first));
+    }
+    if (rule == LAYERS_PATTERN) {
+        TRY(config_read_integer(object, "sliding_window_pattern", 1, CONFIG_MAX_LAYERS, pattern,
+                                &pattern));
+    }
+    return config_mark_layers(out, family, arena, rule, first, pattern);
+}
