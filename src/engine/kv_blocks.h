@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Blocks of the KV cache: who holds which, and which full ones can be found again by content.
  *
- * Knows block numbers and token ids, never the keys and values themselves. A block is
+ * Knows block numbers and token ids, never what is kept in a block: a number stands for that block
+ * in every store of positions of every layer (struct cache_store in sluice/backend.h). A block is
  *   free       nobody holds it, its content means nothing;
  *   held       one or more sequences count on its content;
  *   cached     nobody holds it, its content is known and can be held again; the least recently held
