@@ -181,16 +181,10 @@ static status profiler_create(struct stage *stage, struct profiler *out)
     if (stage->pipeline != NULL) {
         TRY(comm_timed_create(stage->pipeline, stage->backend, &out->pipeline));
     }
-    struct forward_options options = {.config = model_config(stage->model),
-                                      .partition = &stage->partition,
-                                      .weights = stage->weights,
-                                      .backend = out->timed,
-                                      .cache = stage->cache,
-                                      .tensor = out->tensor,
-                                      .pipeline = out->pipeline,
-                                      .max_tokens = stage->plan->max_batch_tokens,
-                                      .max_outputs = stage->plan->max_sequences,
-                                      .max_model_len = stage->plan->max_model_len};
+    struct forward_options options = stage_forward_options(stage);
+    options.backend = out->timed;
+    options.tensor = out->tensor;
+    options.pipeline = out->pipeline;
     return forward_create(&options, &out->forward);
 }
 

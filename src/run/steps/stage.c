@@ -80,6 +80,21 @@ void stage_note_steps(struct stage *stage, int64_t steps)
     }
 }
 
+struct forward_options stage_forward_options(const struct stage *stage)
+{
+    const struct plan *plan = stage->plan;
+    return (struct forward_options){.config = model_config(stage->model),
+                                    .partition = &stage->partition,
+                                    .weights = stage->weights,
+                                    .backend = stage->backend,
+                                    .cache = stage->cache,
+                                    .tensor = stage->tensor,
+                                    .pipeline = stage->pipeline,
+                                    .max_tokens = plan->max_batch_tokens,
+                                    .max_outputs = plan->max_sequences,
+                                    .max_model_len = plan->max_model_len};
+}
+
 status stage_create(const struct plan *plan, struct model *model, MPI_Comm replica,
                     int replica_rank, struct stage *stage)
 {
@@ -103,16 +118,7 @@ status stage_create(const struct plan *plan, struct model *model, MPI_Comm repli
         partition_cache(&stage->partition, plan->kv_block_tokens, plan->kv_dtype);
     TRY(stage->backend->operations->kv_create(stage->backend, &cache, plan->kv_blocks,
                                               &stage->cache));
-    struct forward_options forward = {.config = config,
-                                      .partition = &stage->partition,
-                                      .weights = stage->weights,
-                                      .backend = stage->backend,
-                                      .cache = stage->cache,
-                                      .tensor = stage->tensor,
-                                      .pipeline = stage->pipeline,
-                                      .max_tokens = plan->max_batch_tokens,
-                                      .max_outputs = plan->max_sequences,
-                                      .max_model_len = plan->max_model_len};
+    struct forward_options forward = stage_forward_options(stage);
     return forward_create(&forward, &stage->forward);
 }
 

@@ -29,6 +29,9 @@ struct stage {
  * outcome. Ends with stage_destroy, also after a failure. */
 status stage_create(const struct plan *plan, struct model *model, MPI_Comm replica,
                     int replica_rank, struct stage *stage) MUST_CHECK;
+/* What its forward pass is made of, for another one over the same weights and cache; borrows from
+ * the stage. */
+struct forward_options stage_forward_options(const struct stage *stage);
 /* Whether this rank leads its replica: tensor rank 0 of the last stage, where the logits are. */
 bool stage_is_leader(const struct stage *stage);
 /* Tells the communicators, after this rank's step number `steps`, how long they may wait for the

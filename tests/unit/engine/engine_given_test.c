@@ -199,12 +199,14 @@ static void what_cannot_be_scored_is_refused(void **state)
     twice.samples = 2;
     struct generate_params generating = scoring;
     generating.task = TASK_GENERATE;
+    struct generate_params embedding = scoring;
+    embedding.task = TASK_EMBED; /* of an engine without embeddings */
     const struct {
         size_t count, first;
         const struct generate_params *params;
     } refused[] = {
-        {5, 5, &scoring}, {5, 0, &scoring},    {1, 1, &scoring}, {MAX_TOKENS + 1, 1, &scoring},
-        {5, 1, &twice},   {5, 1, &generating},
+        {5, 5, &scoring}, {5, 0, &scoring},    {1, 1, &scoring},   {MAX_TOKENS + 1, 1, &scoring},
+        {5, 1, &twice},   {5, 1, &generating}, {5, 0, &embedding},
     };
     for (size_t i = 0; i < COUNT_OF(refused); i++) {
         assert_int_equal(engine_add_scored(engine, 0, tokens, refused[i].count, refused[i].first,
@@ -336,6 +338,9 @@ static void embedding_options_and_values_are_checked(void **state)
     assert_int_equal(engine_create(&options, &engine), STATUS_OK);
     const int32_t tokens[] = {1, 2, 3};
     struct generate_params params = scoring;
+    params.task = TASK_GENERATE;
+    assert_int_equal(engine_add(engine, 3, tokens, 3, &params, FAKE_VOCABULARY, NULL),
+                     STATUS_INVALID); /* there are no logits to draw from */
     params.task = TASK_EMBED;
     assert_int_equal(engine_add(engine, 4, tokens, 3, &params, FAKE_VOCABULARY, NULL), STATUS_OK);
     struct step_plan *plan;
