@@ -24,4 +24,4 @@ endif()
 target_include_directories(sluice SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${NCCL_INCLUDE})
 target_link_libraries(sluice PRIVATE CUDA::cudart CUDA::cublasLt ${NCCL_LIBRARY})
 # Sampling's floats have the CPU's bits: no multiply-adds that the source does not write (as in cpu_kernels.cmake).
-set_property(SOURCE ${PROJECT_SOURCE_DIR}/src/backend/cuda/kernels/sample.cu APPEND PROPERTY COMPILE_OPTIONS -fmad=false)
+set_property(SOURCE ${PROJECT_SOURCE_DIR}/src/backend/cuda/kernels/sample_launch.cu APPEND PROPERTY COMPILE_OPTIONS -fmad=false)

@@ -43,7 +43,7 @@ static void run_type(int dtype, int kv_dtype, const char *name)
     int64_t steps = 0;
     for (int round = 0; round <= ROUNDS; round++) {
         struct bench_times times = {.seconds = 0};
-        check(bench_generate(&stage, MPI_COMM_SELF, &load, &times));
+        check(bench_generate(&job, &stage, MPI_COMM_SELF, &load, &times));
         assert_int_equal(times.output_tokens, REQUESTS * ANSWER);
         if (round > 0) {
             steps += (int64_t)(times.prefill.count + times.decode.count);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sampling from rows of logits: kernels/sample.cu does a row's work, cpu/sample.h says what it is.
+/* Sampling from rows of logits: kernels/sample_launch.cu does a row's work, cpu/sample.h says what
+ * it is.
  *
  * One copy to the GPU (what each row asks for, and the history of rows with penalties), one launch,
  * one copy back. Device and pinned memory are laid out alike: requests, history, outcomes, tops;

@@ -7,7 +7,7 @@
  * with ncclCommAbort, the host's wait ends, and `check` or the next call fails. Or the host waits
  * inside of NCCL (connecting, or the queue of launches is full): no communicator can be taken away
  * from a call that is using it, so after some grace the process says why and ends itself. */
-#include "comm/nccl/state.h"
+#include "comm/nccl/comm_nccl.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "comm/nccl/state.h"
 #include "sluice/mpi_check.h"
 
 static const double LOOK_SECONDS = 0.1;

@@ -10,9 +10,9 @@
 #include <pthread.h>
 
 #include "backend/cuda/cuda.h"
-#include "comm/nccl/comm_nccl.h"
 #include "comm/nccl/tree.h"
 #include "comm/watchdog.h"
+#include "sluice/comm_create.h"
 
 enum {
     NCCL_SCRATCH_BYTES = 32 << 20,

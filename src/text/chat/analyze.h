@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside the analysis of a template: shapes of values, and the state of a walk. template_analyze.c
+/* Inside the analysis of a template: shapes of values, and the state of a walk. analyze.c
  * says what for. */
 #ifndef SLUICE_TEXT_TEMPLATE_ANALYZE_H
 #define SLUICE_TEXT_TEMPLATE_ANALYZE_H
@@ -98,7 +98,7 @@ struct shape analysis_name(const struct analysis *a, const struct name *name);
 struct shape *analysis_field(struct analysis *a, const struct string *name);
 void analysis_set_field(struct analysis *a, const struct string *name, struct shape shape);
 
-/* Expressions (template_shapes.c): what the value may be, noting what is done with it. */
+/* Expressions (shapes.c): what the value may be, noting what is done with it. */
 struct shape analysis_shape(struct analysis *a, const struct node *node);
 /* Something walks over it. */
 void analysis_note_walked(struct analysis *a, struct shape f);

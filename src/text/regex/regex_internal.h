@@ -84,7 +84,7 @@ struct regex_node {
 status regex_parse(const char *pattern, size_t length, struct regex *regex, struct arena *arena,
                    struct regex_node **out) MUST_CHECK;
 
-/* ---- Parser (tokenizer_regex_parse.c, and tokenizer_regex_class.c for classes) -----------------
+/* ---- Parser (regex_parse.c, and regex_class.c for classes) -----------------
  */
 
 enum { REGEX_MAX_DEPTH = 64 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside the chat template interpreter: tokens, syntax tree, values and the state of one rendering.
  *
- * A template goes text -> tokens (template_lex.c) -> tree (template_parse*.c), all in the
+ * A template goes text -> tokens (lex.c) -> tree (parse*.c), all in the
  * template's arena and constant from then on. A rendering (struct render) walks the tree with its
  * own arena; nothing is freed before it ends, and what it may take is bounded. Values follow
  * Python's rules, since that is what templates are written against: the language is Jinja 3.1 as
@@ -330,7 +330,7 @@ status template_write_repeated(struct render *r, char byte, size_t count) MUST_C
 status template_write_character(struct render *r, int32_t code_point) MUST_CHECK;
 status template_take(struct render *r, size_t mark, struct value *out) MUST_CHECK;
 
-/* ---- Making values (template_value.c) ----------------------------------------------------------
+/* ---- Making values (value.c) ----------------------------------------------------------
  */
 
 static inline struct value value_none(void)
@@ -405,7 +405,7 @@ status template_undefined_format(struct render *r, struct value *out, const char
 /* Fails with the message of an undefined value. */
 status template_fail_undefined(struct render *r, const struct value *value) MUST_CHECK;
 status template_from_json(struct render *r, const struct json *json, struct value *out) MUST_CHECK;
-/* Likewise, a conversation in the form that its template takes (template_messages.c). */
+/* Likewise, a conversation in the form that its template takes (messages.c). */
 status template_from_messages(struct render *r, const struct json *json,
                               struct value *out) MUST_CHECK;
 
@@ -438,7 +438,7 @@ bool template_is_no_content(const struct value *value);
 /* *value, or "" in its place where it is no content. */
 struct value template_or_empty(const struct value *value);
 
-/* ---- Walking (template_iterate.c) --------------------------------------------------------------
+/* ---- Walking (iterate.c) --------------------------------------------------------------
  */
 
 status template_iterator_start(struct render *r, const struct value *source,
@@ -460,7 +460,7 @@ status template_slice(struct render *r, const struct value *sequence, const stru
 status template_sort(struct render *r, struct value *items, struct value *keys, size_t count,
                      bool reverse) MUST_CHECK;
 
-/* ---- Text of values (template_print.c, template_format.c) --------------------------------------
+/* ---- Text of values (print.c, format.c) --------------------------------------
  */
 
 /* Appends to r->out. */
@@ -480,7 +480,7 @@ status template_format_percent(struct render *r, const struct string *format,
 status template_format_braces(struct render *r, const struct string *format,
                               const struct call *call, struct value *out) MUST_CHECK;
 
-/* ---- Characters (template_unicode.c) -----------------------------------------------------------
+/* ---- Characters (unicode.c) -----------------------------------------------------------
  */
 
 bool template_is_space(int32_t code_point);
@@ -535,7 +535,7 @@ status template_find_attribute(struct render *r, const struct value *object,
 status template_call_value(struct render *r, const struct value *callee, const struct call *call,
                            struct value *out) MUST_CHECK;
 
-/* Statements (template_execute.c). */
+/* Statements (execute.c). */
 enum flow { FLOW_NEXT, FLOW_BREAK, FLOW_CONTINUE };
 status template_execute(struct render *r, const struct node_list *body, struct scope *scope,
                         enum flow *flow) MUST_CHECK;

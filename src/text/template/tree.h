@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A template's tokens, its syntax tree, and what the parser's files share. Text -> tokens
- * (template_lex.c) -> tree (template_parse*.c), all in the template's arena and constant from then
+ * (lex.c) -> tree (parse*.c), all in the template's arena and constant from then
  * on. */
 #ifndef SLUICE_TEXT_TEMPLATE_TREE_H
 #define SLUICE_TEXT_TEMPLATE_TREE_H
@@ -184,7 +184,7 @@ struct node {
 
 enum { TEMPLATE_NAME_BUCKETS = 256 };
 
-/* What a template does with a conversation (template_analyze.c). */
+/* What a template does with a conversation (analyze.c). */
 struct template_uses {
     bool iterates_content;    /* it walks over a message's content: a list stays a list */
     bool arguments_as_object; /* it looks into the arguments of tool calls */

@@ -13,7 +13,7 @@
 #include "text/regex/regex.h"
 #include "text/unicode/unicode.h"
 
-/* ---- Vocabulary: strings and ids (tokenizer_vocabulary.c) --------------------------------------
+/* ---- Vocabulary: strings and ids (vocabulary.c) --------------------------------------
  */
 
 enum { TOKEN_MAX_ID = (1 << 24) - 1 }; /* bounds the tables indexed by id */
@@ -113,7 +113,7 @@ struct piece_list {
 };
 status piece_list_append(struct piece_list *list, struct piece piece) MUST_CHECK;
 
-/* ---- Normalizers (tokenizer_normalize.c) -------------------------------------------------------
+/* ---- Normalizers (normalize.c) -------------------------------------------------------
  */
 
 enum normalizer_kind {
@@ -166,7 +166,7 @@ status normalize_text(const struct normalizer *normalizers, size_t count,
 void normalize_scratch_destroy(struct normalize_scratch *scratch);
 void normalizer_destroy(struct normalizer *normalizer);
 
-/* tokenizer_precompiled.c: from its bytes, from those in base64, and applied. */
+/* precompiled.c: from its bytes, from those in base64, and applied. */
 status precompiled_create(struct normalizer *normalizer, const unsigned char *bytes, size_t length,
                           struct arena *arena) MUST_CHECK;
 status precompiled_create_from_base64(struct normalizer *normalizer, const char *text,
@@ -178,11 +178,11 @@ size_t precompiled_match(const struct normalizer *map, const char *text, size_t 
 status precompiled_apply(const struct normalizer *normalizer, const char *text, size_t length,
                          struct buffer *out) MUST_CHECK;
 
-/* tokenizer_sentencepiece_text.c: as sentencepiece/src/normalizer.cc does it. */
+/* sentencepiece_text.c: as sentencepiece/src/normalizer.cc does it. */
 status sentencepiece_normalize(const struct normalizer *normalizer, const char *text, size_t length,
                                struct buffer *out, bool at_origin) MUST_CHECK;
 
-/* ---- Pre-tokenizers (tokenizer_pretokenize.c) --------------------------------------------------
+/* ---- Pre-tokenizers (pretokenize.c) --------------------------------------------------
  */
 
 enum pre_tokenizer_kind {
@@ -270,7 +270,7 @@ struct scored_token {
     int32_t id;
 };
 /* Merges from the scores of the tokens that take part, each of whose texts is its own in the
- * vocabulary; sorts `tokens` (tokenizer_bpe_scored.c). */
+ * vocabulary; sorts `tokens` (bpe_scored.c). */
 status bpe_add_scored_merges(struct bpe_model *model, const struct token_table *vocabulary,
                              struct scored_token *tokens, size_t count) MUST_CHECK;
 /* After the last merge. */
@@ -316,7 +316,7 @@ struct word_cache {
     struct token_list ids;
 };
 
-/* ---- Added tokens (tokenizer_added.c) ----------------------------------------------------------
+/* ---- Added tokens (added.c) ----------------------------------------------------------
  */
 
 struct added_token {
@@ -349,7 +349,7 @@ status added_vocabulary_split(const struct added_vocabulary *added, const struct
                               struct piece_list *out) MUST_CHECK;
 void added_vocabulary_destroy(struct added_vocabulary *added);
 
-/* ---- Decoders (tokenizer_decode.c) -------------------------------------------------------------
+/* ---- Decoders (decode.c) -------------------------------------------------------------
  */
 
 enum decoder_kind {
@@ -374,7 +374,7 @@ struct decoder {
     bool cleanup;          /* WORDPIECE */
 };
 
-/* How a sequence can be decoded piece by piece (tokenizer_stream.c). */
+/* How a sequence can be decoded piece by piece (stream.c). */
 struct stream_plan {
     bool whole;           /* not at all: a decoder looks across pieces */
     bool byte_level;      /* characters may be cut between tokens */
@@ -509,7 +509,7 @@ status tokenizer_load_post_processor(struct tokenizer *tokenizer,
                                      const struct json *value) MUST_CHECK;
 status tokenizer_load_decoder(struct tokenizer *tokenizer, const struct json *value) MUST_CHECK;
 
-/* The parts that a GGUF file's vocabulary asks for (tokenizer_gguf.c). */
+/* The parts that a GGUF file's vocabulary asks for (gguf.c). */
 status tokenizer_load_gguf(struct tokenizer *tokenizer,
                            const struct gguf_vocabulary *vocabulary) MUST_CHECK;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sampling from rows of logits: sample.cu. */
+/* Sampling from rows of logits: sample_launch.cu. */
 #ifndef SLUICE_CUDA_SAMPLE_H
 #define SLUICE_CUDA_SAMPLE_H
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the block of one row shares while it samples: sums over the block, a histogram, the list of
- * logits, and the reading of the row. Included by sample.cu alone, whose head tells the whole. */
+ * logits, and the reading of the row. Included by sample_launch.cu alone, whose head tells the
+ * whole. */
 #ifndef SLUICE_CUDA_SAMPLE_BLOCK_CUH
 #define SLUICE_CUDA_SAMPLE_BLOCK_CUH
 

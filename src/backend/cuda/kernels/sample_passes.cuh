@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Passes over a row of logits or over its list: the highest, sums of weights, and where a cut
- * falls. Included by sample.cu alone, whose head tells the whole. */
+ * falls. Included by sample_launch.cu alone, whose head tells the whole. */
 #ifndef SLUICE_CUDA_SAMPLE_PASSES_CUH
 #define SLUICE_CUDA_SAMPLE_PASSES_CUH
 

@@ -43,7 +43,7 @@ struct token_series {
     int32_t id, count, number;
 };
 
-/* A row of the table of classes (tokenizer_classes.c). Lists of names are in spaces, with one at
+/* A row of the table of classes (classes.c). Lists of names are in spaces, with one at
  * either end. */
 struct tokenizer_class {
     enum tokenizer_form form;

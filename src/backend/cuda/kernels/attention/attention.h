@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attention of a step over the paged key/value cache. Which kernel computes what, and the
- * arithmetic that they share, stand at the head of attention_tile.cuh. Types are enum dtype's
+ * arithmetic that they share, stand at the head of tile.cuh. Types are enum dtype's
  * values. */
 #ifndef SLUICE_CUDA_ATTENTION_H
 #define SLUICE_CUDA_ATTENTION_H
@@ -105,7 +105,7 @@ cudaError_t attention_float16_launch(cudaStream_t stream, const struct attention
 cudaError_t attention_float8_launch(cudaStream_t stream, const struct attention_call *call);
 cudaError_t attention_join_launch(cudaStream_t stream, const struct attention_call *call);
 
-/* Any head size and types, token by token: attention_general.cu. */
+/* Any head size and types, token by token: general.cu. */
 cudaError_t attention_general_launch(cudaStream_t stream, const struct attention_call *call);
 
 #ifdef __cplusplus

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Joins the partial results of a short sequence's splits in ascending order, for every token and
- * query head: the arithmetic of join_split in attention_tensor.cuh. Floor: (head_dim + 2) · 4 bytes
+ * query head: the arithmetic of join_split in tensor.cuh. Floor: (head_dim + 2) · 4 bytes
  * a split, read once. Also what the tensor-core kernels know. */
 #include "backend/cuda/kernels/attention/tile.cuh"
 

@@ -2,7 +2,7 @@
 /* How keys and values reach the warpgroups of group_kernel: rings of tiles in shared memory that a
  * warpgroup of copying threads fills, and barriers that say which tiles are full and which are
  * empty. An fp8 cache comes as it is and is widened to float16 on the way, with the dimensions of
- * keys in the order that attention_tile.cuh gives them. */
+ * keys in the order that tile.cuh gives them. */
 #ifndef SLUICE_CUDA_ATTENTION_RINGS_CUH
 #define SLUICE_CUDA_ATTENTION_RINGS_CUH
 

@@ -4,7 +4,7 @@
  * group_kernel computes what chunk_kernel does, tile by tile and in the same order; on this chip a
  * warpgroup's products have the bits of mma.sync's, so a row has one result, whichever kernel takes
  * it. A block is two or three warpgroups of 64 rows each, and one that copies
- * (attention_rings.cuh). While a tile's values are added, the next tile's scores are on their way;
+ * (rings.cuh). While a tile's values are added, the next tile's scores are on their way;
  * while one warpgroup is at its soft-max, another has the tensor cores.
  *
  * Floor: 4 · head_dim operations a query row and visible key; an exponential each, which takes a

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dense_product.cu's kernel for operands in bfloat16. */
+/* dense_kernel for operands in bfloat16. */
 #define DENSE_TYPE __nv_bfloat16
 #include "backend/cuda/kernels/dense_product/variants.cuh"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Dense products of our own on compute capability 9.0: dense_product.cu, whose head has the
+/* Dense products of our own on compute capability 9.0: launch.cu, whose head has the
  * arithmetic. Types are enum dtype's values of sluice/backend.h. */
 #ifndef SLUICE_CUDA_DENSE_PRODUCT_H
 #define SLUICE_CUDA_DENSE_PRODUCT_H

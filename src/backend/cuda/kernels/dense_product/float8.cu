@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dense_product.cu's kernel for operands in fp8 (e4m3). */
+/* dense_kernel for operands in fp8 (e4m3). */
 #define DENSE_TYPE __nv_fp8_e4m3
 #include "backend/cuda/kernels/dense_product/variants.cuh"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The variants of dense_kernel, for both types: warpgroups, 64 weights each so many times, tokens,
- * slices that a block adds up, PAIR, SPLIT. They have the same bits; dense_product.cu chooses. */
+ * slices that a block adds up, PAIR, SPLIT. They have the same bits; launch.cu chooses. */
 #ifndef SLUICE_CUDA_DENSE_PRODUCT_VARIANTS_CUH
 #define SLUICE_CUDA_DENSE_PRODUCT_VARIANTS_CUH
 
-#include "backend/cuda/kernels/dense_product/dense_product.cuh"
+#include "backend/cuda/kernels/dense_product/kernel.cuh"
 
 #define DENSE_VARIANTS(V)                                                                          \
     /* few tokens: narrow tiles for all multiprocessors */                                         \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernel of dense_product.cu, which says what it computes, in all its variants.
+/* The kernel of launch.cu, which says what it computes, in all its variants.
  *
  * A block makes tiles of ROWS weights by TOKENS rows of the input, one after the other. A producing
  * warp asks for stages of 128 bytes of k of both operands, as far ahead as the ring in shared
@@ -12,8 +12,8 @@
  *          tokens' stage, for both.
  *   SPLIT  as many blocks as slices with the same tile, each with one slice; they send their
  *          rounded sums to each other, and each adds up a share of the tile's tokens. */
-#ifndef SLUICE_CUDA_DENSE_PRODUCT_CUH
-#define SLUICE_CUDA_DENSE_PRODUCT_CUH
+#ifndef SLUICE_CUDA_DENSE_PRODUCT_KERNEL_CUH
+#define SLUICE_CUDA_DENSE_PRODUCT_KERNEL_CUH
 
 #include "backend/cuda/kernels/dense_product/sums.cuh"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Dense products, out[rows][columns] = in[rows][k] · weights[columns][k]ᵀ, of our own for compute
- * capability 9.0: the kernel's variants (dense_product.cuh), which of them a call takes, and its
+ * capability 9.0: the kernel's variants (kernel.cuh), which of them a call takes, and its
  * launch.
  *
  * Arithmetic of an output, from its row of `in`, its row of `weights`, k and the slices alone: for
