@@ -139,6 +139,8 @@ void sha256_finish(struct sha256 *hash, char hex[65]);
 /* Appends the bytes that a text in base64, with its padding, stands for. STATUS_INVALID where it is
  * none. */
 status base64_decode(const char *text, size_t length, struct buffer *out) MUST_CHECK;
+/* Appends `length` bytes in base64, padded and in one line (RFC 4648). */
+status base64_encode(const void *bytes, size_t length, struct buffer *out) MUST_CHECK;
 
 /* ---- UTF-8 -------------------------------------------------------------------------------------
  */

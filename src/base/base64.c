@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Base64 to bytes. */
+/* Base64 to bytes and back, by OpenSSL. */
 #include <openssl/evp.h>
 #include <string.h>
 
 #include "sluice/base.h"
+
+enum { PART = 3 << 18 }; /* OpenSSL counts in ints; whole groups of 3 bytes and of 4 digits */
 
 static bool is_digit(char c)
 {
@@ -30,7 +32,6 @@ static status check_digits(const char *text, size_t length, size_t *padding)
 
 status base64_decode(const char *text, size_t length, struct buffer *out)
 {
-    enum { PART = 1 << 20 }; /* OpenSSL counts in ints */
     size_t padding;
     TRY(check_digits(text, length, &padding));
     TRY(buffer_reserve(out, length / 4 * 3 + 1));
@@ -45,6 +46,19 @@ status base64_decode(const char *text, size_t length, struct buffer *out)
         at += (size_t)part;
     }
     out->length -= padding;
+    out->data[out->length] = '\0';
+    return STATUS_OK;
+}
+
+status base64_encode(const void *bytes, size_t length, struct buffer *out)
+{
+    TRY(buffer_reserve(out, (length + 2) / 3 * 4 + 1));
+    for (size_t at = 0; at < length;) {
+        int part = length - at < PART ? (int)(length - at) : PART;
+        out->length += (size_t)EVP_EncodeBlock((unsigned char *)out->data + out->length,
+                                               (const unsigned char *)bytes + at, part);
+        at += (size_t)part;
+    }
     out->data[out->length] = '\0';
     return STATUS_OK;
 }

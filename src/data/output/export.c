@@ -69,22 +69,6 @@ status export_id(const struct result *result, struct buffer *out)
                : export_text(result->id, result->id_length, out);
 }
 
-/* RFC 4648. */
-static status write_base64(const unsigned char *bytes, size_t length, struct buffer *out)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < length; i += 3) {
-        size_t left = length - i;
-        uint32_t three = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
-                         (left > 2 ? (uint32_t)bytes[i + 2] : 0);
-        const char four[4] = {digits[three >> 18], digits[three >> 12 & 63],
-                              left > 1 ? digits[three >> 6 & 63] : '=',
-                              left > 2 ? digits[three & 63] : '='};
-        TRY(buffer_append(out, four, sizeof four));
-    }
-    return STATUS_OK;
-}
-
 bool export_asks_base64(const struct json *fields)
 {
     const struct json *body = json_get(fields, "body");
@@ -108,7 +92,7 @@ status export_vector(const float *values, size_t width, bool base64, struct buff
         s = buffer_append_byte(out, '"');
     }
     if (s == STATUS_OK) {
-        s = write_base64((const unsigned char *)bytes.data, 4 * width, out);
+        s = base64_encode(bytes.data, 4 * width, out);
     }
     buffer_destroy(&bytes);
     return s == STATUS_OK ? buffer_append_byte(out, '"') : s;
