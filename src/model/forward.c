@@ -6,25 +6,13 @@
  * over ranks as in Megatron-LM (arXiv 1909.08053): the products into heads and intermediate columns
  * by output, the products out of them by input, one sum over ranks after each of these. Which of a
  * family's parts exist is said by which weights exist. */
-#include "model/forward.h"
-
 #include <stdlib.h>
 
+#include "model/forward_state.h"
 #include "model/mixers/mixer.h"
 
 /* ---- Creation ----------------------------------------------------------------------------------
  */
-
-status forward_scratch(struct forward *forward, struct device_buffer **out, int rows, int64_t width,
-                       size_t value_bytes)
-{
-    size_t bytes;
-    if (__builtin_mul_overflow((size_t)rows, (size_t)width, &bytes) ||
-        __builtin_mul_overflow(bytes, value_bytes, &bytes)) {
-        return status_fail(STATUS_LIMIT, "scratch of %d rows of %lld", rows, (long long)width);
-    }
-    return forward->operations->buffer_create(forward->options.backend, bytes, out);
-}
 
 /* Room for the partial sums of any layer. */
 static status create_branches(struct forward *forward)
@@ -144,12 +132,6 @@ void forward_destroy(struct forward *forward)
     }
     arena_destroy(&forward->arena);
     free(forward);
-}
-
-struct layer_kind forward_layer_kind(const struct forward *forward, int layer)
-{
-    return model_layer_kind(forward->options.config,
-                            forward->options.partition->first_layer + layer);
 }
 
 double forward_communication_seconds(const struct forward *forward)

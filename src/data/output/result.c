@@ -362,12 +362,12 @@ status result_wire_columns(const void *bytes, struct output_columns *columns)
 /* ---- Decoding -----------------------------------------------------------------------------------
  */
 
-struct source {
+struct result_bytes {
     const char *next, *end;
     struct arena *arena;
 };
 
-static status take(struct source *source, uint64_t length, const char **out)
+static status take(struct result_bytes *source, uint64_t length, const char **out)
 {
     if (length > (uint64_t)(source->end - source->next)) {
         return status_fail(STATUS_INVALID, bad_lengths);
@@ -377,7 +377,7 @@ static status take(struct source *source, uint64_t length, const char **out)
     return STATUS_OK;
 }
 
-static status take_number(struct source *source, size_t bytes, uint64_t *out)
+static status take_number(struct result_bytes *source, size_t bytes, uint64_t *out)
 {
     const char *at;
     TRY(take(source, bytes, &at));
@@ -386,14 +386,14 @@ static status take_number(struct source *source, size_t bytes, uint64_t *out)
 }
 
 /* With its NUL. */
-static status take_text(struct source *source, size_t length, const char **out)
+static status take_text(struct result_bytes *source, size_t length, const char **out)
 {
     TRY(take(source, (uint64_t)length + 1, out));
     return (*out)[length] == '\0' ? STATUS_OK : status_fail(STATUS_INVALID, bad_lengths);
 }
 
 /* Four-byte values into the arena, in the host's order. */
-static status take_words(struct source *source, uint64_t count, const void **out)
+static status take_words(struct result_bytes *source, uint64_t count, const void **out)
 {
     const char *bytes;
     TRY(take(source, 4 * count, &bytes));
@@ -408,7 +408,7 @@ static status take_words(struct source *source, uint64_t count, const void **out
     return STATUS_OK;
 }
 
-static status take_array(struct source *source, const struct result_column *column,
+static status take_array(struct result_bytes *source, const struct result_column *column,
                          struct stored_result *out)
 {
     uint64_t width;
@@ -427,7 +427,7 @@ static status take_array(struct source *source, const struct result_column *colu
     return STATUS_OK;
 }
 
-static status take_part(struct source *source, const struct result_column *column,
+static status take_part(struct result_bytes *source, const struct result_column *column,
                         struct stored_result *out)
 {
     uint64_t value;
@@ -452,7 +452,7 @@ static status take_part(struct source *source, const struct result_column *colum
 }
 
 /* A text that has a bit is empty without it. */
-static status take_head_text(struct source *source, const struct result_column *column,
+static status take_head_text(struct result_bytes *source, const struct result_column *column,
                              unsigned parts, size_t length, struct stored_result *out)
 {
     const char *text;
@@ -465,7 +465,7 @@ static status take_head_text(struct source *source, const struct result_column *
     return STATUS_OK;
 }
 
-static status take_behind_head(struct source *source, const char *head, unsigned parts,
+static status take_behind_head(struct result_bytes *source, const char *head, unsigned parts,
                                struct stored_result *out)
 {
     unsigned bit = 1;
@@ -523,7 +523,7 @@ status result_decode(const void *bytes, size_t length, struct arena *arena, stru
     }
     TRY(check_version(head, STATUS_INVALID));
     unsigned parts = (unsigned)wire_get(head + AT_PARTS, 2);
-    struct source source = {.next = head + HEAD_BYTES, .end = head + size, .arena = arena};
+    struct result_bytes source = {.next = head + HEAD_BYTES, .end = head + size, .arena = arena};
     TRY(take_head(head, parts, &stored));
     TRY(take_behind_head(&source, head, parts, &stored));
     *out = stored.result;

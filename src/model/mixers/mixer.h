@@ -9,7 +9,7 @@
 #ifndef SLUICE_MIXER_H
 #define SLUICE_MIXER_H
 
-#include "model/forward.h"
+#include "model/forward_state.h"
 
 /* What the output product reads: [T, width] in the activation type, owned by the mixer and valid
  * until it runs again. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the parts of the forward pass share: forward.c and the mixers. */
-#ifndef SLUICE_FORWARD_H
-#define SLUICE_FORWARD_H
+#ifndef SLUICE_MODEL_FORWARD_STATE_H
+#define SLUICE_MODEL_FORWARD_STATE_H
 
 #include "sluice/comm.h"
 #include "sluice/model.h"
