@@ -23,13 +23,7 @@ enum task_work {
     WORK_POOL,   /* the row runs whole in one step, and what the layers leave becomes one vector */
 };
 
-/* What answers hold besides their text. */
-enum task_answer {
-    ANSWER_TOKEN_IDS = 1,
-    ANSWER_LOGPROBS = 2, /* of each of these tokens */
-    ANSWER_SUMS = 4,     /* sum and mean of these */
-    ANSWER_VECTOR = 8,
-};
+enum { TASK_COLUMNS_MOST = 6 };
 
 struct task_facts {
     const char *name;       /* what the job file's `task` or `generate.mode` calls it */
@@ -51,14 +45,18 @@ struct task_facts {
 
     /* What the engine does, and what comes out. */
     enum task_work work;
-    unsigned gives;          /* enum task_answer: with every answer */
-    unsigned gives_if_asked; /* by the job or the row */
+    /* Columns of results (the names of src/data/output/columns.c), up to a NULL: those of every
+     * answer, and those that come where the job or a row asks. What stands in neither list, but in
+     * another task's, this one's answers cannot have. */
+    const char *columns[TASK_COLUMNS_MOST], *columns_asked[TASK_COLUMNS_MOST];
 };
 
 const struct task_facts *task_facts(enum task task);
 
-/* Of the columns that a job or its rows ask for, those that the task's answers can have, and those
- * that they always have. `width`: of a vector. */
+/* Whether every answer has this column. */
+bool task_gives(const struct task_facts *task, const char *column);
+/* Adds the columns that every answer has to those that a job or its rows ask for, and takes away
+ * those that no answer can have. `width`: of the list of values that an answer may always have. */
 void task_choose_columns(const struct task_facts *task, int width, struct output_columns *columns);
 
 /* The task of a job that asks for `asked`, one that models with logits can do, on a model of the

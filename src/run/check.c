@@ -111,15 +111,15 @@ static int64_t row_bytes(const struct check *check, const struct row *row, int64
                          int64_t new_tokens)
 {
     enum { FIXED = 150, TEXT_BYTES_A_TOKEN = 5 };
-    const unsigned gives = task_facts(row->params.task)->gives;
+    const struct task_facts *task = task_facts(row->params.task);
     bool with_ids = check->model != NULL && prompt_keeps_token_ids(check->job, check->model, row);
     int64_t a_token = TEXT_BYTES_A_TOKEN + (with_ids ? 4 : 0);
     if (row->params.sampling.logprobs >= 0) {
         a_token += 4 + 8 * (int64_t)row->params.sampling.logprobs;
-    } else if ((gives & ANSWER_LOGPROBS) != 0) {
+    } else if (task_gives(task, "logprobs")) {
         a_token += 4;
     }
-    if ((gives & ANSWER_VECTOR) != 0) {
+    if (task_gives(task, "embedding")) {
         return 2 * (FIXED + row_size + vector_bytes(check));
     }
     return 2 * row->params.samples * (FIXED + row_size + a_token * new_tokens);
@@ -130,10 +130,10 @@ static int64_t row_bytes(const struct check *check, const struct row *row, int64
 static int64_t least_row_bytes(const struct check *check, const struct row *row, int64_t tokens)
 {
     enum { LEAST_FIXED = 64, SCORED_TOKEN = 8 };
-    const unsigned gives = task_facts(row->params.task)->gives;
-    int64_t values = (gives & ANSWER_VECTOR) != 0     ? vector_bytes(check)
-                     : (gives & ANSWER_LOGPROBS) != 0 ? SCORED_TOKEN * tokens
-                                                      : 0;
+    const struct task_facts *task = task_facts(row->params.task);
+    int64_t values = task_gives(task, "embedding")  ? vector_bytes(check)
+                     : task_gives(task, "logprobs") ? SCORED_TOKEN * tokens
+                                                    : 0;
     return 2 * row->params.samples * (LEAST_FIXED + values);
 }
 

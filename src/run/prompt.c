@@ -37,7 +37,7 @@ void prompt_encoder_end(struct prompt_encoder *encoder)
 bool prompt_keeps_token_ids(const struct job *job, const struct model *model, const struct row *row)
 {
     bool asked = row->return_token_ids != NULL && row->return_token_ids->boolean;
-    const bool always = (task_facts(row->params.task)->gives & ANSWER_TOKEN_IDS) != 0;
+    const bool always = task_gives(task_facts(row->params.task), "token_ids");
     return job->output.include_token_ids || asked || always || row->params.sampling.logprobs >= 0 ||
            model_tokenizer(model) == NULL;
 }
@@ -284,7 +284,7 @@ static status check_dimensions(const struct prompt_encoder *encoder, const struc
     if (row->dimensions == NULL || (json_int64(row->dimensions, &wanted) && wanted == 0)) {
         return STATUS_OK;
     }
-    if ((task->gives & ANSWER_VECTOR) == 0) {
+    if (!task_gives(task, "embedding")) {
         return status_fail(STATUS_INVALID, "dimensions: only embeddings have them");
     }
     return wanted == width

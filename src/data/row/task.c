@@ -2,9 +2,14 @@
 /* The table of tasks. */
 #include "sluice/task.h"
 
+#include <string.h>
+
+#include "data/output/columns.h"
+
 #define COMPLETIONS                                                                                \
     .endpoint = ENDPOINT_NONE, .url_end = "/completions",                                          \
     .urls = "/v1/chat/completions and /v1/completions are"
+#define TOKEN_COLUMNS "token_ids", "logprobs", "top_logprob_ids", "top_logprob_values"
 
 static const struct task_facts table[] = {
     [TASK_GENERATE] = {.name = "generate",
@@ -16,7 +21,7 @@ static const struct task_facts table[] = {
                        .encoding = ENCODE_PROMPT,
                        .truncation_side = "left",
                        .work = WORK_SAMPLE,
-                       .gives_if_asked = ANSWER_TOKEN_IDS | ANSWER_LOGPROBS},
+                       .columns_asked = {TOKEN_COLUMNS}},
     [TASK_SCORE] = {.name = "score",
                     .done = "scored",
                     .refused = {"generate.mode: score: ",
@@ -27,8 +32,8 @@ static const struct task_facts table[] = {
                     .encoding = ENCODE_COMPLETION,
                     .truncation_side = "left",
                     .work = WORK_READ,
-                    .gives = ANSWER_TOKEN_IDS | ANSWER_LOGPROBS | ANSWER_SUMS,
-                    .gives_if_asked = ANSWER_TOKEN_IDS | ANSWER_LOGPROBS},
+                    .columns = {"token_ids", "logprobs", "logprob_sum", "logprob_mean"},
+                    .columns_asked = {TOKEN_COLUMNS}},
     [TASK_EMBED] = {.name = "embed",
                     .done = "embedded",
                     .needs_encoder = true,
@@ -40,7 +45,7 @@ static const struct task_facts table[] = {
                     .encoding = ENCODE_CONTENT,
                     .truncation_side = "right",
                     .work = WORK_POOL,
-                    .gives = ANSWER_VECTOR},
+                    .columns = {"embedding"}},
 };
 _Static_assert(COUNT_OF(table) == TASKS, "every task has a row");
 
@@ -49,17 +54,56 @@ const struct task_facts *task_facts(enum task task)
     return &table[task];
 }
 
+static bool has_name(const char *const names[TASK_COLUMNS_MOST], const char *name)
+{
+    for (size_t i = 0; i < TASK_COLUMNS_MOST && names[i] != NULL; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool task_gives(const struct task_facts *task, const char *column)
+{
+    return has_name(task->columns, column);
+}
+
+/* Columns that no task names are those of the job: any answer may have them. */
+static bool is_some_tasks(const char *column)
+{
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        if (has_name(table[i].columns, column) || has_name(table[i].columns_asked, column)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void set_column(const struct result_column *column, struct output_columns *columns,
+                       int32_t width)
+{
+    void *when = column_when(column, columns);
+    if (column->width == 0) {
+        *(bool *)when = width > 0;
+    } else {
+        *(int32_t *)when = width;
+    }
+}
+
 void task_choose_columns(const struct task_facts *task, int width, struct output_columns *columns)
 {
-    const bool may_have_ids = (task->gives_if_asked & ANSWER_TOKEN_IDS) != 0;
-    const bool may_have_logprobs = (task->gives_if_asked & ANSWER_LOGPROBS) != 0;
-    columns->token_ids =
-        (columns->token_ids && may_have_ids) || (task->gives & ANSWER_TOKEN_IDS) != 0;
-    columns->logprobs =
-        (columns->logprobs && may_have_logprobs) || (task->gives & ANSWER_LOGPROBS) != 0;
-    columns->top_logprobs = may_have_logprobs ? columns->top_logprobs : 0;
-    columns->scores = (task->gives & ANSWER_SUMS) != 0;
-    columns->embedding_width = (task->gives & ANSWER_VECTOR) != 0 ? width : 0;
+    for (size_t i = 0; i < result_column_count; i++) {
+        const struct result_column *column = &result_columns[i];
+        if (column_when(column, columns) == NULL) {
+            continue;
+        }
+        if (task_gives(task, column->name)) {
+            set_column(column, columns, width);
+        } else if (!has_name(task->columns_asked, column->name) && is_some_tasks(column->name)) {
+            set_column(column, columns, 0);
+        }
+    }
 }
 
 enum task task_choose(enum task asked, bool is_encoder)

@@ -8,7 +8,22 @@
 
 #include <cmocka.h>
 
+#include "data/output/columns.h"
 #include "sluice/task.h"
+
+static void columns_are_in_their_table(const char *const names[TASK_COLUMNS_MOST])
+{
+    for (size_t i = 0; i < TASK_COLUMNS_MOST && names[i] != NULL; i++) {
+        bool found = false;
+        for (size_t c = 0; c < result_column_count; c++) {
+            const struct result_column *column = &result_columns[c];
+            found = found || (strcmp(column->name, names[i]) == 0 && column->when != 0);
+        }
+        if (!found) {
+            fail_msg("%s is no column that a file may lack", names[i]);
+        }
+    }
+}
 
 static void every_task_says_all_that_is_asked_of_it(void **state)
 {
@@ -22,11 +37,12 @@ static void every_task_says_all_that_is_asked_of_it(void **state)
         assert_non_null(facts->url_end);
         assert_non_null(facts->urls);
         assert_non_null(facts->truncation_side);
-        assert_true((facts->gives | facts->gives_if_asked) != 0);
+        columns_are_in_their_table(facts->columns);
+        columns_are_in_their_table(facts->columns_asked);
         /* A prompt's completion is what is read, and a vector is what is pooled. */
         assert_int_equal(facts->takes_completion, facts->work == WORK_READ);
         assert_int_equal(facts->encoding == ENCODE_COMPLETION, facts->work == WORK_READ);
-        assert_int_equal((facts->gives & ANSWER_VECTOR) != 0, facts->work == WORK_POOL);
+        assert_int_equal(task_gives(facts, "embedding"), facts->work == WORK_POOL);
     }
 }
 
@@ -72,6 +88,7 @@ static void columns_are_those_that_answers_can_have(void **state)
     const struct output_columns nothing = {0}, all = {.prompt = true,
                                                       .token_ids = true,
                                                       .logprobs = true,
+                                                      .arithmetic = true,
                                                       .top_logprobs = 3,
                                                       .id_is_number = true};
     struct output_columns columns = nothing;
@@ -90,7 +107,7 @@ static void columns_are_those_that_answers_can_have(void **state)
     assert_int_equal(columns.top_logprobs, 3);
     columns = all;
     task_choose_columns(task_facts(TASK_EMBED), 8, &columns);
-    assert_true(columns.prompt && columns.id_is_number);
+    assert_true(columns.prompt && columns.id_is_number && columns.arithmetic);
     assert_false(columns.token_ids || columns.logprobs || columns.scores);
     assert_int_equal(columns.top_logprobs, 0);
     assert_int_equal(columns.embedding_width, 8);
