@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <hdf5.h>
 
 #include "data/journal/little_endian.h"
 #include "data/output/columns.h"
@@ -57,7 +58,7 @@ static void the_table_holds_together(void **state)
 /* ---- What goes in comes out ---------------------------------------------------------------------
  */
 
-enum { LIST = 3, ITEMS = 200 };
+enum { LIST = 3, TOKENS = 7, ITEMS = 200 };
 
 static int32_t token_ids[RESULT_COLUMNS_MOST][ITEMS * LIST];
 static float floats[RESULT_COLUMNS_MOST][ITEMS * LIST];
@@ -110,6 +111,7 @@ static struct stored_result full_result(void)
     for (size_t i = 0; i < result_column_count; i++) {
         fill_single(i, &result);
     }
+    result.result.completion_tokens = TOKENS;
     for (size_t i = 0; i < result_column_count; i++) {
         if (column_is_array(&result_columns[i])) {
             fill_array(i, &result);
@@ -230,6 +232,87 @@ static void every_column_is_stored(void **state)
     }
 }
 
+/* ---- What files have had so far -----------------------------------------------------------------
+ */
+
+static void describe_dataset(hid_t file, const char *path, struct buffer *out)
+{
+    hid_t dataset = H5Dopen2(file, path, H5P_DEFAULT);
+    assert_true(dataset >= 0);
+    hid_t type = H5Dget_type(dataset), space = H5Dget_space(dataset);
+    hid_t storage = H5Dget_create_plist(dataset);
+    hsize_t sizes[2] = {0}, chunk[2] = {0};
+    static const char *const classes[] = {[H5T_INTEGER] = "integer",
+                                          [H5T_FLOAT] = "float",
+                                          [H5T_STRING] = "string",
+                                          [H5T_ENUM] = "enum"};
+    assert_true(H5Sget_simple_extent_dims(space, sizes, NULL) > 0);
+    assert_true(H5Pget_chunk(storage, 2, chunk) > 0);
+    assert_int_equal(buffer_format(out, "%s %s", path, classes[H5Tget_class(type)]), STATUS_OK);
+    if (H5Tis_variable_str(type) <= 0) {
+        assert_int_equal(buffer_format(out, "%zu", 8 * H5Tget_size(type)), STATUS_OK);
+    }
+    assert_int_equal(buffer_format(out, " [%d", (int)sizes[0]), STATUS_OK);
+    if (sizes[1] > 0) {
+        assert_int_equal(buffer_format(out, ", %d", (int)sizes[1]), STATUS_OK);
+    }
+    assert_int_equal(buffer_format(out, "] by %d", (int)chunk[0]), STATUS_OK);
+    H5Pclose(storage);
+    H5Sclose(space);
+    H5Tclose(type);
+    H5Dclose(dataset);
+}
+
+/* Programs read these datasets: whatever becomes of the table, they stay as they are. */
+static void datasets_stay_as_they_are(void **state)
+{
+    static const char *const expected[] = {
+        "/results/row integer64 [1] by 4096",
+        "/results/id string [1] by 4096",
+        "/results/sample integer32 [1] by 4096",
+        "/results/prompt string [1] by 4096",
+        "/results/text string [1] by 4096",
+        "/results/finish_reason enum8 [1] by 4096",
+        "/results/error string [1] by 4096",
+        "/results/prompt_tokens integer32 [1] by 4096",
+        "/results/completion_tokens integer32 [1] by 4096",
+        "/results/seconds float64 [1] by 4096",
+        "/results/rank integer32 [1] by 4096",
+        "/results/endpoint enum8 [1] by 4096",
+        "/results/status_code integer32 [1] by 4096",
+        "/results/id_is_number enum8 [1] by 4096",
+        "/results/arithmetic string [1] by 4096",
+        "/results/logprob_sum float64 [1] by 4096",
+        "/results/logprob_mean float64 [1] by 4096",
+        "/results/embedding float32 [1, 3] by 21845",
+        "/results/token_offsets integer64 [2] by 4096",
+        "/results/token_ids integer32 [7] by 65536",
+        "/results/logprobs float32 [7] by 65536",
+        "/results/top_logprob_ids integer32 [7, 3] by 21845",
+        "/results/top_logprob_values float32 [7, 3] by 21845",
+        "/passthrough/json string [1] by 4096",
+    };
+    const struct output_columns columns = all_columns();
+    const struct stored_result result = full_result();
+    const char *path = scratch_path(state, "stays.h5");
+    struct output_writer *writer;
+    struct buffer line = {0};
+    assert_int_equal(output_create(path, true, &columns, &writer), STATUS_OK);
+    assert_int_equal(output_append(writer, &result.result), STATUS_OK);
+    assert_int_equal(output_finish(writer), STATUS_OK);
+    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    assert_true(file >= 0);
+    for (size_t i = 0; i < COUNT_OF(expected); i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(expected[i], " "), expected[i]);
+        buffer_clear(&line);
+        describe_dataset(file, name, &line);
+        assert_string_equal(line.data, expected[i]);
+    }
+    assert_true(H5Fclose(file) >= 0);
+    buffer_destroy(&line);
+}
+
 /* ---- Documentation ------------------------------------------------------------------------------
  */
 
@@ -337,6 +420,7 @@ int main(void)
         cmocka_unit_test(every_column_travels),
         cmocka_unit_test(every_part_asks_for_its_column),
         cmocka_unit_test(every_column_is_stored),
+        cmocka_unit_test(datasets_stay_as_they_are),
         cmocka_unit_test(the_page_has_every_column),
         cmocka_unit_test(the_page_has_no_other_column),
         cmocka_unit_test(the_page_has_the_order_of_a_line),
