@@ -92,7 +92,7 @@ static void fill_random(float *values, size_t count, uint32_t seed)
 }
 
 static struct matrix *random_matrix(struct bench *bench, int rows, int columns, int slices,
-                                    enum dtype stored, uint32_t seed)
+                                    enum weight_format stored, uint32_t seed)
 {
     int32_t start[SLICES + 1];
     for (int i = 0; i <= slices; i++) {
@@ -107,8 +107,10 @@ static struct matrix *random_matrix(struct bench *bench, int rows, int columns, 
     fill_random(values, (size_t)rows * (size_t)columns, seed);
     check(
         bench->op->matrix_create(bench->backend, 1, rows, columns, start, slices, stored, &matrix));
-    check(bench->op->matrix_write(bench->backend, matrix, 0, 0, rows, values, DTYPE_FLOAT32,
-                                  (size_t)columns));
+    check(bench->op->matrix_write(bench->backend, matrix, 0, 0, rows,
+                                  &(const struct weight_rows){.data = values,
+                                                              .format = WEIGHT_FLOAT32,
+                                                              .stride = (size_t)columns}));
     check(bench->op->matrix_finish(bench->backend, matrix));
     free(values);
     return matrix;
@@ -121,7 +123,7 @@ static struct device_buffer *scratch(struct bench *bench, size_t rows, size_t wi
     return buffer;
 }
 
-static void bench_create(struct bench *bench, enum dtype stored, enum dtype kv, int blocks)
+static void bench_create(struct bench *bench, enum weight_format stored, enum dtype kv, int blocks)
 {
     const struct backend_options options = {
         .compute = DTYPE_FLOAT32, .max_tokens = MAX_TOKENS, .max_sequences = MAX_SEQUENCES};
@@ -362,7 +364,8 @@ static enum dtype type_argument(const char *text)
 int main(int argc, char **argv)
 {
     const int prompt = argc > 1 ? atoi(argv[1]) : 128;
-    const enum dtype stored = type_argument(argc > 2 ? argv[2] : "bfloat16");
+    const enum weight_format stored =
+        weight_format_of(type_argument(argc > 2 ? argv[2] : "bfloat16"));
     const enum dtype kv = type_argument(argc > 3 ? argv[3] : "float32");
     const int most = argc > 4 ? atoi(argv[4]) : MAX_SEQUENCES;
     if (prompt < 1 || prompt > 1 << 20 || most < 1 || most > MAX_SEQUENCES) {
@@ -373,7 +376,7 @@ int main(int argc, char **argv)
     static struct bench bench;
     bench_create(&bench, stored, kv, stride * most);
     printf("%s; weights %s, KV cache %s, prompt %d\n", bench.op->device_name(bench.backend),
-           dtype_name(stored), dtype_name(kv), prompt);
+           weight_format_name(stored), dtype_name(kv), prompt);
 #ifdef SLUICE_BENCH_BLAS
     printf("sgemm: %s\n", openblas_get_corename != NULL ? openblas_get_corename() : "not OpenBLAS");
 #endif

@@ -53,7 +53,7 @@ static void fill_random(float *values, size_t count, float most)
 
 /* All of a stack's products get the same random values. */
 static struct matrix *random_stack(struct backend *backend, int count, int rows, int columns,
-                                   int slices, enum dtype stored)
+                                   int slices, enum weight_format stored)
 {
     const struct backend_operations *op = backend->operations;
     int32_t start[SLICES + 1];
@@ -69,7 +69,10 @@ static struct matrix *random_stack(struct backend *backend, int count, int rows,
     fill_random(from, values, 1.7f / sqrtf((float)columns));
     check(op->matrix_create(backend, count, rows, columns, start, slices, stored, &matrix));
     for (int i = 0; i < count; i++) {
-        check(op->matrix_write(backend, matrix, i, 0, rows, from, DTYPE_FLOAT32, (size_t)columns));
+        check(op->matrix_write(backend, matrix, i, 0, rows,
+                               &(const struct weight_rows){.data = from,
+                                                           .format = WEIGHT_FLOAT32,
+                                                           .stride = (size_t)columns}));
     }
     check(op->matrix_finish(backend, matrix));
     free(from);
@@ -125,13 +128,13 @@ static void begin_step(struct backend *backend, int tokens)
     check(backend->operations->step_begin(backend, &batch));
 }
 
-static void print_line(const struct layer *layer, enum dtype stored, int tokens, double seconds,
-                       double bandwidth, double rate)
+static void print_line(const struct layer *layer, enum weight_format stored, int tokens,
+                       double seconds, double bandwidth, double rate)
 {
     const double used =
         layer->experts * (1.0 - pow(1.0 - (double)layer->used / layer->experts, tokens));
     const double weights = 3.0 * layer->hidden * layer->width;
-    const double bytes = used * weights * (double)dtype_bytes(stored);
+    const double bytes = used * weights * weight_format_bits(stored) / 8;
     const double operations = 2.0 * weights * tokens * layer->used;
     const double floor = fmax(bytes / bandwidth, operations / rate);
     printf("%-14s %5d tokens: %9.1f us, %5.2f TB/s of weights, %6.1f TFLOP/s; floor %9.1f us, "
@@ -140,12 +143,12 @@ static void print_line(const struct layer *layer, enum dtype stored, int tokens,
            1e-12 * operations / seconds, 1e6 * floor, 100.0 * floor / seconds);
 }
 
-static void measure(struct backend *backend, const struct layer *layer, enum dtype stored,
+static void measure(struct backend *backend, const struct layer *layer, enum weight_format stored,
                     double bandwidth, double rate)
 {
     const struct backend_operations *op = backend->operations;
-    struct matrix *router =
-        random_stack(backend, 1, layer->experts, layer->hidden, 0, op->activation_dtype(backend));
+    struct matrix *router = random_stack(backend, 1, layer->experts, layer->hidden, 0,
+                                         weight_format_of(op->activation_dtype(backend)));
     struct matrix *gate_up =
         random_stack(backend, layer->experts, 2 * layer->width, layer->hidden, 0, stored);
     struct matrix *down =
@@ -179,12 +182,12 @@ static void measure(struct backend *backend, const struct layer *layer, enum dty
     op->matrix_destroy(backend, down);
 }
 
-static enum dtype type_argument(const char *text)
+static enum weight_format type_argument(const char *text)
 {
-    static const enum dtype known[] = {DTYPE_BFLOAT16, DTYPE_FLOAT16, DTYPE_FLOAT32,
-                                       DTYPE_FLOAT8_E4M3};
+    static const enum weight_format known[] = {WEIGHT_BFLOAT16, WEIGHT_FLOAT16, WEIGHT_FLOAT32,
+                                               WEIGHT_FP8};
     for (size_t i = 0; i < COUNT_OF(known); i++) {
-        if (strcmp(text, dtype_name(known[i])) == 0) {
+        if (strcmp(text, weight_format_name(known[i])) == 0) {
             return known[i];
         }
     }
@@ -194,19 +197,17 @@ static enum dtype type_argument(const char *text)
 
 int main(int argc, char **argv)
 {
-    const enum dtype stored = argc > 1 ? type_argument(argv[1]) : DTYPE_BFLOAT16;
+    const enum weight_format stored = argc > 1 ? type_argument(argv[1]) : WEIGHT_BFLOAT16;
     const double bandwidth = 1e12 * (argc > 2 ? atof(argv[2]) : 3.0);
-    const double rate = 1e12 * (argc > 3                      ? atof(argv[3])
-                                : stored == DTYPE_FLOAT8_E4M3 ? 1400.0
-                                                              : 700.0);
-    const struct backend_options options = {.compute = stored == DTYPE_FLOAT8_E4M3 ? DTYPE_BFLOAT16
-                                                                                   : stored,
+    const double rate = 1e12 * (argc > 3 ? atof(argv[3]) : stored == WEIGHT_FP8 ? 1400.0 : 700.0);
+    const struct backend_options options = {.compute =
+                                                stored == WEIGHT_FP8 ? DTYPE_BFLOAT16 : stored,
                                             .max_tokens = MOST_TOKENS,
                                             .max_sequences = 1};
     struct backend *backend;
     check(backend_create("cuda", &options, &backend));
     printf("%s; weights in %s, %d slices\n", backend->operations->device_name(backend),
-           dtype_name(stored), SLICES);
+           weight_format_name(stored), SLICES);
     for (size_t i = 0; i < COUNT_OF(layers); i++) {
         measure(backend, &layers[i], stored, bandwidth, rate);
     }

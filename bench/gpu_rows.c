@@ -157,7 +157,7 @@ static struct matrix *new_reader(struct bench *bench, int columns, int slices)
         start[i] = columns / slices * i;
     }
     check(bench->op->matrix_create(bench->backend, 1, 1, columns, slices > 0 ? start : NULL, slices,
-                                   DTYPE_FLOAT8_E4M3, &matrix));
+                                   WEIGHT_FP8, &matrix));
     return matrix;
 }
 

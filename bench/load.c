@@ -131,8 +131,8 @@ struct loaded {
     int64_t slice_bytes;
 };
 
-static void load(struct model *model, const char *device, int tp, int rank, enum dtype stored,
-                 struct loaded *out)
+static void load(struct model *model, const char *device, int tp, int rank,
+                 enum weight_format stored, struct loaded *out)
 {
     const bool cpu = strcmp(device, "cpu") == 0;
     const struct backend_options options = {
@@ -170,11 +170,11 @@ int main(int argc, char **argv)
     const char *device = argc > 2 ? argv[2] : "cpu", *type = argc > 5 ? argv[5] : "bfloat16";
     const int tp = argc > 3 ? atoi(argv[3]) : 1, rank = argc > 4 ? atoi(argv[4]) : 0;
     const int threads = argc > 6 ? atoi(argv[6]) : 8;
-    enum dtype stored = DTYPE_FLOAT32;
-    while (stored != DTYPE_FLOAT8_E4M3 && strcmp(type, dtype_name(stored)) != 0) {
+    enum weight_format stored = WEIGHT_FLOAT32;
+    while (stored != WEIGHT_FP8 && strcmp(type, weight_format_name(stored)) != 0) {
         stored++;
     }
-    if (argc < 2 || argc > 7 || strcmp(type, dtype_name(stored)) != 0 || tp < 1 ||
+    if (argc < 2 || argc > 7 || strcmp(type, weight_format_name(stored)) != 0 || tp < 1 ||
         tp > MAX_SLICES || rank < 0 || rank >= tp || threads < 1 || threads > MOST_THREADS) {
         fprintf(stderr, "usage: bench_load MODEL [cpu|cuda [TP [RANK [TYPE [THREADS]]]]]\n");
         return 2;

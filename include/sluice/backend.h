@@ -16,16 +16,9 @@
 #define SLUICE_BACKEND_H
 
 #include "sluice/base.h"
+#include "sluice/dtype.h"
 #include "sluice/sampling.h"
-
-enum dtype {
-    DTYPE_FLOAT32,
-    DTYPE_BFLOAT16,
-    DTYPE_FLOAT16,
-    DTYPE_FLOAT8_E4M3,
-};
-size_t dtype_bytes(enum dtype dtype);
-const char *dtype_name(enum dtype dtype); /* "float32", as in a job file */
+#include "sluice/weight_format.h"
 
 struct backend;
 struct device_buffer; /* raw memory */
@@ -118,6 +111,15 @@ struct attention_facts {
 
 enum { MAX_SLICES = 8 };
 
+/* Rows of weights in host memory, and what belongs to them. */
+struct weight_rows {
+    const void *data;
+    enum weight_format format; /* plain numbers, or one that the backend takes as it is */
+    size_t stride;             /* values from one row to the next */
+    const float *scales; /* one a row, where they lie beside the numbers (SCALES_BESIDE): a value is
+                            scale · number; NULL for other formats */
+};
+
 /* ---- The cache
  * ------------------------------------------------------------------------------------ */
 
@@ -175,30 +177,29 @@ struct backend_operations {
     /* -- Weights --
      * A matrix is [count] stacked products of `rows` outputs and `columns` inputs. With `slices` >
      * 0 its columns are cut at slice_start[0..slices] (ascending, first 0, last `columns`; an empty
-     * slice is legal) and only product_sliced may use it. Data arrives in pieces in any order:
-     * `row_count` rows from `first_row` of product `index`, each `columns` elements of `source`
-     * type, rows `source_stride` elements apart (host memory). matrix_finish is called once all are
-     * there. */
+     * slice is legal) and only product_sliced may use it. Rows arrive in pieces in any order:
+     * `row_count` rows from `first_row` of product `index`, each of `columns` values, borrowed for
+     * the call. Plain numbers are rounded to `stored`, which may be a quantised format: then each
+     * row (of each slice) gets a scale of its own. matrix_finish is called once all are there. */
     status (*matrix_create)(struct backend *backend, int count, int rows, int columns,
-                            const int32_t *slice_start, int slices, enum dtype stored,
+                            const int32_t *slice_start, int slices, enum weight_format stored,
                             struct matrix **out);
+    /* Whether matrices can be kept in a format and take rows of it as they are, with their scales.
+     * Quantised rows for anything else are expanded by the caller. */
+    bool (*matrix_takes)(struct backend *backend, enum weight_format format);
     status (*matrix_write)(struct backend *backend, struct matrix *matrix, int index, int first_row,
-                           int row_count, const void *data, enum dtype source,
-                           size_t source_stride);
+                           int row_count, const struct weight_rows *rows);
     status (*matrix_finish)(struct backend *backend, struct matrix *matrix);
-    /* Before matrix_write of rows whose data are fp8: their values are scales[row - first_row]
-     * times the data. NULL where the backend cannot take them; the caller then expands. */
-    status (*matrix_scale)(struct backend *backend, struct matrix *matrix, int index, int first_row,
-                           int row_count, const float *scales);
-    /* Static scale of product `index`'s input, as fp8 checkpoints store it (input_scale): the input
-     * is rounded to fp8 as in / scale. NULL as above: inputs then keep their precision. */
+    /* Static scale of product `index`'s input, of matrices whose products round it, as checkpoints
+     * store it (input_scale): the input is rounded as in / scale. Elsewhere inputs keep their
+     * precision and this does nothing. */
     status (*matrix_input_scale)(struct backend *backend, struct matrix *matrix, int index,
                                  float scale);
     void (*matrix_destroy)(struct backend *backend, struct matrix *matrix);
     /* Bytes of device memory that such a matrix would take, for plans made before anything is
      * loaded. */
     int64_t (*matrix_bytes)(struct backend *backend, int count, int rows, int columns, int slices,
-                            enum dtype stored);
+                            enum weight_format stored);
     status (*vector_create)(struct backend *backend, int length, const float *values,
                             struct vector **out);
     void (*vector_destroy)(struct backend *backend, struct vector *vector);

@@ -28,13 +28,13 @@ double ceilings_product_rate(const struct device_ceilings *ceilings);
  * beyond the last in proportion to rows. */
 double ceilings_product_seconds(const struct device_ceilings *ceilings, double rows);
 /* The rate that the best prefill attention reaches beside products of `product_rate` in `stored`
- * weights: about half the rate of products in 16 bits, and products in fp8 are twice as fast. */
-double ceilings_attention_rate(double product_rate, enum dtype stored);
+ * weights: about half the rate of products in 16 bits, and products in 8 bits are twice as fast. */
+double ceilings_attention_rate(double product_rate, enum weight_format stored);
 
 /* Measures a backend's device with its own operations: a copy, large products. Takes about a second
  * and some hundred MB of the device's memory for that long. `max_tokens`: of the backend's options.
  */
-status ceilings_measure(struct backend *backend, enum dtype stored, int max_tokens,
+status ceilings_measure(struct backend *backend, enum weight_format stored, int max_tokens,
                         struct device_ceilings *out) MUST_CHECK;
 
 /* ---- The serial bound: src/measure/serial_bound.c ---- */

@@ -22,8 +22,8 @@ struct job {
     int task; /* enum task, -1: what the model is made for */
     struct {
         const char *path;
-        int dtype;             /* enum dtype, -1: as the checkpoint and the device suggest */
-        int kv_dtype;          /* enum dtype, -1: float32 on the CPU, bfloat16 on a GPU */
+        int dtype;    /* enum weight_format, -1: as the checkpoint and the device suggest */
+        int kv_dtype; /* enum dtype, -1: float32 on the CPU, bfloat16 on a GPU */
         int64_t max_model_len; /* -1: what the model says */
     } model;
     struct {
@@ -117,7 +117,8 @@ struct plan {
     const struct backend_kind *kind; /* of the devices that all ranks take */
     int device_index;                /* of this rank, on its host */
     char arithmetic[128];            /* of this rank's device: device_facts.arithmetic */
-    enum dtype compute, stored, kv_dtype;
+    enum weight_format stored;       /* what weights are kept in, but for what is exact */
+    enum dtype compute, kv_dtype;
     int ranks, dp, tp, pp, slices;
     int max_model_len, max_sequences, max_batch_tokens, kv_block_tokens,
         kv_blocks;        /* kv_blocks: the least over stages */

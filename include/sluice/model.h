@@ -64,8 +64,9 @@ struct model_config {
     const char *architecture; /* "LlamaForCausalLM" as written, or GGUF's "llama" */
     int layers, hidden, heads, kv_heads, head_dim, intermediate, vocabulary;
     int max_positions;
-    enum dtype dtype;        /* of the checkpoint's weights as stored or declared */
-    bool has_float8_weights; /* a quantised checkpoint; dtype is that of the rest */
+    enum dtype dtype;             /* of the checkpoint's weights as stored or declared */
+    enum weight_format published; /* what a quantised checkpoint says its weights are: dtype is that
+                                     of the rest; WEIGHT_FLOAT32 where it says nothing */
     bool encoder; /* attention in both directions, a norm after each half of a layer and no
                      vocabulary projection: what comes out is a vector a token, pooled into one
                      (BERT) */
@@ -248,21 +249,21 @@ status model_check_weights(struct model *model) MUST_CHECK;
 
 /* Reads this rank's slices straight from the files into the backend: staging memory stays under 256
  * MiB. A tensor that is missing, has another shape or an unknown type is STATUS_INVALID naming file
- * and tensor. `stored`: type that matrices are kept in (DTYPE_FLOAT32 keeps a bfloat16 checkpoint
- * in bfloat16 where the backend widens losslessly). */
+ * and tensor. `stored`: format that matrices are kept in (WEIGHT_FLOAT32 keeps a bfloat16
+ * checkpoint in bfloat16 where the backend widens losslessly). */
 status model_load(struct model *model, const struct partition *partition, struct backend *backend,
-                  enum dtype stored, struct model_weights **out) MUST_CHECK;
+                  enum weight_format stored, struct model_weights **out) MUST_CHECK;
 /* The same shapes filled with deterministic random values (normal, standard deviation 0.02; norm
  * weights around 1) and no file read. A value does not depend on the partition. */
 status model_load_random(const struct model_config *config, const struct partition *partition,
-                         struct backend *backend, enum dtype stored, uint64_t seed,
+                         struct backend *backend, enum weight_format stored, uint64_t seed,
                          struct model_weights **out) MUST_CHECK;
 void model_weights_destroy(struct model_weights *weights, const struct partition *partition,
                            struct backend *backend);
 /* Device bytes of a rank's weights, without loading; -1 where a tensor is missing or has another
  * shape (status_message says which). */
 int64_t model_weight_bytes(const struct model *model, const struct partition *partition,
-                           struct backend *backend, enum dtype stored);
+                           struct backend *backend, enum weight_format stored);
 
 /* Fills rope facts for a layer kind; inverse frequencies live in `arena`. `max_model_len` decides
  * dynamic scaling. Formulas: the sources named in src/model/rope.c. */

@@ -103,7 +103,7 @@ static enum dtype timed_activation_dtype(struct backend *backend)
 }
 
 static status timed_matrix_create(struct backend *backend, int count, int rows, int columns,
-                                  const int32_t *slice_start, int slices, enum dtype stored,
+                                  const int32_t *slice_start, int slices, enum weight_format stored,
                                   struct matrix **out)
 {
     return operations_of(backend)->matrix_create(inner_of(backend), count, rows, columns,
@@ -111,11 +111,10 @@ static status timed_matrix_create(struct backend *backend, int count, int rows, 
 }
 
 static status timed_matrix_write(struct backend *backend, struct matrix *matrix, int index,
-                                 int first_row, int row_count, const void *data, enum dtype source,
-                                 size_t source_stride)
+                                 int first_row, int row_count, const struct weight_rows *rows)
 {
     return operations_of(backend)->matrix_write(inner_of(backend), matrix, index, first_row,
-                                                row_count, data, source, source_stride);
+                                                row_count, rows);
 }
 
 static status timed_matrix_finish(struct backend *backend, struct matrix *matrix)
@@ -123,11 +122,9 @@ static status timed_matrix_finish(struct backend *backend, struct matrix *matrix
     return operations_of(backend)->matrix_finish(inner_of(backend), matrix);
 }
 
-static status timed_matrix_scale(struct backend *backend, struct matrix *matrix, int index,
-                                 int first_row, int row_count, const float *scales)
+static bool timed_matrix_takes(struct backend *backend, enum weight_format format)
 {
-    return operations_of(backend)->matrix_scale(inner_of(backend), matrix, index, first_row,
-                                                row_count, scales);
+    return operations_of(backend)->matrix_takes(inner_of(backend), format);
 }
 
 static status timed_matrix_input_scale(struct backend *backend, struct matrix *matrix, int index,
@@ -142,7 +139,7 @@ static void timed_matrix_destroy(struct backend *backend, struct matrix *matrix)
 }
 
 static int64_t timed_matrix_bytes(struct backend *backend, int count, int rows, int columns,
-                                  int slices, enum dtype stored)
+                                  int slices, enum weight_format stored)
 {
     return operations_of(backend)->matrix_bytes(inner_of(backend), count, rows, columns, slices,
                                                 stored);
@@ -341,7 +338,7 @@ static const struct backend_operations operations = {
     .matrix_create = timed_matrix_create,
     .matrix_write = timed_matrix_write,
     .matrix_finish = timed_matrix_finish,
-    .matrix_scale = timed_matrix_scale,
+    .matrix_takes = timed_matrix_takes,
     .matrix_input_scale = timed_matrix_input_scale,
     .matrix_destroy = timed_matrix_destroy,
     .matrix_bytes = timed_matrix_bytes,
@@ -378,12 +375,6 @@ status timed_backend_create(struct backend *inner, struct backend **out)
     timed->inner = inner;
     timed->operations = operations;
     /* What the inner backend cannot do stays NULL for callers to see. */
-    if (inner->operations->matrix_scale == NULL) {
-        timed->operations.matrix_scale = NULL;
-    }
-    if (inner->operations->matrix_input_scale == NULL) {
-        timed->operations.matrix_input_scale = NULL;
-    }
     if (inner->operations->kv_scale == NULL) {
         timed->operations.kv_scale = NULL;
     }

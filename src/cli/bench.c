@@ -94,7 +94,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         arguments->random_weights = argument;
         return 0;
     case OPTION_DTYPE:
-        return cli_dtype("dtype", argument, &arguments->dtype);
+        return cli_weight_format("dtype", argument, &arguments->dtype);
     case OPTION_KV_DTYPE:
         return cli_dtype("kv-dtype", argument, &arguments->kv_dtype);
     case OPTION_DEVICE:

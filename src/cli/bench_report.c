@@ -54,7 +54,7 @@ static void print_head(const struct bench_title *title, const struct bench_repor
     const struct bench_options *options = title->options;
     printf("# model    %s%s\n", title->model, options->random_weights ? ", random weights" : "");
     printf("# device   %s\n", report->ranks[0].device);
-    printf("# types    weights %s, arithmetic %s, KV cache %s\n", dtype_name(plan->stored),
+    printf("# types    weights %s, arithmetic %s, KV cache %s\n", weight_format_name(plan->stored),
            dtype_name(plan->compute), dtype_name(plan->kv_dtype));
     printf("# layout   %d ranks = dp %d x tp %d x pp %d, %d slices\n", plan->ranks, plan->dp,
            plan->tp, plan->pp, plan->slices);
@@ -296,7 +296,7 @@ static status append_setting(struct buffer *out, const struct bench_title *title
     TRY(append_text(out, "model", title->model));
     TRY(append_name(out, "random_weights"));
     TRY(buffer_append_text(out, title->options->random_weights ? "true" : "false"));
-    TRY(append_text(out, "dtype", dtype_name(plan->stored)));
+    TRY(append_text(out, "dtype", weight_format_name(plan->stored)));
     TRY(append_text(out, "compute_dtype", dtype_name(plan->compute)));
     TRY(append_text(out, "kv_dtype", dtype_name(plan->kv_dtype)));
     const struct {

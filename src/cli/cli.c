@@ -211,6 +211,26 @@ static error_t choose_name(const char *option, const char *text, const char *con
     return EDOM;
 }
 
+error_t cli_weight_format(const char *option, const char *text, int *out)
+{
+    const char *names[WEIGHT_NONE + 1] = {"auto"};
+    int formats[WEIGHT_NONE + 1] = {-1};
+    int count = 1;
+    for (int i = 0; i < WEIGHT_NONE; i++) {
+        const char *name = weight_format_facts((enum weight_format)i)->asked_as;
+        if (name != NULL) {
+            formats[count] = i;
+            names[count++] = name;
+        }
+    }
+    int index;
+    error_t error = choose_name(option, text, names, count, &index);
+    if (error == 0) {
+        *out = formats[index + 1];
+    }
+    return error;
+}
+
 error_t cli_dtype(const char *option, const char *text, int *out)
 {
     static const enum dtype types[] = {DTYPE_FLOAT32, DTYPE_BFLOAT16, DTYPE_FLOAT16,

@@ -36,6 +36,9 @@ error_t cli_integer(const char *option, const char *text, int64_t least, int64_t
                     int64_t *out);
 /* For parsers: a time in UTC. Returns 0, or EDOM with a message. */
 error_t cli_time(const char *option, const char *text, int64_t *out);
+/* For parsers: "auto" (-1) or what weights may be kept in, an enum weight_format. Returns 0, or
+ * EDOM with a message. */
+error_t cli_weight_format(const char *option, const char *text, int *out);
 /* For parsers: "auto" (-1) or the name of a type, an enum dtype. Returns 0, or EDOM with a message.
  */
 error_t cli_dtype(const char *option, const char *text, int *out);

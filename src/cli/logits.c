@@ -21,7 +21,7 @@ enum { IDS_FILE_MAX_BYTES = 64 << 20 };
 struct logits_arguments {
     const char *model, *ids, *ids_file, *output;
     const struct backend_kind *device; /* NULL: auto */
-    int dtype, kv_dtype;               /* enum dtype, -1: auto */
+    int dtype, kv_dtype;               /* enum weight_format and enum dtype, -1: auto */
 };
 
 static const struct argp_option options[] = {
@@ -52,7 +52,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case OPTION_DEVICE:
         return cli_device("device", argument, &arguments->device);
     case OPTION_DTYPE:
-        return cli_dtype("dtype", argument, &arguments->dtype);
+        return cli_weight_format("dtype", argument, &arguments->dtype);
     case OPTION_KV_DTYPE:
         return cli_dtype("kv-dtype", argument, &arguments->kv_dtype);
     case 'o':

@@ -10,7 +10,16 @@
 #include "job/yaml.h"
 #include "sluice/backend_kind.h"
 
-static const struct field_choice dtype_choices[] = {
+/* What the table of weight formats has names for in jobs. */
+static const struct field_choice weight_choices[] = {
+    {"auto", -1},
+    {"float32", WEIGHT_FLOAT32},
+    {"bfloat16", WEIGHT_BFLOAT16},
+    {"float16", WEIGHT_FLOAT16},
+    {"fp8", WEIGHT_FP8},
+    {NULL, 0},
+};
+static const struct field_choice cache_choices[] = {
     {"auto", -1},
     {"float32", DTYPE_FLOAT32},
     {"bfloat16", DTYPE_BFLOAT16},
@@ -54,12 +63,12 @@ static const struct job_field job_field_table[] = {
      "type of the weights; auto: float32 on the CPU (16-bit checkpoints stay in 16 bits and are "
      "widened without loss), bfloat16, or the checkpoint's float16 or fp8, on a GPU; fp8 "
      "needs compute capability 8.9",
-     NULL, 0, 0, dtype_choices},
+     NULL, 0, 0, weight_choices},
     {"model", "kv_dtype", FIELD_CHOICE, AT(model.kv_dtype), "auto",
      "type of cached keys and values; auto: float32 on the CPU, 16 bits on a GPU; fp8 divides them "
      "by the static scales that FP8 checkpoints have (`k_scale`, `v_scale`), where there are none "
      "by 1",
-     NULL, 0, 0, dtype_choices},
+     NULL, 0, 0, cache_choices},
     {"model", "max_model_len", FIELD_INTEGER, AT(model.max_model_len), "auto",
      "tokens of prompt and answer together at most; auto: what the model was made for, or what "
      "memory holds where that is less",

@@ -42,7 +42,7 @@ static int64_t divide_up(int64_t count, int64_t by)
 /* Where activations are float32 whatever the weights' type. */
 static status choose_wide_types(int dtype, int kv, struct plan *plan)
 {
-    if (dtype != -1 && dtype != DTYPE_FLOAT32 && dtype != DTYPE_BFLOAT16) {
+    if (dtype != -1 && !weight_format_facts((enum weight_format)dtype)->on_cpu) {
         return status_fail(STATUS_UNSUPPORTED,
                            "model.dtype: %s backend computes in float32; use auto, "
                            "float32, or bfloat16 for weights rounded to 16 bits",
@@ -52,7 +52,7 @@ static status choose_wide_types(int dtype, int kv, struct plan *plan)
         return status_fail(STATUS_UNSUPPORTED, "model.kv_dtype: fp8 needs a GPU; use auto");
     }
     plan->compute = DTYPE_FLOAT32;
-    plan->stored = dtype == -1 ? DTYPE_FLOAT32 : (enum dtype)dtype;
+    plan->stored = dtype == -1 ? WEIGHT_FLOAT32 : (enum weight_format)dtype;
     plan->kv_dtype = kv == -1 ? DTYPE_FLOAT32 : (enum dtype)kv;
     return STATUS_OK;
 }
@@ -64,18 +64,21 @@ static status choose_types(const struct job *job, const struct model_config *con
     if (!plan->kind->has_narrow_types) {
         return choose_wide_types(dtype, kv, plan);
     }
-    if (!device->has_float8 && (dtype == DTYPE_FLOAT8_E4M3 || kv == DTYPE_FLOAT8_E4M3)) {
+    if (!device->has_float8 && (dtype == WEIGHT_FP8 || kv == DTYPE_FLOAT8_E4M3)) {
         return status_fail(STATUS_UNSUPPORTED,
                            "model.%s: fp8 needs a GPU of compute capability 8.9 or later, %s is "
                            "older; use auto",
-                           dtype == DTYPE_FLOAT8_E4M3 ? "dtype" : "kv_dtype", device->description);
+                           dtype == WEIGHT_FP8 ? "dtype" : "kv_dtype", device->description);
     }
-    enum dtype suggested = config->dtype == DTYPE_FLOAT16 ? DTYPE_FLOAT16 : DTYPE_BFLOAT16;
-    if (config->has_float8_weights && device->has_float8) {
-        suggested = DTYPE_FLOAT8_E4M3;
+    enum weight_format suggested =
+        config->dtype == DTYPE_FLOAT16 ? WEIGHT_FLOAT16 : WEIGHT_BFLOAT16;
+    if (config->published == WEIGHT_FP8 && device->has_float8) {
+        suggested = config->published;
     }
-    plan->stored = dtype == -1 ? suggested : (enum dtype)dtype;
-    plan->compute = plan->stored == DTYPE_FLOAT8_E4M3 ? DTYPE_BFLOAT16 : plan->stored;
+    plan->stored = dtype == -1 ? suggested : (enum weight_format)dtype;
+    plan->compute = weight_format_is_quantized(plan->stored)
+                        ? DTYPE_BFLOAT16
+                        : weight_format_facts(plan->stored)->numbers;
     plan->kv_dtype = kv == -1 ? plan->compute : (enum dtype)kv;
     return STATUS_OK;
 }
@@ -226,7 +229,7 @@ static int64_t gpu_activation_bytes(const struct plan *plan, const struct model_
     int64_t slices = plan->slices / plan->tp + (plan->tp > 1 ? plan->slices : 0);
     int64_t values =
         hidden + 2 * heads + 2 * kv_heads + (config->gated ? 3 : 2) * columns + slices * hidden;
-    int64_t packed = plan->stored == DTYPE_FLOAT8_E4M3 ? hidden + heads + columns : 0;
+    int64_t packed = weight_format_is_quantized(plan->stored) ? hidden + heads + columns : 0;
     int64_t bytes = plan->max_batch_tokens * (4 * hidden + width * values + packed) +
                     logit_bytes(plan, config, partition);
     return bytes + bytes / 16 + trial_bytes(plan, config, partition) +

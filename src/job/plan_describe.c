@@ -42,7 +42,7 @@ static status describe_ranks(const struct plan *plan, const struct model *model,
 status plan_describe(const struct plan *plan, const struct model *model, struct buffer *out)
 {
     TRY(buffer_format(out, "device     %s: computes in %s, weights %s, KV cache %s\n",
-                      plan->kind->name, dtype_name(plan->compute), dtype_name(plan->stored),
+                      plan->kind->name, dtype_name(plan->compute), weight_format_name(plan->stored),
                       dtype_name(plan->kv_dtype)));
     TRY(buffer_format(out, "ranks      %d = dp %d x tp %d x pp %d; sums in %d slices\n",
                       plan->ranks, plan->dp, plan->tp, plan->pp, plan->slices));

@@ -114,8 +114,8 @@ static status measure_bound(struct measurement *self)
     }
     double value_bytes = (double)bytes / model_weight_values(config);
     /* A bfloat16 checkpoint stays in 16 bits also where arithmetic is in float32. */
-    bool narrow = plan->stored == DTYPE_FLOAT32 && value_bytes < 3;
-    TRY(ceilings_measure(self->stage.backend, narrow ? DTYPE_BFLOAT16 : plan->stored,
+    bool narrow = plan->stored == WEIGHT_FLOAT32 && value_bytes < 3;
+    TRY(ceilings_measure(self->stage.backend, narrow ? WEIGHT_BFLOAT16 : plan->stored,
                          plan->max_batch_tokens, &report->ceilings));
     const struct bound_load load = {.devices = plan->tp * plan->pp,
                                     .memory_bytes = plan->memory_bytes * plan->tp * plan->pp,

@@ -31,9 +31,9 @@ double ceilings_product_rate(const struct device_ceilings *ceilings)
     return 2 * last->rows / last->seconds_per_value;
 }
 
-double ceilings_attention_rate(double product_rate, enum dtype stored)
+double ceilings_attention_rate(double product_rate, enum weight_format stored)
 {
-    return product_rate / (stored == DTYPE_FLOAT8_E4M3 ? 4 : 2);
+    return product_rate / (weight_format_is_quantized(stored) ? 4 : 2);
 }
 
 /* ---- Measuring ---- */
@@ -99,9 +99,12 @@ static uint16_t random_half(size_t index)
     return (uint16_t)((hash_bytes(&index, sizeof index, 1) & 0x83ffu) | 0x3800u);
 }
 
-static status create_matrices(struct ceiling_trial *trial, enum dtype stored, const float *values)
+static status create_matrices(struct ceiling_trial *trial, enum weight_format stored,
+                              const float *values)
 {
     const struct trial_sizes *sizes = trial->sizes;
+    const struct weight_rows rows = {
+        .data = values, .format = WEIGHT_FLOAT32, .stride = (size_t)sizes->columns};
     const struct backend_operations *op = trial->operations;
     int64_t bytes = op->matrix_bytes(trial->backend, 1, sizes->rows, sizes->columns, 0, stored);
     int count = (int)((int64_t)sizes->cache_bytes / bytes) + 1;
@@ -110,8 +113,7 @@ static status create_matrices(struct ceiling_trial *trial, enum dtype stored, co
         TRY(op->matrix_create(trial->backend, 1, sizes->rows, sizes->columns, NULL, 0, stored,
                               matrix));
         trial->matrix_count++;
-        TRY(op->matrix_write(trial->backend, *matrix, 0, 0, sizes->rows, values, DTYPE_FLOAT32,
-                             (size_t)sizes->columns));
+        TRY(op->matrix_write(trial->backend, *matrix, 0, 0, sizes->rows, &rows));
         TRY(op->matrix_finish(trial->backend, *matrix));
     }
     return STATUS_OK;
@@ -171,7 +173,7 @@ static status time_products(struct ceiling_trial *trial, int tokens, struct prod
     return STATUS_OK;
 }
 
-static status measure_products(struct ceiling_trial *trial, enum dtype stored,
+static status measure_products(struct ceiling_trial *trial, enum weight_format stored,
                                struct device_ceilings *out)
 {
     static const int rows[CEILING_POINTS] = {1, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192};
@@ -249,7 +251,7 @@ static status choose_sizes(struct ceiling_trial *trial)
     return STATUS_OK;
 }
 
-status ceilings_measure(struct backend *backend, enum dtype stored, int max_tokens,
+status ceilings_measure(struct backend *backend, enum weight_format stored, int max_tokens,
                         struct device_ceilings *out)
 {
     struct ceiling_trial trial = {.backend = backend, .operations = backend->operations};

@@ -3,7 +3,6 @@
  * formats` print and docs/models.md holds. The rows come from the tables that the loader reads. */
 #include "model/family.h"
 #include "model/formats/gguf.h"
-#include "model/formats/safetensors.h"
 #include "model/read/config.h"
 #include "model/read/model_tokenizer.h"
 #include "sluice/model.h"
@@ -36,27 +35,64 @@ status model_describe_families(struct buffer *out)
 
 /* ---- Formats ---- */
 
-/* Types that are weights, a row each; whole numbers and the like have a size and nothing else. */
-static status append_type(struct buffer *out, const char *container, const char *name,
-                          enum tensor_format format)
+static status append_scales(struct buffer *out, const struct weight_format_facts *facts)
 {
-    if (format == FORMAT_OTHER) {
+    switch (facts->scales) {
+    case SCALES_NONE:
+        return buffer_append_text(out, " |  | ");
+    case SCALES_INSIDE:
+        return buffer_format(out, " | of %d weights%s | ", facts->group,
+                             facts->symmetric ? "" : ", with minima");
+    case SCALES_BESIDE:
+    case SCALES_BESIDE_OR_ONE:
+        break;
+    }
+    return buffer_format(out, " | in a tensor beside it%s | ",
+                         facts->symmetric ? "" : ", with zero points");
+}
+
+/* Who multiplies with it as it is. */
+static status append_computed(struct buffer *out, const struct weight_format_facts *facts)
+{
+    enum { FIRST_NAMED = 10 }; /* capabilities below it stand for any */
+    TRY(buffer_append_text(out, facts->on_cpu ? "CPU" : ""));
+    if (facts->gpu_from == 0) {
         return STATUS_OK;
     }
-    const struct tensor_format_facts *facts = tensor_format_facts(format);
-    return buffer_format(out, "| %s | `%s` | %.4g | %s |\n", container, name,
-                         8.0 * facts->bytes / facts->elements, dtype_name(facts->dtype));
+    TRY(buffer_append_text(out, facts->on_cpu ? ", GPU" : "GPU"));
+    return facts->gpu_from < FIRST_NAMED
+               ? STATUS_OK
+               : buffer_format(out, " from %d.%d", facts->gpu_from / 10, facts->gpu_from % 10);
+}
+
+/* Types that are weights, a row each; whole numbers and the like have a size and nothing else. */
+static status append_type(struct buffer *out, const char *container, const char *name,
+                          enum weight_format format)
+{
+    if (format == WEIGHT_NONE) {
+        return STATUS_OK;
+    }
+    const struct weight_format_facts *facts = weight_format_facts(format);
+    TRY(buffer_format(out, "| %s | `%s` | %.4g | %s", container, name, weight_format_bits(format),
+                      dtype_name(weight_format_expanded(format))));
+    TRY(append_scales(out, facts));
+    TRY(append_computed(out, facts));
+    return buffer_append_text(out, " |\n");
 }
 
 status model_describe_formats(struct buffer *out)
 {
-    TRY(buffer_append_text(out, "| file | type of a tensor | bits a weight | read as |\n"
-                                "| --- | --- | --- | --- |\n"));
-    const char *name;
-    enum tensor_format format;
-    for (size_t i = 0; (name = safetensors_type_at(i, &format)) != NULL; i++) {
-        TRY(append_type(out, "safetensors", name, format));
+    TRY(buffer_append_text(out, "| file | type of a tensor | bits a weight | read as | scales | "
+                                "multiplied as it is by |\n"
+                                "| --- | --- | --- | --- | --- | --- |\n"));
+    for (int i = 0; i < WEIGHT_NONE; i++) {
+        const char *type = weight_format_facts((enum weight_format)i)->safetensors;
+        if (type != NULL) {
+            TRY(append_type(out, "safetensors", type, (enum weight_format)i));
+        }
     }
+    const char *name;
+    enum weight_format format;
     for (size_t i = 0; (name = gguf_type_at(i, &format)) != NULL; i++) {
         TRY(append_type(out, "GGUF", name, format));
     }

@@ -53,8 +53,8 @@ static status read_hf_quant_config(struct model *model, const char *directory, s
     const struct json *object = root == NULL ? NULL : json_get(root, "quantization");
     if (s == STATUS_OK && object != NULL) {
         s = status_context(
-            config_read_quantization("quantization", object, &model->config.has_float8_weights),
-            "%s", path.data);
+            config_read_quantization("quantization", object, &model->config.published), "%s",
+            path.data);
     }
     buffer_destroy(&path);
     return s;
@@ -79,7 +79,7 @@ static status open_config(struct model *model, const char *path, const char *dir
         if (s == STATUS_OK) {
             s = sampling_defaults_read(model, generation);
         }
-        if (s == STATUS_OK && directory != NULL && !model->config.has_float8_weights) {
+        if (s == STATUS_OK && directory != NULL && model->config.published == WEIGHT_FLOAT32) {
             s = read_hf_quant_config(model, directory, &arena);
         }
         model->has_config = s == STATUS_OK;
@@ -97,10 +97,14 @@ static void set_stored_dtype(struct model *model)
     struct weight_part table = {.role = ROLE_Q,
                                 .rows = model->config.heads * model->config.head_dim,
                                 .columns = model->config.hidden};
-    struct tensor_place place;
-    if (tensor_place_find(model, &table, false, 0, 0, 1, &place) == STATUS_OK &&
-        place.tensor->format != FORMAT_FLOAT8_E4M3) {
-        model->config.dtype = tensor_format_facts(place.tensor->format)->dtype;
+    struct tensor_source source;
+    if (weight_source_find(model, &table, false, 0, 0, 1, &source) != STATUS_OK) {
+        return;
+    }
+    const enum weight_format format = source.values->format;
+    const enum weight_scales scales = weight_format_facts(format)->scales;
+    if (scales != SCALES_BESIDE && scales != SCALES_BESIDE_OR_ONE) {
+        model->config.dtype = weight_format_expanded(format);
     }
 }
 

@@ -160,7 +160,7 @@ status provenance_identity(const struct provenance *provenance, const struct job
     TRY(buffer_format(out,
                       "device: %s\ncompute type: %s\nweight type: %s\nkv type: %s\n"
                       "max_model_len: %d\ntp_slices: %d\n",
-                      plan->kind->name, dtype_name(plan->compute), dtype_name(plan->stored),
+                      plan->kind->name, dtype_name(plan->compute), weight_format_name(plan->stored),
                       dtype_name(plan->kv_dtype), plan->max_model_len, plan->slices));
     TRY(buffer_append_text(out, provenance->embedding));
     return append_job_keys(job, out);

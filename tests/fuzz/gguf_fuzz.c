@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "model/formats/gguf.h"
+#include "model/read/tensor_source.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 

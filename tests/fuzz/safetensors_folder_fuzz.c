@@ -5,6 +5,7 @@
 
 #include "fuzz.h"
 #include "model/formats/safetensors.h"
+#include "model/read/tensor_source.h"
 
 static char folder[600], index_path[700], shard_path[700], outside_path[700];
 

@@ -5,22 +5,34 @@
 #include <unistd.h>
 
 #include "model/formats/safetensors.h"
+#include "model/read/tensor_source.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
 enum { FILE_BYTES = 4096, DATA_START = 128 };
 
-/* All of a tensor as the loader reads it, FP8 with the scales beside it; and its last column. */
-static void read_rows(const struct tensor_table *table, const struct tensor *tensor,
+/* All of a tensor as the loader reads it, with what lies beside it; and its last column. */
+static void read_rows(const struct tensor_table *table, const struct tensor *tensor, bool as_it_is,
                       struct tensor_scratch *scratch)
 {
+    struct tensor_source source;
+    if (tensor_source_find(table, tensor, &source) != STATUS_OK) {
+        if (status_message()[0] == '\0') {
+            abort();
+        }
+        return;
+    }
     const int columns = tensor->rank > 0 ? (int)tensor->shape[tensor->rank - 1] : 1;
     const int rows = tensor_rows_within(tensor, FILE_BYTES) > 8 ? 8 : 1;
     const int firsts[] = {0, columns - 1};
     for (size_t i = 0; i < sizeof firsts / sizeof *firsts; i++) {
-        struct tensor_rows out;
-        if (tensor_read_rows(table, tensor, 0, rows, firsts[i], columns - firsts[i], scratch,
-                             &out) != STATUS_OK) {
+        const struct tensor_read read = {.source = source,
+                                         .row_count = rows,
+                                         .first_column = firsts[i],
+                                         .column_count = columns - firsts[i],
+                                         .as_it_is = as_it_is && tensor_source_is_by_rows(&source)};
+        struct weight_rows out;
+        if (tensor_read_rows(table, &read, scratch, &out) != STATUS_OK) {
             if (status_message()[0] == '\0') {
                 abort();
             }
@@ -29,7 +41,7 @@ static void read_rows(const struct tensor_table *table, const struct tensor *ten
         const unsigned char *data = out.data;
         volatile unsigned char last =
             data[((size_t)(rows - 1) * out.stride + (size_t)(columns - firsts[i])) *
-                     dtype_bytes(out.dtype) -
+                     (size_t)weight_format_facts(out.format)->bytes -
                  1];
         volatile float scale = out.scales != NULL ? out.scales[rows - 1] : 0.0f;
         (void)last;
@@ -62,10 +74,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
             abort();
         }
         for (int kept = 0; tensor->bytes > 0 && kept < 2; kept++) {
-            scratch.keep_float8 = kept != 0;
-            read_rows(&table, tensor, &scratch);
+            read_rows(&table, tensor, kept != 0, &scratch);
         }
-        scratch.keep_float8 = false;
     }
     tensor_scratch_destroy(&scratch);
     tensor_table_destroy(&table);

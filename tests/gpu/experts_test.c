@@ -25,16 +25,17 @@ struct mixture_case {
 
 static const struct {
     const char *name;
-    enum dtype compute, stored;
+    enum dtype compute;
+    enum weight_format stored;
     bool static_scales; /* of inputs */
     double most;
 } types[] = {
-    {"float32", DTYPE_FLOAT32, DTYPE_FLOAT32, false, 5e-6},
-    {"bfloat16", DTYPE_BFLOAT16, DTYPE_BFLOAT16, false, 1e-2},
-    {"float16", DTYPE_FLOAT16, DTYPE_FLOAT16, false, 2e-3},
-    {"fp8", DTYPE_BFLOAT16, DTYPE_FLOAT8_E4M3, false, 1e-2},
-    {"fp8 static", DTYPE_BFLOAT16, DTYPE_FLOAT8_E4M3, true, 1e-2},
-    {"fp8, float16", DTYPE_FLOAT16, DTYPE_FLOAT8_E4M3, false, 1e-2},
+    {"float32", DTYPE_FLOAT32, WEIGHT_FLOAT32, false, 5e-6},
+    {"bfloat16", DTYPE_BFLOAT16, WEIGHT_BFLOAT16, false, 1e-2},
+    {"float16", DTYPE_FLOAT16, WEIGHT_FLOAT16, false, 2e-3},
+    {"fp8", DTYPE_BFLOAT16, WEIGHT_FP8, false, 1e-2},
+    {"fp8 static", DTYPE_BFLOAT16, WEIGHT_FP8, true, 1e-2},
+    {"fp8, float16", DTYPE_FLOAT16, WEIGHT_FP8, false, 1e-2},
 };
 
 static void expect(bool right, const char *what, size_t type, const struct mixture_case *c,
@@ -98,9 +99,10 @@ static struct mixture_values make_values(const struct mixture_case *c, size_t ty
     /* The CPU keeps more bits: give both sides the same. */
     gpu_round(v.in, tokens * hidden, types[type].compute);
     gpu_round(v.router, experts * hidden, types[type].compute);
-    if (types[type].stored != DTYPE_FLOAT8_E4M3) {
-        gpu_round(v.gate_up, experts * inner * hidden, types[type].stored);
-        gpu_round(v.down, experts * hidden * width, types[type].stored);
+    if (types[type].stored != WEIGHT_FP8) {
+        const enum dtype numbers = weight_format_facts(types[type].stored)->numbers;
+        gpu_round(v.gate_up, experts * inner * hidden, numbers);
+        gpu_round(v.down, experts * hidden * width, numbers);
     }
     return v;
 }
@@ -144,7 +146,7 @@ struct share {
 
 static struct matrix *make_gate_up(struct backend *backend, const struct mixture_case *c,
                                    const struct mixture_values *v, const struct share *share,
-                                   enum dtype stored)
+                                   enum weight_format stored)
 {
     const struct backend_operations *op = backend->operations;
     const int own = share->last - share->first, parts = c->gated ? 2 : 1;
@@ -154,8 +156,10 @@ static struct matrix *make_gate_up(struct backend *backend, const struct mixture
     for (int e = 0; e < c->experts; e++) {
         for (int part = 0; part < parts; part++) {
             const size_t row = (size_t)((e * parts + part) * c->width + share->first);
-            check(op->matrix_write(backend, matrix, e, part * own, own, v->gate_up + row * hidden,
-                                   DTYPE_FLOAT32, hidden));
+            check(op->matrix_write(backend, matrix, e, part * own, own,
+                                   &(const struct weight_rows){.data = v->gate_up + row * hidden,
+                                                               .format = WEIGHT_FLOAT32,
+                                                               .stride = hidden}));
         }
     }
     check(op->matrix_finish(backend, matrix));
@@ -164,7 +168,7 @@ static struct matrix *make_gate_up(struct backend *backend, const struct mixture
 
 static struct matrix *make_down(struct backend *backend, const struct mixture_case *c,
                                 const struct mixture_values *v, const struct share *share,
-                                enum dtype stored)
+                                enum weight_format stored)
 {
     const struct backend_operations *op = backend->operations;
     const size_t hidden = (size_t)c->hidden, width = (size_t)c->width;
@@ -172,9 +176,11 @@ static struct matrix *make_down(struct backend *backend, const struct mixture_ca
     check(op->matrix_create(backend, c->experts, c->hidden, share->last - share->first,
                             share->slice_start, share->slices, stored, &matrix));
     for (int e = 0; e < c->experts; e++) {
-        check(op->matrix_write(backend, matrix, e, 0, c->hidden,
-                               v->down + (size_t)e * hidden * width + share->first, DTYPE_FLOAT32,
-                               width));
+        check(op->matrix_write(
+            backend, matrix, e, 0, c->hidden,
+            &(const struct weight_rows){.data = v->down + (size_t)e * hidden * width + share->first,
+                                        .format = WEIGHT_FLOAT32,
+                                        .stride = width}));
     }
     check(op->matrix_finish(backend, matrix));
     return matrix;
@@ -201,16 +207,19 @@ static void run_experts(struct backend *backend, const struct mixture_case *c,
     const struct backend_operations *op = backend->operations;
     const enum dtype act = op->activation_dtype(backend);
     const bool on_cpu = act == DTYPE_FLOAT32 && types[type].compute != DTYPE_FLOAT32;
-    const enum dtype stored =
-        on_cpu && types[type].stored != DTYPE_FLOAT8_E4M3 ? DTYPE_FLOAT32 : types[type].stored;
+    const enum weight_format stored =
+        on_cpu && types[type].stored != WEIGHT_FP8 ? WEIGHT_FLOAT32 : types[type].stored;
     const size_t values = (size_t)tokens * (size_t)c->hidden;
     static const struct norm_facts facts = {.epsilon = 1e-5f};
     static const int32_t no_slices[] = {0};
     struct matrix *router, *gate_up = make_gate_up(backend, c, v, share, stored);
     struct matrix *down = make_down(backend, c, v, share, stored);
-    check(op->matrix_create(backend, 1, c->experts, c->hidden, no_slices, 0, act, &router));
-    check(op->matrix_write(backend, router, 0, 0, c->experts, v->router, DTYPE_FLOAT32,
-                           (size_t)c->hidden));
+    check(op->matrix_create(backend, 1, c->experts, c->hidden, no_slices, 0, weight_format_of(act),
+                            &router));
+    check(op->matrix_write(backend, router, 0, 0, c->experts,
+                           &(const struct weight_rows){.data = v->router,
+                                                       .format = WEIGHT_FLOAT32,
+                                                       .stride = (size_t)c->hidden}));
     check(op->matrix_finish(backend, router));
     if (types[type].static_scales) {
         set_static_scales(backend, c, gate_up, down);
@@ -313,7 +322,7 @@ static void experts_are_right(void **state)
             }
             struct mixture_values v = make_values(c, type);
             /* fp8 beside the CPU that rounds alike, others beside float32. */
-            const bool rounds = types[type].stored == DTYPE_FLOAT8_E4M3;
+            const bool rounds = types[type].stored == WEIGHT_FP8;
             float *sums[2];
             bool both = true;
             for (int side = 0; side < 2 && both; side++) {

@@ -11,8 +11,8 @@ static const char *const families[] = {"llama", "llama3",    "mistral", "mixtral
 
 /* What an fp8 run is compared with: the CPU, which rounds where and as the GPU does. */
 static const struct machine rounded_alike[] = {
-    {create_named, "cpu", DTYPE_FLOAT32, DTYPE_FLOAT8_E4M3, DTYPE_FLOAT32, 0, 2},
-    {create_named, "cpu", DTYPE_BFLOAT16, DTYPE_FLOAT8_E4M3, DTYPE_BFLOAT16, 0, 2},
+    {create_named, "cpu", DTYPE_FLOAT32, WEIGHT_FP8, DTYPE_FLOAT32, 0, 2},
+    {create_named, "cpu", DTYPE_BFLOAT16, WEIGHT_FP8, DTYPE_BFLOAT16, 0, 2},
 };
 
 /* Relative errors. With experts a router's near tie may fall the other way at a position, whatever
@@ -35,30 +35,30 @@ static const struct {
     struct bound logits; /* from the reference's; 0: any */
 } gpus[] = {
     {.name = "float32",
-     .machine = {create_named, "cuda", DTYPE_FLOAT32, DTYPE_FLOAT32, DTYPE_FLOAT32, 0, 2},
+     .machine = {create_named, "cuda", DTYPE_FLOAT32, WEIGHT_FLOAT32, DTYPE_FLOAT32, 0, 2},
      .golden = {1e-3, 1e-3}},
     {.name = "float16",
-     .machine = {create_named, "cuda", DTYPE_FLOAT16, DTYPE_FLOAT16, DTYPE_FLOAT16, 0, 2},
+     .machine = {create_named, "cuda", DTYPE_FLOAT16, WEIGHT_FLOAT16, DTYPE_FLOAT16, 0, 2},
      .golden = {3e-2, 1.5e-1}},
     {.name = "bfloat16",
-     .machine = {create_named, "cuda", DTYPE_BFLOAT16, DTYPE_BFLOAT16, DTYPE_BFLOAT16, 0, 2},
+     .machine = {create_named, "cuda", DTYPE_BFLOAT16, WEIGHT_BFLOAT16, DTYPE_BFLOAT16, 0, 2},
      .golden = {3e-2, 3e-2}},
     {.name = "bfloat16, fp8 cache",
-     .machine = {create_named, "cuda", DTYPE_BFLOAT16, DTYPE_BFLOAT16, DTYPE_FLOAT8_E4M3, 0, 2},
+     .machine = {create_named, "cuda", DTYPE_BFLOAT16, WEIGHT_BFLOAT16, DTYPE_FLOAT8_E4M3, 0, 2},
      .golden = {2e-1, 3e-1}},
     {.name = "fp8, float32 between",
-     .machine = {create_named, "cuda", DTYPE_FLOAT32, DTYPE_FLOAT8_E4M3, DTYPE_FLOAT32, 0, 2},
+     .machine = {create_named, "cuda", DTYPE_FLOAT32, WEIGHT_FP8, DTYPE_FLOAT32, 0, 2},
      .golden = {3e-1, 5e-1},
      .reference = &rounded_alike[0],
      .layer = {2e-2, 6e-2}},
     {.name = "fp8, wide sums",
-     .machine = {create_wide, "cuda", DTYPE_FLOAT32, DTYPE_FLOAT8_E4M3, DTYPE_FLOAT32, 0, 2},
+     .machine = {create_wide, "cuda", DTYPE_FLOAT32, WEIGHT_FP8, DTYPE_FLOAT32, 0, 2},
      .golden = {3e-1, 5e-1},
      .reference = &rounded_alike[0],
      .layer = {1e-4, 1e-4},
      .logits = {1e-2, 3e-2}},
     {.name = "fp8",
-     .machine = {create_named, "cuda", DTYPE_BFLOAT16, DTYPE_FLOAT8_E4M3, DTYPE_BFLOAT16, 0, 2},
+     .machine = {create_named, "cuda", DTYPE_BFLOAT16, WEIGHT_FP8, DTYPE_BFLOAT16, 0, 2},
      .golden = {3e-1, 5e-1},
      .reference = &rounded_alike[1],
      .layer = {1e-1, 1.5e-1}},

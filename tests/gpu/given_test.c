@@ -39,8 +39,10 @@ static struct matrix *make_table(struct backend *backend, const float *values)
 {
     struct matrix *matrix;
     const struct backend_operations *op = backend->operations;
-    check(op->matrix_create(backend, 1, ROWS, HIDDEN, NULL, 0, DTYPE_FLOAT32, &matrix));
-    check(op->matrix_write(backend, matrix, 0, 0, ROWS, values, DTYPE_FLOAT32, HIDDEN));
+    check(op->matrix_create(backend, 1, ROWS, HIDDEN, NULL, 0, WEIGHT_FLOAT32, &matrix));
+    check(op->matrix_write(
+        backend, matrix, 0, 0, ROWS,
+        &(const struct weight_rows){.data = values, .format = WEIGHT_FLOAT32, .stride = HIDDEN}));
     check(op->matrix_finish(backend, matrix));
     return matrix;
 }

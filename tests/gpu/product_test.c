@@ -47,16 +47,21 @@ static void begin_step(struct backend *backend, int tokens, int outputs)
 
 static struct matrix *make_matrix(struct backend *backend, const float *values, int rows,
                                   int columns, const int32_t *slice_start, int slices,
-                                  enum dtype stored)
+                                  enum weight_format stored)
 {
     struct matrix *matrix;
     const struct backend_operations *op = backend->operations;
     check(op->matrix_create(backend, 1, rows, columns, slice_start, slices, stored, &matrix));
     const int half = rows / 2; /* in two pieces */
-    check(op->matrix_write(backend, matrix, 0, half, rows - half,
-                           values + (size_t)half * (size_t)columns, DTYPE_FLOAT32,
-                           (size_t)columns));
-    check(op->matrix_write(backend, matrix, 0, 0, half, values, DTYPE_FLOAT32, (size_t)columns));
+    check(op->matrix_write(
+        backend, matrix, 0, half, rows - half,
+        &(const struct weight_rows){.data = values + (size_t)half * (size_t)columns,
+                                    .format = WEIGHT_FLOAT32,
+                                    .stride = (size_t)columns}));
+    check(op->matrix_write(backend, matrix, 0, 0, half,
+                           &(const struct weight_rows){.data = values,
+                                                       .format = WEIGHT_FLOAT32,
+                                                       .stride = (size_t)columns}));
     check(op->matrix_finish(backend, matrix));
     return matrix;
 }
@@ -74,8 +79,8 @@ struct layer_values {
 };
 
 static void run_layer(struct backend *backend, const struct layer_case *c,
-                      const struct layer_values *v, enum dtype stored, int first, int tokens,
-                      float *residual, float *normed)
+                      const struct layer_values *v, enum weight_format stored, int first,
+                      int tokens, float *residual, float *normed)
 {
     const struct backend_operations *op = backend->operations;
     const enum dtype act = op->activation_dtype(backend);
@@ -85,7 +90,8 @@ static void run_layer(struct backend *backend, const struct layer_case *c,
     struct matrix *up = make_matrix(backend, v->up, inner, c->hidden, NULL, 0, stored);
     struct matrix *down =
         make_matrix(backend, v->down, c->hidden, c->width, c->slice_start, SLICES, stored);
-    struct matrix *head = make_matrix(backend, v->up, 40, c->hidden, NULL, 0, act);
+    struct matrix *head =
+        make_matrix(backend, v->up, 40, c->hidden, NULL, 0, weight_format_of(act));
     struct vector *bias, *weight, *out_bias;
     check(op->vector_create(backend, inner, v->bias, &bias));
     check(op->vector_create(backend, c->hidden, v->weight, &weight));
@@ -132,16 +138,17 @@ static const struct layer_case cases[] = {
 
 static const struct {
     const char *name;
-    enum dtype compute, stored;
+    enum dtype compute;
+    enum weight_format stored;
     double most;
 } types[] = {
-    {"float32", DTYPE_FLOAT32, DTYPE_FLOAT32, 2e-6},
-    {"bfloat16", DTYPE_BFLOAT16, DTYPE_BFLOAT16, 1e-2},
-    {"float16", DTYPE_FLOAT16, DTYPE_FLOAT16, 2e-3},
-    {"fp8", DTYPE_BFLOAT16, DTYPE_FLOAT8_E4M3, 1e-2},
+    {"float32", DTYPE_FLOAT32, WEIGHT_FLOAT32, 2e-6},
+    {"bfloat16", DTYPE_BFLOAT16, WEIGHT_BFLOAT16, 1e-2},
+    {"float16", DTYPE_FLOAT16, WEIGHT_FLOAT16, 2e-3},
+    {"fp8", DTYPE_BFLOAT16, WEIGHT_FP8, 1e-2},
 };
 
-static struct layer_values make_values(const struct layer_case *c, enum dtype stored)
+static struct layer_values make_values(const struct layer_case *c, enum weight_format stored)
 {
     const size_t inner = (size_t)(c->gated ? 2 * c->width : c->width);
     const size_t hidden = (size_t)c->hidden, width = (size_t)c->width;
@@ -157,9 +164,10 @@ static struct layer_values make_values(const struct layer_case *c, enum dtype st
     gpu_random(v.down, hidden * width, 3, 1.0f / sqrtf((float)c->width));
     gpu_random(v.bias, inner + hidden, 4, 0.3f);
     gpu_random(v.weight, hidden, 5, 1.0f);
-    if (stored != DTYPE_FLOAT8_E4M3) { /* the CPU keeps weights in float32: give both the same */
-        gpu_round(v.up, (inner + 40) * hidden, stored);
-        gpu_round(v.down, hidden * width, stored);
+    if (stored != WEIGHT_FP8) { /* the CPU keeps weights in float32: give both the same */
+        const enum dtype numbers = weight_format_facts(stored)->numbers;
+        gpu_round(v.up, (inner + 40) * hidden, numbers);
+        gpu_round(v.down, hidden * width, numbers);
     }
     return v;
 }
@@ -193,8 +201,8 @@ static void half_a_layer_is_right(void **state)
                                                       side == 0 ? DTYPE_FLOAT32 : types[t].compute,
                                                       MOST_TOKENS, MOST_TOKENS);
                 run_layer(backend, c, &v,
-                          side == 0 && types[t].stored != DTYPE_FLOAT8_E4M3 ? DTYPE_FLOAT32
-                                                                            : types[t].stored,
+                          side == 0 && types[t].stored != WEIGHT_FP8 ? WEIGHT_FLOAT32
+                                                                     : types[t].stored,
                           0, c->tokens, residual[side], normed[side]);
                 backend->operations->destroy(backend);
             }
@@ -266,14 +274,14 @@ static void embedding_and_logits_are_right(void **state)
     failures = 0;
     gpu_random(table, COUNT_OF(table), 8, 1.0f);
     for (size_t t = 0; t < 3; t++) {
-        gpu_round(table, COUNT_OF(table), types[t].stored);
+        gpu_round(table, COUNT_OF(table), weight_format_facts(types[t].stored)->numbers);
         for (int side = 0; side < 2; side++) {
             struct backend *backend = gpu_backend(
                 side == 0 ? "cpu" : "cuda", side == 0 ? DTYPE_FLOAT32 : types[t].compute, 64, 64);
             const struct backend_operations *op = backend->operations;
             const enum dtype act = op->activation_dtype(backend);
             struct matrix *matrix =
-                make_matrix(backend, table, ROWS, HIDDEN, NULL, 0, DTYPE_FLOAT32);
+                make_matrix(backend, table, ROWS, HIDDEN, NULL, 0, WEIGHT_FLOAT32);
             struct norm_facts facts = {.epsilon = 1e-6f};
             begin_step(backend, TOKENS, OUTPUTS);
             struct device_buffer *residual =

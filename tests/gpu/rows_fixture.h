@@ -124,7 +124,7 @@ static inline struct matrix *new_reader(struct backend *backend, const struct ta
         const int slices = target->slices;
         cut_slices(&(struct target){slices > 0 ? slices : 1, target->cut, 0}, width, start);
         check(backend->operations->matrix_create(backend, 1, 1, width, slices > 0 ? start : NULL,
-                                                 slices, DTYPE_FLOAT8_E4M3, &matrix));
+                                                 slices, WEIGHT_FP8, &matrix));
         if (target->static_scale > 0) {
             check(
                 backend->operations->matrix_input_scale(backend, matrix, 0, target->static_scale));

@@ -325,7 +325,9 @@ struct machine {
     status (*create)(const struct machine *machine, const struct backend_options *options,
                      struct backend **out);
     const void *facts; /* of create */
-    enum dtype compute, stored, kv;
+    enum dtype compute;
+    enum weight_format stored;
+    enum dtype kv;
     int threads, slices;
 };
 

@@ -23,7 +23,7 @@ static const struct machine *machine_of(const struct cpu_kernels *kernels, int t
     machine = (struct machine){.create = create_cpu,
                                .facts = kernels,
                                .compute = DTYPE_FLOAT32,
-                               .stored = DTYPE_FLOAT32,
+                               .stored = WEIGHT_FLOAT32,
                                .kv = DTYPE_FLOAT32,
                                .threads = threads,
                                .slices = 8};

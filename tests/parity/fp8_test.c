@@ -16,8 +16,8 @@ static status create_cpu(const struct machine *machine, const struct backend_opt
 }
 
 /* Valid until it is called again. The golden logits' inputs are rounded in 2 slices. */
-static const struct machine *machine_of(const struct cpu_kernels *kernels, enum dtype stored,
-                                        enum dtype kv)
+static const struct machine *machine_of(const struct cpu_kernels *kernels,
+                                        enum weight_format stored, enum dtype kv)
 {
     static struct machine machine;
     machine = (struct machine){.create = create_cpu,
@@ -49,7 +49,7 @@ static double worst_error(const struct golden *golden, const struct logits *logi
 
 /* With the types of `stored` and `kv` the logits are the golden ones of `kind`; those of the exact
  * weights, where they are others, are far from them. */
-static void check_logits(const struct fp8_model *model, const char *kind, enum dtype stored,
+static void check_logits(const struct fp8_model *model, const char *kind, enum weight_format stored,
                          enum dtype kv)
 {
     struct golden golden, exact;
@@ -71,7 +71,7 @@ static void weights_are_number_times_scale(void **state)
 {
     (void)state;
     for (size_t m = 0; m < COUNT_OF(fp8_models); m++) {
-        check_logits(&fp8_models[m], "logits", DTYPE_FLOAT32, DTYPE_FLOAT32);
+        check_logits(&fp8_models[m], "logits", WEIGHT_FLOAT32, DTYPE_FLOAT32);
     }
 }
 
@@ -79,7 +79,7 @@ static void inputs_are_rounded_by_their_scales(void **state)
 {
     (void)state;
     for (size_t m = 0; m < COUNT_OF(fp8_models); m++) {
-        check_logits(&fp8_models[m], "rounded", DTYPE_FLOAT8_E4M3, DTYPE_FLOAT32);
+        check_logits(&fp8_models[m], "rounded", WEIGHT_FP8, DTYPE_FLOAT32);
     }
 }
 
@@ -90,7 +90,7 @@ static void the_cache_is_divided_by_its_scales(void **state)
     (void)state;
     for (size_t m = 0; m < COUNT_OF(fp8_models); m++) {
         if (fp8_models[m].has_cache_scales) {
-            check_logits(&fp8_models[m], "cached", DTYPE_FLOAT32, DTYPE_FLOAT8_E4M3);
+            check_logits(&fp8_models[m], "cached", WEIGHT_FLOAT32, DTYPE_FLOAT8_E4M3);
         }
     }
 }
@@ -111,7 +111,7 @@ static void bits_know_no_layout(void **state)
         struct golden golden;
         golden_read(model->name, &golden);
         const struct machine *machine =
-            machine_of(cpu_kernels_best(), DTYPE_FLOAT8_E4M3, DTYPE_FLOAT8_E4M3);
+            machine_of(cpu_kernels_best(), WEIGHT_FP8, DTYPE_FLOAT8_E4M3);
         struct logits one = run_layout(model->name, &golden, machine, 1, 1, whole);
         for (size_t i = 0; i < COUNT_OF(layouts); i++) {
             if (layouts[i].pp > model->layers) {

@@ -17,7 +17,7 @@
 struct matrix {
     int count, rows, columns, slices;
     int32_t slice_start[MAX_SLICES + 1];
-    enum dtype stored;
+    enum weight_format stored;
     float *values;    /* [count, rows, columns] */
     uint8_t *written; /* times, likewise */
     bool finished;
@@ -37,7 +37,7 @@ static enum dtype activation_dtype(struct backend *backend)
 }
 
 static status matrix_create(struct backend *backend, int count, int rows, int columns,
-                            const int32_t *slice_start, int slices, enum dtype stored,
+                            const int32_t *slice_start, int slices, enum weight_format stored,
                             struct matrix **out)
 {
     (void)backend;
@@ -74,16 +74,16 @@ static float half_value(uint16_t half)
     return half & 0x8000 ? -value : value;
 }
 
-static float value_of(const void *data, enum dtype type, size_t index)
+static float value_of(const void *data, enum weight_format format, size_t index)
 {
-    if (type == DTYPE_FLOAT32) {
+    if (format == WEIGHT_FLOAT32) {
         float value;
         memcpy(&value, (const char *)data + 4 * index, 4);
         return value;
     }
     uint16_t half;
     memcpy(&half, (const char *)data + 2 * index, 2);
-    if (type == DTYPE_FLOAT16) {
+    if (format == WEIGHT_FLOAT16) {
         return half_value(half);
     }
     uint32_t bits = (uint32_t)half << 16;
@@ -92,20 +92,27 @@ static float value_of(const void *data, enum dtype type, size_t index)
     return value;
 }
 
+static bool matrix_takes(struct backend *backend, enum weight_format format)
+{
+    (void)backend;
+    return weight_format_facts(format)->expand == NULL;
+}
+
 static status matrix_write(struct backend *backend, struct matrix *matrix, int index, int first_row,
-                           int row_count, const void *data, enum dtype source, size_t stride)
+                           int row_count, const struct weight_rows *rows)
 {
     (void)backend;
     assert_in_range(index, 0, matrix->count - 1);
     assert_true(first_row >= 0 && row_count >= 0 && first_row + row_count <= matrix->rows);
-    assert_true(stride >= (size_t)matrix->columns);
-    assert_int_not_equal(source, DTYPE_FLOAT8_E4M3);
+    assert_true(rows->stride >= (size_t)matrix->columns);
+    assert_null(weight_format_facts(rows->format)->expand);
+    assert_null(rows->scales);
     for (int row = 0; row < row_count; row++) {
         size_t at = ((size_t)index * (size_t)matrix->rows + (size_t)(first_row + row)) *
                     (size_t)matrix->columns;
         for (int column = 0; column < matrix->columns; column++) {
             matrix->values[at + (size_t)column] =
-                value_of(data, source, (size_t)row * stride + (size_t)column);
+                value_of(rows->data, rows->format, (size_t)row * rows->stride + (size_t)column);
             matrix->written[at + (size_t)column]++;
         }
     }
@@ -133,11 +140,11 @@ static void matrix_destroy(struct backend *backend, struct matrix *matrix)
 }
 
 static int64_t matrix_bytes(struct backend *backend, int count, int rows, int columns, int slices,
-                            enum dtype stored)
+                            enum weight_format stored)
 {
     (void)backend;
     (void)slices;
-    return (int64_t)count * rows * columns * (stored == DTYPE_FLOAT32 ? 4 : 2);
+    return (int64_t)count * rows * columns * (stored == WEIGHT_FLOAT32 ? 4 : 2);
 }
 
 static status vector_create(struct backend *backend, int length, const float *values,
@@ -164,6 +171,7 @@ static void vector_destroy(struct backend *backend, struct vector *vector)
 static const struct backend_operations operations = {
     .activation_dtype = activation_dtype,
     .matrix_create = matrix_create,
+    .matrix_takes = matrix_takes,
     .matrix_write = matrix_write,
     .matrix_finish = matrix_finish,
     .matrix_destroy = matrix_destroy,

@@ -132,22 +132,22 @@ int cpu_threads_for(const struct cpu_backend *cpu, double work);
 
 /* weights.c */
 status cpu_matrix_create(struct backend *backend, int count, int rows, int columns,
-                         const int32_t *slice_start, int slices, enum dtype stored,
+                         const int32_t *slice_start, int slices, enum weight_format stored,
                          struct matrix **out);
+bool cpu_matrix_takes(struct backend *backend, enum weight_format format);
 status cpu_matrix_write(struct backend *backend, struct matrix *matrix, int index, int first_row,
-                        int row_count, const void *data, enum dtype source, size_t source_stride);
+                        int row_count, const struct weight_rows *rows);
 status cpu_matrix_finish(struct backend *backend, struct matrix *matrix);
 void cpu_matrix_destroy(struct backend *backend, struct matrix *matrix);
 int64_t cpu_matrix_bytes(struct backend *backend, int count, int rows, int columns, int slices,
-                         enum dtype stored);
+                         enum weight_format stored);
 status cpu_vector_create(struct backend *backend, int length, const float *values,
                          struct vector **out);
 void cpu_vector_destroy(struct backend *backend, struct vector *vector);
-status cpu_matrix_scale(struct backend *backend, struct matrix *matrix, int index, int first_row,
-                        int row_count, const float *scales);
 status cpu_matrix_input_scale(struct backend *backend, struct matrix *matrix, int index,
                               float scale);
 uint16_t cpu_bfloat16(float value); /* rounded to nearest even */
+/* Number `index` of those that `data` is, widened. */
 float cpu_element(const void *data, enum dtype type, size_t index);
 
 /* product.c */

@@ -90,9 +90,15 @@ static status check_slices(const int32_t *slice_start, int slices, int columns)
 }
 
 /* fp8 numbers are computed with in float32, and kept so. */
-static size_t kept_bytes(enum dtype stored)
+static size_t kept_bytes(enum weight_format stored)
 {
-    return stored == DTYPE_FLOAT8_E4M3 ? sizeof(float) : dtype_bytes(stored);
+    return stored == WEIGHT_BFLOAT16 ? sizeof(uint16_t) : sizeof(float);
+}
+
+bool cpu_matrix_takes(struct backend *backend, enum weight_format format)
+{
+    (void)backend;
+    return format == WEIGHT_FLOAT32 || format == WEIGHT_BFLOAT16 || format == WEIGHT_FP8;
 }
 
 static size_t part_count(const struct matrix *matrix)
@@ -121,14 +127,14 @@ static status create_scales(struct matrix *matrix)
 }
 
 status cpu_matrix_create(struct backend *backend, int count, int rows, int columns,
-                         const int32_t *slice_start, int slices, enum dtype stored,
+                         const int32_t *slice_start, int slices, enum weight_format stored,
                          struct matrix **out)
 {
-    (void)backend;
     *out = NULL;
-    if (stored == DTYPE_FLOAT16) {
+    if (!cpu_matrix_takes(backend, stored)) {
         return status_fail(STATUS_UNSUPPORTED,
-                           "weights in float16: the CPU keeps them in float32, bfloat16 or fp8");
+                           "weights in %s: the CPU keeps them in float32, bfloat16 or fp8",
+                           weight_format_name(stored));
     }
     if (count < 0 || rows < 0 || columns < 0 || rows > INT32_MAX - PANEL || slices < 0) {
         return status_fail(STATUS_INTERNAL, "matrix of %d × %d × %d", count, rows, columns);
@@ -144,8 +150,8 @@ status cpu_matrix_create(struct backend *backend, int count, int rows, int colum
                               .rows = rows,
                               .columns = columns,
                               .panels = (rows + PANEL - 1) / PANEL,
-                              .bfloat16 = stored == DTYPE_BFLOAT16,
-                              .fp8 = stored == DTYPE_FLOAT8_E4M3,
+                              .bfloat16 = stored == WEIGHT_BFLOAT16,
+                              .fp8 = stored == WEIGHT_FP8,
                               .slices = slices};
     matrix->panel_bytes = (size_t)columns * PANEL * kept_bytes(stored);
     if (slices > 0) {
@@ -216,15 +222,15 @@ static void pack_values(const struct matrix *matrix, char *panel, int place, con
     }
 }
 
-/* Rows [first, last) of one panel; `data` starts at row `data_row`. */
+/* Rows [first, last) of one panel, from `rows`, which start at row `at_row`. */
 static void pack_rows(const struct matrix *matrix, int index, char *panel, int panel_row, int first,
-                      int last, const void *data, int data_row, enum dtype source,
-                      size_t source_stride)
+                      int last, int at_row, const struct weight_rows *rows)
 {
+    const enum dtype source = weight_format_facts(rows->format)->numbers;
     for (int row = first; matrix->fp8 && row < last; row++) {
-        const size_t from = (size_t)(row - data_row) * source_stride;
+        const size_t from = (size_t)(row - at_row) * rows->stride;
         const size_t place = (size_t)panel_place(row - panel_row, false);
-        pack_rounded(matrix, index, row, data, from, source, (float *)panel + place);
+        pack_rounded(matrix, index, row, rows->data, from, source, (float *)panel + place);
     }
     /* Some columns of all rows at a time, so that a line of the panel is still in the cache when
      * its next row comes. */
@@ -232,8 +238,8 @@ static void pack_rows(const struct matrix *matrix, int index, char *panel, int p
     for (size_t k = 0; k < columns; k += PACKED_COLUMNS) {
         const size_t count = columns - k < PACKED_COLUMNS ? columns - k : PACKED_COLUMNS;
         for (int row = first; row < last; row++) {
-            pack_values(matrix, panel, panel_place(row - panel_row, matrix->bfloat16), data,
-                        (size_t)(row - data_row) * source_stride, source, k, count);
+            pack_values(matrix, panel, panel_place(row - panel_row, matrix->bfloat16), rows->data,
+                        (size_t)(row - at_row) * rows->stride, source, k, count);
         }
     }
 }
@@ -247,17 +253,25 @@ static status check_rows(const struct matrix *matrix, int index, int first_row, 
                : STATUS_OK;
 }
 
-status cpu_matrix_scale(struct backend *backend, struct matrix *matrix, int index, int first_row,
-                        int row_count, const float *scales)
+/* Quantised rows are for matrices of their format, and come with their scales. */
+static status check_format(const struct matrix *matrix, const struct weight_rows *rows)
 {
-    (void)backend;
-    TRY(check_rows(matrix, index, first_row, row_count));
-    for (size_t part = 0; matrix->fp8 && part < part_count(matrix) && row_count > 0; part++) {
+    const bool is_plain = weight_format_facts(rows->format)->expand == NULL;
+    const bool fits = is_plain ? rows->scales == NULL
+                               : rows->format == WEIGHT_FP8 && matrix->fp8 && rows->scales != NULL;
+    return fits ? STATUS_OK
+                : status_fail(STATUS_INTERNAL, "matrix: rows in %s that were to be expanded",
+                              weight_format_name(rows->format));
+}
+
+/* The scales that came with rows, for each part of them. */
+static void keep_scales(struct matrix *matrix, int index, int first_row, int row_count,
+                        const float *scales)
+{
+    for (size_t part = 0; scales != NULL && part < part_count(matrix); part++) {
         memcpy(scale_of(matrix, index, (int)part, first_row), scales,
                (size_t)row_count * sizeof *scales);
     }
-    return matrix->fp8 ? STATUS_OK
-                       : status_fail(STATUS_INTERNAL, "scales for weights that are not fp8");
 }
 
 status cpu_matrix_input_scale(struct backend *backend, struct matrix *matrix, int index,
@@ -272,12 +286,14 @@ status cpu_matrix_input_scale(struct backend *backend, struct matrix *matrix, in
 }
 
 status cpu_matrix_write(struct backend *backend, struct matrix *matrix, int index, int first_row,
-                        int row_count, const void *data, enum dtype source, size_t source_stride)
+                        int row_count, const struct weight_rows *rows)
 {
     TRY(check_rows(matrix, index, first_row, row_count));
+    TRY(check_format(matrix, rows));
     if (row_count == 0) {
         return STATUS_OK;
     }
+    keep_scales(matrix, index, first_row, row_count, rows->scales);
     char *base =
         (char *)matrix->region.data + (size_t)index * (size_t)matrix->panels * matrix->panel_bytes;
     const int last_row = first_row + row_count;
@@ -287,7 +303,7 @@ status cpu_matrix_write(struct backend *backend, struct matrix *matrix, int inde
         const int first = p * PANEL > first_row ? p * PANEL : first_row;
         const int last = (p + 1) * PANEL < last_row ? (p + 1) * PANEL : last_row;
         pack_rows(matrix, index, base + (size_t)p * matrix->panel_bytes, p * PANEL, first, last,
-                  data, first_row, source, source_stride);
+                  first_row, rows);
     }
     return STATUS_OK;
 }
@@ -311,7 +327,7 @@ void cpu_matrix_destroy(struct backend *backend, struct matrix *matrix)
 }
 
 int64_t cpu_matrix_bytes(struct backend *backend, int count, int rows, int columns, int slices,
-                         enum dtype stored)
+                         enum weight_format stored)
 {
     (void)backend;
     (void)slices;

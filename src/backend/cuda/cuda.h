@@ -67,7 +67,6 @@ struct matrix {
     int padded;         /* fp8 */
     float *scale;       /* fp8, device */
     float *input_scale; /* [count] host: static scale of the input, 0: taken from each row; NULL */
-    int scaled_index, scaled_first, scaled_count; /* rows whose scales the loader holds */
 };
 
 /* What a layer's keys and values are divided by in the cache. */
@@ -207,18 +206,17 @@ status cuda_backend_create(const struct backend_options *options, struct backend
 
 /* weights.c */
 status cuda_matrix_create(struct backend *backend, int count, int rows, int columns,
-                          const int32_t *slice_start, int slices, enum dtype stored,
+                          const int32_t *slice_start, int slices, enum weight_format stored,
                           struct matrix **out);
+bool cuda_matrix_takes(struct backend *backend, enum weight_format format);
 status cuda_matrix_write(struct backend *backend, struct matrix *matrix, int index, int first_row,
-                         int row_count, const void *data, enum dtype source, size_t source_stride);
-status cuda_matrix_scale(struct backend *backend, struct matrix *matrix, int index, int first_row,
-                         int row_count, const float *scales);
+                         int row_count, const struct weight_rows *rows);
 status cuda_matrix_input_scale(struct backend *backend, struct matrix *matrix, int index,
                                float scale);
 status cuda_matrix_finish(struct backend *backend, struct matrix *matrix);
 void cuda_matrix_destroy(struct backend *backend, struct matrix *matrix);
 int64_t cuda_matrix_bytes(struct backend *backend, int count, int rows, int columns, int slices,
-                          enum dtype stored);
+                          enum weight_format stored);
 status cuda_vector_create(struct backend *backend, int length, const float *values,
                           struct vector **out);
 void cuda_vector_destroy(struct backend *backend, struct vector *vector);

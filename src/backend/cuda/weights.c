@@ -21,7 +21,7 @@ struct cuda_loader {
     void *device[STAGING_PARTS];     /* NULL until something is converted */
     cudaEvent_t done[STAGING_PARTS]; /* the part may be filled again */
     int next;
-    float *row_scale; /* device, of the rows being written; see matrix_scale */
+    float *row_scale; /* device: the scales that came with the rows being written */
     size_t row_scale_capacity;
 };
 
@@ -95,9 +95,16 @@ static status copy_floats(struct cuda_backend *cuda, float *to, const float *val
  */
 
 /* fp8 stays fp8; everything else is kept as the activations are, as a product needs it. */
-static enum dtype kept_type(const struct cuda_backend *cuda, enum dtype stored)
+static enum dtype kept_type(const struct cuda_backend *cuda, enum weight_format stored)
 {
-    return stored == DTYPE_FLOAT8_E4M3 ? stored : cuda->activation;
+    return stored == WEIGHT_FP8 ? DTYPE_FLOAT8_E4M3 : cuda->activation;
+}
+
+bool cuda_matrix_takes(struct backend *backend, enum weight_format format)
+{
+    const struct cuda_backend *cuda = cuda_of(backend);
+    const int from = weight_format_facts(format)->gpu_from;
+    return from > 0 && 10 * cuda->major + cuda->minor >= from;
 }
 
 static int padded_columns(int columns)
@@ -121,7 +128,7 @@ static int widest_part(const int32_t *slice_start, int slices, int columns)
 }
 
 int64_t cuda_matrix_bytes(struct backend *backend, int count, int rows, int columns, int slices,
-                          enum dtype stored)
+                          enum weight_format stored)
 {
     const enum dtype kept = kept_type(cuda_of(backend), stored);
     if (kept != DTYPE_FLOAT8_E4M3) {
@@ -160,7 +167,7 @@ static status allocate_matrix(struct matrix *matrix)
 }
 
 status cuda_matrix_create(struct backend *backend, int count, int rows, int columns,
-                          const int32_t *slice_start, int slices, enum dtype stored,
+                          const int32_t *slice_start, int slices, enum weight_format stored,
                           struct matrix **out)
 {
     *out = NULL;
@@ -168,11 +175,13 @@ status cuda_matrix_create(struct backend *backend, int count, int rows, int colu
     if (count < 0 || rows < 0 || columns < 0 || slices < 0) {
         return status_fail(STATUS_INTERNAL, "matrix of %d × %d × %d", count, rows, columns);
     }
-    if (stored == DTYPE_FLOAT8_E4M3 && 10 * cuda->major + cuda->minor < 89) {
+    if (!cuda_matrix_takes(backend, stored)) {
+        const int from = weight_format_facts(stored)->gpu_from;
+        const char *name = weight_format_name(stored);
         return status_fail(STATUS_UNSUPPORTED,
-                           "fp8 weights: %s has compute capability %d.%d, fp8 needs 8.9; use "
+                           "%s weights: %s has compute capability %d.%d, %s needs %d.%d; use "
                            "model.dtype: bfloat16",
-                           cuda->name, cuda->major, cuda->minor);
+                           name, cuda->name, cuda->major, cuda->minor, name, from / 10, from % 10);
     }
     if (slices > 0) {
         TRY(check_slices(slice_start, slices, columns));
@@ -238,19 +247,28 @@ static status grow_row_scale(struct cuda_backend *cuda, struct cuda_loader *load
     return STATUS_OK;
 }
 
-/* The scales wait in the loader for the matrix_write of the same rows. */
-status cuda_matrix_scale(struct backend *backend, struct matrix *matrix, int index, int first_row,
-                         int row_count, const float *scales)
+/* The scales of `row_count` rows to the device, where rows have some. They are overwritten behind
+ * the last kernel that reads those before: all of it is in the order of the stream. */
+static status write_scales(struct cuda_backend *cuda, struct cuda_loader *loader,
+                           const struct weight_rows *rows, int row_count)
 {
-    struct cuda_backend *cuda = cuda_of(backend);
-    struct cuda_loader *loader;
-    TRY(check_rows(matrix, index, first_row, row_count));
-    TRY(loader_of(cuda, &loader));
+    if (rows->scales == NULL) {
+        return STATUS_OK;
+    }
     TRY(grow_row_scale(cuda, loader, (size_t)row_count));
-    matrix->scaled_index = index;
-    matrix->scaled_first = first_row;
-    matrix->scaled_count = row_count;
-    return copy_floats(cuda, loader->row_scale, scales, row_count);
+    return copy_floats(cuda, loader->row_scale, rows->scales, row_count);
+}
+
+/* Quantised rows are for matrices of their format, and come with their scales. */
+static status check_format(const struct matrix *matrix, const struct weight_rows *rows)
+{
+    const struct weight_format_facts *facts = weight_format_facts(rows->format);
+    const bool fits = facts->expand == NULL
+                          ? rows->scales == NULL
+                          : facts->numbers == matrix->dtype && rows->scales != NULL;
+    return fits ? STATUS_OK
+                : status_fail(STATUS_INTERNAL, "matrix: rows in %s that were to be expanded",
+                              weight_format_name(rows->format));
 }
 
 status cuda_matrix_input_scale(struct backend *backend, struct matrix *matrix, int index,
@@ -345,31 +363,30 @@ static status write_rows(struct cuda_backend *cuda, struct cuda_loader *loader,
 }
 
 status cuda_matrix_write(struct backend *backend, struct matrix *matrix, int index, int first_row,
-                         int row_count, const void *data, enum dtype source, size_t source_stride)
+                         int row_count, const struct weight_rows *rows)
 {
     struct cuda_backend *cuda = cuda_of(backend);
     struct cuda_loader *loader;
     TRY(check_rows(matrix, index, first_row, row_count));
+    TRY(check_format(matrix, rows));
     TRY(loader_of(cuda, &loader));
-    if (matrix->columns == 0) {
+    if (matrix->columns == 0 || row_count == 0) {
         return STATUS_OK;
     }
+    const enum dtype source = weight_format_facts(rows->format)->numbers;
     const size_t value_bytes = dtype_bytes(source);
     const size_t row_bytes = (size_t)matrix->columns * value_bytes;
     if (row_bytes > STAGING_BYTES) {
         return status_fail(STATUS_LIMIT, "weights: a row of %d values", matrix->columns);
     }
-    const bool scaled = matrix->scaled_count > 0 && matrix->scaled_index == index &&
-                        first_row >= matrix->scaled_first &&
-                        first_row + row_count <= matrix->scaled_first + matrix->scaled_count;
+    TRY(write_scales(cuda, loader, rows, row_count));
     const int most = (int)(STAGING_BYTES / row_bytes);
     for (int row = 0; row < row_count; row += most) {
         const int count = row_count - row < most ? row_count - row : most;
-        const float *row_scale =
-            scaled ? loader->row_scale + (first_row + row - matrix->scaled_first) : NULL;
+        const float *row_scale = rows->scales != NULL ? loader->row_scale + row : NULL;
         TRY(write_rows(cuda, loader, matrix, index, first_row + row, count,
-                       (const char *)data + (size_t)row * source_stride * value_bytes, source,
-                       source_stride * value_bytes, row_scale));
+                       (const char *)rows->data + (size_t)row * rows->stride * value_bytes, source,
+                       rows->stride * value_bytes, row_scale));
     }
     return STATUS_OK;
 }
@@ -377,7 +394,7 @@ status cuda_matrix_write(struct backend *backend, struct matrix *matrix, int ind
 status cuda_matrix_finish(struct backend *backend, struct matrix *matrix)
 {
     (void)backend;
-    matrix->scaled_count = 0;
+    (void)matrix;
     return STATUS_OK; /* copies are in order on the stream that uses them */
 }
 

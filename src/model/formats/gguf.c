@@ -226,18 +226,18 @@ static status take_metadata(struct cursor *cursor, uint64_t count, struct gguf *
 static const struct {
     const char *name;
     int number;
-    enum tensor_format format;
-    int bytes; /* a value, of FORMAT_OTHER */
+    enum weight_format format;
+    int bytes; /* a value, of WEIGHT_NONE */
 } tensor_types[] = {
-    {"F32", 0, FORMAT_FLOAT32, 0}, {"F16", 1, FORMAT_FLOAT16, 0}, {"Q4_0", 2, FORMAT_Q4_0, 0},
-    {"Q4_1", 3, FORMAT_Q4_1, 0},   {"Q5_0", 6, FORMAT_Q5_0, 0},   {"Q5_1", 7, FORMAT_Q5_1, 0},
-    {"Q8_0", 8, FORMAT_Q8_0, 0},   {"Q2_K", 10, FORMAT_Q2_K, 0},  {"Q3_K", 11, FORMAT_Q3_K, 0},
-    {"Q4_K", 12, FORMAT_Q4_K, 0},  {"Q5_K", 13, FORMAT_Q5_K, 0},  {"Q6_K", 14, FORMAT_Q6_K, 0},
-    {"I8", 24, FORMAT_OTHER, 1},   {"I16", 25, FORMAT_OTHER, 2},  {"I32", 26, FORMAT_OTHER, 4},
-    {"I64", 27, FORMAT_OTHER, 8},  {"F64", 28, FORMAT_OTHER, 8},  {"BF16", 30, FORMAT_BFLOAT16, 0},
+    {"F32", 0, WEIGHT_FLOAT32, 0}, {"F16", 1, WEIGHT_FLOAT16, 0}, {"Q4_0", 2, WEIGHT_Q4_0, 0},
+    {"Q4_1", 3, WEIGHT_Q4_1, 0},   {"Q5_0", 6, WEIGHT_Q5_0, 0},   {"Q5_1", 7, WEIGHT_Q5_1, 0},
+    {"Q8_0", 8, WEIGHT_Q8_0, 0},   {"Q2_K", 10, WEIGHT_Q2_K, 0},  {"Q3_K", 11, WEIGHT_Q3_K, 0},
+    {"Q4_K", 12, WEIGHT_Q4_K, 0},  {"Q5_K", 13, WEIGHT_Q5_K, 0},  {"Q6_K", 14, WEIGHT_Q6_K, 0},
+    {"I8", 24, WEIGHT_NONE, 1},    {"I16", 25, WEIGHT_NONE, 2},   {"I32", 26, WEIGHT_NONE, 4},
+    {"I64", 27, WEIGHT_NONE, 8},   {"F64", 28, WEIGHT_NONE, 8},   {"BF16", 30, WEIGHT_BFLOAT16, 0},
 };
 
-const char *gguf_type_at(size_t index, enum tensor_format *format)
+const char *gguf_type_at(size_t index, enum weight_format *format)
 {
     if (index >= COUNT_OF(tensor_types)) {
         return NULL;
@@ -254,8 +254,8 @@ static status set_type(uint64_t number, struct tensor *tensor)
         }
         tensor->format = tensor_types[i].format;
         tensor->type_name = tensor_types[i].name;
-        const struct tensor_format_facts *facts = tensor_format_facts(tensor->format);
-        int size = tensor->format == FORMAT_OTHER ? tensor_types[i].bytes : facts->bytes;
+        const struct weight_format_facts *facts = weight_format_facts(tensor->format);
+        int size = tensor->format == WEIGHT_NONE ? tensor_types[i].bytes : facts->bytes;
         uint64_t count;
         if (!tensor_count_elements(tensor->shape, tensor->rank, &count)) {
             return status_fail(STATUS_INVALID, "the shape is too large");
@@ -274,7 +274,7 @@ static status set_type(uint64_t number, struct tensor *tensor)
     struct buffer names = {0};
     status s = STATUS_OK;
     for (size_t i = 0; s == STATUS_OK && i < COUNT_OF(tensor_types); i++) {
-        if (tensor_types[i].format != FORMAT_OTHER) {
+        if (tensor_types[i].format != WEIGHT_NONE) {
             s = buffer_format(&names, "%s%s", i == 0 ? "" : ", ", tensor_types[i].name);
         }
     }

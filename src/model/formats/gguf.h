@@ -77,6 +77,6 @@ status gguf_read_config(const struct gguf *gguf, const struct tensor_table *tabl
 status gguf_create_tokenizer(const struct gguf *gguf, struct tokenizer **out) MUST_CHECK;
 
 /* The format's types of tensors by their place in the table: the name, or NULL behind the last. */
-const char *gguf_type_at(size_t index, enum tensor_format *format);
+const char *gguf_type_at(size_t index, enum weight_format *format);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "model/formats/gguf.h"
 #include "model/read/config.h"
+#include "model/read/tensor_source.h"
 
 struct facts {
     const struct gguf *gguf;

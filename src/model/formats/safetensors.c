@@ -19,39 +19,32 @@ enum {
     SHARD_LIMIT = 4096,
 };
 
+/* Types that are no weights: they have a size, and are stepped over. */
 static const struct {
     const char *name;
-    enum tensor_format format;
     int bytes;
-} dtypes[] = {
-    {"F32", FORMAT_FLOAT32, 4},   {"F16", FORMAT_FLOAT16, 2},
-    {"BF16", FORMAT_BFLOAT16, 2}, {"F8_E4M3", FORMAT_FLOAT8_E4M3, 1},
-    {"F8_E5M2", FORMAT_OTHER, 1}, {"F8_E8M0", FORMAT_OTHER, 1},
-    {"F64", FORMAT_OTHER, 8},     {"C64", FORMAT_OTHER, 8},
-    {"I64", FORMAT_OTHER, 8},     {"I32", FORMAT_OTHER, 4},
-    {"I16", FORMAT_OTHER, 2},     {"I8", FORMAT_OTHER, 1},
-    {"U64", FORMAT_OTHER, 8},     {"U32", FORMAT_OTHER, 4},
-    {"U16", FORMAT_OTHER, 2},     {"U8", FORMAT_OTHER, 1},
-    {"BOOL", FORMAT_OTHER, 1},
+} other_types[] = {
+    {"F8_E5M2", 1}, {"F8_E8M0", 1}, {"F64", 8}, {"C64", 8}, {"I64", 8}, {"I32", 4},  {"I16", 2},
+    {"I8", 1},      {"U64", 8},     {"U32", 4}, {"U16", 2}, {"U8", 1},  {"BOOL", 1},
 };
-
-const char *safetensors_type_at(size_t index, enum tensor_format *format)
-{
-    if (index >= COUNT_OF(dtypes)) {
-        return NULL;
-    }
-    *format = dtypes[index].format;
-    return dtypes[index].name;
-}
 
 static status parse_type(const struct json *entry, struct tensor *tensor, uint64_t *value_bytes)
 {
     const char *text = json_string(json_get(entry, "dtype"));
-    for (size_t i = 0; text != NULL && i < COUNT_OF(dtypes); i++) {
-        if (strcmp(dtypes[i].name, text) == 0) {
-            tensor->format = dtypes[i].format;
-            tensor->type_name = dtypes[i].name;
-            *value_bytes = (uint64_t)dtypes[i].bytes;
+    for (int i = 0; text != NULL && i < WEIGHT_NONE; i++) {
+        const struct weight_format_facts *facts = weight_format_facts((enum weight_format)i);
+        if (facts->safetensors != NULL && strcmp(facts->safetensors, text) == 0) {
+            tensor->format = (enum weight_format)i;
+            tensor->type_name = facts->safetensors;
+            *value_bytes = (uint64_t)facts->bytes;
+            return STATUS_OK;
+        }
+    }
+    for (size_t i = 0; text != NULL && i < COUNT_OF(other_types); i++) {
+        if (strcmp(other_types[i].name, text) == 0) {
+            tensor->format = WEIGHT_NONE;
+            tensor->type_name = other_types[i].name;
+            *value_bytes = (uint64_t)other_types[i].bytes;
             return STATUS_OK;
         }
     }

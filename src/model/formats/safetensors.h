@@ -15,7 +15,4 @@ status safetensors_open_directory(struct tensor_table *table, const char *direct
 status safetensors_parse_header(struct tensor_table *table, int file, const char *header,
                                 size_t length, uint64_t data_start) MUST_CHECK;
 
-/* The format's types by their place in the table: the name, or NULL behind the last. */
-const char *safetensors_type_at(size_t index, enum tensor_format *format);
-
 #endif

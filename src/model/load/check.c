@@ -11,17 +11,17 @@
 static status check_part(const struct model *model, const struct weight_item *item,
                          const struct weight_part *part)
 {
-    struct tensor_place place;
+    struct tensor_source source;
     for (int index = 0; index < item->count; index++) {
-        TRY(tensor_place_find(model, part, item->is_vector, item->layer, index, item->count,
-                              &place));
+        TRY(weight_source_find(model, part, item->is_vector, item->layer, index, item->count,
+                               &source));
     }
     if (part->token_types == 0) {
         return STATUS_OK;
     }
     const struct weight_part types = {
         .role = ROLE_TOKEN_TYPES, .rows = part->token_types, .columns = part->columns};
-    return tensor_place_find(model, &types, false, 0, 0, 1, &place);
+    return weight_source_find(model, &types, false, 0, 0, 1, &source);
 }
 
 static status check_item(void *context, const struct weight_item *item)

@@ -19,12 +19,18 @@ static const size_t staging_bytes = 8u << 20;
 struct loader {
     struct model *model;
     struct backend *backend;
-    enum dtype stored;
+    enum weight_format stored;
     struct tensor_scratch scratch; /* of vectors */
     struct tensor_read *reads;     /* of matrices, in the order of the walk */
     size_t read_count, read_capacity;
     struct read_ahead *ahead; /* NULL on the first walk */
-    bool keep_float8;         /* of the matrix at hand, as in tensor_scratch */
+};
+
+/* One product of the matrix at hand. */
+struct product_place {
+    struct matrix *matrix; /* NULL on the first walk */
+    enum weight_format kept;
+    int index;
 };
 
 static const struct backend_operations *operations(const struct loader *loader)
@@ -34,17 +40,22 @@ static const struct backend_operations *operations(const struct loader *loader)
 
 /* Writes rows that are whole heads in the interleaved rope order (2j and 2j + 1 rotate against each
  * other) as halves (j and j + size / 2): each half is every second row. */
-static status write_heads(struct loader *loader, struct matrix *matrix, int index, int at_row,
-                          int row_count, const struct tensor_rows *rows)
+static status write_heads(struct loader *loader, const struct product_place *place, int at_row,
+                          int row_count, const struct weight_rows *rows)
 {
     int size = loader->model->config.head_dim, half = size / 2;
-    size_t value_bytes = rows->dtype == DTYPE_FLOAT32 ? 4 : 2;
+    size_t row_bytes = rows->stride * (size_t)weight_format_facts(rows->format)->bytes;
+    if (rows->scales != NULL) {
+        return status_fail(STATUS_INTERNAL, "interleaved heads with a scale for each row");
+    }
     for (int row = 0; row < row_count; row += half) {
         int start = row / size * size + (row % size == 0 ? 0 : 1);
-        const uint8_t *from =
-            (const uint8_t *)rows->data + (size_t)start * rows->stride * value_bytes;
-        TRY(operations(loader)->matrix_write(loader->backend, matrix, index, at_row + row, half,
-                                             from, rows->dtype, 2 * rows->stride));
+        const struct weight_rows every_second = {.data = (const uint8_t *)rows->data +
+                                                         (size_t)start * row_bytes,
+                                                 .format = rows->format,
+                                                 .stride = 2 * rows->stride};
+        TRY(operations(loader)->matrix_write(loader->backend, place->matrix, place->index,
+                                             at_row + row, half, &every_second));
     }
     return STATUS_OK;
 }
@@ -61,16 +72,14 @@ static status sum_positions(struct loader *loader, const struct weight_part *par
     const struct model *model = loader->model;
     const struct weight_part types = {
         .role = ROLE_TOKEN_TYPES, .rows = part->token_types, .columns = part->columns};
-    struct tensor_place positions, first_type;
-    TRY(tensor_place_find(model, part, false, 0, 0, 1, &positions));
-    TRY(tensor_place_find(model, &types, false, 0, 0, 1, &first_type));
-    TRY(tensor_read_values(&model->tensors, first_type.tensor, 0, part->columns, &loader->scratch,
-                           type));
+    struct tensor_source positions, first_type;
+    TRY(weight_source_find(model, part, false, 0, 0, 1, &positions));
+    TRY(weight_source_find(model, &types, false, 0, 0, 1, &first_type));
+    TRY(tensor_read_row(&model->tensors, &first_type, 0, &loader->scratch, type));
     for (int row = 0; row < part->row_count; row++) {
         float *sum = sums + (size_t)row * (size_t)part->columns;
-        TRY(tensor_read_values(&model->tensors, positions.tensor,
-                               (int64_t)(part->first_row + row) * part->columns, part->columns,
-                               &loader->scratch, sum));
+        TRY(tensor_read_row(&model->tensors, &positions, part->first_row + row, &loader->scratch,
+                            sum));
         for (int i = 0; i < part->columns; i++) {
             sum[i] += type[i];
         }
@@ -89,8 +98,9 @@ static status load_positions(struct loader *loader, const struct weight_part *pa
     }
     status s = sum_positions(loader, part, sums, sums + count * width);
     if (s == STATUS_OK) {
+        const struct weight_rows rows = {.data = sums, .format = WEIGHT_FLOAT32, .stride = width};
         s = operations(loader)->matrix_write(loader->backend, matrix, 0, part->at_row,
-                                             part->row_count, sums, DTYPE_FLOAT32, width);
+                                             part->row_count, &rows);
     }
     free(sums);
     return s;
@@ -98,7 +108,7 @@ static status load_positions(struct loader *loader, const struct weight_part *pa
 
 /* On the first walk: notes the read. On the second: its rows go to the backend. */
 static status load_rows(struct loader *loader, const struct tensor_read *read, bool by_heads,
-                        int index, int at_row, struct matrix *matrix)
+                        const struct product_place *place, int at_row)
 {
     if (loader->ahead == NULL) {
         void *grown = loader->reads;
@@ -109,30 +119,35 @@ static status load_rows(struct loader *loader, const struct tensor_read *read, b
         loader->reads[loader->read_count++] = *read;
         return STATUS_OK;
     }
-    struct tensor_rows rows;
+    struct weight_rows rows;
     TRY(read_ahead_next(loader->ahead, &rows));
-    if (rows.scales != NULL) {
-        TRY(operations(loader)->matrix_scale(loader->backend, matrix, index, at_row,
-                                             read->row_count, rows.scales));
-    }
-    status s = by_heads ? write_heads(loader, matrix, index, at_row, read->row_count, &rows)
-                        : operations(loader)->matrix_write(loader->backend, matrix, index, at_row,
-                                                           read->row_count, rows.data, rows.dtype,
-                                                           rows.stride);
-    return status_context(s, "tensor %s", read->tensor->name);
+    status s = by_heads
+                   ? write_heads(loader, place, at_row, read->row_count, &rows)
+                   : operations(loader)->matrix_write(loader->backend, place->matrix, place->index,
+                                                      at_row, read->row_count, &rows);
+    return status_context(s, "tensor %s", read->source.values->name);
+}
+
+/* Whether a matrix takes a source's rows without their being expanded first. */
+static bool is_taken_as_it_is(const struct loader *loader, const struct product_place *place,
+                              const struct tensor_source *source)
+{
+    return source->values->format == place->kept && weight_format_is_quantized(place->kept) &&
+           operations(loader)->matrix_takes(loader->backend, place->kept) &&
+           tensor_source_is_by_rows(source);
 }
 
 static status load_part(struct loader *loader, const struct weight_item *item,
-                        const struct weight_part *part, int index, struct matrix *matrix)
+                        const struct weight_part *part, const struct product_place *place)
 {
     if (part->token_types > 0) { /* nothing is read ahead */
-        return loader->ahead == NULL ? STATUS_OK : load_positions(loader, part, matrix);
+        return loader->ahead == NULL ? STATUS_OK : load_positions(loader, part, place->matrix);
     }
     const struct model *model = loader->model;
-    struct tensor_place place;
-    TRY(tensor_place_find(model, part, false, item->layer, index, item->count, &place));
+    struct tensor_source source;
+    TRY(weight_source_find(model, part, false, item->layer, place->index, item->count, &source));
     bool by_heads = is_interleaved(loader, part);
-    int chunk = tensor_rows_within(place.tensor, staging_bytes);
+    int chunk = tensor_rows_within(source.values, staging_bytes);
     if (by_heads) {
         int size = model->config.head_dim;
         chunk = chunk < size ? size : chunk / size * size;
@@ -142,66 +157,71 @@ static status load_part(struct loader *loader, const struct weight_item *item,
     }
     for (int row = 0; row < part->row_count; row += chunk) {
         int count = part->row_count - row < chunk ? part->row_count - row : chunk;
-        const struct tensor_read read = {.tensor = place.tensor,
-                                         .first_row = place.first_row + part->first_row + row,
+        const struct tensor_read read = {.source = source,
+                                         .first_row = source.first_row + part->first_row + row,
                                          .row_count = count,
                                          .first_column = part->first_column,
                                          .column_count = part->column_count,
-                                         .keep_float8 = loader->keep_float8};
-        TRY(load_rows(loader, &read, by_heads, index, part->at_row + row, matrix));
+                                         .as_it_is = is_taken_as_it_is(loader, place, &source)};
+        TRY(load_rows(loader, &read, by_heads, place, part->at_row + row));
     }
     return STATUS_OK;
 }
 
 /* What a matrix is in the files. */
-struct source {
-    enum dtype dtype; /* of all values; float32 unless it is one and the same */
-    bool has_float8;  /* some tensor of it is FP8 */
+struct file_types {
+    enum dtype expanded; /* of all values once expanded; float32 unless it is one and the same */
+    bool has_stored;     /* some tensor has the format that matrices are to be kept in */
 };
 
-static status find_source(const struct model *model, const struct weight_item *item,
-                          struct source *out)
+static status find_file_types(const struct model *model, const struct weight_item *item,
+                              enum weight_format stored, struct file_types *out)
 {
-    *out = (struct source){.dtype = DTYPE_FLOAT32};
+    *out = (struct file_types){.expanded = DTYPE_FLOAT32};
     for (int index = 0; index < item->count; index++) {
         for (int i = 0; i < item->part_count; i++) {
-            struct tensor_place place;
-            TRY(tensor_place_find(model, &item->parts[i], false, item->layer, index, item->count,
-                                  &place));
+            struct tensor_source source;
+            TRY(weight_source_find(model, &item->parts[i], false, item->layer, index, item->count,
+                                   &source));
             enum dtype here = item->parts[i].token_types > 0
                                   ? DTYPE_FLOAT32 /* a sum */
-                                  : tensor_format_facts(place.tensor->format)->dtype;
-            out->has_float8 = out->has_float8 || place.tensor->format == FORMAT_FLOAT8_E4M3;
-            out->dtype = (index == 0 && i == 0) || here == out->dtype ? here : DTYPE_FLOAT32;
+                                  : weight_format_expanded(source.values->format);
+            out->has_stored = out->has_stored || source.values->format == stored;
+            out->expanded = (index == 0 && i == 0) || here == out->expanded ? here : DTYPE_FLOAT32;
         }
     }
     return STATUS_OK;
 }
 
-/* The type that a matrix is kept in. What an FP8 checkpoint leaves in more bits (layers that its
- * configuration says to ignore) is not rounded to fp8 here either. */
-static status choose_kept_type(const struct model *model, struct backend *backend,
-                               enum dtype stored, const struct weight_item *item, enum dtype *out)
+/* The format that a matrix is kept in. What a quantised checkpoint leaves in more bits (layers that
+ * its configuration says to ignore) is not rounded to its format here either. */
+static status choose_kept(const struct model *model, struct backend *backend,
+                          enum weight_format stored, const struct weight_item *item,
+                          enum weight_format *out)
 {
-    struct source source;
-    TRY(find_source(model, item, &source));
-    if (stored == DTYPE_FLOAT8_E4M3 && model->config.has_float8_weights && !source.has_float8) {
-        stored = backend->operations->activation_dtype(backend);
+    struct file_types types;
+    TRY(find_file_types(model, item, stored, &types));
+    if (weight_format_is_quantized(stored) && model->config.published == stored &&
+        !types.has_stored) {
+        stored = weight_format_of(backend->operations->activation_dtype(backend));
     }
-    *out = weight_kept_type(backend, item, stored, source.dtype);
+    *out = weight_kept_format(backend, item, stored, types.expanded);
     return STATUS_OK;
 }
 
-static status write_input_scales(struct loader *loader, const struct weight_item *item)
+/* Only a matrix that is kept quantised rounds its inputs. */
+static status write_input_scales(struct loader *loader, const struct weight_item *item,
+                                 enum weight_format kept)
 {
-    if (!loader->keep_float8) {
+    if (!weight_format_is_quantized(kept) ||
+        !operations(loader)->matrix_takes(loader->backend, kept)) {
         return STATUS_OK;
     }
     float *scales = calloc((size_t)item->count + 1, sizeof *scales);
     if (scales == NULL) {
         return status_fail(STATUS_NO_MEMORY, "weights: out of memory");
     }
-    status s = load_input_scales(loader->model, item, scales);
+    status s = load_input_scales(loader->model, item, kept, scales);
     for (int index = 0; s == STATUS_OK && index < item->count; index++) {
         if (scales[index] > 0) {
             s = operations(loader)->matrix_input_scale(loader->backend, *item->matrix, index,
@@ -212,34 +232,27 @@ static status write_input_scales(struct loader *loader, const struct weight_item
     return s;
 }
 
-static status load_parts(struct loader *loader, const struct weight_item *item, int index,
-                         struct matrix *matrix)
+/* All products of a matrix that is kept in a format; NULL on the first walk. */
+static status load_products(struct loader *loader, const struct weight_item *item,
+                            enum weight_format kept, struct matrix *matrix)
 {
-    for (int i = 0; i < item->part_count; i++) {
-        TRY(load_part(loader, item, &item->parts[i], index, matrix));
+    for (int index = 0; index < item->count; index++) {
+        const struct product_place place = {.matrix = matrix, .kept = kept, .index = index};
+        for (int i = 0; i < item->part_count; i++) {
+            TRY(load_part(loader, item, &item->parts[i], &place));
+        }
     }
-    return STATUS_OK;
-}
-
-/* The type that a matrix is kept in, and whether FP8 in the files is handed on as it is. */
-static status choose_type(struct loader *loader, const struct weight_item *item, enum dtype *kept)
-{
-    TRY(choose_kept_type(loader->model, loader->backend, loader->stored, item, kept));
-    loader->keep_float8 = *kept == DTYPE_FLOAT8_E4M3 && operations(loader)->matrix_scale != NULL &&
-                          operations(loader)->matrix_input_scale != NULL;
     return STATUS_OK;
 }
 
 static status load_matrix(struct loader *loader, const struct weight_item *item)
 {
-    enum dtype kept;
-    TRY(choose_type(loader, item, &kept));
+    enum weight_format kept;
+    TRY(choose_kept(loader->model, loader->backend, loader->stored, item, &kept));
     TRY(operations(loader)->matrix_create(loader->backend, item->count, item->rows, item->columns,
                                           item->slice_start, item->slices, kept, item->matrix));
-    for (int index = 0; index < item->count; index++) {
-        TRY(load_parts(loader, item, index, *item->matrix));
-    }
-    TRY(write_input_scales(loader, item));
+    TRY(load_products(loader, item, kept, *item->matrix));
+    TRY(write_input_scales(loader, item, kept));
     return operations(loader)->matrix_finish(loader->backend, *item->matrix);
 }
 
@@ -269,11 +282,11 @@ static status load_vector(struct loader *loader, const struct weight_item *item)
     status s = STATUS_OK;
     for (int i = 0; s == STATUS_OK && i < item->part_count; i++) {
         const struct weight_part *part = &item->parts[i];
-        struct tensor_place place;
-        s = tensor_place_find(loader->model, part, true, item->layer, 0, 1, &place);
+        struct tensor_source source;
+        s = weight_source_find(loader->model, part, true, item->layer, 0, 1, &source);
         if (s == STATUS_OK && part->column_count > 0) {
-            s = tensor_read_values(&loader->model->tensors, place.tensor,
-                                   place.first_row + part->first_column, part->column_count,
+            s = tensor_read_values(&loader->model->tensors, source.values,
+                                   source.first_row + part->first_column, part->column_count,
                                    &loader->scratch, values + part->at_row);
         }
         if (s == STATUS_OK && is_interleaved(loader, part)) {
@@ -291,15 +304,12 @@ static status load_vector(struct loader *loader, const struct weight_item *item)
 static status plan_item(void *context, const struct weight_item *item)
 {
     struct loader *loader = context;
-    enum dtype kept;
+    enum weight_format kept;
     if (item->is_vector) {
         return STATUS_OK;
     }
-    TRY(choose_type(loader, item, &kept));
-    for (int index = 0; index < item->count; index++) {
-        TRY(load_parts(loader, item, index, NULL));
-    }
-    return STATUS_OK;
+    TRY(choose_kept(loader->model, loader->backend, loader->stored, item, &kept));
+    return load_products(loader, item, kept, NULL);
 }
 
 static status load_item(void *context, const struct weight_item *item)
@@ -331,7 +341,7 @@ static status load_all(struct loader *loader, const struct partition *partition,
 }
 
 status model_load(struct model *model, const struct partition *partition, struct backend *backend,
-                  enum dtype stored, struct model_weights **out)
+                  enum weight_format stored, struct model_weights **out)
 {
     *out = NULL;
     if (!model->has_config) {
@@ -408,7 +418,7 @@ void model_weights_destroy(struct model_weights *weights, const struct partition
 struct counter {
     const struct model *model;
     struct backend *backend;
-    enum dtype stored;
+    enum weight_format stored;
     int64_t bytes;
 };
 
@@ -419,12 +429,12 @@ static status count_item(void *context, const struct weight_item *item)
         counter->bytes += (int64_t)item->columns * (int64_t)sizeof(float);
         return STATUS_OK;
     }
-    enum dtype kept;
+    enum weight_format kept;
     if (counter->model->tensors.count > 0) {
-        TRY(choose_kept_type(counter->model, counter->backend, counter->stored, item, &kept));
+        TRY(choose_kept(counter->model, counter->backend, counter->stored, item, &kept));
     } else {
-        kept =
-            weight_kept_type(counter->backend, item, counter->stored, counter->model->config.dtype);
+        kept = weight_kept_format(counter->backend, item, counter->stored,
+                                  counter->model->config.dtype);
     }
     counter->bytes += counter->backend->operations->matrix_bytes(
         counter->backend, item->count, item->rows, item->columns, item->slices, kept);
@@ -432,7 +442,7 @@ static status count_item(void *context, const struct weight_item *item)
 }
 
 int64_t model_weight_bytes(const struct model *model, const struct partition *partition,
-                           struct backend *backend, enum dtype stored)
+                           struct backend *backend, enum weight_format stored)
 {
     struct counter counter = {.model = model, .backend = backend, .stored = stored};
     struct model_weights *weights;

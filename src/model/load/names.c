@@ -164,11 +164,11 @@ static status check_shape(const struct model *model, const struct tensor *tensor
 
 static status place(const struct model *model, const struct weight_part *part, bool is_vector,
                     const struct tensor_name *name, int expert, int expert_count,
-                    const struct tensor *tensor, struct tensor_place *out)
+                    const struct tensor *tensor, struct tensor_source *out)
 {
     int64_t before, total;
     part_rows(&model->config, name->part, is_vector ? part->columns : part->rows, &before, &total);
-    out->tensor = tensor;
+    TRY(tensor_source_find(&model->tensors, tensor, out));
     out->first_row = before;
     if (is_vector) {
         return check_shape(model, tensor, (int64_t[]){total}, 1);
@@ -181,8 +181,8 @@ static status place(const struct model *model, const struct weight_part *part, b
     return check_shape(model, tensor, (int64_t[]){expert_count, total, part->columns}, 3);
 }
 
-status tensor_place_find(const struct model *model, const struct weight_part *part, bool is_vector,
-                         int layer, int expert, int expert_count, struct tensor_place *out)
+status weight_source_find(const struct model *model, const struct weight_part *part, bool is_vector,
+                          int layer, int expert, int expert_count, struct tensor_source *out)
 {
     char name[NAME_BYTES], first[NAME_BYTES] = "";
     for (const struct tensor_name *at = names_of(model, part->role); at->pattern != NULL; at++) {

@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a logical tensor to the place in the files that has it. */
+/* From a logical tensor to the one in the files that has it. */
 #ifndef SLUICE_LOAD_NAMES_H
 #define SLUICE_LOAD_NAMES_H
 
 #include "model/load/weight_walk.h"
 #include "model/model_internal.h"
+#include "model/read/tensor_source.h"
 
-struct tensor_place {
-    const struct tensor *tensor;
-    int64_t first_row; /* where the logical tensor starts in the file's; vectors: first value */
-};
-
-/* Finds `part`'s tensor of a layer (and an expert) and checks its shape. STATUS_INVALID names the
- * tensor that is missing or has another shape. */
-status tensor_place_find(const struct model *model, const struct weight_part *part, bool is_vector,
-                         int layer, int expert, int expert_count,
-                         struct tensor_place *out) MUST_CHECK;
+/* Finds `part`'s tensor of a layer (and an expert) with what belongs to it, and checks its shape.
+ * STATUS_INVALID names the tensor that is missing or has another shape. */
+status weight_source_find(const struct model *model, const struct weight_part *part, bool is_vector,
+                          int layer, int expert, int expert_count,
+                          struct tensor_source *out) MUST_CHECK;
 
 /* The tensor of a name with "model." and "{layer}" in it; NULL where there is none. */
 const struct tensor *tensor_find_in_layer(const struct model *model, const char *pattern,

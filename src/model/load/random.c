@@ -17,7 +17,7 @@ enum { TABLE_VALUES = 1 << 20, CHUNK_VALUES = 8 << 20, PARALLEL_VALUES = 1 << 20
 struct filler {
     const struct model_config *config;
     struct backend *backend;
-    enum dtype stored;
+    enum weight_format stored;
     uint64_t seed;
     uint16_t *table; /* bfloat16, so that no stored type rounds them differently */
     uint16_t *chunk;
@@ -81,9 +81,10 @@ static status fill_part(const struct filler *filler, const struct weight_item *i
             fill_row(filler, item, part, index, part->first_row + row + i,
                      filler->chunk + (size_t)i * (size_t)part->column_count);
         }
+        const struct weight_rows rows = {
+            .data = filler->chunk, .format = WEIGHT_BFLOAT16, .stride = (size_t)part->column_count};
         TRY(filler->backend->operations->matrix_write(filler->backend, *item->matrix, index,
-                                                      part->at_row + row, count, filler->chunk,
-                                                      DTYPE_BFLOAT16, (size_t)part->column_count));
+                                                      part->at_row + row, count, &rows));
     }
     return STATUS_OK;
 }
@@ -116,8 +117,8 @@ static status fill_item(void *context, const struct weight_item *item)
     }
     const struct backend_operations *operations = filler->backend->operations;
     /* The values are exact in bfloat16, as a checkpoint's of that type would be. */
-    enum dtype stored =
-        weight_kept_type(filler->backend, item, filler->stored, filler->config->dtype);
+    enum weight_format stored =
+        weight_kept_format(filler->backend, item, filler->stored, filler->config->dtype);
     TRY(operations->matrix_create(filler->backend, item->count, item->rows, item->columns,
                                   item->slice_start, item->slices, stored, item->matrix));
     for (int index = 0; index < item->count; index++) {
@@ -129,7 +130,7 @@ static status fill_item(void *context, const struct weight_item *item)
 }
 
 status model_load_random(const struct model_config *config, const struct partition *partition,
-                         struct backend *backend, enum dtype stored, uint64_t seed,
+                         struct backend *backend, enum weight_format stored, uint64_t seed,
                          struct model_weights **out)
 {
     *out = NULL;

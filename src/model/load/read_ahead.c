@@ -16,7 +16,7 @@ enum { MOST_THREADS = 8, LEAST_THREADS = 2, SPARE_SLOTS = 2 };
 
 struct read_slot {
     struct tensor_scratch scratch;
-    struct tensor_rows rows;
+    struct weight_rows rows;
     bool is_read;
     status outcome;
     char message[512]; /* of a failure: messages belong to threads */
@@ -48,10 +48,7 @@ static bool may_start(const struct read_ahead *self)
 static void run_read(const struct read_ahead *self, const struct tensor_read *read,
                      struct read_slot *slot)
 {
-    slot->scratch.keep_float8 = read->keep_float8;
-    slot->outcome =
-        tensor_read_rows(self->table, read->tensor, read->first_row, read->row_count,
-                         read->first_column, read->column_count, &slot->scratch, &slot->rows);
+    slot->outcome = tensor_read_rows(self->table, read, &slot->scratch, &slot->rows);
     if (slot->outcome != STATUS_OK) {
         snprintf(slot->message, sizeof slot->message, "%s", status_message());
     }
@@ -119,7 +116,7 @@ status read_ahead_create(const struct tensor_table *table, const struct tensor_r
     return STATUS_OK;
 }
 
-status read_ahead_next(struct read_ahead *self, struct tensor_rows *rows)
+status read_ahead_next(struct read_ahead *self, struct weight_rows *rows)
 {
     pthread_mutex_lock(&self->mutex);
     if (self->handed_out == self->count) {

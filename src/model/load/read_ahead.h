@@ -4,15 +4,7 @@
 #ifndef SLUICE_MODEL_READ_AHEAD_H
 #define SLUICE_MODEL_READ_AHEAD_H
 
-#include "model/read/model_tensors.h"
-
-/* As tensor_read_rows takes it. */
-struct tensor_read {
-    const struct tensor *tensor;
-    int64_t first_row;
-    int row_count, first_column, column_count;
-    bool keep_float8; /* as in tensor_scratch */
-};
+#include "model/read/tensor_source.h"
 
 struct read_ahead;
 
@@ -22,7 +14,7 @@ status read_ahead_create(const struct tensor_table *table, const struct tensor_r
                          size_t count, struct read_ahead **out) MUST_CHECK;
 /* The next read in the order of the list; waits for it. *rows lives until the next call. A read
  * that failed fails here, with its message. */
-status read_ahead_next(struct read_ahead *ahead, struct tensor_rows *rows) MUST_CHECK;
+status read_ahead_next(struct read_ahead *ahead, struct weight_rows *rows) MUST_CHECK;
 /* Also before the end of the list: waits for reads under way, and forgets the rest. */
 void read_ahead_destroy(struct read_ahead *ahead);
 

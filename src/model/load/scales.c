@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Static scales of FP8 checkpoints: their names, and what they are for a product or a layer. */
+/* Static scales: what they are for a product, and of a layer's cache also their names. */
 #include "model/load/scales.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "model/load/names.h"
-
-/* What stands in place of "weight" in the name of a weight's input scale: AutoFP8,
- * compressed-tensors and ModelOpt; transformers' own FP8 layers; the first AutoFP8 files. */
-static const char *const input_scale_names[] = {"input_scale", "activation_scale", "act_scale"};
 
 /* Where a layer's scales of the cache are: compressed-tensors, ModelOpt (of fused layers too),
  * Quark, older exports with one for both. */
@@ -61,51 +54,30 @@ static status read_largest(const struct tensor_table *table, const struct tensor
 
 /* ---- Inputs ---- */
 
-static const struct tensor *find_input_scale(const struct tensor_table *table,
-                                             const struct tensor *weight)
-{
-    static const char replaced[] = "weight";
-    const size_t length = strlen(weight->name), cut = sizeof replaced - 1;
-    if (weight->format != FORMAT_FLOAT8_E4M3 || length < cut ||
-        strcmp(weight->name + length - cut, replaced) != 0) {
-        return NULL;
-    }
-    for (size_t i = 0; i < COUNT_OF(input_scale_names); i++) {
-        char name[512];
-        const int written = snprintf(name, sizeof name, "%.*s%s", (int)(length - cut), weight->name,
-                                     input_scale_names[i]);
-        const struct tensor *found =
-            written > 0 && (size_t)written < sizeof name ? tensor_table_find(table, name) : NULL;
-        if (found != NULL) {
-            return found;
-        }
-    }
-    return NULL;
-}
-
-static status read_input_scale(const struct model *model, const struct weight_item *item, int index,
-                               float *out)
+/* The largest over the parts that are of the format. */
+static status read_input_scale(const struct model *model, const struct weight_item *item,
+                               enum weight_format format, int index, float *out)
 {
     *out = 0;
     for (int i = 0; i < item->part_count; i++) {
-        struct tensor_place place;
-        TRY(tensor_place_find(model, &item->parts[i], false, item->layer, index, item->count,
-                              &place));
-        const struct tensor *scale = find_input_scale(&model->tensors, place.tensor);
+        struct tensor_source source;
+        TRY(weight_source_find(model, &item->parts[i], false, item->layer, index, item->count,
+                               &source));
         float here = 0;
-        if (scale != NULL) {
-            TRY(read_largest(&model->tensors, scale, &here));
+        if (source.input_scale != NULL && source.values->format == format) {
+            TRY(read_largest(&model->tensors, source.input_scale, &here));
         }
         *out = here > *out ? here : *out;
     }
     return STATUS_OK;
 }
 
-status load_input_scales(const struct model *model, const struct weight_item *item, float *out)
+status load_input_scales(const struct model *model, const struct weight_item *item,
+                         enum weight_format format, float *out)
 {
     bool all = true;
     for (int index = 0; index < item->count; index++) {
-        TRY(read_input_scale(model, item, index, &out[index]));
+        TRY(read_input_scale(model, item, format, index, &out[index]));
         all = all && out[index] > 0;
     }
     for (int index = 0; !all && index < item->count; index++) {

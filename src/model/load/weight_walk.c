@@ -29,16 +29,16 @@ status model_weights_create(const struct partition *partition, struct model_weig
     return STATUS_OK;
 }
 
-enum dtype weight_kept_type(struct backend *backend, const struct weight_item *item,
-                            enum dtype stored, enum dtype source)
+enum weight_format weight_kept_format(struct backend *backend, const struct weight_item *item,
+                                      enum weight_format stored, enum dtype source)
 {
     const enum dtype activation = backend->operations->activation_dtype(backend);
-    if (item->is_exact && stored == DTYPE_FLOAT8_E4M3) {
-        stored = activation;
+    if (item->is_exact && weight_format_is_quantized(stored)) {
+        stored = weight_format_of(activation);
     }
     bool is_free =
-        stored == DTYPE_FLOAT32 && source == DTYPE_BFLOAT16 && activation == DTYPE_FLOAT32;
-    return is_free ? DTYPE_BFLOAT16 : stored;
+        stored == WEIGHT_FLOAT32 && source == DTYPE_BFLOAT16 && activation == DTYPE_FLOAT32;
+    return is_free ? WEIGHT_BFLOAT16 : stored;
 }
 
 /* A whole vector, the same on every rank. */

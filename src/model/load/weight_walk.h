@@ -28,7 +28,7 @@ struct weight_item {
     int rows, columns;
     const int32_t *slice_start; /* NULL: not sliced */
     int slices;
-    bool is_exact; /* embedding, head, router: never in fp8, as published fp8 checkpoints have it */
+    bool is_exact; /* embedding, head, router: never quantised, as in published checkpoints */
     int part_count;
     struct weight_part parts[WEIGHT_MAX_PARTS];
     struct matrix **matrix; /* where it is stored */
@@ -48,10 +48,10 @@ status weights_visit(const struct model_config *config, const struct partition *
                      struct model_weights *weights, weight_visitor *visit,
                      void *context) MUST_CHECK;
 
-/* The type that an item's matrix is kept in: `stored`, but the backend's activation type for what
+/* The format that an item's matrix is kept in: `stored`, but the backend's activation type for what
  * is exact, and for a bfloat16 source bfloat16 where the backend computes in float32, since it
  * widens without loss. */
-enum dtype weight_kept_type(struct backend *backend, const struct weight_item *item,
-                            enum dtype stored, enum dtype source);
+enum weight_format weight_kept_format(struct backend *backend, const struct weight_item *item,
+                                      enum weight_format stored, enum dtype source);
 
 #endif

@@ -59,6 +59,7 @@ status config_expected(const char *key, const char *what, const struct json *val
  * names the format and its value. */
 struct quantization {
     const char *method, *key, *format;
+    enum weight_format weights;
     const char *writers; /* what writes it */
 };
 /* NULL behind the last. */
@@ -83,9 +84,10 @@ status config_read_rope(const struct json *object, const struct family *family, 
 /* The rotated part of a head: what transformers computes as int(head_dim · fraction). */
 int config_rotary_dimensions(const struct model_config *config);
 
-/* What `object`, the value of `key`, says of a checkpoint's quantisation: *has_float8 is set where
- * weights are FP8; other ways are STATUS_UNSUPPORTED, with a message that names them. */
+/* What `object`, the value of `key`, says of a checkpoint's quantisation: *published becomes the
+ * format of its weights, and stays as it is where it says of none; other ways are
+ * STATUS_UNSUPPORTED, with a message that names them. */
 status config_read_quantization(const char *key, const struct json *object,
-                                bool *has_float8) MUST_CHECK;
+                                enum weight_format *published) MUST_CHECK;
 
 #endif

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which quantised checkpoints can be read: FP8 weights with scales beside them. */
+/* Which quantised checkpoints can be read, by what their configuration says. */
 #include <string.h>
 
 #include "model/read/config.h"
 
 static const struct quantization readable[] = {
-    {"fp8", NULL, NULL, "transformers, AutoFP8, models published in FP8 (Qwen 3)"},
-    {"fbgemm_fp8", NULL, NULL, "FBGEMM through transformers"},
-    {"compressed-tensors", "format", "float-quantized", "LLM Compressor"},
+    {"fp8", NULL, NULL, WEIGHT_FP8, "transformers, AutoFP8, models published in FP8 (Qwen 3)"},
+    {"fbgemm_fp8", NULL, NULL, WEIGHT_FP8, "FBGEMM through transformers"},
+    {"compressed-tensors", "format", "float-quantized", WEIGHT_FP8, "LLM Compressor"},
     /* what older files say of FP8 and of integers; the tensors tell which */
-    {"compressed-tensors", "format", "naive-quantized", "older LLM Compressor, where it is FP8"},
-    {"modelopt", "quant_algo", "FP8", "TensorRT Model Optimizer"},
+    {"compressed-tensors", "format", "naive-quantized", WEIGHT_FP8,
+     "older LLM Compressor, where it is FP8"},
+    {"modelopt", "quant_algo", "FP8", WEIGHT_FP8, "TensorRT Model Optimizer"},
 };
 
 const struct quantization *config_quantization_at(size_t index)
@@ -54,7 +55,8 @@ static status check_blocks(const char *key, const struct json *object)
     return STATUS_OK;
 }
 
-status config_read_quantization(const char *key, const struct json *object, bool *has_float8)
+status config_read_quantization(const char *key, const struct json *object,
+                                enum weight_format *published)
 {
     const char *method = json_string(json_get(object, "quant_method"));
     const struct json *algorithm = json_get(object, "quant_algo");
@@ -70,7 +72,7 @@ status config_read_quantization(const char *key, const struct json *object, bool
         if (strcmp(method, readable[i].method) == 0 &&
             (readable[i].key == NULL ||
              (format != NULL && strcmp(format, readable[i].format) == 0))) {
-            *has_float8 = true;
+            *published = readable[i].weights;
             TRY(check_blocks(key, object));
             return check_sparsity(key, method, object);
         }

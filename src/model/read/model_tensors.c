@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of a model's tensors: built by safetensors.c and gguf.c, read by load.c. */
+/* The table of a model's tensors: built by safetensors.c and gguf.c, read by
+ * tensor_source.c. */
 #include "model/read/model_tensors.h"
 
 #include <errno.h>
@@ -7,52 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "model/formats/gguf_quants.h"
 #include "model/read/model_files.h"
-
-/* OCP FP8 E4M3 (the "FN" form): bias 7, no infinities, NaN where all of exponent and fraction is
- * set. */
-static void expand_float8(const uint8_t *blocks, size_t count, float *out)
-{
-    for (size_t i = 0; i < count; i++) {
-        uint32_t sign = (uint32_t)(blocks[i] & 0x80u) << 24;
-        uint32_t exponent = (blocks[i] >> 3) & 15u, fraction = blocks[i] & 7u;
-        uint32_t bits;
-        if (exponent == 15 && fraction == 7) {
-            bits = sign | 0x7fc00000u;
-        } else if (exponent != 0) {
-            bits = sign | (exponent + 120) << 23 | fraction << 20;
-        } else {
-            float value = (float)fraction * 0x1p-9f;
-            memcpy(&bits, &value, sizeof bits);
-            bits |= sign;
-        }
-        memcpy(out + i, &bits, sizeof bits);
-    }
-}
-
-static const struct tensor_format_facts formats[] = {
-    [FORMAT_FLOAT32] = {"F32", 1, 4, DTYPE_FLOAT32, NULL},
-    [FORMAT_FLOAT16] = {"F16", 1, 2, DTYPE_FLOAT16, NULL},
-    [FORMAT_BFLOAT16] = {"BF16", 1, 2, DTYPE_BFLOAT16, NULL},
-    [FORMAT_FLOAT8_E4M3] = {"F8_E4M3", 1, 1, DTYPE_FLOAT32, expand_float8},
-    [FORMAT_Q4_0] = {"Q4_0", 32, 18, DTYPE_FLOAT32, gguf_expand_q4_0},
-    [FORMAT_Q4_1] = {"Q4_1", 32, 20, DTYPE_FLOAT32, gguf_expand_q4_1},
-    [FORMAT_Q5_0] = {"Q5_0", 32, 22, DTYPE_FLOAT32, gguf_expand_q5_0},
-    [FORMAT_Q5_1] = {"Q5_1", 32, 24, DTYPE_FLOAT32, gguf_expand_q5_1},
-    [FORMAT_Q8_0] = {"Q8_0", 32, 34, DTYPE_FLOAT32, gguf_expand_q8_0},
-    [FORMAT_Q2_K] = {"Q2_K", 256, 84, DTYPE_FLOAT32, gguf_expand_q2_k},
-    [FORMAT_Q3_K] = {"Q3_K", 256, 110, DTYPE_FLOAT32, gguf_expand_q3_k},
-    [FORMAT_Q4_K] = {"Q4_K", 256, 144, DTYPE_FLOAT32, gguf_expand_q4_k},
-    [FORMAT_Q5_K] = {"Q5_K", 256, 176, DTYPE_FLOAT32, gguf_expand_q5_k},
-    [FORMAT_Q6_K] = {"Q6_K", 256, 210, DTYPE_FLOAT32, gguf_expand_q6_k},
-    [FORMAT_OTHER] = {"other", 1, 1, DTYPE_FLOAT32, NULL},
-};
-
-const struct tensor_format_facts *tensor_format_facts(enum tensor_format format)
-{
-    return &formats[format];
-}
 
 status tensor_table_open_file(struct tensor_table *table, const char *path, int *out)
 {

@@ -1,48 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tensors of a model as they lie in its files: names, types, shapes and places; and reading them.
+/* Tensors of a model as they lie in its files: names, types, shapes and places.
  *
- * safetensors.c and gguf.c fill the table, load.c reads through it. Files stay open for the table's
- * life and are read with pread, so that several threads may read at once. */
+ * safetensors.c and gguf.c fill the table, tensor_source.c reads through it. Files stay open for
+ * the table's life and are read with pread, so that several threads may read at once. */
 #ifndef SLUICE_MODEL_TENSORS_H
 #define SLUICE_MODEL_TENSORS_H
 
-#include "sluice/backend.h"
 #include "sluice/base.h"
-
-/* How a tensor's values lie in the file. Blocks hold `elements` consecutive values of one row. */
-enum tensor_format {
-    FORMAT_FLOAT32,
-    FORMAT_FLOAT16,
-    FORMAT_BFLOAT16,
-    FORMAT_FLOAT8_E4M3,
-    FORMAT_Q4_0, /* the GGUF block formats: gguf_quants.c */
-    FORMAT_Q4_1,
-    FORMAT_Q5_0,
-    FORMAT_Q5_1,
-    FORMAT_Q8_0,
-    FORMAT_Q2_K,
-    FORMAT_Q3_K,
-    FORMAT_Q4_K,
-    FORMAT_Q5_K,
-    FORMAT_Q6_K,
-    FORMAT_OTHER, /* known size, but no weights: integers and the like */
-};
-
-struct tensor_format_facts {
-    const char *name; /* as messages have it */
-    int elements;     /* values a block */
-    int bytes;        /* of a block */
-    enum dtype dtype; /* what its values are handed on as */
-    /* Expands whole blocks to float32; NULL where the bytes are handed on as they are. */
-    void (*expand)(const uint8_t *blocks, size_t block_count, float *out);
-};
-const struct tensor_format_facts *tensor_format_facts(enum tensor_format format);
+#include "sluice/weight_format.h"
 
 enum { TENSOR_MAX_RANK = 8 };
 
 struct tensor {
     const char *name;
-    enum tensor_format format;
+    enum weight_format format;
     const char *type_name; /* as the file has it */
     int rank;
     int64_t shape[TENSOR_MAX_RANK]; /* outermost first; values of the last dimension are adjacent */
@@ -84,42 +55,5 @@ const char *tensor_path(const struct tensor_table *table, const struct tensor *t
 /* Exactly `bytes` bytes at `offset` of a file; STATUS_INVALID where it ends before. */
 status tensor_file_read(const struct tensor_file *file, uint64_t offset, void *to,
                         size_t bytes) MUST_CHECK;
-
-/* Working memory for reads: grows on demand, reused. Zero-initialise before first use. */
-struct tensor_scratch {
-    uint8_t *raw;
-    size_t raw_capacity;
-    float *expanded;
-    size_t expanded_capacity;
-    float *scales;
-    size_t scales_capacity;
-    bool keep_float8; /* set by the caller: FP8 whose scales are one a row, or one for all, is
-                         handed on as it is, with its scales beside it */
-};
-void tensor_scratch_destroy(struct tensor_scratch *scratch);
-
-/* Rows in memory: `columns` values of `dtype` a row, rows `stride` values apart. */
-struct tensor_rows {
-    const void *data;
-    enum dtype dtype;
-    size_t stride;
-    const float *scales; /* FP8: one a row; NULL elsewhere */
-};
-
-/* Reads a rectangle of a tensor, seen as rows of its last dimension. Only what is needed is read:
- * whole rows, or the column range where that is far less. FP8 with a scale beside it ("X.weight"
- * and "X.weight_scale" or "X.weight_scale_inv") is expanded and scaled. *out lives until the next
- * read with the same scratch. */
-status tensor_read_rows(const struct tensor_table *table, const struct tensor *tensor,
-                        int64_t first_row, int row_count, int first_column, int column_count,
-                        struct tensor_scratch *scratch, struct tensor_rows *out) MUST_CHECK;
-
-/* How many rows fit into a read of about `bytes` bytes of staging, at least 1. */
-int tensor_rows_within(const struct tensor *tensor, size_t bytes);
-
-/* `count` values from `first` of a tensor seen as one row, as float32. */
-status tensor_read_values(const struct tensor_table *table, const struct tensor *tensor,
-                          int64_t first, int count, struct tensor_scratch *scratch,
-                          float *out) MUST_CHECK;
 
 #endif

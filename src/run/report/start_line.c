@@ -83,7 +83,7 @@ static status describe_model(const struct job *job, const struct model *model,
     TRY(append_name(job->model.path, out));
     return buffer_format(out, " (%s): computes in %s, weights %s, KV cache %s",
                          model_config(model)->family, dtype_name(plan->compute),
-                         dtype_name(plan->stored), dtype_name(plan->kv_dtype));
+                         weight_format_name(plan->stored), dtype_name(plan->kv_dtype));
 }
 
 static status describe_data(const struct job *job, int64_t rows, struct buffer *out)

@@ -64,7 +64,7 @@ static void memory_is_bounded(void **state)
     assert_int_equal(op->kv_create(backend, &layout, 1 << 30, &cache), STATUS_LIMIT);
     assert_int_equal(op->kv_create(backend, &layout, 1, &cache), STATUS_LIMIT);
     assert_true(op->kv_block_bytes(backend, &layout) == INT64_MAX);
-    assert_true(op->matrix_bytes(backend, 2, 33, 10, 0, DTYPE_BFLOAT16) == 2 * 64 * 10 * 2);
+    assert_true(op->matrix_bytes(backend, 2, 33, 10, 0, WEIGHT_BFLOAT16) == 2 * 64 * 10 * 2);
     op->destroy(backend);
 }
 

@@ -7,14 +7,16 @@
 enum { MAX_ROWS = 70 };
 
 static struct matrix *matrix_of(struct backend *backend, int rows, int columns,
-                                const int32_t *start, int slices, enum dtype stored,
+                                const int32_t *start, int slices, enum weight_format stored,
                                 const float *values, int stride)
 {
     struct matrix *matrix;
     check(backend->operations->matrix_create(backend, 1, rows, columns, start, slices, stored,
                                              &matrix));
-    check(backend->operations->matrix_write(backend, matrix, 0, 0, rows, values, DTYPE_FLOAT32,
-                                            (size_t)stride));
+    check(backend->operations->matrix_write(backend, matrix, 0, 0, rows,
+                                            &(const struct weight_rows){.data = values,
+                                                                        .format = WEIGHT_FLOAT32,
+                                                                        .stride = (size_t)stride}));
     check(backend->operations->matrix_finish(backend, matrix));
     return matrix;
 }
@@ -49,15 +51,15 @@ static void round_to_bfloat16(float *values, size_t count)
 
 static const struct {
     int tokens, rows, columns;
-    enum dtype stored;
+    enum weight_format stored;
     bool bias;
 } shapes[] = {
-    {1, 32, 64, DTYPE_FLOAT32, false},   {1, 200, 33, DTYPE_BFLOAT16, true},
-    {2, 97, 40, DTYPE_FLOAT32, true},    {3, 64, 129, DTYPE_BFLOAT16, false},
-    {5, 31, 7, DTYPE_FLOAT32, false},    {13, 33, 512, DTYPE_FLOAT32, true},
-    {14, 70, 100, DTYPE_BFLOAT16, true}, {29, 130, 1024, DTYPE_BFLOAT16, false},
-    {100, 65, 50, DTYPE_FLOAT32, false}, {250, 96, 30, DTYPE_BFLOAT16, true},
-    {4, 1, 1, DTYPE_FLOAT32, true},      {40, 300, 64, DTYPE_FLOAT32, false},
+    {1, 32, 64, WEIGHT_FLOAT32, false},   {1, 200, 33, WEIGHT_BFLOAT16, true},
+    {2, 97, 40, WEIGHT_FLOAT32, true},    {3, 64, 129, WEIGHT_BFLOAT16, false},
+    {5, 31, 7, WEIGHT_FLOAT32, false},    {13, 33, 512, WEIGHT_FLOAT32, true},
+    {14, 70, 100, WEIGHT_BFLOAT16, true}, {29, 130, 1024, WEIGHT_BFLOAT16, false},
+    {100, 65, 50, WEIGHT_FLOAT32, false}, {250, 96, 30, WEIGHT_BFLOAT16, true},
+    {4, 1, 1, WEIGHT_FLOAT32, true},      {40, 300, 64, WEIGHT_FLOAT32, false},
 };
 
 static void products_are_right(void **state)
@@ -113,7 +115,7 @@ static void rows_and_outputs_stand_alone(void **state)
     (void)state;
     enum { ROWS = 150, COLUMNS = 77 };
     for (int type = 0; type < 2; type++) {
-        const enum dtype stored = type == 0 ? DTYPE_FLOAT32 : DTYPE_BFLOAT16;
+        const enum weight_format stored = type == 0 ? WEIGHT_FLOAT32 : WEIGHT_BFLOAT16;
         struct backend *backend = fixture_backend((struct variant){cpu_kernels_best(), 2});
         float *weights = fixture_random((size_t)ROWS * COLUMNS, 4);
         float *in = fixture_random((size_t)MAX_ROWS * COLUMNS, 5);
@@ -155,7 +157,7 @@ static void slices_are_a_tree(void **state)
     float *weights = fixture_random((size_t)ROWS * COLUMNS, 6);
     float *in = fixture_random((size_t)TOKENS * COLUMNS, 7);
     struct matrix *whole =
-        matrix_of(backend, ROWS, COLUMNS, start, SLICES, DTYPE_BFLOAT16, weights, COLUMNS);
+        matrix_of(backend, ROWS, COLUMNS, start, SLICES, WEIGHT_BFLOAT16, weights, COLUMNS);
     float *all = product_of(backend, whole, NULL, in, TOKENS);
     for (int ranks = 2; ranks <= SLICES; ranks *= 2) {
         const int each = SLICES / ranks;
@@ -172,7 +174,7 @@ static void slices_are_a_tree(void **state)
                 memcpy(part_in + t * columns, in + t * COLUMNS + first,
                        (size_t)columns * sizeof *in);
             }
-            struct matrix *part = matrix_of(backend, ROWS, columns, own, each, DTYPE_BFLOAT16,
+            struct matrix *part = matrix_of(backend, ROWS, columns, own, each, WEIGHT_BFLOAT16,
                                             weights + first, COLUMNS);
             partial[rank] = product_of(backend, part, NULL, part_in, TOKENS);
             backend->operations->matrix_destroy(backend, part);
@@ -213,14 +215,14 @@ static void nothing_is_zero(void **state)
     (void)state;
     static const int32_t start[5] = {0, 0, 0, 0, 0};
     struct backend *backend = fixture_backend((struct variant){cpu_kernels_best(), 1});
-    struct matrix *matrix = matrix_of(backend, 40, 0, start, 4, DTYPE_FLOAT32, NULL, 0);
+    struct matrix *matrix = matrix_of(backend, 40, 0, start, 4, WEIGHT_FLOAT32, NULL, 0);
     float *out = product_of(backend, matrix, NULL, NULL, 3);
     for (int i = 0; i < 3 * 40; i++) {
         assert_true(out[i] == 0.0f && !signbit(out[i]));
     }
     free(out);
     backend->operations->matrix_destroy(backend, matrix);
-    matrix = matrix_of(backend, 0, 16, NULL, 0, DTYPE_FLOAT32, NULL, 16);
+    matrix = matrix_of(backend, 0, 16, NULL, 0, WEIGHT_FLOAT32, NULL, 16);
     float *in = fixture_random(48, 1);
     free(product_of(backend, matrix, NULL, in, 3));
     free(in);
@@ -243,11 +245,13 @@ static void table_serves_both_ends(void **state)
         values[0] = -0.0f;
         struct matrix *table;
         check(op->matrix_create(backend, 1, VOCABULARY, HIDDEN, NULL, 0,
-                                type == 0 ? DTYPE_FLOAT32 : DTYPE_BFLOAT16, &table));
+                                type == 0 ? WEIGHT_FLOAT32 : WEIGHT_BFLOAT16, &table));
         static const int cuts[] = {0, 1, 30, 37, 64, VOCABULARY};
         for (int i = (int)COUNT_OF(cuts) - 2; i >= 0; i--) {
             check(op->matrix_write(backend, table, 0, cuts[i], cuts[i + 1] - cuts[i],
-                                   values + cuts[i] * HIDDEN, DTYPE_FLOAT32, HIDDEN));
+                                   &(const struct weight_rows){.data = values + cuts[i] * HIDDEN,
+                                                               .format = WEIGHT_FLOAT32,
+                                                               .stride = HIDDEN}));
         }
         struct device_buffer *residual = fixture_buffer(backend, NULL, TOKENS * HIDDEN);
         struct device_buffer *logits = fixture_buffer(backend, NULL, TOKENS * VOCABULARY);
@@ -287,25 +291,31 @@ static void stored_types_widen(void **state)
 {
     (void)state;
     static const struct {
-        enum dtype source;
+        enum weight_format source;
         uint32_t bits;
         float value;
     } cases[] = {
-        {DTYPE_FLOAT16, 0x3c00, 1.0f},       {DTYPE_FLOAT16, 0xc000, -2.0f},
-        {DTYPE_FLOAT16, 0x0001, 0x1p-24f},   {DTYPE_FLOAT16, 0x83ff, -0x3ffp-24f},
-        {DTYPE_FLOAT16, 0x7bff, 65504.0f},   {DTYPE_FLOAT16, 0x7c00, INFINITY},
-        {DTYPE_FLOAT8_E4M3, 0x38, 1.0f},     {DTYPE_FLOAT8_E4M3, 0x7e, 448.0f},
-        {DTYPE_FLOAT8_E4M3, 0x81, -0x1p-9f}, {DTYPE_FLOAT8_E4M3, 0x07, 0x7p-9f},
-        {DTYPE_BFLOAT16, 0x3fc0, 1.5f},      {DTYPE_BFLOAT16, 0x0001, 0x1p-133f},
+        {WEIGHT_FLOAT16, 0x3c00, 1.0f},     {WEIGHT_FLOAT16, 0xc000, -2.0f},
+        {WEIGHT_FLOAT16, 0x0001, 0x1p-24f}, {WEIGHT_FLOAT16, 0x83ff, -0x3ffp-24f},
+        {WEIGHT_FLOAT16, 0x7bff, 65504.0f}, {WEIGHT_FLOAT16, 0x7c00, INFINITY},
+        {WEIGHT_FP8, 0x38, 1.0f},           {WEIGHT_FP8, 0x7e, 448.0f},
+        {WEIGHT_FP8, 0x81, -0x1p-9f},       {WEIGHT_FP8, 0x07, 0x7p-9f},
+        {WEIGHT_BFLOAT16, 0x3fc0, 1.5f},    {WEIGHT_BFLOAT16, 0x0001, 0x1p-133f},
     };
     struct backend *backend = fixture_backend((struct variant){cpu_kernels_best(), 1});
+    const struct backend_operations *op = backend->operations;
     const float one = 1.0f;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct matrix *matrix;
-        check(
-            backend->operations->matrix_create(backend, 1, 1, 1, NULL, 0, DTYPE_FLOAT32, &matrix));
-        check(backend->operations->matrix_write(backend, matrix, 0, 0, 1, &cases[i].bits,
-                                                cases[i].source, 1));
+        const bool is_plain = weight_format_facts(cases[i].source)->expand == NULL;
+        const struct weight_rows rows = {.data = &cases[i].bits,
+                                         .format = cases[i].source,
+                                         .stride = 1,
+                                         .scales = is_plain ? NULL : &one};
+        check(op->matrix_create(backend, 1, 1, 1, NULL, 0,
+                                is_plain ? WEIGHT_FLOAT32 : cases[i].source, &matrix));
+        check(op->matrix_input_scale(backend, matrix, 0, 1.0f));
+        check(op->matrix_write(backend, matrix, 0, 0, 1, &rows));
         float *out = product_of(backend, matrix, NULL, &one, 1);
         assert_true(out[0] == cases[i].value);
         free(out);
@@ -325,20 +335,27 @@ static void misuse_is_refused(void **state)
     struct backend *backend = fixture_backend((struct variant){cpu_kernels_best(), 1});
     const struct backend_operations *op = backend->operations;
     struct matrix *matrix;
-    assert_int_equal(op->matrix_create(backend, 1, 8, 10, bad, 2, DTYPE_FLOAT32, &matrix),
+    assert_int_equal(op->matrix_create(backend, 1, 8, 10, bad, 2, WEIGHT_FLOAT32, &matrix),
                      STATUS_INTERNAL);
-    assert_int_equal(op->matrix_create(backend, 1, 8, 10, NULL, 0, DTYPE_FLOAT16, &matrix),
+    assert_int_equal(op->matrix_create(backend, 1, 8, 10, NULL, 0, WEIGHT_FLOAT16, &matrix),
                      STATUS_UNSUPPORTED);
     assert_int_equal(
-        op->matrix_create(backend, 1 << 30, 1 << 30, 1 << 30, NULL, 0, DTYPE_FLOAT32, &matrix),
+        op->matrix_create(backend, 1 << 30, 1 << 30, 1 << 30, NULL, 0, WEIGHT_FLOAT32, &matrix),
         STATUS_LIMIT);
     assert_int_equal(
-        op->matrix_create(backend, 1 << 10, 1 << 20, 1 << 20, NULL, 0, DTYPE_FLOAT32, &matrix),
+        op->matrix_create(backend, 1 << 10, 1 << 20, 1 << 20, NULL, 0, WEIGHT_FLOAT32, &matrix),
         STATUS_NO_MEMORY);
-    check(op->matrix_create(backend, 1, 8, 10, NULL, 0, DTYPE_FLOAT32, &matrix));
+    check(op->matrix_create(backend, 1, 8, 10, NULL, 0, WEIGHT_FLOAT32, &matrix));
     float values[80] = {0};
-    assert_int_equal(op->matrix_write(backend, matrix, 0, 4, 5, values, DTYPE_FLOAT32, 10),
+    assert_int_equal(op->matrix_write(backend, matrix, 0, 4, 5,
+                                      &(const struct weight_rows){
+                                          .data = values, .format = WEIGHT_FLOAT32, .stride = 10}),
                      STATUS_INTERNAL);
+    const struct weight_rows packed = {.data = values, .format = WEIGHT_Q4_0, .stride = 10};
+    assert_int_equal(op->matrix_write(backend, matrix, 0, 0, 8, &packed), STATUS_INTERNAL);
+    const struct weight_rows scaled = {
+        .data = values, .format = WEIGHT_FP8, .stride = 10, .scales = values};
+    assert_int_equal(op->matrix_write(backend, matrix, 0, 0, 8, &scaled), STATUS_INTERNAL);
     struct device_buffer *small = fixture_buffer(backend, NULL, 9);
     struct device_buffer *large = fixture_buffer(backend, NULL, 10);
     fixture_step(backend, 1, NULL);

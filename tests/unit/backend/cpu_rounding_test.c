@@ -53,16 +53,20 @@ static struct matrix *make_matrix(struct backend *backend, const struct product_
 {
     const struct backend_operations *op = backend->operations;
     struct matrix *matrix;
-    check(op->matrix_create(backend, 1, c->rows, c->columns, c->start, c->slices, DTYPE_FLOAT8_E4M3,
+    check(op->matrix_create(backend, 1, c->rows, c->columns, c->start, c->slices, WEIGHT_FP8,
                             &matrix));
     if (c->given) {
-        check(op->matrix_scale(backend, matrix, 0, 0, c->rows, scales));
-        check(op->matrix_write(backend, matrix, 0, 0, c->rows, numbers, DTYPE_FLOAT8_E4M3,
-                               (size_t)c->columns));
+        check(op->matrix_write(backend, matrix, 0, 0, c->rows,
+                               &(const struct weight_rows){.data = numbers,
+                                                           .format = WEIGHT_FP8,
+                                                           .stride = (size_t)c->columns,
+                                                           .scales = scales}));
         check(op->matrix_input_scale(backend, matrix, 0, INPUT_SCALE));
     } else {
-        check(op->matrix_write(backend, matrix, 0, 0, c->rows, weights, DTYPE_FLOAT32,
-                               (size_t)c->columns));
+        check(op->matrix_write(backend, matrix, 0, 0, c->rows,
+                               &(const struct weight_rows){.data = weights,
+                                                           .format = WEIGHT_FLOAT32,
+                                                           .stride = (size_t)c->columns}));
     }
     check(op->matrix_finish(backend, matrix));
     return matrix;
@@ -188,8 +192,10 @@ static void activations_are_rounded(void **state)
         check(cpu_backend_create(&options, &backend));
         struct matrix *matrix;
         const struct backend_operations *op = backend->operations;
-        check(op->matrix_create(backend, 1, ROWS, COLUMNS, NULL, 0, DTYPE_FLOAT32, &matrix));
-        check(op->matrix_write(backend, matrix, 0, 0, ROWS, weights, DTYPE_FLOAT32, COLUMNS));
+        check(op->matrix_create(backend, 1, ROWS, COLUMNS, NULL, 0, WEIGHT_FLOAT32, &matrix));
+        check(op->matrix_write(backend, matrix, 0, 0, ROWS,
+                               &(const struct weight_rows){
+                                   .data = weights, .format = WEIGHT_FLOAT32, .stride = COLUMNS}));
         check(op->matrix_finish(backend, matrix));
         run(backend, matrix, NULL, in, TOKENS, out[t]);
         op->matrix_destroy(backend, matrix);

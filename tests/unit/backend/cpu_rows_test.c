@@ -291,20 +291,31 @@ static float *mixture_of(const struct mixture_weights *weights, struct variant v
         start[i - first] = slice_start[i] - from_column;
     }
     struct matrix *router, *gate_up, *down;
-    check(op->matrix_create(backend, 1, EXPERTS, HIDDEN, NULL, 0, DTYPE_FLOAT32, &router));
-    check(op->matrix_write(backend, router, 0, 0, EXPERTS, weights->router, DTYPE_FLOAT32, HIDDEN));
-    check(op->matrix_create(backend, EXPERTS, 2 * width, HIDDEN, NULL, 0, DTYPE_FLOAT32, &gate_up));
-    check(op->matrix_create(backend, EXPERTS, HIDDEN, width, start, last - first, DTYPE_FLOAT32,
+    check(op->matrix_create(backend, 1, EXPERTS, HIDDEN, NULL, 0, WEIGHT_FLOAT32, &router));
+    check(op->matrix_write(backend, router, 0, 0, EXPERTS,
+                           &(const struct weight_rows){.data = weights->router,
+                                                       .format = WEIGHT_FLOAT32,
+                                                       .stride = HIDDEN}));
+    check(
+        op->matrix_create(backend, EXPERTS, 2 * width, HIDDEN, NULL, 0, WEIGHT_FLOAT32, &gate_up));
+    check(op->matrix_create(backend, EXPERTS, HIDDEN, width, start, last - first, WEIGHT_FLOAT32,
                             &down));
     for (int e = 0; e < EXPERTS; e++) {
         const float *gates = weights->gate_up + e * 2 * WIDTH * HIDDEN;
-        check(op->matrix_write(backend, gate_up, e, 0, width, gates + from_column * HIDDEN,
-                               DTYPE_FLOAT32, HIDDEN));
-        check(op->matrix_write(backend, gate_up, e, width, width,
-                               gates + (WIDTH + from_column) * HIDDEN, DTYPE_FLOAT32, HIDDEN));
-        check(op->matrix_write(backend, down, e, 0, HIDDEN,
-                               weights->down + e * HIDDEN * WIDTH + from_column, DTYPE_FLOAT32,
-                               WIDTH));
+        check(op->matrix_write(backend, gate_up, e, 0, width,
+                               &(const struct weight_rows){.data = gates + from_column * HIDDEN,
+                                                           .format = WEIGHT_FLOAT32,
+                                                           .stride = HIDDEN}));
+        check(op->matrix_write(
+            backend, gate_up, e, width, width,
+            &(const struct weight_rows){.data = gates + (WIDTH + from_column) * HIDDEN,
+                                        .format = WEIGHT_FLOAT32,
+                                        .stride = HIDDEN}));
+        check(op->matrix_write(
+            backend, down, e, 0, HIDDEN,
+            &(const struct weight_rows){.data = weights->down + e * HIDDEN * WIDTH + from_column,
+                                        .format = WEIGHT_FLOAT32,
+                                        .stride = WIDTH}));
     }
     struct device_buffer *rows = fixture_buffer(backend, in, (size_t)tokens * HIDDEN);
     struct device_buffer *sums = fixture_buffer(backend, NULL, (size_t)tokens * HIDDEN);

@@ -67,9 +67,12 @@ static void product(struct backend *backend, const float *weights, const float *
                                 .block_table = zeros,
                                 .block_table_stride = 1,
                                 .output_rows = zeros};
-    assert_int_equal(op->matrix_create(backend, 1, ROWS, COLUMNS, NULL, 0, DTYPE_FLOAT32, &matrix),
+    assert_int_equal(op->matrix_create(backend, 1, ROWS, COLUMNS, NULL, 0, WEIGHT_FLOAT32, &matrix),
                      STATUS_OK);
-    assert_int_equal(op->matrix_write(backend, matrix, 0, 0, ROWS, weights, DTYPE_FLOAT32, COLUMNS),
+    assert_int_equal(op->matrix_write(backend, matrix, 0, 0, ROWS,
+                                      &(const struct weight_rows){.data = weights,
+                                                                  .format = WEIGHT_FLOAT32,
+                                                                  .stride = COLUMNS}),
                      STATUS_OK);
     assert_int_equal(op->matrix_finish(backend, matrix), STATUS_OK);
     assert_int_equal(op->buffer_create(backend, sizeof(float) * TOKENS * COLUMNS, &from),

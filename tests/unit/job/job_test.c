@@ -106,7 +106,7 @@ static void written_job_reads_back_the_same(void **state)
     struct job job, again;
     struct buffer first = {0}, second = {0};
     assert_int_equal(load(full, NULL, &job), STATUS_OK);
-    assert_int_equal(job.model.dtype, DTYPE_BFLOAT16);
+    assert_int_equal(job.model.dtype, WEIGHT_BFLOAT16);
     assert_int_equal(job.model.max_model_len, 1000);
     assert_string_equal(job.data.input.text, "it's.jsonl");
     assert_string_equal(job.data.prompt_field, "\x7f\xe2\x80\xa8\xf0\x9f\x98\x80");

@@ -150,7 +150,7 @@ static void sizes_that_contradict(void **state)
     fixture->job.model.max_model_len = 1 << 20;
     assert_refused(fixture, 1, PLENTY, "model.max_model_len: 1048576; the model has");
     fixture->job.model.max_model_len = -1;
-    fixture->job.model.dtype = DTYPE_FLOAT8_E4M3;
+    fixture->job.model.dtype = WEIGHT_FP8;
     assert_int_equal(plan(fixture, 1, PLENTY, &made), STATUS_UNSUPPORTED);
 }
 
@@ -215,7 +215,7 @@ static void gpu_defaults(void **state)
     assert_string_equal(made.kind->name, "cuda");
     assert_int_equal(made.device_index, 2);
     assert_int_equal(made.compute, DTYPE_BFLOAT16);
-    assert_int_equal(made.stored, DTYPE_BFLOAT16);
+    assert_int_equal(made.stored, WEIGHT_BFLOAT16);
     assert_int_equal(made.kv_dtype, DTYPE_BFLOAT16);
     assert_int_equal(made.dp, 4);
     assert_int_equal(made.slices, 2);
@@ -239,9 +239,9 @@ static void gpu_float8(void **state)
     struct plan_device old = new_gpu;
     old.has_float8 = false;
     snprintf(old.description, sizeof old.description, "an old GPU");
-    fixture->job.model.dtype = DTYPE_FLOAT8_E4M3;
+    fixture->job.model.dtype = WEIGHT_FP8;
     assert_int_equal(plan_on(fixture, 1, &new_gpu, &made), STATUS_OK);
-    assert_int_equal(made.stored, DTYPE_FLOAT8_E4M3);
+    assert_int_equal(made.stored, WEIGHT_FP8);
     assert_int_equal(made.compute, DTYPE_BFLOAT16);
     assert_int_equal(made.kv_dtype, DTYPE_BFLOAT16);
     assert_int_equal(plan_on(fixture, 1, &old, &made), STATUS_UNSUPPORTED);
@@ -249,7 +249,7 @@ static void gpu_float8(void **state)
     assert_non_null(strstr(status_message(), "an old GPU"));
     fixture->job.model.dtype = -1;
     assert_int_equal(plan_on(fixture, 1, &old, &made), STATUS_OK);
-    assert_int_equal(made.stored, DTYPE_BFLOAT16);
+    assert_int_equal(made.stored, WEIGHT_BFLOAT16);
     fixture->job.model.kv_dtype = DTYPE_FLOAT8_E4M3;
     assert_int_equal(plan_on(fixture, 1, &new_gpu, &made), STATUS_OK);
     assert_int_equal(made.kv_dtype, DTYPE_FLOAT8_E4M3);
@@ -275,10 +275,10 @@ static void gpu_float8_checkpoint(void **state)
     struct fixture float8 = {.job = fixture->job};
     assert_int_equal(model_open(fixture->job.model.path, &float8.model), STATUS_OK);
     assert_int_equal(plan_on(&float8, 1, &new_gpu, &made), STATUS_OK);
-    assert_int_equal(made.stored, DTYPE_FLOAT8_E4M3);
+    assert_int_equal(made.stored, WEIGHT_FP8);
     assert_int_equal(made.compute, DTYPE_BFLOAT16);
     assert_int_equal(plan_on(&float8, 1, &old, &made), STATUS_OK);
-    assert_int_equal(made.stored, DTYPE_BFLOAT16);
+    assert_int_equal(made.stored, WEIGHT_BFLOAT16);
     model_close(float8.model);
     scratch_destroy(&folder);
 }

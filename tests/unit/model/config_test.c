@@ -305,28 +305,29 @@ static void encoders_are_read(void **state)
     }
 }
 
-static void fp8_checkpoints_are_known(void **state)
+static void quantised_checkpoints_are_known(void **state)
 {
     (void)state;
     static const struct {
         const char *member;
-        bool has_float8;
+        enum weight_format published;
     } cases[] = {
         {"\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[128,128]}",
-         true},
-        {"\"quantization_config\":{\"quant_method\":\"fbgemm_fp8\"}", true},
+         WEIGHT_FP8},
+        {"\"quantization_config\":{\"quant_method\":\"fbgemm_fp8\"}", WEIGHT_FP8},
         {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\","
          "\"format\":\"float-quantized\",\"sparsity_config\":{}}",
-         true},
+         WEIGHT_FP8},
         {"\"compression_config\":{\"quant_method\":\"compressed-tensors\","
          "\"format\":\"naive-quantized\",\"sparsity_config\":{\"format\":\"dense\"}}",
-         true},
-        {"\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"FP8\"}", true},
-        {"\"quantization_config\":{\"quant_algo\":\"FP8\"}", true},
+         WEIGHT_FP8},
+        {"\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"FP8\"}",
+         WEIGHT_FP8},
+        {"\"quantization_config\":{\"quant_algo\":\"FP8\"}", WEIGHT_FP8},
         {"\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":null,"
          "\"kv_cache_quant_algo\":\"FP8\"}",
-         false},
-        {"\"quantization_config\":null", false},
+         WEIGHT_FLOAT32},
+        {"\"quantization_config\":null", WEIGHT_FLOAT32},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct buffer text = {0};
@@ -341,7 +342,7 @@ static void fp8_checkpoints_are_known(void **state)
         if (parse(text.data, NULL, &config) != STATUS_OK) {
             fail_msg("%s: %s", cases[i].member, status_message());
         }
-        if (config.has_float8_weights != cases[i].has_float8) {
+        if (config.published != cases[i].published) {
             fail_msg("%s", cases[i].member);
         }
         buffer_destroy(&text);
@@ -448,7 +449,7 @@ int main(void)
         cmocka_unit_test_teardown(mixtures_and_multipliers, reset),
         cmocka_unit_test_teardown(end_tokens_come_from_the_first_that_says, reset),
         cmocka_unit_test_teardown(encoders_are_read, reset),
-        cmocka_unit_test_teardown(fp8_checkpoints_are_known, reset),
+        cmocka_unit_test_teardown(quantised_checkpoints_are_known, reset),
         cmocka_unit_test_teardown(refusals_name_the_key, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

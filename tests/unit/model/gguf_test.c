@@ -12,6 +12,7 @@
 
 #include "model/formats/gguf.h"
 #include "sluice/model.h"
+#include "source_rows.h"
 
 static void check_expansion(const struct tensor_table *table, const char *name)
 {
@@ -22,11 +23,12 @@ static void check_expansion(const struct tensor_table *table, const char *name)
     assert_non_null(tensor);
     assert_non_null(expected);
     struct tensor_scratch scratch = {0}, other = {0};
-    struct tensor_rows rows, all;
+    struct weight_rows rows, all;
     float values[512], wanted[512];
     for (int row = 0; row < 3; row++) {
-        assert_int_equal(tensor_read_rows(table, expected, row, 1, 0, 512, &other, &all),
-                         STATUS_OK);
+        assert_int_equal(
+            source_rows(table, expected, (struct rectangle){row, 1, 0, 512}, false, &other, &all),
+            STATUS_OK);
         memcpy(wanted, all.data, sizeof wanted);
         assert_int_equal(
             tensor_read_values(table, tensor, 512 * (int64_t)row, 512, &scratch, values),
@@ -39,8 +41,10 @@ static void check_expansion(const struct tensor_table *table, const char *name)
         }
     }
     /* A range that begins and ends inside of blocks, of the last two rows. */
-    assert_int_equal(tensor_read_rows(table, tensor, 1, 2, 100, 300, &scratch, &rows), STATUS_OK);
-    if (rows.dtype == DTYPE_FLOAT32) {
+    assert_int_equal(
+        source_rows(table, tensor, (struct rectangle){1, 2, 100, 300}, false, &scratch, &rows),
+        STATUS_OK);
+    if (rows.format == WEIGHT_FLOAT32) {
         const float *second = (const float *)rows.data + rows.stride;
         assert_memory_equal(second, wanted + 100, 300 * sizeof *second);
     }

@@ -14,6 +14,7 @@
 
 #include "model/load/scales.h"
 #include "scratch_folder.h"
+#include "source_rows.h"
 
 enum { MOST_SCALES = 3, SIDE = 8 };
 
@@ -115,7 +116,7 @@ static status input_scale(const struct model *model, float *out)
             .role = (enum tensor_role)(ROLE_Q + i), .rows = SIDE, .columns = SIDE};
     }
     *out = NAN;
-    return load_input_scales(model, &item, out);
+    return load_input_scales(model, &item, WEIGHT_FP8, out);
 }
 
 static void scales_of_inputs_have_many_names(void **state)
@@ -194,9 +195,9 @@ static void scales_of_weights_fit_them(void **state)
             tensor_table_find(&model->tensors, "model.layers.0.self_attn.q_proj.weight");
         assert_non_null(tensor);
         struct tensor_scratch scratch = {0};
-        struct tensor_rows rows;
-        const status s =
-            tensor_read_rows(&model->tensors, tensor, 0, SIDE, 0, SIDE, &scratch, &rows);
+        struct weight_rows rows;
+        const status s = source_rows(&model->tensors, tensor, (struct rectangle){0, SIDE, 0, SIDE},
+                                     false, &scratch, &rows);
         if (cases[i].message == NULL
                 ? s != STATUS_OK
                 : s != STATUS_INVALID || strstr(status_message(), cases[i].message) == NULL) {
@@ -230,10 +231,9 @@ static void ranges_of_columns_have_their_scales(void **state)
         STATUS_OK);
     struct model *model = write_model(state, &header, &data);
     struct tensor_scratch scratch = {0};
-    struct tensor_rows rows;
-    assert_int_equal(tensor_read_rows(&model->tensors,
-                                      tensor_table_find(&model->tensors, "x.weight"), 0, ROWS,
-                                      FIRST, COUNT, &scratch, &rows),
+    struct weight_rows rows;
+    assert_int_equal(source_rows(&model->tensors, tensor_table_find(&model->tensors, "x.weight"),
+                                 (struct rectangle){0, ROWS, FIRST, COUNT}, false, &scratch, &rows),
                      STATUS_OK);
     for (int row = 0; row < ROWS; row++) {
         for (int i = 0; i < COUNT; i++) {

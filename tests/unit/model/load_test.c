@@ -262,7 +262,7 @@ static int64_t bytes_of(const struct partition *part, const struct model_weights
 static void check_rank(struct model *model, const struct file *file, const struct partition *part)
 {
     struct model_weights *weights;
-    status s = model_load(model, part, &keeping, DTYPE_FLOAT32, &weights);
+    status s = model_load(model, part, &keeping, WEIGHT_FLOAT32, &weights);
     if (s != STATUS_OK) {
         fail_msg("%s: %s", file->family, status_message());
     }
@@ -272,7 +272,7 @@ static void check_rank(struct model *model, const struct file *file, const struc
         check_norms(file, part->first_layer + i, &weights->layers[i]);
     }
     check_outside(file, part, weights);
-    int64_t planned = model_weight_bytes(model, part, &keeping, DTYPE_FLOAT32);
+    int64_t planned = model_weight_bytes(model, part, &keeping, WEIGHT_FLOAT32);
     assert_true(planned >= bytes_of(part, weights));
     assert_true(planned < bytes_of(part, weights) + (int64_t)1024 * (part->layer_count * 8 + 1));
     model_weights_destroy(weights, part, &keeping);
@@ -347,8 +347,8 @@ static void check_same_weights(struct model *left, struct model *right, int tp)
         struct partition part;
         struct model_weights *a, *b;
         assert_int_equal(partition_create(model_config(left), tp, rank, 1, 0, 4, &part), STATUS_OK);
-        if (model_load(left, &part, &keeping, DTYPE_FLOAT32, &a) != STATUS_OK ||
-            model_load(right, &part, &keeping, DTYPE_FLOAT32, &b) != STATUS_OK) {
+        if (model_load(left, &part, &keeping, WEIGHT_FLOAT32, &a) != STATUS_OK ||
+            model_load(right, &part, &keeping, WEIGHT_FLOAT32, &b) != STATUS_OK) {
             fail_msg("%s", status_message());
         }
         assert_same_matrix(a->embedding, b->embedding);
@@ -444,9 +444,9 @@ static void random_values_do_not_depend_on_the_cut(void **state)
     struct model_weights *all, *part;
     assert_int_equal(partition_create(config, 1, 0, 1, 0, 4, &whole), STATUS_OK);
     assert_int_equal(partition_create(config, 2, 1, 2, 1, 4, &half), STATUS_OK);
-    assert_int_equal(model_load_random(config, &whole, &keeping, DTYPE_FLOAT32, 7, &all),
+    assert_int_equal(model_load_random(config, &whole, &keeping, WEIGHT_FLOAT32, 7, &all),
                      STATUS_OK);
-    assert_int_equal(model_load_random(config, &half, &keeping, DTYPE_FLOAT32, 7, &part),
+    assert_int_equal(model_load_random(config, &half, &keeping, WEIGHT_FLOAT32, 7, &part),
                      STATUS_OK);
     const struct layer_weights *from = &all->layers[half.first_layer], *to = &part->layers[0];
     int size = config->head_dim;

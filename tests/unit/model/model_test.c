@@ -211,9 +211,9 @@ static void digests_change_with_what_they_cover(void **state)
     struct partition part;
     struct model_weights *loaded;
     assert_int_equal(partition_create(model_config(model), 1, 0, 1, 0, 1, &part), STATUS_OK);
-    assert_int_equal(model_load(model, &part, &keeping, DTYPE_FLOAT32, &loaded), STATUS_INVALID);
+    assert_int_equal(model_load(model, &part, &keeping, WEIGHT_FLOAT32, &loaded), STATUS_INVALID);
     assert_non_null(strstr(status_message(), "tensor lm_head.weight is missing"));
-    assert_int_equal(model_weight_bytes(model, &part, &keeping, DTYPE_FLOAT32), -1);
+    assert_int_equal(model_weight_bytes(model, &part, &keeping, WEIGHT_FLOAT32), -1);
     assert_int_equal(live_objects, 0);
     partition_destroy(&part);
     model_close(model);
@@ -265,7 +265,7 @@ static void prefixed_names_are_found(void **state)
         struct partition part;
         struct model_weights *loaded;
         assert_int_equal(partition_create(model_config(model), 1, 0, 1, 0, 1, &part), STATUS_OK);
-        if (model_load(model, &part, &keeping, DTYPE_FLOAT32, &loaded) != STATUS_OK) {
+        if (model_load(model, &part, &keeping, WEIGHT_FLOAT32, &loaded) != STATUS_OK) {
             fail_msg("%s", status_message());
         }
         model_weights_destroy(loaded, &part, &keeping);
@@ -293,7 +293,7 @@ static void shapes_must_be_the_configurations(void **state)
     struct partition part;
     struct model_weights *loaded;
     assert_int_equal(partition_create(model_config(model), 1, 0, 1, 0, 1, &part), STATUS_OK);
-    assert_int_equal(model_load(model, &part, &keeping, DTYPE_FLOAT32, &loaded), STATUS_INVALID);
+    assert_int_equal(model_load(model, &part, &keeping, WEIGHT_FLOAT32, &loaded), STATUS_INVALID);
     assert_non_null(strstr(status_message(),
                            "tensor model.layers.0.mlp.gate_proj.weight has shape [128, 64] where "
                            "the configuration says [129, 64]"));
@@ -318,7 +318,7 @@ static void what_is_no_model_is_refused(void **state)
                    "hf_quant_config.json: quantization: weights quantised by \"modelopt NVFP4\"");
     put_text(state, "hf_quant_config.json", "{\"quantization\":{\"quant_algo\":\"FP8\"}}");
     struct model *model = open_model(folder->path);
-    assert_true(model_config(model)->has_float8_weights);
+    assert_int_equal(model_config(model)->published, WEIGHT_FP8);
     model_close(model);
     put_text(state, "config.json", "{");
     assert_refused(folder->path, STATUS_INVALID, "config.json: byte");

@@ -45,7 +45,7 @@ static int set_up(void **state)
     assert_int_equal(tensor_table_open_file(&fixture->table, path, &index), STATUS_OK);
     assert_int_equal(unlink(path), 0);
     const struct tensor weights = {.name = "weights",
-                                   .format = FORMAT_FLOAT32,
+                                   .format = WEIGHT_FLOAT32,
                                    .type_name = "F32",
                                    .rank = 2,
                                    .shape = {ROWS, COLUMNS},
@@ -53,13 +53,13 @@ static int set_up(void **state)
                                    .bytes = bytes};
     struct tensor other = weights;
     other.name = "other";
-    other.format = FORMAT_OTHER;
+    other.format = WEIGHT_NONE;
     other.type_name = "I32";
     assert_int_equal(tensor_table_add(&fixture->table, &weights), STATUS_OK);
     assert_int_equal(tensor_table_add(&fixture->table, &other), STATUS_OK);
     for (int i = 0; i < READS; i++) {
         const int first_row = i * 7 % (ROWS - 20), first_column = i * 31 % 1000;
-        fixture->reads[i] = (struct tensor_read){.tensor = &fixture->table.items[0],
+        fixture->reads[i] = (struct tensor_read){.source = {.values = &fixture->table.items[0]},
                                                  .first_row = first_row,
                                                  .row_count = 1 + i % 20,
                                                  .first_column = first_column,
@@ -77,9 +77,9 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void expect_values(const struct tensor_read *read, const struct tensor_rows *rows)
+static void expect_values(const struct tensor_read *read, const struct weight_rows *rows)
 {
-    assert_int_equal(rows->dtype, DTYPE_FLOAT32);
+    assert_int_equal(rows->format, WEIGHT_FLOAT32);
     const float *values = rows->data;
     for (int row = 0; row < read->row_count; row++) {
         for (int column = 0; column < read->column_count; column++) {
@@ -93,7 +93,7 @@ static void reads_come_in_order(void **state)
 {
     const struct fixture *fixture = *state;
     struct read_ahead *ahead;
-    struct tensor_rows rows;
+    struct weight_rows rows;
     assert_int_equal(read_ahead_create(&fixture->table, fixture->reads, READS, &ahead), STATUS_OK);
     for (int i = 0; i < READS; i++) {
         assert_int_equal(read_ahead_next(ahead, &rows), STATUS_OK);
@@ -107,7 +107,7 @@ static void ends_early(void **state)
 {
     const struct fixture *fixture = *state;
     struct read_ahead *ahead;
-    struct tensor_rows rows;
+    struct weight_rows rows;
     for (int taken = 0; taken < 20; taken++) {
         assert_int_equal(read_ahead_create(&fixture->table, fixture->reads, READS, &ahead),
                          STATUS_OK);
@@ -127,8 +127,8 @@ static void failures_stand_in_line(void **state)
 {
     struct fixture *fixture = *state;
     struct read_ahead *ahead;
-    struct tensor_rows rows;
-    fixture->reads[3].tensor = &fixture->table.items[1];
+    struct weight_rows rows;
+    fixture->reads[3].source.values = &fixture->table.items[1];
     assert_int_equal(read_ahead_create(&fixture->table, fixture->reads, READS, &ahead), STATUS_OK);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(read_ahead_next(ahead, &rows), STATUS_OK);

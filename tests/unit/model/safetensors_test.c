@@ -13,6 +13,7 @@
 
 #include "model/formats/safetensors.h"
 #include "scratch_folder.h"
+#include "source_rows.h"
 
 static void write_bytes(void *const *state, const char *name, const void *bytes, size_t length)
 {
@@ -166,14 +167,14 @@ static void shards_are_one_table(void **state)
     assert_int_equal(table.count, 3);
     assert_int_equal(table.file_count, 2);
     struct tensor_scratch scratch = {0};
-    struct tensor_rows rows;
+    struct weight_rows rows;
     float two[2];
     assert_int_equal(
         tensor_read_values(&table, tensor_table_find(&table, "c"), 0, 2, &scratch, two), STATUS_OK);
     assert_true(two[0] == 3 && two[1] == 4);
-    assert_int_equal(
-        tensor_read_rows(&table, tensor_table_find(&table, "b"), 0, 1, 0, 1, &scratch, &rows),
-        STATUS_UNSUPPORTED);
+    assert_int_equal(source_rows(&table, tensor_table_find(&table, "b"),
+                                 (struct rectangle){0, 1, 0, 1}, false, &scratch, &rows),
+                     STATUS_UNSUPPORTED);
     assert_non_null(strstr(status_message(), "2.safetensors: tensor b: type I64"));
     tensor_scratch_destroy(&scratch);
     tensor_table_destroy(&table);
@@ -226,16 +227,16 @@ static void fp8_weights_are_scaled(void **state)
     static const float plain[] = {1, 2, -1, 0x1p-9f};
     struct tensor_table table;
     struct tensor_scratch scratch = {0};
-    struct tensor_rows rows;
+    struct weight_rows rows;
     if (open_folder(folder->path, &table) != STATUS_OK) {
         fail_msg("%s", status_message());
     }
     static const char *const names[] = {"all.weight", "row.weight", "block.weight"};
     for (int which = 0; which < 3; which++) {
-        assert_int_equal(tensor_read_rows(&table, tensor_table_find(&table, names[which]), 1, 2, 1,
-                                          3, &scratch, &rows),
+        assert_int_equal(source_rows(&table, tensor_table_find(&table, names[which]),
+                                     (struct rectangle){1, 2, 1, 3}, false, &scratch, &rows),
                          STATUS_OK);
-        assert_int_equal(rows.dtype, DTYPE_FLOAT32);
+        assert_int_equal(rows.format, WEIGHT_FLOAT32);
         for (int row = 1; row < 3; row++) {
             for (int column = 1; column < 4; column++) {
                 float scale = which == 0   ? 0.5f
@@ -248,17 +249,16 @@ static void fp8_weights_are_scaled(void **state)
         }
     }
     /* Kept as they are where a scale a row says all. */
-    scratch.keep_float8 = true;
     for (int which = 0; which < 3; which++) {
-        assert_int_equal(tensor_read_rows(&table, tensor_table_find(&table, names[which]), 1, 2, 1,
-                                          3, &scratch, &rows),
+        assert_int_equal(source_rows(&table, tensor_table_find(&table, names[which]),
+                                     (struct rectangle){1, 2, 1, 3}, true, &scratch, &rows),
                          STATUS_OK);
         if (which == 2) {
             assert_null(rows.scales);
-            assert_int_equal(rows.dtype, DTYPE_FLOAT32);
+            assert_int_equal(rows.format, WEIGHT_FLOAT32);
             continue;
         }
-        assert_int_equal(rows.dtype, DTYPE_FLOAT8_E4M3);
+        assert_int_equal(rows.format, WEIGHT_FP8);
         for (size_t row = 0; row < 2; row++) {
             assert_true(rows.scales[row] == (which == 0 ? 0.5f : scales[2 + row]));
             assert_memory_equal((const uint8_t *)rows.data + row * rows.stride, codes + 1, 3);
@@ -286,9 +286,10 @@ static void column_ranges_are_the_rows_columns(void **state)
     static const int ranges[][2] = {{0, 8192}, {4096, 4096}, {100, 1024}, {8000, 192}, {5, 8000}};
     for (size_t i = 0; i < COUNT_OF(ranges); i++) {
         struct tensor_scratch scratch = {0};
-        struct tensor_rows rows;
-        assert_int_equal(tensor_read_rows(&table, tensor_table_find(&table, "a"), 1, 2,
-                                          ranges[i][0], ranges[i][1], &scratch, &rows),
+        struct weight_rows rows;
+        assert_int_equal(source_rows(&table, tensor_table_find(&table, "a"),
+                                     (struct rectangle){1, 2, ranges[i][0], ranges[i][1]}, false,
+                                     &scratch, &rows),
                          STATUS_OK);
         for (size_t row = 0; row < 2; row++) {
             assert_memory_equal((const float *)rows.data + row * rows.stride,

@@ -37,28 +37,29 @@ static const struct {
     {1024, 20.0e-3, 10.1e-3}, {2048, 41.1e-3, 20.3e-3}, {8192, 162e-3, 77.6e-3},
 };
 
-static struct device_ceilings card(double bytes_per_second, enum dtype type)
+static struct device_ceilings card(double bytes_per_second, enum weight_format type)
 {
     const struct model_config config = llama_8b();
     const double values = model_weight_values(&config) - 4096.0 * 128256; /* no embedding table */
     struct device_ceilings ceilings = {.bytes_per_second = bytes_per_second,
                                        .product_count = COUNT_OF(measured)};
     for (size_t i = 0; i < COUNT_OF(measured); i++) {
-        const double seconds = type == DTYPE_BFLOAT16 ? measured[i].bf16 : measured[i].fp8;
+        const double seconds = type == WEIGHT_BFLOAT16 ? measured[i].bf16 : measured[i].fp8;
         ceilings.products[i] = (struct product_ceiling){measured[i].rows, seconds / values};
     }
     ceilings.attention_per_second = ceilings_attention_rate(ceilings_product_rate(&ceilings), type);
     return ceilings;
 }
 
-static double bound(double bytes_per_second, enum dtype type, int64_t memory, int prompt, int new)
+static double bound(double bytes_per_second, enum weight_format type, int64_t memory, int prompt,
+                    int new)
 {
     const struct model_config config = llama_8b();
     const struct device_ceilings ceilings = card(bytes_per_second, type);
     const struct bound_load load = {.devices = 1,
                                     .memory_bytes = memory,
-                                    .weight_value_bytes = (double)dtype_bytes(type),
-                                    .kv_value_bytes = (double)dtype_bytes(type),
+                                    .weight_value_bytes = weight_format_bits(type) / 8,
+                                    .kv_value_bytes = weight_format_bits(type) / 8,
                                     .requests = 1000000,
                                     .prompt_tokens = prompt,
                                     .new_tokens = new};
@@ -85,9 +86,9 @@ static void test_measured_ceilings(void **state)
     int wrong = 0;
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         const double got[] = {
-            bound(3.0e12, DTYPE_FLOAT8_E4M3, h100_bytes, rows[i].prompt, rows[i].new),
-            bound(4.3e12, DTYPE_FLOAT8_E4M3, h200_bytes, rows[i].prompt, rows[i].new),
-            bound(3.0e12, DTYPE_BFLOAT16, h100_bytes, rows[i].prompt, rows[i].new)};
+            bound(3.0e12, WEIGHT_FP8, h100_bytes, rows[i].prompt, rows[i].new),
+            bound(4.3e12, WEIGHT_FP8, h200_bytes, rows[i].prompt, rows[i].new),
+            bound(3.0e12, WEIGHT_BFLOAT16, h100_bytes, rows[i].prompt, rows[i].new)};
         const double wanted[] = {rows[i].h100, rows[i].h200, rows[i].bf16};
         for (size_t j = 0; j < COUNT_OF(wanted); j++) {
             if (wanted[j] > 0 && fabs(got[j] / wanted[j] - 1) > 0.1) {
@@ -113,7 +114,7 @@ static struct device_ceilings simple_card(double reading, double computing, doub
 static void test_product_ceilings(void **state)
 {
     (void)state;
-    const struct device_ceilings h100 = card(3e12, DTYPE_BFLOAT16);
+    const struct device_ceilings h100 = card(3e12, WEIGHT_BFLOAT16);
     const double values = 7504658432.0;
     assert_true(fabs(values * ceilings_product_seconds(&h100, 0.5) / 5.64e-3 - 1) < 1e-9);
     assert_true(fabs(values * ceilings_product_seconds(&h100, 256) / 6.91e-3 - 1) < 1e-9);

@@ -10,7 +10,7 @@
  *   Q5_1  32: half d, half m, 32 fifth bits, nibbles; v = d · q + m
  *   Q8_0  32: half d, 32 int8; v = d · q
  *   Qn_K  256 values in sub-blocks whose scales are small integers themselves. */
-#include "model/formats/gguf_quants.h"
+#include "weights/gguf_quants.h"
 
 #include <string.h>
 

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A tensor of weights with everything that belongs to it: found once, then read in rectangles.
+ *
+ * tensor_source.c is the one place that knows under which names and in which layouts a checkpoint
+ * has what belongs to a weight. */
+#ifndef SLUICE_TENSOR_SOURCE_H
+#define SLUICE_TENSOR_SOURCE_H
+
+#include "model/read/model_tensors.h"
+#include "sluice/backend.h"
+
+/* Numbers of which each belongs to a rectangle of a tensor: that of (row, column) is at [row /
+ * block_rows][column / block_columns]. */
+struct tensor_grid {
+    const struct tensor *tensor; /* NULL: there is none */
+    int64_t block_rows;
+    int64_t block_columns; /* the group: values of a row that share a number */
+    int64_t columns;       /* of the grid */
+};
+
+/* value = (number − zero) · scale, where these are tensors beside the numbers. */
+struct tensor_source {
+    const struct tensor *values;
+    int64_t first_row; /* where the logical tensor starts in the file's; vectors: first value */
+    struct tensor_grid scales, zeros;
+    const struct tensor *input_scale; /* static scale of the product's input; NULL: none */
+};
+
+/* What belongs to `values`, by its format; first_row is 0. STATUS_INVALID where scales are missing
+ * that the format needs, or do not fit its shape; nothing but shapes is looked at. */
+status tensor_source_find(const struct tensor_table *table, const struct tensor *values,
+                          struct tensor_source *out) MUST_CHECK;
+
+/* Whether rows can be handed on with one scale each, as they are. */
+bool tensor_source_is_by_rows(const struct tensor_source *source);
+
+/* A rectangle of a source, seen as rows of its last dimension; rows count from the file's first. */
+struct tensor_read {
+    struct tensor_source source;
+    int64_t first_row;
+    int row_count, first_column, column_count;
+    bool as_it_is; /* not expanded, for a matrix of its format: tensor_source_is_by_rows */
+};
+
+/* Working memory for reads: grows on demand, reused. Zero-initialise before first use. */
+struct tensor_scratch {
+    uint8_t *raw;
+    size_t raw_capacity;
+    float *expanded;
+    size_t expanded_capacity;
+    float *scales, *zeros, *row_scales;
+    size_t scales_capacity, zeros_capacity, row_scales_capacity;
+};
+void tensor_scratch_destroy(struct tensor_scratch *scratch);
+
+/* Reads no more than is needed: whole rows, or the column range where that is far less, and the
+ * scales and zeros of these rows. Quantised formats are expanded to float32 unless they are wanted
+ * as they are. *out lives until the next read with the same scratch. */
+status tensor_read_rows(const struct tensor_table *table, const struct tensor_read *read,
+                        struct tensor_scratch *scratch, struct weight_rows *out) MUST_CHECK;
+
+/* How many rows fit into a read of about `bytes` bytes of staging, at least 1. */
+int tensor_rows_within(const struct tensor *tensor, size_t bytes);
+
+/* One row of a source in float32: out[its columns]. */
+status tensor_read_row(const struct tensor_table *table, const struct tensor_source *source,
+                       int64_t row, struct tensor_scratch *scratch, float *out) MUST_CHECK;
+
+/* `count` numbers from `first` of a tensor seen as one row, as float32: of vectors and scales, to
+ * which nothing else belongs. */
+status tensor_read_values(const struct tensor_table *table, const struct tensor *tensor,
+                          int64_t first, int count, struct tensor_scratch *scratch,
+                          float *out) MUST_CHECK;
+
+#endif
