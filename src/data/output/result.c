@@ -30,6 +30,7 @@ enum { WIRE_VERSION = 2, OLDEST_VERSION = 1, TEXT_COUNT = 5, ALL_PARTS_OF_FORM_1
 /* The width that the head has; another one stands before the values of its part. */
 #define HEAD_WIDTH offsetof(struct stored_result, result.top_logprobs)
 
+static const char bad_head[] = "a result whose head makes no sense";
 static const char bad_lengths[] = "a result whose lengths do not add up";
 
 static bool head_is_sane(const struct stored_result *stored)
@@ -442,6 +443,9 @@ static status take_part(struct result_bytes *source, const struct result_column 
         return STATUS_OK;
     }
     TRY(take_number(source, column->member_bytes, &value));
+    if (value == 0) { /* would have no bit */
+        return status_fail(STATUS_INVALID, bad_head);
+    }
     if (column->kind == COLUMN_INT32) {
         uint32_t word = (uint32_t)value;
         memcpy(column_member_of(column, out), &word, sizeof word);
@@ -508,7 +512,7 @@ static status take_head(const char *head, unsigned parts, struct stored_result *
     return head_is_sane(out) && (parts & ~known) == 0 &&
                    has_head_width == (out->result.top_logprobs > 0)
                ? STATUS_OK
-               : status_fail(STATUS_INVALID, "a result whose head makes no sense");
+               : status_fail(STATUS_INVALID, bad_head);
 }
 
 status result_decode(const void *bytes, size_t length, struct arena *arena, struct result *out,

@@ -22,7 +22,7 @@ static void the_table_holds_together(void **state)
     unsigned taken = 0, own;
     size_t head_texts = 0;
     for (size_t i = 0; i < result_column_count; i++) {
-        const struct result_column *column = &result_columns[i], *before = column - 1;
+        const struct result_column *column = &result_columns[i];
         bool is_text = column->kind == COLUMN_TEXT;
         own = column->bit;
         while (column->kind == COLUMN_NAME && own < column->bit * (unsigned)column->last) {
@@ -31,8 +31,8 @@ static void the_table_holds_together(void **state)
         if (column_leads(column)) {
             assert_int_equal(taken & own, 0);
         } else {
-            assert_true(column->shape == before->shape && column->width == before->width &&
-                        column->when == before->when);
+            assert_true(column->shape == column[-1].shape && column->width == column[-1].width &&
+                        column->when == column[-1].when);
         }
         taken |= own;
         assert_true(column->travel != TRAVEL_PART || column->bit != 0);

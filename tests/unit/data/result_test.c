@@ -210,6 +210,21 @@ static void the_form_before_is_read(void **state)
     buffer_destroy(&bytes);
 }
 
+/* What is decoded is encoded to the same bytes: a number of 0 has no bit. */
+static void a_part_of_nothing_is_refused(void **state)
+{
+    (void)state;
+    struct result in = {.id = "x", .id_length = 1, .stream = 7};
+    struct buffer bytes = {0};
+    size_t used;
+    assert_int_equal(result_encode(&in, &bytes), STATUS_OK);
+    assert_int_equal(decode_exact(bytes.data, bytes.length, &used), STATUS_OK);
+    assert_int_equal(bytes.data[64], 7);
+    bytes.data[64] = 0;
+    assert_int_equal(decode_exact(bytes.data, bytes.length, &used), STATUS_INVALID);
+    buffer_destroy(&bytes);
+}
+
 static void nonsense_is_not_encoded(void **state)
 {
     (void)state;
@@ -235,6 +250,7 @@ int main(void)
         cmocka_unit_test(every_part_has_its_place),
         cmocka_unit_test(cut_and_changed_bytes_are_checked),
         cmocka_unit_test(the_form_before_is_read),
+        cmocka_unit_test(a_part_of_nothing_is_refused),
         cmocka_unit_test(nonsense_is_not_encoded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
