@@ -3,6 +3,7 @@
  * whole, rank for rank the same steps, hooks in their order, and an orderly end when the supply
  * says stop. Exit status 0 when all holds. */
 #include <mpi.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -27,7 +28,9 @@ static void check(bool holds, const char *what)
 /* A supply of a few rows at a time, as a coordinator's is. */
 struct feed {
     struct engine *engine;
-    int stop_after; /* calls of supply; 0: never */
+    int stop_after;   /* calls of supply; 0: never */
+    bool is_endless;  /* supplies rows as long as it is asked */
+    int signal_after; /* steps, after which rank 0 is asked to stop; 0: never */
     int supplied, calls, finished, rounds, ran;
     int steps, tokens, prefill_tokens;
     int64_t sum; /* of the tokens that came out */
@@ -43,7 +46,8 @@ static status supply(void *context, enum supply *supply)
     params.sampling.temperature = 0;
     params.max_new_tokens = NEW;
     params.ignore_eos = true;
-    for (int i = 0; i < A_TIME; i++, self->supplied++) {
+    const bool is_full = self->is_endless && engine_waiting(self->engine) >= ROWS;
+    for (int i = 0; i < A_TIME && !is_full; i++, self->supplied++) {
         int32_t prompt[PROMPT];
         for (int j = 0; j < PROMPT; j++) {
             prompt[j] = (self->supplied * 31 + j * 7) % 1000;
@@ -51,7 +55,8 @@ static status supply(void *context, enum supply *supply)
         TRY(engine_add(self->engine, self->supplied, prompt, PROMPT, &params, 1024, NULL));
     }
     bool stop = ++self->calls == self->stop_after;
-    *supply = stop ? SUPPLY_STOP : self->supplied == ROWS ? SUPPLY_END : SUPPLY_SOME;
+    bool end = self->supplied == ROWS && !self->is_endless;
+    *supply = stop ? SUPPLY_STOP : end ? SUPPLY_END : SUPPLY_SOME;
     self->ended = *supply != SUPPLY_SOME;
     return STATUS_OK;
 }
@@ -82,6 +87,9 @@ static status note(void *context, const struct step_seconds *seconds)
     self->steps++;
     self->tokens += seconds->tokens;
     self->prefill_tokens += seconds->prefill_tokens;
+    if (self->steps == self->signal_after && world_get()->rank == 0) {
+        raise(SIGTERM);
+    }
     return STATUS_OK;
 }
 
@@ -147,6 +155,18 @@ static void a_stop_ends_all_ranks(const struct job *job, struct stage *stage, MP
     engine_destroy(feed.engine);
 }
 
+/* Rank 0 leads where it is alone and follows elsewhere. The last test: a process that was asked to
+ * stop stays so. */
+static void a_signal_to_one_rank_ends_all(const struct job *job, struct stage *stage,
+                                          MPI_Comm replica)
+{
+    struct feed feed = {.is_endless = true, .signal_after = 2};
+    check(run_loop(job, stage, replica, &feed) == STATUS_OK, "the loop failed after a signal");
+    check(feed.steps == of_leader(stage, replica, feed.steps), "ranks stopped at different steps");
+    check(feed.engine == NULL || engine_unfinished(feed.engine) > 0, "nothing was left to stop");
+    engine_destroy(feed.engine);
+}
+
 /* Replicas are given the same rows: their tokens are the same, whatever the layout. */
 static void replicas_agree(const struct stage *stage, int64_t sum)
 {
@@ -181,6 +201,7 @@ static status test_steps(int rank, int size)
         everything_comes_out(&job, &stage, replica, &sum);
         replicas_agree(&stage, sum);
         a_stop_ends_all_ranks(&job, &stage, replica);
+        a_signal_to_one_rank_ends_all(&job, &stage, replica);
     }
     stage_destroy(&stage);
     MPI_Comm_free(&replica);
