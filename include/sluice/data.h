@@ -257,8 +257,8 @@ struct result {
  * fault is not the row's. */
 int result_status_code(const struct result *result);
 
-/* Appends the wire form, which says its own length: a row's results one after the other are its
- * journal entry. */
+/* Appends the encoded result, which says its own length: a row's results one after the other are
+ * its journal entry. */
 status result_encode(const struct result *result, struct buffer *out) MUST_CHECK;
 /* Reads one result from the front of `length` bytes and says in *used how many it took; every
  * length inside is checked. Pointers go into `bytes` or the arena. */
@@ -314,7 +314,7 @@ struct journal_state {
 /* Fails as journal_open would: another job's journal, a damaged one, one in use. */
 status journal_look(const char *directory, const char *identity, bool keep_mixed,
                     struct journal_state *out) MUST_CHECK;
-/* Appends a finished row: all its samples' wire forms, in order. Durable after journal_commit. A
+/* Appends a finished row: all its samples, encoded, in order. Durable after journal_commit. A
  * row that is there already is STATUS_INTERNAL. */
 status journal_append(struct journal *journal, int64_t row, const void *bytes,
                       size_t length) MUST_CHECK;

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -195,9 +196,10 @@ static status read_suspects(struct last_start *last, const char *bytes, size_t c
     last->suspect_count = count;
     for (size_t i = 0; i < count; i++) {
         const char *at = bytes + i * SUSPECT_BYTES;
-        last->suspects[i].row = wire_get_int64(at + SUSPECT_ROW);
+        last->suspects[i].row = little_endian_get_int64(at + SUSPECT_ROW);
         for (int kind = 0; kind < BLAME_KINDS; kind++) {
-            last->suspects[i].counts[kind] = (uint32_t)wire_get(at + SUSPECT_COUNTS + 4 * kind, 4);
+            last->suspects[i].counts[kind] =
+                (uint32_t)little_endian_get(at + SUSPECT_COUNTS + 4 * kind, 4);
         }
     }
     return STATUS_OK;
@@ -212,8 +214,8 @@ static status read_slots(struct last_start *last, const char *bytes, size_t coun
     last->slot_count = count;
     for (size_t i = 0; i < count; i++) {
         const char *at = bytes + i * SLOT_BYTES;
-        last->slots[i].row = wire_get_int64(at + SLOT_ROW) - 1;
-        last->slots[i].replica = wire_get_int32(at + SLOT_REPLICA);
+        last->slots[i].row = little_endian_get_int64(at + SLOT_ROW) - 1;
+        last->slots[i].replica = little_endian_get_int32(at + SLOT_REPLICA);
     }
     return STATUS_OK;
 }
@@ -228,17 +230,17 @@ static status read_last_start(const struct attempts *attempts, struct last_start
     if (s == STATUS_OK) {
         size_t room = bytes.length >= HEAD_BYTES ? bytes.length - HEAD_BYTES : 0;
         size_t count = room > 0 || bytes.length == HEAD_BYTES
-                           ? (size_t)wire_get(bytes.data + AT_SUSPECTS, 4)
+                           ? (size_t)little_endian_get(bytes.data + AT_SUSPECTS, 4)
                            : SIZE_MAX;
         if (count > room / SUSPECT_BYTES || memcmp(bytes.data, magic, sizeof magic) != 0 ||
-            wire_get(bytes.data + AT_VERSION, 4) != VERSION ||
-            wire_get(bytes.data + AT_CHECKSUM, 8) !=
+            little_endian_get(bytes.data + AT_VERSION, 4) != VERSION ||
+            little_endian_get(bytes.data + AT_CHECKSUM, 8) !=
                 suspects_checksum(bytes.data + HEAD_BYTES, count)) {
             log_write(LOG_WARNING, "%s: damaged, and taken for empty", attempts->path.data);
         } else {
             const char *slots = bytes.data + HEAD_BYTES + count * SUSPECT_BYTES;
-            last->running = wire_get(bytes.data + AT_STATE, 4) == STATE_RUNNING;
-            last->alone = wire_get_int64(bytes.data + AT_ALONE) - 1;
+            last->running = little_endian_get(bytes.data + AT_STATE, 4) == STATE_RUNNING;
+            last->alone = little_endian_get_int64(bytes.data + AT_ALONE) - 1;
             s = read_suspects(last, bytes.data + HEAD_BYTES, count);
             if (s == STATUS_OK) {
                 s = read_slots(last, slots, (room - count * SUSPECT_BYTES) / SLOT_BYTES);
@@ -263,16 +265,18 @@ static status write_file(struct attempts *attempts)
         memset(bytes.data, 0, bytes.length);
         char *at = bytes.data + HEAD_BYTES;
         for (size_t i = 0; i < count; i++, at += SUSPECT_BYTES) {
-            wire_put(at + SUSPECT_ROW, (uint64_t)attempts->suspects[i].row, 8);
+            little_endian_put(at + SUSPECT_ROW, (uint64_t)attempts->suspects[i].row, 8);
             for (int kind = 0; kind < BLAME_KINDS; kind++) {
-                wire_put(at + SUSPECT_COUNTS + 4 * kind, attempts->suspects[i].counts[kind], 4);
+                little_endian_put(at + SUSPECT_COUNTS + 4 * kind,
+                                  attempts->suspects[i].counts[kind], 4);
             }
         }
         memcpy(bytes.data + AT_MAGIC, magic, sizeof magic);
-        wire_put(bytes.data + AT_VERSION, VERSION, 4);
-        wire_put(bytes.data + AT_SUSPECTS, count, 4);
-        wire_put(bytes.data + AT_CHECKSUM, suspects_checksum(bytes.data + HEAD_BYTES, count), 8);
-        wire_put(bytes.data + AT_STATE, STATE_RUNNING, 4);
+        little_endian_put(bytes.data + AT_VERSION, VERSION, 4);
+        little_endian_put(bytes.data + AT_SUSPECTS, count, 4);
+        little_endian_put(bytes.data + AT_CHECKSUM,
+                          suspects_checksum(bytes.data + HEAD_BYTES, count), 8);
+        little_endian_put(bytes.data + AT_STATE, STATE_RUNNING, 4);
         attempts->fd = open(path.data, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
         if (attempts->fd < 0) {
             s = status_fail_errno(STATUS_IO, "%s", path.data);
@@ -297,7 +301,7 @@ static status write_file(struct attempts *attempts)
 static status write_head(struct attempts *attempts, size_t offset, uint64_t value, size_t size)
 {
     char bytes[8];
-    wire_put(bytes, value, size);
+    little_endian_put(bytes, value, size);
     return status_context(journal_write_at(attempts->fd, (int64_t)offset, bytes, size), "%s",
                           attempts->path.data);
 }
@@ -437,8 +441,8 @@ status attempts_begin(struct attempts *attempts, int64_t row, int32_t replica)
     }
     attempts->slots[slot] = (struct row_slot){.row = row, .replica = replica};
     char bytes[SLOT_BYTES];
-    wire_put(bytes + SLOT_ROW, (uint64_t)row + 1, 8);
-    wire_put(bytes + SLOT_REPLICA, (uint32_t)replica, 4);
+    little_endian_put(bytes + SLOT_ROW, (uint64_t)row + 1, 8);
+    little_endian_put(bytes + SLOT_REPLICA, (uint32_t)replica, 4);
     size_t offset = HEAD_BYTES + attempts->suspect_count * SUSPECT_BYTES + slot * SLOT_BYTES;
     return status_context(journal_write_at(attempts->fd, (int64_t)offset, bytes, sizeof bytes),
                           "%s", attempts->path.data);

@@ -3,6 +3,7 @@
 #include "data/journal/file.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "sluice/data.h"
@@ -30,9 +31,9 @@ status journal_put_header(const char *identity, struct buffer *out)
         return status_fail(STATUS_LIMIT, "a job identity of %zu bytes", length);
     }
     memcpy(head + AT_FILE_MAGIC, file_magic, sizeof file_magic);
-    wire_put(head + AT_VERSION, JOURNAL_VERSION, 4);
-    wire_put(head + AT_IDENTITY_LENGTH, length, 4);
-    wire_put(head + AT_HEADER_CHECKSUM, header_checksum(head, identity, length), 8);
+    little_endian_put(head + AT_VERSION, JOURNAL_VERSION, 4);
+    little_endian_put(head + AT_IDENTITY_LENGTH, length, 4);
+    little_endian_put(head + AT_HEADER_CHECKSUM, header_checksum(head, identity, length), 8);
     TRY(buffer_append(out, head, sizeof head));
     return buffer_append(out, identity, length);
 }
@@ -44,17 +45,17 @@ status journal_check_header(const char *bytes, size_t length, size_t *size, cons
         memcmp(bytes + AT_FILE_MAGIC, file_magic, sizeof file_magic) != 0) {
         return status_fail(STATUS_INVALID, "offset 0: not a journal; start afresh with --fresh");
     }
-    uint64_t version = wire_get(bytes + AT_VERSION, 4);
+    uint64_t version = little_endian_get(bytes + AT_VERSION, 4);
     if (version != JOURNAL_VERSION) {
         return status_fail(STATUS_UNSUPPORTED,
                            "a journal of version %llu; this program reads %d: finish the job with "
                            "the program that began it, or start afresh with --fresh",
                            (unsigned long long)version, JOURNAL_VERSION);
     }
-    *identity_length = (size_t)wire_get(bytes + AT_IDENTITY_LENGTH, 4);
+    *identity_length = (size_t)little_endian_get(bytes + AT_IDENTITY_LENGTH, 4);
     *identity = bytes + JOURNAL_HEAD_BYTES;
     if (*identity_length > length - JOURNAL_HEAD_BYTES ||
-        wire_get(bytes + AT_HEADER_CHECKSUM, 8) !=
+        little_endian_get(bytes + AT_HEADER_CHECKSUM, 8) !=
             header_checksum(bytes, *identity, *identity_length)) {
         return status_fail(STATUS_INVALID,
                            "offset 0: the journal's header is damaged; start afresh with --fresh");
@@ -70,22 +71,23 @@ static uint64_t entry_checksum(const char *bytes, size_t length, int64_t offset)
 
 void journal_put_entry(char *bytes, const struct journal_entry *entry, int64_t offset)
 {
-    wire_put(bytes + AT_MAGIC, entry->mark ? mark_magic : entry_magic, 4);
-    wire_put(bytes + AT_SAMPLES, entry->samples, 4);
-    wire_put(bytes + AT_ROW, (uint64_t)entry->row, 8);
-    wire_put(bytes + AT_LENGTH, entry->length, 8);
-    wire_put(bytes + AT_CHECKSUM,
-             entry_checksum(bytes, JOURNAL_ENTRY_BYTES + (size_t)entry->length, offset), 8);
+    little_endian_put(bytes + AT_MAGIC, entry->mark ? mark_magic : entry_magic, 4);
+    little_endian_put(bytes + AT_SAMPLES, entry->samples, 4);
+    little_endian_put(bytes + AT_ROW, (uint64_t)entry->row, 8);
+    little_endian_put(bytes + AT_LENGTH, entry->length, 8);
+    little_endian_put(bytes + AT_CHECKSUM,
+                      entry_checksum(bytes, JOURNAL_ENTRY_BYTES + (size_t)entry->length, offset),
+                      8);
 }
 
 bool journal_get_entry(const char *head, struct journal_entry *entry)
 {
-    uint64_t magic = wire_get(head + AT_MAGIC, 4);
+    uint64_t magic = little_endian_get(head + AT_MAGIC, 4);
     *entry = (struct journal_entry){
         .mark = magic == mark_magic,
-        .row = wire_get_int64(head + AT_ROW),
-        .samples = (uint32_t)wire_get(head + AT_SAMPLES, 4),
-        .length = wire_get(head + AT_LENGTH, 8),
+        .row = little_endian_get_int64(head + AT_ROW),
+        .samples = (uint32_t)little_endian_get(head + AT_SAMPLES, 4),
+        .length = little_endian_get(head + AT_LENGTH, 8),
     };
     if (entry->mark) {
         return entry->length == 0 && entry->samples == 0 && entry->row == 0;
@@ -97,13 +99,13 @@ bool journal_get_entry(const char *head, struct journal_entry *entry)
 bool journal_entry_valid(const char *bytes, size_t length, int64_t offset)
 {
     return length >= JOURNAL_ENTRY_BYTES &&
-           wire_get(bytes + AT_CHECKSUM, 8) == entry_checksum(bytes, length, offset);
+           little_endian_get(bytes + AT_CHECKSUM, 8) == entry_checksum(bytes, length, offset);
 }
 
 size_t journal_find_mark(const char *bytes, size_t length, int64_t offset)
 {
     char magic[4];
-    wire_put(magic, mark_magic, sizeof magic);
+    little_endian_put(magic, mark_magic, sizeof magic);
     for (size_t at = 0; length >= JOURNAL_ENTRY_BYTES && at <= length - JOURNAL_ENTRY_BYTES; at++) {
         const char *found = memmem(bytes + at + AT_MAGIC, length - at - AT_MAGIC, magic, 4);
         if (found == NULL) {

@@ -4,6 +4,7 @@
 #define SLUICE_DATA_JOURNAL_FILE_H
 
 #include "data/journal/little_endian.h"
+#include "sluice/base.h"
 
 enum {
     JOURNAL_VERSION = 1,

@@ -17,6 +17,7 @@
 #include "data/journal/folder.h"
 #include "data/journal/lock.h"
 #include "data/journal/window.h"
+#include "data/output/result.h"
 #include "sluice/data.h"
 
 enum {
@@ -203,11 +204,11 @@ static status read_entry(struct journal *journal, int64_t size, int64_t offset,
 static status note_columns(struct journal *journal, const char *results, size_t length)
 {
     while (length > 0) {
-        size_t size = result_wire_size(results, length);
+        size_t size = result_encoded_size(results, length);
         if (size == 0) {
             return STATUS_OK; /* whoever reads the row says so */
         }
-        TRY(result_wire_columns(results, &journal->columns));
+        TRY(result_encoded_columns(results, &journal->columns));
         results += size;
         length -= size;
     }
@@ -430,7 +431,7 @@ status journal_append(struct journal *journal, int64_t row, const void *bytes, s
                            format_bytes(JOURNAL_MAX_ENTRY, most));
     }
     for (size_t at = 0; at < length; entry.samples++) {
-        size_t size = result_wire_size((const char *)bytes + at, length - at);
+        size_t size = result_encoded_size((const char *)bytes + at, length - at);
         if (size == 0) {
             return status_fail(STATUS_INTERNAL, "row %lld: bytes that are no results",
                                (long long)row);

@@ -86,7 +86,7 @@ status export_vector(const float *values, size_t width, bool base64, struct buff
     for (size_t i = 0; s == STATUS_OK && i < width; i++) {
         uint32_t bits;
         memcpy(&bits, &values[i], sizeof bits);
-        wire_put(bytes.data + 4 * i, bits, 4);
+        little_endian_put(bytes.data + 4 * i, bits, 4);
     }
     if (s == STATUS_OK) {
         s = buffer_append_byte(out, '"');

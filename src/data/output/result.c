@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Results on the wire and in the journal: a head, then the parts that columns.c lists, then texts.
+/* Results in messages and in the journal: a head, then the parts that columns.c lists, then texts.
  * docs/journal-format.md describes the bytes. */
 #include <string.h>
 
 #include "data/journal/little_endian.h"
 #include "data/output/columns.h"
+#include "data/output/result.h"
 
 /* Offsets of the head. */
 enum {
@@ -25,7 +26,7 @@ enum {
 
 /* Form 1 has neither endpoint nor fault; it is read, so that a job that an earlier version began
  * can go on. */
-enum { WIRE_VERSION = 2, OLDEST_VERSION = 1, TEXT_COUNT = 5, ALL_PARTS_OF_FORM_1 = 63 };
+enum { FORM_VERSION = 2, OLDEST_VERSION = 1, TEXT_COUNT = 5, ALL_PARTS_OF_FORM_1 = 63 };
 
 /* The width that the head has; another one stands before the values of its part. */
 #define HEAD_WIDTH offsetof(struct stored_result, result.top_logprobs)
@@ -148,7 +149,7 @@ struct sink {
 static void put_number(struct sink *sink, uint64_t value, size_t bytes)
 {
     if (sink->next != NULL) {
-        wire_put(sink->next, value, bytes);
+        little_endian_put(sink->next, value, bytes);
         sink->next += bytes;
     }
     sink->size += bytes;
@@ -172,7 +173,7 @@ static void put_words(struct sink *sink, const char *words, size_t count)
     for (size_t i = 0; sink->next != NULL && i < count; i++, sink->next += 4) {
         uint32_t bits;
         memcpy(&bits, words + 4 * i, sizeof bits);
-        wire_put(sink->next, bits, 4);
+        little_endian_put(sink->next, bits, 4);
     }
     sink->size += 4 * (uint64_t)count;
 }
@@ -236,22 +237,22 @@ static void put_head(char *head, uint64_t size, unsigned parts, const struct sto
     const struct result *result = &stored->result;
     uint64_t seconds;
     memcpy(&seconds, &result->seconds, sizeof seconds);
-    wire_put(head + AT_SIZE, size, 4);
-    head[AT_VERSION] = WIRE_VERSION;
+    little_endian_put(head + AT_SIZE, size, 4);
+    head[AT_VERSION] = FORM_VERSION;
     head[AT_FINISH] = (char)result->finish_reason;
-    wire_put(head + AT_PARTS, parts, 2);
-    wire_put(head + AT_ROW, (uint64_t)result->row, 8);
-    wire_put(head + AT_SAMPLE, (uint32_t)result->sample, 4);
-    wire_put(head + AT_RANK, (uint32_t)result->rank, 4);
-    wire_put(head + AT_PROMPT_TOKENS, (uint32_t)result->prompt_tokens, 4);
-    wire_put(head + AT_COMPLETION_TOKENS, (uint32_t)result->completion_tokens, 4);
-    wire_put(head + AT_TOP_LOGPROBS,
-             (parts & bits_of_head_width()) != 0 ? (uint32_t)result->top_logprobs : 0, 4);
-    wire_put(head + AT_SECONDS, seconds, 8);
+    little_endian_put(head + AT_PARTS, parts, 2);
+    little_endian_put(head + AT_ROW, (uint64_t)result->row, 8);
+    little_endian_put(head + AT_SAMPLE, (uint32_t)result->sample, 4);
+    little_endian_put(head + AT_RANK, (uint32_t)result->rank, 4);
+    little_endian_put(head + AT_PROMPT_TOKENS, (uint32_t)result->prompt_tokens, 4);
+    little_endian_put(head + AT_COMPLETION_TOKENS, (uint32_t)result->completion_tokens, 4);
+    little_endian_put(head + AT_TOP_LOGPROBS,
+                      (parts & bits_of_head_width()) != 0 ? (uint32_t)result->top_logprobs : 0, 4);
+    little_endian_put(head + AT_SECONDS, seconds, 8);
     char *lengths = head + AT_LENGTHS;
     for (size_t i = 0; i < result_column_count; i++) {
         if (is_head_text(&result_columns[i])) {
-            wire_put(lengths, head_text_length(&result_columns[i], stored), 4);
+            little_endian_put(lengths, head_text_length(&result_columns[i], stored), 4);
             lengths += 4;
         }
     }
@@ -317,28 +318,28 @@ status result_encode(const struct result *result, struct buffer *out)
 
 static status check_version(const char *head, status otherwise)
 {
-    return head[AT_VERSION] >= OLDEST_VERSION && head[AT_VERSION] <= WIRE_VERSION
+    return head[AT_VERSION] >= OLDEST_VERSION && head[AT_VERSION] <= FORM_VERSION
                ? STATUS_OK
                : status_fail(otherwise,
                              "results of form %d, of another version of this program, which reads "
                              "forms %d to %d; go on with that version, or start afresh with "
                              "--fresh",
-                             head[AT_VERSION], OLDEST_VERSION, WIRE_VERSION);
+                             head[AT_VERSION], OLDEST_VERSION, FORM_VERSION);
 }
 
-size_t result_wire_size(const void *bytes, size_t length)
+size_t result_encoded_size(const void *bytes, size_t length)
 {
     if (length < HEAD_BYTES) {
         return 0;
     }
-    size_t size = (size_t)wire_get((const char *)bytes + AT_SIZE, 4);
+    size_t size = (size_t)little_endian_get((const char *)bytes + AT_SIZE, 4);
     return size >= HEAD_BYTES + TEXT_COUNT && size <= length ? size : 0;
 }
 
 static void note_column(const struct result_column *column, const char *head,
                         struct output_columns *columns)
 {
-    unsigned parts = (unsigned)wire_get(head + AT_PARTS, 2);
+    unsigned parts = (unsigned)little_endian_get(head + AT_PARTS, 2);
     void *when = column_when(column, columns);
     if (when == NULL || (parts & column_bits(column)) == 0) {
         return;
@@ -346,12 +347,12 @@ static void note_column(const struct result_column *column, const char *head,
     if (column->width == 0) {
         *(bool *)when = true;
     } else if (column->width == HEAD_WIDTH) { /* another is the job's to say */
-        int32_t width = wire_get_int32(head + AT_TOP_LOGPROBS), *widest = when;
+        int32_t width = little_endian_get_int32(head + AT_TOP_LOGPROBS), *widest = when;
         *widest = width > *widest && width <= column->widest ? width : *widest;
     }
 }
 
-status result_wire_columns(const void *bytes, struct output_columns *columns)
+status result_encoded_columns(const void *bytes, struct output_columns *columns)
 {
     TRY(check_version(bytes, STATUS_EXISTS));
     for (size_t i = 0; i < result_column_count; i++) {
@@ -382,7 +383,7 @@ static status take_number(struct result_bytes *source, size_t bytes, uint64_t *o
 {
     const char *at;
     TRY(take(source, bytes, &at));
-    *out = wire_get(at, bytes);
+    *out = little_endian_get(at, bytes);
     return STATUS_OK;
 }
 
@@ -403,7 +404,7 @@ static status take_words(struct result_bytes *source, uint64_t count, const void
         return status_fail(STATUS_NO_MEMORY, "out of memory for a result");
     }
     for (size_t i = 0; i < count; i++) {
-        words[i] = (uint32_t)wire_get(bytes + 4 * i, 4);
+        words[i] = (uint32_t)little_endian_get(bytes + 4 * i, 4);
     }
     *out = words;
     return STATUS_OK;
@@ -481,8 +482,8 @@ static status take_behind_head(struct result_bytes *source, const char *head, un
     const char *lengths = head + AT_LENGTHS;
     for (size_t i = 0; i < result_column_count; i++) {
         if (is_head_text(&result_columns[i])) {
-            TRY(take_head_text(source, &result_columns[i], parts, (size_t)wire_get(lengths, 4),
-                               out));
+            TRY(take_head_text(source, &result_columns[i], parts,
+                               (size_t)little_endian_get(lengths, 4), out));
             lengths += 4;
         }
     }
@@ -491,15 +492,15 @@ static status take_behind_head(struct result_bytes *source, const char *head, un
 
 static status take_head(const char *head, unsigned parts, struct stored_result *out)
 {
-    uint64_t seconds = wire_get(head + AT_SECONDS, 8);
+    uint64_t seconds = little_endian_get(head + AT_SECONDS, 8);
     *out = (struct stored_result){
-        .result = {.row = wire_get_int64(head + AT_ROW),
-                   .sample = wire_get_int32(head + AT_SAMPLE),
-                   .rank = wire_get_int32(head + AT_RANK),
+        .result = {.row = little_endian_get_int64(head + AT_ROW),
+                   .sample = little_endian_get_int32(head + AT_SAMPLE),
+                   .rank = little_endian_get_int32(head + AT_RANK),
                    .finish_reason = (enum finish_reason)(unsigned char)head[AT_FINISH],
-                   .prompt_tokens = wire_get_int32(head + AT_PROMPT_TOKENS),
-                   .completion_tokens = wire_get_int32(head + AT_COMPLETION_TOKENS),
-                   .top_logprobs = wire_get_int32(head + AT_TOP_LOGPROBS)}};
+                   .prompt_tokens = little_endian_get_int32(head + AT_PROMPT_TOKENS),
+                   .completion_tokens = little_endian_get_int32(head + AT_COMPLETION_TOKENS),
+                   .top_logprobs = little_endian_get_int32(head + AT_TOP_LOGPROBS)}};
     memcpy(&out->result.seconds, &seconds, sizeof seconds);
     for (size_t i = 0; i < result_column_count; i++) {
         const struct result_column *column = &result_columns[i];
@@ -521,12 +522,12 @@ status result_decode(const void *bytes, size_t length, struct arena *arena, stru
     const char *head = bytes;
     struct stored_result stored;
     *used = 0;
-    size_t size = result_wire_size(bytes, length);
+    size_t size = result_encoded_size(bytes, length);
     if (size == 0) {
         return status_fail(STATUS_INVALID, "a result that is cut off or no result");
     }
     TRY(check_version(head, STATUS_INVALID));
-    unsigned parts = (unsigned)wire_get(head + AT_PARTS, 2);
+    unsigned parts = (unsigned)little_endian_get(head + AT_PARTS, 2);
     struct result_bytes source = {.next = head + HEAD_BYTES, .end = head + size, .arena = arena};
     TRY(take_head(head, parts, &stored));
     TRY(take_behind_head(&source, head, parts, &stored));

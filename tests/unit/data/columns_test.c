@@ -12,8 +12,8 @@
 #include <cmocka.h>
 #include <hdf5.h>
 
-#include "data/journal/little_endian.h"
 #include "data/output/columns.h"
+#include "data/output/result.h"
 #include "scratch_folder.h"
 
 static void the_table_holds_together(void **state)
@@ -174,7 +174,7 @@ static void every_part_asks_for_its_column(void **state)
     struct buffer bytes = {0};
     struct output_columns asked = {0}, none = {0};
     assert_int_equal(result_encode(&result.result, &bytes), STATUS_OK);
-    assert_int_equal(result_wire_columns(bytes.data, &asked), STATUS_OK);
+    assert_int_equal(result_encoded_columns(bytes.data, &asked), STATUS_OK);
     for (size_t i = 0; i < result_column_count; i++) {
         const struct result_column *column = &result_columns[i];
         bool is_own = column->shape == PER_RESULT && column->width != 0;

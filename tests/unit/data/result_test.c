@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Results on the wire: what goes in comes out, and no damaged bytes get through unchecked. */
+/* Encoded results: what goes in comes out, and no damaged bytes get through unchecked. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
