@@ -11,6 +11,29 @@
 
 #include "sluice/backend.h"
 
+/* What a rank's steps ask of its backend at most: widths are this rank's part. forward_step_shape
+ * of sluice/model.h makes it from a model, a partition and a plan's types. */
+struct step_shape {
+    enum dtype compute;        /* of activations */
+    enum weight_format stored; /* of the layers' weights */
+    int tokens, outputs;       /* T and O; a step has at most O sequences */
+    int hidden, head_dim, query_heads, kv_heads;
+    int columns; /* between an MLP's products */
+    bool gated;  /* which then has twice as many outputs of the first */
+    int experts, experts_used, expert_columns;
+    int ranks, rank;     /* of the tensor-parallel group */
+    int slices;          /* of this rank's sliced products */
+    int vocabulary;      /* values of a row of logits; 0: there are none on this stage */
+    int vocabulary_rows; /* of this rank's part of the vocabulary, on the last stage; else 0 */
+};
+
+/* Device memory that a room works in beside weights and KV cache. Rooms add to it. */
+struct scratch_bytes {
+    int64_t rows; /* buffers with a row for each token or output; a plan counts the kind's
+                     row_margin on top of them */
+    int64_t work; /* what is bounded or fixed: counted as it is */
+};
+
 struct backend_kind {
     const char *name;    /* in job files, on command lines, in outputs: "cpu", "cuda" */
     const char *place;   /* in sentences: "the CPU", "a GPU" */
@@ -34,6 +57,16 @@ struct backend_kind {
     double memory_share;       /* of the memory found that a plan may use */
     int64_t reserve_bytes;     /* of that, for what is not counted and does not shrink with it */
     int64_t usual_cache_bytes; /* of the KV cache; 0: all that is left */
+
+    /* -- The memory that it works in -- */
+    /* Adds what the backend takes for such steps, beside the buffers that it is asked for, whose
+     * bytes are in *total already. */
+    void (*add_scratch)(const struct step_shape *shape, struct scratch_bytes *total);
+    int row_margin; /* rows take up to a row_margin-th more: padding, scales, what is read with them
+                     */
+    /* As partial_bytes of struct backend_operations, of a matrix [hidden, …] of such a rank's
+     * slices; NULL: always 0. */
+    size_t (*partial_bytes)(const struct step_shape *shape);
 
     /* -- Opening one; NULL where this program was built without it -- */
     int (*device_count)(void);

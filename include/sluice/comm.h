@@ -12,7 +12,7 @@
 #ifndef SLUICE_COMM_H
 #define SLUICE_COMM_H
 
-#include "sluice/backend.h"
+#include "sluice/backend_kind.h"
 
 struct communicator;
 
@@ -44,5 +44,16 @@ struct communicator {
     double seconds;  /* spent in the calls above; on a GPU estimated from some of them */
     double patience; /* may be set between calls; counts from the next one or the next check on */
 };
+
+/* ---- The memory that it takes: src/comm/comm_memory.c ---- */
+
+/* Bytes of the largest message between stages of a pipeline whose steps have that shape: the
+ * residual of all tokens. */
+size_t comm_largest_send(const struct step_shape *shape);
+/* Adds what a rank's communicators take beside the buffers that they are given: of a
+ * tensor-parallel group of shape->ranks and a pipeline of `stages` on devices of that kind. Not
+ * collective. */
+void comm_add_scratch(const struct backend_kind *kind, const struct step_shape *shape, int stages,
+                      struct scratch_bytes *total);
 
 #endif

@@ -129,6 +129,9 @@ struct plan {
     bool random_weights;  /* false; the benchmark sets it: fill the weights instead of reading them
                            */
 };
+/* What the plan's steps ask at most of a rank with that part of the model. */
+struct step_shape plan_step_shape(const struct plan *plan, const struct model_config *config,
+                                  const struct partition *partition);
 /* The device that the job asks for, as this host has it, with `ranks_per_host` ranks to share it:
  * `host_memory` bytes on a CPU (0: ask the system), each GPU's free memory otherwise. */
 status plan_find_device(const struct job *job, int ranks_per_host, int64_t host_memory,

@@ -7,7 +7,7 @@
 #ifndef SLUICE_MODEL_H
 #define SLUICE_MODEL_H
 
-#include "sluice/backend.h"
+#include "sluice/backend_kind.h"
 #include "sluice/base.h"
 #include "sluice/chat.h"
 #include "sluice/chat_template.h"
@@ -305,6 +305,23 @@ struct device_buffer *forward_hidden(const struct forward *forward);
 status forward_check(struct forward *forward) MUST_CHECK;
 /* Seconds spent waiting for or moving data to other ranks, in total, as of the latest check. */
 double forward_communication_seconds(const struct forward *forward);
+
+/* ---- What it needs: src/model/forward_memory.c ---- */
+
+struct step_limits {
+    enum dtype compute;        /* activations */
+    enum weight_format stored; /* the layers' weights */
+    int tokens, outputs;       /* max_tokens and max_outputs of struct forward_options */
+};
+/* What steps within the limits ask of a rank's backend at most. */
+struct step_shape forward_step_shape(const struct model_config *config,
+                                     const struct partition *partition,
+                                     const struct step_limits *limits);
+/* Adds the bytes of the buffers that forward_create makes for steps of that shape on a backend of
+ * that kind. STATUS_LIMIT where a buffer is larger than can be. */
+status forward_add_scratch(const struct model_config *config, const struct partition *partition,
+                           const struct backend_kind *kind, const struct step_shape *shape,
+                           struct scratch_bytes *total) MUST_CHECK;
 
 /* ---- What can be read: src/model/describe.c ---- */
 

@@ -5,11 +5,10 @@
 #include <string.h>
 
 #include "job/host_memory.h"
+#include "sluice/comm.h"
 #include "sluice/job.h"
 #include "sluice/task.h"
 
-/* NCCL's buffers: the group's, or a pipeline's links. */
-static const int64_t NCCL_BYTES = (int64_t)512 << 20;
 /* A layout chosen for memory has room for a sequence of this length at least, where neither the job
  * nor the model asks for less. */
 enum { USEFUL_CONTEXT = 4096 };
@@ -143,127 +142,64 @@ static status choose_sizes(const struct job *job, const struct model_config *con
 
 /* ---- Memory ---- */
 
-/* Logits once for the rank's rows and once gathered. */
-static int64_t logit_bytes(const struct plan *plan, const struct model_config *config,
-                           const struct partition *partition)
+struct step_shape plan_step_shape(const struct plan *plan, const struct model_config *config,
+                                  const struct partition *partition)
 {
-    int64_t copies = plan->tp > 1 ? 2 : 1;
-    return partition->has_head && !config->encoder
-               ? copies * plan->max_sequences * 4 * (int64_t)config->vocabulary
-               : 0;
+    const struct step_limits limits = {.compute = plan->compute,
+                                       .stored = plan->stored,
+                                       .tokens = plan->max_batch_tokens,
+                                       .outputs = plan->max_sequences};
+    return forward_step_shape(config, partition, &limits);
 }
 
-/* Scratch of a forward pass on this rank, after the buffers that src/model/forward.c keeps: the
- * residual and the sums in float32, the rest in the activation type. */
-static int64_t cpu_activation_bytes(const struct plan *plan, const struct model_config *config,
-                                    const struct partition *partition)
+/* What a rank's steps work in: each room says its part. */
+static status measure_scratch(const struct plan *plan, const struct model_config *config,
+                              const struct partition *partition, int64_t *bytes)
 {
-    int64_t width = (int64_t)dtype_bytes(plan->compute);
-    int64_t heads = partition->head_count, kv_heads = partition->kv_head_count;
-    int64_t columns = maximum(partition->column_count, (int64_t)partition->expert_column_count *
-                                                           maximum(config->experts_used, 1));
-    int64_t float_values = 3 * (int64_t)config->hidden;
-    int64_t values = config->hidden + (2 * heads + 2 * kv_heads) * config->head_dim + 3 * columns;
-    int64_t bytes = plan->max_batch_tokens * (4 * float_values + width * values) +
-                    logit_bytes(plan, config, partition);
-    return bytes + bytes / 8;
+    const struct backend_kind *kind = plan->kind;
+    struct step_shape shape = plan_step_shape(plan, config, partition);
+    shape.rank = 0; /* a group's ranks are planned alike, as the one that gathers the logits */
+    struct scratch_bytes total = {0};
+    TRY(forward_add_scratch(config, partition, kind, &shape, &total));
+    kind->add_scratch(&shape, &total);
+    comm_add_scratch(kind, &shape, plan->pp, &total);
+    *bytes = total.rows + total.rows / kind->row_margin + total.work;
+    return STATUS_OK;
 }
 
-/* Device memory while the algorithms of the largest product are chosen: its input and output for
- * the most rows that it has, or those of the reference where these are more
- * (src/backend/cuda/algorithms.c). */
-static int64_t trial_bytes(const struct plan *plan, const struct model_config *config,
-                           const struct partition *partition)
+/* The rank of a layout that has that part of the model: weights, scratch and a block of its KV
+ * cache. */
+static status measure_rank(const struct plan *plan, const struct model *model,
+                           struct backend *backend, const struct partition *partition,
+                           struct needs *needs)
 {
-    enum { REFERENCE_ROWS = 512 };
-    int64_t width = (int64_t)dtype_bytes(plan->compute);
-    int64_t hidden = config->hidden, columns = partition->column_count;
-    int64_t heads =
-        ((int64_t)partition->head_count + 2 * partition->kv_head_count) * config->head_dim;
-    int64_t widest = maximum(hidden + (config->gated ? 2 : 1) * columns, hidden + heads);
-    widest = maximum(widest, columns + plan->slices / plan->tp * hidden);
-    int64_t bytes = width * widest * maximum(plan->max_batch_tokens, REFERENCE_ROWS);
-    if (partition->has_head) {
-        int64_t row = width * hidden + 4 * (int64_t)partition->vocabulary_row_count;
-        bytes = maximum(bytes, row * maximum(plan->max_sequences, REFERENCE_ROWS));
-    }
-    return bytes;
-}
-
-/* What experts work in (src/backend/cuda/experts.c): activations and partial sums of the tokens and
- * columns that are worked on at once, both bounded. */
-static int64_t experts_bytes(const struct plan *plan, const struct model_config *config,
-                             const struct partition *partition)
-{
-    enum { ACTIVE_BYTES = 512 << 20, PARTIAL_BYTES = 256 << 20 };
-    int64_t rows = (int64_t)plan->max_batch_tokens * config->experts_used;
-    int64_t row_bytes = (int64_t)dtype_bytes(plan->compute);
-    int64_t active = 2 * rows * row_bytes * partition->expert_column_count;
-    int64_t partials = plan->slices / plan->tp * rows * row_bytes * config->hidden;
-    return config->experts > 0
-               ? minimum(active, ACTIVE_BYTES) + minimum(partials, PARTIAL_BYTES) + rows * 32
-               : 0;
-}
-
-/* What the communicators take: NCCL's own, room to add up, copies of what is being sent. */
-static int64_t communication_bytes(const struct plan *plan, const struct model_config *config)
-{
-    enum { SCRATCH_BYTES = 32 << 20, SENDS = 2 };
-    int64_t tensor = plan->tp > 1 ? NCCL_BYTES + SCRATCH_BYTES : 0;
-    int64_t pipeline =
-        plan->pp > 1 ? NCCL_BYTES + SENDS * 4 * (int64_t)plan->max_batch_tokens * config->hidden
-                     : 0;
-    return tensor + pipeline;
-}
-
-/* The same on a GPU, with what the CUDA backend keeps beside those buffers: partial sums a slice of
- * this rank and of all ranks, inputs rounded to fp8. What grows with contexts, room for attention's
- * parts and for sampling with penalties, is in GPU_RESERVE_BYTES. */
-static int64_t gpu_activation_bytes(const struct plan *plan, const struct model_config *config,
-                                    const struct partition *partition)
-{
-    int64_t width = (int64_t)dtype_bytes(plan->compute);
-    int64_t hidden = config->hidden, columns = partition->column_count;
-    int64_t heads = (int64_t)partition->head_count * config->head_dim;
-    int64_t kv_heads = (int64_t)partition->kv_head_count * config->head_dim;
-    int64_t slices = plan->slices / plan->tp + (plan->tp > 1 ? plan->slices : 0);
-    int64_t values =
-        hidden + 2 * heads + 2 * kv_heads + (config->gated ? 3 : 2) * columns + slices * hidden;
-    int64_t packed = weight_format_is_quantized(plan->stored) ? hidden + heads + columns : 0;
-    int64_t bytes = plan->max_batch_tokens * (4 * hidden + width * values + packed) +
-                    logit_bytes(plan, config, partition);
-    return bytes + bytes / 16 + trial_bytes(plan, config, partition) +
-           experts_bytes(plan, config, partition) + communication_bytes(plan, config);
-}
-
-static int64_t activation_bytes(const struct plan *plan, const struct model_config *config,
-                                const struct partition *partition)
-{
-    return !plan->kind->has_own_memory ? cpu_activation_bytes(plan, config, partition)
-                                       : gpu_activation_bytes(plan, config, partition);
+    const struct model_config *config = model_config(model);
+    int64_t activations;
+    TRY(measure_scratch(plan, config, partition, &activations));
+    int64_t weights = model_weight_bytes(model, partition, backend, plan->stored);
+    const struct cache_layout cache =
+        partition_cache(partition, plan->kv_block_tokens, plan->kv_dtype);
+    int64_t block = backend->operations->kv_block_bytes(backend, &cache);
+    int64_t left = plan->memory_bytes - weights - activations;
+    needs->weights = maximum(needs->weights, weights);
+    needs->activations = maximum(needs->activations, activations);
+    needs->fixed = maximum(needs->fixed, weights + activations);
+    needs->block_bytes = maximum(needs->block_bytes, block);
+    needs->blocks = minimum(needs->blocks, left > 0 ? left / maximum(block, 1) : 0);
+    return STATUS_OK;
 }
 
 static status measure(const struct plan *plan, const struct model *model, struct backend *backend,
                       struct needs *out)
 {
-    const struct model_config *config = model_config(model);
     *out = (struct needs){.blocks = INT32_MAX};
     for (int slot = 0; slot < plan->tp * plan->pp; slot++) {
         struct partition partition;
-        TRY(partition_create(config, plan->tp, slot % plan->tp, plan->pp, slot / plan->tp,
-                             plan->slices, &partition));
-        int64_t weights = model_weight_bytes(model, &partition, backend, plan->stored);
-        int64_t activations = activation_bytes(plan, config, &partition);
-        const struct cache_layout cache =
-            partition_cache(&partition, plan->kv_block_tokens, plan->kv_dtype);
-        int64_t block = backend->operations->kv_block_bytes(backend, &cache);
+        TRY(partition_create(model_config(model), plan->tp, slot % plan->tp, plan->pp,
+                             slot / plan->tp, plan->slices, &partition));
+        status s = measure_rank(plan, model, backend, &partition, out);
         partition_destroy(&partition);
-        int64_t left = plan->memory_bytes - weights - activations;
-        out->weights = maximum(out->weights, weights);
-        out->activations = maximum(out->activations, activations);
-        out->fixed = maximum(out->fixed, weights + activations);
-        out->block_bytes = maximum(out->block_bytes, block);
-        out->blocks = minimum(out->blocks, left > 0 ? left / maximum(block, 1) : 0);
+        TRY(s);
     }
     return STATUS_OK;
 }

@@ -14,13 +14,25 @@
 /* ---- Creation ----------------------------------------------------------------------------------
  */
 
-/* Room for the partial sums of any layer. */
-static status create_branches(struct forward *forward)
+/* Where each buffer is kept. */
+static void list_buffers(struct forward *forward, struct device_buffer **at[FORWARD_BUFFERS])
+{
+    at[FORWARD_RESIDUAL] = &forward->residual;
+    at[FORWARD_NORMED] = &forward->normed;
+    at[FORWARD_GATES] = &forward->gates;
+    at[FORWARD_ACTIVE] = &forward->active;
+    at[FORWARD_BRANCH] = &forward->branch;
+    at[FORWARD_BRANCHES] = &forward->branches;
+    at[FORWARD_RANK_LOGITS] = &forward->rank_logits;
+    at[FORWARD_LOGITS] = &forward->logits;
+}
+
+/* The most that any layer's half leaves as partial sums. */
+static size_t most_partial_bytes(const struct forward *forward)
 {
     const struct forward_options *options = &forward->options;
-    const struct partition *part = options->partition;
     size_t most = 0;
-    for (int layer = 0; layer < part->layer_count; layer++) {
+    for (int layer = 0; layer < options->partition->layer_count; layer++) {
         const struct layer_weights *w = &options->weights->layers[layer];
         const struct matrix *matrices[] = {w->attention_output, w->down};
         for (size_t i = 0; i < COUNT_OF(matrices); i++) {
@@ -29,40 +41,17 @@ static status create_branches(struct forward *forward)
             most = bytes > most ? bytes : most;
         }
     }
-    if (most == 0) {
-        return forward_scratch(forward, &forward->branch, options->max_tokens,
-                               options->config->hidden, sizeof(float));
-    }
-    TRY(forward_scratch(forward, &forward->branch, 1, (int64_t)most, 1));
-    return part->tp > 1 ? forward_scratch(forward, &forward->branches, part->tp, (int64_t)most, 1)
-                        : STATUS_OK;
+    return most;
 }
 
 static status create_buffers(struct forward *forward)
 {
-    const struct forward_options *options = &forward->options;
-    const struct model_config *config = options->config;
-    const struct partition *part = options->partition;
-    const size_t act = dtype_bytes(forward->operations->activation_dtype(options->backend));
-    const int tokens = options->max_tokens, outputs = options->max_outputs;
-    const int64_t hidden = config->hidden;
-    const int64_t columns = part->column_count;
-
-    TRY(forward_scratch(forward, &forward->residual, tokens, hidden, sizeof(float)));
-    TRY(forward_scratch(forward, &forward->normed, tokens, hidden, act));
-    TRY(forward_scratch(forward, &forward->gates, tokens, config->gated ? 2 * columns : columns,
-                        act));
-    TRY(forward_scratch(forward, &forward->active, tokens, columns, act));
-    TRY(create_branches(forward));
-    if (config->encoder) {
-        return STATUS_OK; /* no logits */
-    }
-    if (part->has_head && part->tp_rank == 0) {
-        TRY(forward_scratch(forward, &forward->logits, outputs, config->vocabulary, sizeof(float)));
-    }
-    if (part->has_head && part->tp > 1) {
-        TRY(forward_scratch(forward, &forward->rank_logits, outputs, part->vocabulary_row_count,
-                            sizeof(float)));
+    struct extent extents[FORWARD_BUFFERS];
+    struct device_buffer **at[FORWARD_BUFFERS];
+    forward_extents(&forward->shape, most_partial_bytes(forward), extents);
+    list_buffers(forward, at);
+    for (int i = 0; i < FORWARD_BUFFERS; i++) {
+        TRY(forward_scratch(forward, &extents[i], at[i]));
     }
     return STATUS_OK;
 }
@@ -102,6 +91,11 @@ status forward_create(const struct forward_options *options, struct forward **ou
     }
     forward->options = *options;
     forward->operations = options->backend->operations;
+    const struct step_limits limits = {.compute =
+                                           forward->operations->activation_dtype(options->backend),
+                                       .tokens = options->max_tokens,
+                                       .outputs = options->max_outputs};
+    forward->shape = forward_step_shape(options->config, part, &limits);
     status s = create_widths(forward);
     if (s == STATUS_OK) {
         s = create_buffers(forward);
@@ -123,12 +117,10 @@ void forward_destroy(struct forward *forward)
         return;
     }
     mixers_destroy(forward);
-    struct device_buffer *buffers[] = {
-        forward->residual, forward->normed,   forward->gates,       forward->active,
-        forward->branch,   forward->branches, forward->rank_logits, forward->logits,
-    };
-    for (size_t i = 0; i < COUNT_OF(buffers); i++) {
-        forward->operations->buffer_destroy(forward->options.backend, buffers[i]);
+    struct device_buffer **at[FORWARD_BUFFERS];
+    list_buffers(forward, at);
+    for (int i = 0; i < FORWARD_BUFFERS; i++) {
+        forward->operations->buffer_destroy(forward->options.backend, *at[i]);
     }
     arena_destroy(&forward->arena);
     free(forward);

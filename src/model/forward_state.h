@@ -3,6 +3,7 @@
 #ifndef SLUICE_MODEL_FORWARD_STATE_H
 #define SLUICE_MODEL_FORWARD_STATE_H
 
+#include "model/forward_memory.h"
 #include "sluice/comm.h"
 #include "sluice/model.h"
 
@@ -11,7 +12,8 @@ struct mixer; /* mixers/mixer.h */
 struct forward {
     struct forward_options options;
     const struct backend_operations *operations;
-    struct arena arena; /* rope frequencies, widths */
+    struct step_shape shape; /* of the largest step */
+    struct arena arena;      /* rope frequencies, widths */
 
     struct mixer *mixers[MIXER_KINDS]; /* NULL where no layer of this rank is of that kind */
     int rows;               /* of the step's buffers: T, or O where the others are done with */
@@ -30,9 +32,9 @@ struct forward {
     struct device_buffer *logits;      /* [O, vocabulary] float32 */
 };
 
-/* A buffer of [rows, width] values of `value_bytes` each; its maker destroys it. */
-status forward_scratch(struct forward *forward, struct device_buffer **out, int rows, int64_t width,
-                       size_t value_bytes) MUST_CHECK;
+/* Makes a buffer of that extent; *out stays NULL where there is none. Its maker destroys it. */
+status forward_scratch(struct forward *forward, const struct extent *extent,
+                       struct device_buffer **out) MUST_CHECK;
 
 /* The kind of this rank's layer `layer`. */
 struct layer_kind forward_layer_kind(const struct forward *forward, int layer);

@@ -73,6 +73,13 @@ static int sequence_of_tile(const struct tile_plan *plan, int sequences, int til
     return low;
 }
 
+size_t cpu_attention_floats(int threads, int head_dim, int query_heads, int sequences)
+{
+    const size_t list_entries = 3 * (size_t)query_heads + (size_t)sequences + 2;
+    return (size_t)threads * attention_scratch_floats(cpu_padded_dimension(head_dim)) +
+           list_entries;
+}
+
 status cpu_attention(struct backend *backend, const struct head_layout *heads,
                      const struct attention_facts *facts, struct device_buffer *qkv,
                      struct kv_cache *cache, int layer, const struct matrix *reader,
@@ -100,10 +107,9 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
 
     const struct kv_store *store = &cache->stores[layer];
     const size_t scratch_floats = attention_scratch_floats(store->padded_dim);
-    const size_t list_entries = 3 * (size_t)heads->query_heads + (size_t)batch->sequences + 2;
-    TRY(cpu_region_grow(&cpu->attention,
-                        ((size_t)cpu->threads * scratch_floats + list_entries) * sizeof(float),
-                        "attention"));
+    const size_t floats =
+        cpu_attention_floats(cpu->threads, heads->head_dim, heads->query_heads, batch->sequences);
+    TRY(cpu_region_grow(&cpu->attention, floats * sizeof(float), "attention"));
     float *scratch = cpu->attention.data;
     struct tile_plan plan = {.head = (int32_t *)(scratch + (size_t)cpu->threads * scratch_floats)};
     plan.bundle_kv = plan.head + heads->query_heads;

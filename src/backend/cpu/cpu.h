@@ -4,7 +4,7 @@
 #define SLUICE_CPU_H
 
 #include "backend/cpu/kernels.h"
-#include "sluice/backend.h"
+#include "sluice/backend_kind.h"
 
 /* ---- Host: host.c ------------------------------------------------------------------------------
  */
@@ -126,6 +126,25 @@ status cpu_backend_create_with(const struct cpu_kernels *kernels,
 float *cpu_floats(const struct device_buffer *buffer, int rows, int width);
 /* Threads worth using for `work` multiply-adds or so. */
 int cpu_threads_for(const struct cpu_backend *cpu, double work);
+
+/* ---- Scratch, by file: what a step of that shape takes at most, asked by who plans and by who
+ * allocates ----------------------------------------------------------------------------------- */
+
+/* memory.c: the sum of those below; struct backend_kind, which says what CPU_ROW_MARGIN is */
+enum { CPU_ROW_MARGIN = 8 };
+void cpu_add_scratch(const struct step_shape *shape, struct scratch_bytes *total);
+/* product.c: floats of a copy of a product's input rows */
+size_t cpu_copied_floats(int rows, size_t in_stride);
+/* product.c: floats of the rows of `columns` values whose logits are wanted */
+size_t cpu_output_floats(int outputs, int columns);
+/* kv_cache.c: floats of the rotations of one kind of layer */
+size_t cpu_rope_floats(int tokens, int dimensions);
+/* kv_cache.c: values of a cached row of values */
+int cpu_padded_dimension(int head_dim);
+/* attention.c: floats of all threads' tiles and of the work lists */
+size_t cpu_attention_floats(int threads, int head_dim, int query_heads, int sequences);
+/* experts.c: floats of the chunk of tokens that is worked on at once */
+size_t cpu_experts_floats(const struct step_shape *shape, int threads);
 
 /* ---- Operations, by file -----------------------------------------------------------------------
  */

@@ -17,6 +17,7 @@ enum {
 struct mixture {
     const struct matrix *router, *gate_up, *down;
     int used, experts, hidden, width, slices;
+    int gate_rows; /* outputs of an expert's first product */
     bool normalize, gated;
     enum activation activation;
 
@@ -27,7 +28,7 @@ struct mixture {
     int32_t *pair_token;   /* [tokens · used] */
     float *pair_weight;    /* likewise */
     float *rows;           /* [pairs][hidden + ROW_PADDING] */
-    float *gates;          /* [pairs][gate_up->rows] */
+    float *gates;          /* [pairs][gate_rows] */
     float *active;         /* [pairs][width + ROW_PADDING] */
     float *sums;           /* [threads][tokens][slices][PANEL] */
 };
@@ -48,7 +49,7 @@ static size_t place_scratch(struct mixture *mixture, size_t tokens, size_t threa
         {(void **)&mixture->pair_token, pairs},
         {(void **)&mixture->pair_weight, pairs},
         {(void **)&mixture->rows, pairs * (size_t)(mixture->hidden + ROW_PADDING)},
-        {(void **)&mixture->gates, pairs * (size_t)mixture->gate_up->rows},
+        {(void **)&mixture->gates, pairs * (size_t)mixture->gate_rows},
         {(void **)&mixture->active, pairs * (size_t)(mixture->width + ROW_PADDING)},
         {(void **)&mixture->sums, threads * tokens * (size_t)mixture->slices * PANEL},
     };
@@ -60,6 +61,29 @@ static size_t place_scratch(struct mixture *mixture, size_t tokens, size_t threa
         used += (parts[i].floats + 15) / 16 * 16;
     }
     return used;
+}
+
+/* Tokens that are worked on at once: a matter of memory only, no token's result knows of it. */
+static int choose_chunk(struct mixture *mixture, int tokens, size_t threads)
+{
+    const size_t token_bytes = place_scratch(mixture, 1, threads, NULL) * sizeof(float);
+    const int chunk = (int)(CHUNK_BYTES / token_bytes);
+    return chunk < 1 ? 1 : chunk < tokens ? chunk : tokens;
+}
+
+size_t cpu_experts_floats(const struct step_shape *shape, int threads)
+{
+    if (shape->experts == 0) {
+        return 0;
+    }
+    struct mixture mixture = {.used = shape->experts_used,
+                              .experts = shape->experts,
+                              .hidden = shape->hidden,
+                              .width = shape->expert_columns,
+                              .slices = shape->slices,
+                              .gate_rows = (shape->gated ? 2 : 1) * shape->expert_columns};
+    const int chunk = choose_chunk(&mixture, shape->tokens, (size_t)threads);
+    return place_scratch(&mixture, (size_t)chunk, (size_t)threads, NULL);
 }
 
 /* The `used` most probable experts of one token, the lower number first where two are equal. */
@@ -282,6 +306,7 @@ status cpu_experts(struct backend *backend, const struct matrix *router, int use
                               .hidden = down->rows,
                               .width = down->columns,
                               .slices = down->slices,
+                              .gate_rows = gate_up->rows,
                               .normalize = normalize,
                               .gated = gate_up->rows == 2 * down->columns,
                               .activation = activation};
@@ -296,11 +321,8 @@ status cpu_experts(struct backend *backend, const struct matrix *router, int use
     if (from == NULL || to == NULL) {
         return STATUS_INTERNAL;
     }
-    /* A chunk is a matter of memory only: no token's result knows of it. */
     const size_t threads = (size_t)cpu->threads;
-    const size_t token_bytes = place_scratch(&mixture, 1, threads, NULL) * sizeof(float);
-    int chunk = (int)(CHUNK_BYTES / token_bytes);
-    chunk = chunk < 1 ? 1 : chunk < tokens ? chunk : tokens;
+    const int chunk = choose_chunk(&mixture, tokens, threads);
     TRY(cpu_region_grow(&cpu->experts,
                         place_scratch(&mixture, (size_t)chunk, threads, NULL) * sizeof(float),
                         "experts"));

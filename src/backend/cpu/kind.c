@@ -45,6 +45,8 @@ const struct backend_kind cpu_kind = {
     /* Of what the system calls available: the rest is for what no plan counts. */
     .memory_share = 0.9,
     .usual_cache_bytes = (int64_t)4 << 30,
+    .add_scratch = cpu_add_scratch,
+    .row_margin = CPU_ROW_MARGIN,
     .device_count = device_count,
     .device_facts = device_facts,
     .device_energy = device_energy,

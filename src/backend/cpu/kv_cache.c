@@ -8,7 +8,7 @@
 #include "backend/cpu/cpu.h"
 
 /* head_dim rounded up to whole vectors: what a value's row takes. */
-static int padded_dimension(int head_dim)
+int cpu_padded_dimension(int head_dim)
 {
     return (head_dim + 15) / 16 * 16;
 }
@@ -31,7 +31,7 @@ static status plan_store(const struct cache_layout *layout, int layer, struct kv
     const size_t value_bytes = kept_bytes(layout->dtype);
     *store = (struct kv_store){.kv_heads = described->kv_heads,
                                .head_dim = described->head_dim,
-                               .padded_dim = padded_dimension(described->head_dim),
+                               .padded_dim = cpu_padded_dimension(described->head_dim),
                                .key_scale = 1.0f,
                                .value_scale = 1.0f};
     store->head_key_bytes = (size_t)layout->block_tokens * (size_t)store->head_dim * value_bytes;
@@ -156,6 +156,11 @@ status cpu_kv_scale(struct backend *backend, struct kv_cache *cache, int layer, 
 /* ---- Rotary embedding --------------------------------------------------------------------------
  */
 
+size_t cpu_rope_floats(int tokens, int dimensions)
+{
+    return 2 * (size_t)tokens * ((size_t)dimensions / 2);
+}
+
 /* cos and sin of every token's angles, once a step for each kind of layer. The angle is rounded to
  * float32 as the models' own code does, its cosine is not approximated further. */
 static status rope_table(struct cpu_backend *cpu, const struct rope_facts *facts,
@@ -172,7 +177,9 @@ static status rope_table(struct cpu_backend *cpu, const struct rope_facts *facts
     const size_t half = (size_t)facts->dimensions / 2;
     const size_t count = (size_t)batch->tokens * half;
     table->facts = NULL;
-    TRY(cpu_region_grow(&table->region, 2 * count * sizeof(float), "rotary embedding"));
+    TRY(cpu_region_grow(&table->region,
+                        cpu_rope_floats(batch->tokens, facts->dimensions) * sizeof(float),
+                        "rotary embedding"));
     float *cosine = table->region.data, *sine = cosine + count;
     const int threads = cpu_threads_for(cpu, 64.0 * (double)count);
 #pragma omp parallel for num_threads(threads)

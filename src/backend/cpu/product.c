@@ -116,6 +116,17 @@ static void run_item(const struct cpu_kernels *kernels, const struct product_cal
     }
 }
 
+size_t cpu_copied_floats(int rows, size_t in_stride)
+{
+    const bool is_copied = in_stride % BAD_STRIDE == 0 && rows > 4;
+    return is_copied ? (size_t)rows * (in_stride + STRIDE_PADDING) : 0;
+}
+
+size_t cpu_output_floats(int outputs, int columns)
+{
+    return (size_t)outputs * ((size_t)columns + STRIDE_PADDING);
+}
+
 status cpu_product_run(struct cpu_backend *cpu, const struct product_call *call)
 {
     const struct matrix *matrix = call->matrix;
@@ -125,10 +136,11 @@ status cpu_product_run(struct cpu_backend *cpu, const struct product_call *call)
     const float *in = call->in;
     size_t in_stride = call->in_stride;
     const int threads = cpu_threads_for(cpu, (double)call->rows * matrix->rows * matrix->columns);
-    if (in_stride % BAD_STRIDE == 0 && call->rows > 4) {
+    const size_t copied = cpu_copied_floats(call->rows, in_stride);
+    if (copied > 0) {
         const size_t stride = in_stride + STRIDE_PADDING;
         size_t bytes;
-        TRY(cpu_size(&bytes, "copied rows", 3, (size_t)call->rows, stride, sizeof(float)));
+        TRY(cpu_size(&bytes, "copied rows", 2, copied, sizeof(float)));
         TRY(cpu_region_grow(&cpu->gathered, bytes, "copied rows"));
         float *copy = cpu->gathered.data;
 #pragma omp parallel for num_threads(threads)
@@ -216,7 +228,8 @@ status cpu_logits(struct backend *backend, const struct matrix *matrix, float sc
     }
     const size_t stride = columns + STRIDE_PADDING;
     size_t bytes;
-    TRY(cpu_size(&bytes, "output rows", 3, (size_t)batch->outputs, stride, sizeof(float)));
+    TRY(cpu_size(&bytes, "output rows", 2, cpu_output_floats(batch->outputs, matrix->columns),
+                 sizeof(float)));
     TRY(cpu_region_grow(&cpu->gathered, bytes, "output rows"));
     float *rows = cpu->gathered.data;
     for (int i = 0; i < batch->outputs; i++) {

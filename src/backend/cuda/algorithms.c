@@ -20,12 +20,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend/cuda/kind/memory.h"
+
 enum {
     CANDIDATES = 12,
     PROBE_ROWS = 8, /* rows at either end that are compared */
     ROUNDS = 5,     /* timed runs of a candidate */
     MAX_BUCKETS = 48,
-    REFERENCE_TOKENS = 512,
     CACHE_MAGIC = 0x53474d32, /* changes with the records' meaning */
 };
 
@@ -187,8 +188,8 @@ status algorithms_create(struct cuda_backend *cuda, struct algorithms **out)
     if (algorithms == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for products");
     }
-    choose_buckets(algorithms,
-                   cuda->max_tokens > REFERENCE_TOKENS ? cuda->max_tokens : REFERENCE_TOKENS);
+    choose_buckets(algorithms, cuda->max_tokens > CUDA_REFERENCE_TOKENS ? cuda->max_tokens
+                                                                        : CUDA_REFERENCE_TOKENS);
     status s = cuda_check(cudaEventCreate(&algorithms->start), "event");
     if (s == STATUS_OK) {
         s = cuda_check(cudaEventCreate(&algorithms->end), "event");
@@ -467,7 +468,7 @@ static struct shape_key key_of(const struct product_shape *shape, int bucket_tok
 static int reference_bucket(const struct algorithms *algorithms)
 {
     int i = 0;
-    while (algorithms->bucket_tokens[i] < REFERENCE_TOKENS) {
+    while (algorithms->bucket_tokens[i] < CUDA_REFERENCE_TOKENS) {
         i++;
     }
     return i;

@@ -10,11 +10,11 @@
 
 #include <string.h>
 
+#include "backend/cuda/kind/memory.h"
+
 _Static_assert((int)MAX_SLICES == (int)EXPERTS_MAX_SLICES, "kernels see other slices");
 
 enum {
-    ACTIVE_BYTES = 512 << 20,  /* activations of the tokens that are worked on at once */
-    PARTIAL_BYTES = 256 << 20, /* the down product's columns that are worked on at once */
     COLUMN_UNIT = 128,
     PLACE_ALIGNMENT = 256,
 };
@@ -122,7 +122,7 @@ static status reserve(struct cuda_backend *cuda, struct mixture *mixture)
         row_bytes += (size_t)mixture->slices * (size_t)mixture->down->padded;
     }
     const size_t token_bytes = (size_t)mixture->used * (row_bytes > 0 ? row_bytes : 1);
-    const size_t most_tokens = ACTIVE_BYTES / token_bytes;
+    const size_t most_tokens = CUDA_EXPERTS_ACTIVE_BYTES / token_bytes;
     mixture->tokens = cuda->max_tokens;
     if (most_tokens < (size_t)mixture->tokens) {
         mixture->tokens = most_tokens > 0 ? (int)most_tokens : 1;
@@ -130,7 +130,8 @@ static status reserve(struct cuda_backend *cuda, struct mixture *mixture)
     const size_t each = column_bytes(cuda, mixture, mixture->tokens);
     const size_t all = each * (size_t)mixture->hidden;
     const size_t least = each * COLUMN_UNIT;
-    mixture->partial_bytes = least > PARTIAL_BYTES ? least : PARTIAL_BYTES;
+    mixture->partial_bytes =
+        least > CUDA_EXPERTS_PARTIAL_BYTES ? least : CUDA_EXPERTS_PARTIAL_BYTES;
     mixture->partial_bytes = all < mixture->partial_bytes ? all : mixture->partial_bytes;
     return cuda_space_grow(cuda, &cuda->experts, place_memory(cuda, mixture, mixture->tokens, NULL),
                            "experts");

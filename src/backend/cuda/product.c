@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cuda/kind/memory.h"
+
 enum { WORKSPACE_BYTES = 32 << 20 };
 
 status cuda_products_create(struct cuda_backend *cuda, struct cuda_products **out)
@@ -282,18 +284,13 @@ status cuda_product(struct backend *backend, const struct matrix *matrix, const 
 void cuda_partials_describe(const struct cuda_backend *cuda, const struct matrix *matrix,
                             int tokens, struct cuda_partials *out)
 {
-    const size_t slices = (size_t)matrix->slices;
-    const size_t values = slices * (size_t)tokens * (size_t)matrix->rows;
     *out = (struct cuda_partials){
         .slices = matrix->slices,
         .scaled = matrix->dtype == DTYPE_FLOAT8_E4M3,
-        .scales_offset = (values * dtype_bytes(cuda->activation) + 15) / 16 * 16,
     };
-    out->block_bytes = out->scales_offset;
-    if (out->scaled) {
-        const size_t scales = slices * ((size_t)tokens + (size_t)matrix->rows);
-        out->block_bytes += (scales * sizeof(float) + 15) / 16 * 16;
-    }
+    out->block_bytes =
+        cuda_partials_bytes(matrix->slices, tokens, matrix->rows, dtype_bytes(cuda->activation),
+                            out->scaled, &out->scales_offset);
 }
 
 size_t cuda_partial_bytes(struct backend *backend, const struct matrix *matrix, int tokens)

@@ -10,13 +10,12 @@
 #include <pthread.h>
 
 #include "backend/cuda/cuda.h"
+#include "comm/nccl/memory.h"
 #include "comm/nccl/tree.h"
 #include "comm/watchdog.h"
 #include "sluice/comm_create.h"
 
 enum {
-    NCCL_SCRATCH_BYTES = 32 << 20,
-    NCCL_SLOTS = 2, /* sends under way */
     NCCL_SAMPLES = 64,
 };
 

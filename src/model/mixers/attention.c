@@ -47,16 +47,25 @@ static status create_ropes(struct forward *forward, struct attention *attention)
     return STATUS_OK;
 }
 
+enum { BUFFER_QKV, BUFFER_ATTENDED, BUFFERS };
+
+static int attention_extents(const struct step_shape *shape,
+                             struct extent extents[MIXER_MOST_BUFFERS])
+{
+    const int64_t act = (int64_t)dtype_bytes(shape->compute);
+    const int64_t head_width = (int64_t)shape->query_heads * shape->head_dim;
+    const int64_t kv_width = (int64_t)shape->kv_heads * shape->head_dim;
+    extents[BUFFER_QKV] = (struct extent){shape->tokens, head_width + 2 * kv_width, act};
+    extents[BUFFER_ATTENDED] = (struct extent){shape->tokens, head_width, act};
+    return BUFFERS;
+}
+
 static status create_scratch(struct forward *forward, struct attention *attention)
 {
-    const struct backend_operations *op = forward->operations;
-    const size_t value_bytes = dtype_bytes(op->activation_dtype(forward->options.backend));
-    const struct head_layout *heads = &attention->heads;
-    const int tokens = forward->options.max_tokens;
-    const int64_t head_width = (int64_t)heads->query_heads * heads->head_dim;
-    const int64_t kv_width = (int64_t)heads->kv_heads * heads->head_dim;
-    TRY(forward_scratch(forward, &attention->qkv, tokens, head_width + 2 * kv_width, value_bytes));
-    return forward_scratch(forward, &attention->attended, tokens, head_width, value_bytes);
+    struct extent extents[MIXER_MOST_BUFFERS];
+    (void)attention_extents(&forward->shape, extents);
+    TRY(forward_scratch(forward, &extents[BUFFER_QKV], &attention->qkv));
+    return forward_scratch(forward, &extents[BUFFER_ATTENDED], &attention->attended);
 }
 
 /* Static scales of an fp8 cache, as the checkpoint has them. */
@@ -140,6 +149,7 @@ static status attention_run(struct forward *forward, struct mixer *mixer, const 
 
 const struct mixer_operations mixer_attention = {
     .store = attention_store,
+    .extents = attention_extents,
     .create = attention_create,
     .destroy = attention_destroy,
     .reader = attention_reader,

@@ -18,10 +18,14 @@ struct mixed {
     int width;
 };
 
+enum { MIXER_MOST_BUFFERS = 8 };
+
 struct mixer_operations {
     /* What a layer keeps on a rank. `partition` has this rank's heads already. */
     struct cache_store (*store)(const struct model_config *config,
                                 const struct partition *partition, struct layer_kind kind);
+    /* The buffers that create makes for steps of a shape; returns how many. Plans ask as well. */
+    int (*extents)(const struct step_shape *shape, struct extent extents[MIXER_MOST_BUFFERS]);
     /* Makes facts and scratch for all layers of this kind; called once where this rank has any. */
     status (*create)(struct forward *forward, struct mixer **out);
     void (*destroy)(struct forward *forward, struct mixer *mixer);

@@ -45,11 +45,11 @@ static status create_communicators(struct stage *stage, MPI_Comm replica, int re
     }
     struct device_facts device;
     TRY(agree(replica, backend_device_facts(plan->kind->name, plan->device_index, &device)));
-    const size_t step_values =
-        (size_t)plan->max_batch_tokens * (size_t)model_config(stage->model)->hidden;
+    const struct step_shape shape =
+        plan_step_shape(plan, model_config(stage->model), &stage->partition);
     stage->stagger = STAGGER * replica_rank;
     struct comm_options options = {.use = COMM_TENSOR,
-                                   .largest_bytes = step_values * sizeof(float),
+                                   .largest_bytes = comm_largest_send(&shape),
                                    .device_address = device.address,
                                    .patience = FIRST_PATIENCE + stage->stagger};
     if (plan->tp > 1) {

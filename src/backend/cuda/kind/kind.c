@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA's row of the table of kinds. This folder is compiled into every program, also without the
  * toolkit: a plan for GPUs can be made where there are none. */
+#include "backend/cuda/kind/memory.h"
 #include "backend/kinds.h"
 
 #ifdef SLUICE_CUDA
@@ -38,6 +39,9 @@ const struct backend_kind cuda_kind = {
      * the GPU's memory. */
     .memory_share = 0.96,
     .reserve_bytes = (int64_t)768 << 20,
+    .add_scratch = cuda_kind_add_scratch,
+    .row_margin = 16,
+    .partial_bytes = cuda_kind_partial_bytes,
 #ifdef SLUICE_CUDA
     .device_count = cuda_device_count,
     .device_facts = cuda_device_facts,
