@@ -323,6 +323,14 @@ status journal_append(struct journal *journal, int64_t row, const void *bytes,
 status journal_commit(struct journal *journal) MUST_CHECK;
 bool journal_has_row(const struct journal *journal, int64_t row);
 int64_t journal_row_count(const struct journal *journal);
+enum { JOURNAL_ERROR_BYTES = 200 };
+/* What its rows come to, those of earlier starts as well. */
+struct journal_totals {
+    int64_t rows, error_rows, output_tokens;
+    const char
+        *last_error; /* of a row, cut off at JOURNAL_ERROR_BYTES; "" for none; the journal's */
+};
+struct journal_totals journal_totals(const struct journal *journal);
 /* The columns that its rows need, all together: those that any row asked for, as wide as the widest
  * (prompt, token ids, log-probabilities; the rest is the job's to say). */
 struct output_columns journal_columns(const struct journal *journal);

@@ -15,6 +15,7 @@ enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_BAD_USAGE = 2, EXIT_STOP
 
 int command_run(int argc, char **argv);
 int command_check(int argc, char **argv);
+int command_status(int argc, char **argv);
 int command_inspect(int argc, char **argv);
 int command_export(int argc, char **argv);
 int command_bench(int argc, char **argv);

@@ -19,6 +19,7 @@ static const struct command {
 } commands[] = {
     {"run", command_run, "run a job; alone as one rank, under mpirun or srun as many"},
     {"check", command_check, "validate a job without running it; print the plan"},
+    {"status", command_status, "say how a job stands: rows done, rate, time left, errors"},
     {"inspect", command_inspect, "say what an output file holds"},
     {"export", command_export, "print an output file's rows as JSON lines"},
     {"bench", command_bench, "measure throughput on synthetic prompts"},

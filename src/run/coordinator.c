@@ -15,7 +15,6 @@
 /* Finished rows are durable at the latest this much after they arrived: what a crash can cost. On a
  * disk where syncing takes long it is done less often, so that it takes a hundredth of the time. */
 static const double COMMIT_SECONDS = 1.0, COMMIT_SECONDS_MOST = 10.0, COMMIT_SHARE = 0.01;
-static const double PROGRESS_SECONDS = 5.0;
 enum { SHARD_MAX_BYTES = 4 << 20 };
 
 struct coordinator {
@@ -25,7 +24,6 @@ struct coordinator {
     bool end_of_data, stopped, failed;
     int leaders_done;
     int64_t rows_read, rows_resumed;
-    int64_t rows_kept; /* that the journal had at the start */
     int64_t under_way; /* rows handed out and not back yet */
     bool uncommitted;
     double commit_interval, journal_seconds;
@@ -35,7 +33,8 @@ struct coordinator {
     int64_t alone; /* the one that does; -1: none */
     int *waiting;  /* [replicas] leaders whose request has no answer yet */
     int waiting_count;
-    double last_commit, last_progress, start;
+    double last_commit;
+    struct progress progress;
     struct buffer incoming, outgoing;
     struct outbox outbox;
 };
@@ -48,12 +47,15 @@ status coordinator_create(const struct coordinator_options *options, struct coor
     }
     self->options = *options;
     self->alone = -1;
-    self->rows_kept = journal_row_count(options->journal);
     self->commit_interval = COMMIT_SECONDS;
-    self->start = self->last_commit = self->last_progress = clock_seconds();
+    self->last_commit = clock_seconds();
     struct record_reader_options reader = data_set_options(options->job, options->files);
     reader.quiet = true; /* whoever tried the data set before has said it */
-    status s = record_reader_open(&reader, &self->reader);
+    status s = progress_begin(&self->progress, &options->progress, journal_totals(options->journal),
+                              options->rows);
+    if (s == STATUS_OK) {
+        s = record_reader_open(&reader, &self->reader);
+    }
     self->waiting = calloc((size_t)options->replicas, sizeof *self->waiting);
     if (s == STATUS_OK && self->waiting == NULL) {
         s = status_fail(STATUS_NO_MEMORY, "out of memory for the coordinator");
@@ -83,6 +85,7 @@ void coordinator_destroy(struct coordinator *self)
     buffer_destroy(&self->incoming);
     buffer_destroy(&self->outgoing);
     outbox_destroy(&self->outbox);
+    progress_end(&self->progress);
     free(self);
 }
 
@@ -281,23 +284,11 @@ static status take_rows(struct coordinator *self)
     }
 }
 
-static void show_progress(struct coordinator *self)
+static void show_progress(struct coordinator *self, bool committed)
 {
-    double time = clock_seconds();
-    if (self->options.quiet || time - self->last_progress < PROGRESS_SECONDS) {
-        return;
-    }
-    self->last_progress = time;
-    /* Of the whole job, so that it never goes back; the speed is this start's. */
-    int64_t done = journal_row_count(self->options.journal);
-    double seconds = time - self->start;
-    char total[32] = "", since[24];
-    if (self->end_of_data) {
-        snprintf(total, sizeof total, " of %lld", (long long)self->rows_read);
-    }
-    log_write(LOG_INFO, "%lld%s rows done, %lld handed out, %.1f rows/s, %s", (long long)done,
-              total, (long long)self->rows_read, (double)(done - self->rows_kept) / seconds,
-              format_seconds(seconds, since));
+    int64_t rows = self->end_of_data ? self->rows_read : self->options.rows;
+    progress_report(&self->progress, journal_totals(self->options.journal), rows, self->rows_read,
+                    committed);
 }
 
 static status poll(struct coordinator *self, bool *idle)
@@ -333,8 +324,9 @@ static status poll(struct coordinator *self, bool *idle)
     }
     TRY(serve_waiting(self));
     TRY(outbox_poll(&self->outbox));
+    double committed = self->last_commit;
     TRY(commit_if_due(self, self->leaders_done == self->options.replicas));
-    show_progress(self);
+    show_progress(self, self->last_commit > committed);
     if (idle != NULL) {
         *idle = nothing;
     }

@@ -6,6 +6,7 @@
 
 #include <mpi.h>
 
+#include "run/report/progress.h"
 #include "sluice/data.h"
 #include "sluice/job.h"
 
@@ -19,7 +20,8 @@ struct coordinator_options {
     MPI_Comm comm;                   /* all ranks; leaders write here */
     int replicas;
     int replica_ranks; /* of each */
-    bool quiet;
+    int64_t rows;      /* of the data set; -1: not known yet */
+    struct progress_options progress;
 };
 status coordinator_create(const struct coordinator_options *options,
                           struct coordinator **out) MUST_CHECK;

@@ -85,6 +85,12 @@ static status try_data(struct run *run)
     return STATUS_OK;
 }
 
+static int64_t limited_rows(const struct run *run)
+{
+    int64_t limit = run->job->data.limit;
+    return run->rows >= 0 && limit >= 0 && limit < run->rows ? limit : run->rows;
+}
+
 static status open_journal(struct run *run, const char *directory, const char *identity,
                            struct run_summary *summary)
 {
@@ -102,14 +108,16 @@ static status open_journal(struct run *run, const char *directory, const char *i
     clock_write_timestamp(run->template_time, run->provenance.template_time);
     summary->journal_seconds += clock_seconds() - start;
     TRY(input_files_save(directory, &run->files));
-    struct coordinator_options options = {.job = run->job,
-                                          .files = &run->files,
-                                          .journal = run->journal,
-                                          .attempts = run->attempts,
-                                          .comm = run->control,
-                                          .replicas = run->plan.dp,
-                                          .replica_ranks = run->plan.tp * run->plan.pp,
-                                          .quiet = run->options->quiet};
+    struct coordinator_options options = {
+        .job = run->job,
+        .files = &run->files,
+        .journal = run->journal,
+        .attempts = run->attempts,
+        .comm = run->control,
+        .replicas = run->plan.dp,
+        .replica_ranks = run->plan.tp * run->plan.pp,
+        .rows = limited_rows(run),
+        .progress = {.directory = directory, .plan = &run->plan, .quiet = run->options->quiet}};
     return coordinator_create(&options, &run->coordinator);
 }
 

@@ -34,7 +34,7 @@ status journal_folder_open(const char *directory)
 
 void journal_folder_empty(const char *directory)
 {
-    static const char *const ours[] = {"journal", "attempts", "inputs",
+    static const char *const ours[] = {"journal", "attempts", "inputs",       "progress",
                                        "crash.",  "lock.",    "template_time"};
     DIR *folder = opendir(directory);
     struct dirent *item;

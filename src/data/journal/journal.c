@@ -39,6 +39,8 @@ struct journal {
     bool failed;           /* a write or sync failed: what the file holds past `end` is unknown */
     int64_t rows;
     struct output_columns columns; /* that the rows need, all together */
+    int64_t error_rows, output_tokens;
+    char last_error[JOURNAL_ERROR_BYTES];
     int64_t **pages; /* [page_count] of int64 [PAGE_ROWS]: a row's offset, 0 where there is none */
     size_t page_count, page_capacity;
     struct journal_windows windows;
@@ -89,6 +91,14 @@ bool journal_has_row(const struct journal *journal, int64_t row)
 int64_t journal_row_count(const struct journal *journal)
 {
     return journal->rows;
+}
+
+struct journal_totals journal_totals(const struct journal *journal)
+{
+    return (struct journal_totals){.rows = journal->rows,
+                                   .error_rows = journal->error_rows,
+                                   .output_tokens = journal->output_tokens,
+                                   .last_error = journal->last_error};
 }
 
 struct output_columns journal_columns(const struct journal *journal)
@@ -200,17 +210,40 @@ static status read_entry(struct journal *journal, int64_t size, int64_t offset,
     return STATUS_OK;
 }
 
-/* The results of an entry, of which the checksum was right: what columns they need. */
-static status note_columns(struct journal *journal, const char *results, size_t length)
+static status note_error(struct journal *journal, const char *bytes, size_t length)
 {
-    while (length > 0) {
-        size_t size = result_encoded_size(results, length);
+    struct arena arena = {0};
+    struct result result;
+    size_t used;
+    status s = result_decode(bytes, length, &arena, &result, &used);
+    if (s == STATUS_OK && result.error != NULL) {
+        snprintf(journal->last_error, sizeof journal->last_error, "%.*s",
+                 (int)(result.error_length < JOURNAL_ERROR_BYTES ? result.error_length
+                                                                 : JOURNAL_ERROR_BYTES),
+                 result.error);
+    }
+    arena_destroy(&arena);
+    return s == STATUS_NO_MEMORY ? s : STATUS_OK; /* what cannot be read is told by who reads it */
+}
+
+/* The results of an entry, of which the checksum was right: what columns they need, and what they
+ * come to. */
+static status note_results(struct journal *journal, const char *results, size_t length)
+{
+    bool has_error = false;
+    for (size_t size; length > 0; results += size, length -= size) {
+        size = result_encoded_size(results, length);
         if (size == 0) {
             return STATUS_OK; /* whoever reads the row says so */
         }
         TRY(result_encoded_columns(results, &journal->columns));
-        results += size;
-        length -= size;
+        int64_t tokens;
+        if (result_encoded_failed(results, &tokens)) {
+            TRY(note_error(journal, results, size));
+            journal->error_rows += !has_error;
+            has_error = true;
+        }
+        journal->output_tokens += tokens;
     }
     return STATUS_OK;
 }
@@ -229,7 +262,7 @@ static status read_entries(struct journal *journal, int64_t size)
         }
         if (!entry.mark) {
             TRY(index_add(journal, entry.row, journal->end));
-            TRY(note_columns(journal, bytes + JOURNAL_ENTRY_BYTES, (size_t)entry.length));
+            TRY(note_results(journal, bytes + JOURNAL_ENTRY_BYTES, (size_t)entry.length));
         }
         journal->unmarked = !entry.mark;
         journal->end += JOURNAL_ENTRY_BYTES + (int64_t)entry.length;
@@ -438,7 +471,7 @@ status journal_append(struct journal *journal, int64_t row, const void *bytes, s
         }
         at += size;
     }
-    TRY(note_columns(journal, bytes, length));
+    TRY(note_results(journal, bytes, length));
     size_t start = journal->pending.length;
     int64_t offset = journal->end + (int64_t)start;
     TRY(buffer_reserve(&journal->pending, JOURNAL_ENTRY_BYTES + length));

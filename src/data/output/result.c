@@ -361,6 +361,13 @@ status result_encoded_columns(const void *bytes, struct output_columns *columns)
     return STATUS_OK;
 }
 
+bool result_encoded_failed(const void *bytes, int64_t *tokens)
+{
+    const char *head = bytes;
+    *tokens = little_endian_get_int32(head + AT_COMPLETION_TOKENS);
+    return (unsigned char)head[AT_FINISH] == FINISH_ERROR;
+}
+
 /* ---- Decoding -----------------------------------------------------------------------------------
  */
 

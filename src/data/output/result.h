@@ -9,6 +9,8 @@
  * there. Looks at its head only. */
 size_t result_encoded_size(const void *bytes, size_t length);
 
+/* Whether a result is an error, and how many tokens it has: of its head alone. */
+bool result_encoded_failed(const void *bytes, int64_t *tokens);
 /* Adds the columns that this whole encoded result needs. Looks at its head only; STATUS_EXISTS
  * where it is of a form that this program does not read. */
 status result_encoded_columns(const void *bytes, struct output_columns *columns) MUST_CHECK;
