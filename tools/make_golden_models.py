@@ -62,6 +62,8 @@ MODELS = {
     "qwen3": ("Qwen3Config", dict(head_dim=24, rope_parameters=rope(1000000.0))),
     "qwen3_moe": ("Qwen3MoeConfig", dict(head_dim=16, moe_intermediate_size=48, num_experts=8, num_experts_per_tok=2, norm_topk_prob=True)),
     "phi3": ("Phi3Config", dict(original_max_position_embeddings=512)),
+    "granite": ("GraniteConfig", dict(
+        rms_norm_eps=1e-5, embedding_multiplier=1.5, attention_multiplier=0.3, residual_multiplier=0.7, logits_scaling=3.0)),
 }
 
 

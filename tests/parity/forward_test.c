@@ -8,7 +8,7 @@
 
 static const char *const families[] = {"llama", "llama3",    "mistral", "mixtral",
                                        "gemma", "gemma2",    "gemma3",  "qwen2",
-                                       "qwen3", "qwen3_moe", "phi3"};
+                                       "qwen3", "qwen3_moe", "phi3",    "granite"};
 
 static status create_cpu(const struct machine *machine, const struct backend_options *options,
                          struct backend **out)
