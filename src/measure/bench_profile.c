@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/timed.h"
-#include "comm/timed.h"
+#include "backend/operation_times.h"
+#include "comm/call_times.h"
 #include "measure/bench_steps.h"
 
 const char *const bench_phase_names[BENCH_PHASES] = {
@@ -116,9 +116,9 @@ static status make_decode(const struct stage *stage, const struct bench_load *lo
     return make_step(stage, sequences, 1, context, out);
 }
 
-static status run_step(struct stage *stage, struct forward *forward, struct backend *backend,
-                       struct made_step *step)
+static status run_step(struct stage *stage, struct forward *forward, struct made_step *step)
 {
+    struct backend *backend = stage->backend;
     struct device_buffer *logits;
     TRY(forward_step(forward, &step->batch, &logits));
     if (stage_is_leader(stage)) {
@@ -140,7 +140,7 @@ status bench_warm_up(struct stage *stage, const struct bench_load *load)
         struct made_step step;
         struct bench_profile shape;
         TRY(makers[i](stage, load, &step, &shape));
-        status s = run_step(stage, stage->forward, stage->backend, &step);
+        status s = run_step(stage, stage->forward, &step);
         made_step_destroy(&step);
         TRY(s);
     }
@@ -162,7 +162,7 @@ static const enum bench_phase phase_of[TIMED_OPERATIONS] = {
 
 struct profiler {
     struct stage *stage;
-    struct backend *timed;
+    struct operation_times *times;
     struct communicator *tensor, *pipeline; /* NULL as in the stage */
     struct forward *forward;
 };
@@ -174,15 +174,14 @@ static status profiler_create(struct stage *stage, struct profiler *out)
     *out = (struct profiler){.stage = stage};
     forward_destroy(stage->forward);
     stage->forward = NULL;
-    TRY(timed_backend_create(stage->backend, &out->timed));
+    TRY(operation_times_begin(stage->backend, &out->times));
     if (stage->tensor != NULL) {
-        TRY(comm_timed_create(stage->tensor, stage->backend, &out->tensor));
+        TRY(call_times_create(stage->tensor, stage->backend, &out->tensor));
     }
     if (stage->pipeline != NULL) {
-        TRY(comm_timed_create(stage->pipeline, stage->backend, &out->pipeline));
+        TRY(call_times_create(stage->pipeline, stage->backend, &out->pipeline));
     }
     struct forward_options options = stage_forward_options(stage);
-    options.backend = out->timed;
     options.tensor = out->tensor;
     options.pipeline = out->pipeline;
     return forward_create(&options, &out->forward);
@@ -197,9 +196,7 @@ static void profiler_destroy(struct profiler *self)
     if (self->pipeline != NULL) {
         self->pipeline->destroy(self->pipeline);
     }
-    if (self->timed != NULL) {
-        self->timed->operations->destroy(self->timed);
-    }
+    operation_times_end(self->times);
 }
 
 static status profile_steps(struct profiler *self, struct made_step *step,
@@ -208,12 +205,12 @@ static status profile_steps(struct profiler *self, struct made_step *step,
     double before = 0;
     for (int i = 0; i < WARM_STEPS + TIMED_STEPS; i++) {
         if (i == WARM_STEPS) {
-            timed_backend_reset(self->timed);
+            operation_times_reset(self->times);
             before = forward_communication_seconds(self->forward);
         }
-        TRY(run_step(self->stage, self->forward, self->timed, step));
+        TRY(run_step(self->stage, self->forward, step));
     }
-    const double *seconds = timed_backend_seconds(self->timed);
+    const double *seconds = operation_times_seconds(self->times);
     for (int i = 0; i < TIMED_OPERATIONS; i++) {
         profile->seconds[phase_of[i]] += seconds[i] / TIMED_STEPS;
     }

@@ -129,12 +129,38 @@ static void steps_are_checked(void **state)
     op->destroy(backend);
 }
 
+/* The first bytes of one buffer to another; no more than either has. */
+static void buffers_are_copied(void **state)
+{
+    (void)state;
+    const struct backend_options options = {
+        .compute = DTYPE_FLOAT32, .max_tokens = 8, .max_sequences = 4};
+    struct backend *backend;
+    check(backend_create("cpu", &options, &backend));
+    const struct backend_operations *op = backend->operations;
+    struct device_buffer *from, *to;
+    char in[1001], out[1001];
+    for (size_t j = 0; j < sizeof in; j++) {
+        in[j] = (char)(j * 7);
+    }
+    check(op->buffer_create(backend, sizeof in, &from));
+    check(op->buffer_create(backend, sizeof in, &to));
+    check(op->upload(backend, from, 0, in, sizeof in));
+    check(op->copy(backend, from, to, sizeof in));
+    check(op->download(backend, to, 0, out, sizeof out));
+    assert_memory_equal(in, out, sizeof in);
+    assert_int_equal(op->copy(backend, from, to, sizeof in + 1), STATUS_INTERNAL);
+    op->buffer_destroy(backend, from);
+    op->buffer_destroy(backend, to);
+    op->destroy(backend);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(registry_knows_its_backends), cmocka_unit_test(types_have_names_and_sizes),
         cmocka_unit_test(memory_is_bounded),           cmocka_unit_test(buffers_hold_their_bytes),
-        cmocka_unit_test(steps_are_checked),
+        cmocka_unit_test(steps_are_checked),           cmocka_unit_test(buffers_are_copied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

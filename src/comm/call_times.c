@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A communicator that times another one. */
-#include "comm/timed.h"
+#include "comm/call_times.h"
 
 #include <stdlib.h>
 
-struct comm_timed {
+struct call_times {
     struct communicator base;
     struct communicator *inner;
     struct backend *backend;
 };
 
-static struct comm_timed *timed_of(struct communicator *self)
+static struct call_times *times_of(struct communicator *self)
 {
-    return (struct comm_timed *)(void *)self;
+    return (struct call_times *)(void *)self;
 }
 
 static struct communicator *inner_of(struct communicator *self)
 {
-    return timed_of(self)->inner;
+    return times_of(self)->inner;
 }
 
 /* Ends a call that began at `start` and returned `s`. */
 static status book(struct communicator *self, double start, status s)
 {
-    struct backend *backend = timed_of(self)->backend;
+    struct backend *backend = times_of(self)->backend;
     if (s == STATUS_OK) {
         s = backend->operations->synchronize(backend);
     }
@@ -72,18 +72,18 @@ static status timed_check(struct communicator *self)
 
 static void timed_destroy(struct communicator *self)
 {
-    free(timed_of(self));
+    free(times_of(self));
 }
 
-status comm_timed_create(struct communicator *inner, struct backend *backend,
+status call_times_create(struct communicator *inner, struct backend *backend,
                          struct communicator **out)
 {
     *out = NULL;
-    struct comm_timed *timed = calloc(1, sizeof *timed);
-    if (timed == NULL) {
+    struct call_times *times = calloc(1, sizeof *times);
+    if (times == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a communicator");
     }
-    *timed = (struct comm_timed){.base = {.name = inner->name,
+    *times = (struct call_times){.base = {.name = inner->name,
                                           .rank = inner->rank,
                                           .size = inner->size,
                                           .sum = timed_sum,
@@ -96,6 +96,6 @@ status comm_timed_create(struct communicator *inner, struct backend *backend,
                                           .patience = inner->patience},
                                  .inner = inner,
                                  .backend = backend};
-    *out = &timed->base;
+    *out = &times->base;
     return STATUS_OK;
 }
