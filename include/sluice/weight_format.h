@@ -15,6 +15,7 @@ enum weight_format {
     WEIGHT_BFLOAT16,
     WEIGHT_FLOAT16,
     WEIGHT_FP8,  /* E4M3 */
+    WEIGHT_INT8, /* whole numbers, of channels or groups */
     WEIGHT_Q4_0, /* GGUF's blocks: src/weights/gguf_quants.c */
     WEIGHT_Q4_1,
     WEIGHT_Q5_0,

@@ -27,6 +27,13 @@ static void expand_fp8(const uint8_t *blocks, size_t count, float *out)
     }
 }
 
+static void expand_int8(const uint8_t *blocks, size_t count, float *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        out[i] = (float)(int8_t)blocks[i];
+    }
+}
+
 /* Every GPU that the program runs on. */
 enum { ANY_GPU = 1 };
 
@@ -75,6 +82,12 @@ static const struct weight_format_facts table[] = {
                     .numbers = DTYPE_FLOAT8_E4M3,
                     .gpu_from = 89,
                     .expand = expand_fp8},
+    [WEIGHT_INT8] = {.name = "I8",
+                     .safetensors = "I8",
+                     .elements = 1,
+                     .bytes = 1,
+                     .scales = SCALES_BESIDE,
+                     .expand = expand_int8},
     [WEIGHT_Q4_0] = GGUF_BLOCKS("Q4_0", 32, 18, 32, true, gguf_expand_q4_0),
     [WEIGHT_Q4_1] = GGUF_BLOCKS("Q4_1", 32, 20, 32, false, gguf_expand_q4_1),
     [WEIGHT_Q5_0] = GGUF_BLOCKS("Q5_0", 32, 22, 32, true, gguf_expand_q5_0),

@@ -24,8 +24,8 @@ static const struct {
     const char *name;
     int bytes;
 } other_types[] = {
-    {"F8_E5M2", 1}, {"F8_E8M0", 1}, {"F64", 8}, {"C64", 8}, {"I64", 8}, {"I32", 4},  {"I16", 2},
-    {"I8", 1},      {"U64", 8},     {"U32", 4}, {"U16", 2}, {"U8", 1},  {"BOOL", 1},
+    {"F8_E5M2", 1}, {"F8_E8M0", 1}, {"F64", 8}, {"C64", 8}, {"I64", 8}, {"I32", 4},
+    {"I16", 2},     {"U64", 8},     {"U32", 4}, {"U16", 2}, {"U8", 1},  {"BOOL", 1},
 };
 
 static status parse_type(const struct json *entry, struct tensor *tensor, uint64_t *value_bytes)

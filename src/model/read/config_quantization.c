@@ -11,6 +11,8 @@ static const struct quantization readable[] = {
     /* what older files say of FP8 and of integers; the tensors tell which */
     {"compressed-tensors", "format", "naive-quantized", WEIGHT_FP8,
      "older LLM Compressor, where it is FP8"},
+    {"compressed-tensors", "format", "int-quantized", WEIGHT_INT8,
+     "LLM Compressor: W8A8, INT8 weights"},
     {"modelopt", "quant_algo", "FP8", WEIGHT_FP8, "TensorRT Model Optimizer"},
 };
 

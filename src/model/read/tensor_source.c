@@ -16,6 +16,8 @@
  * of DeepSeek's blocks; zero points of compressed-tensors. */
 static const char *const scale_suffixes[] = {"_scale", "_scale_inv"};
 static const char *const zero_suffixes[] = {"_zero_point"};
+/* The group of each column, where groups are of columns that do not stand side by side. */
+static const char *const order_suffixes[] = {"_g_idx"};
 
 /* In place of "weight" in it, the scale of the product's input: AutoFP8, compressed-tensors and
  * ModelOpt; transformers' own FP8 layers; the first AutoFP8 files. */
@@ -111,6 +113,14 @@ status tensor_source_find(const struct tensor_table *table, const struct tensor 
     const struct tensor *zeros = facts->symmetric ? NULL
                                                   : find_beside(table, values, whole, zero_suffixes,
                                                                 COUNT_OF(zero_suffixes));
+    const struct tensor *order =
+        find_beside(table, values, whole, order_suffixes, COUNT_OF(order_suffixes));
+    if (order != NULL) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "%s: tensor %s: columns of groups in an order of their own are not "
+                           "supported; take a checkpoint without \"actorder\"",
+                           tensor_path(table, order), order->name);
+    }
     if (scales == NULL && facts->scales == SCALES_BESIDE) {
         return status_fail(STATUS_INVALID, "%s: tensor %s: type %s, and no %s%s beside it",
                            tensor_path(table, values), values->name, values->type_name,

@@ -318,6 +318,9 @@ static void quantised_checkpoints_are_known(void **state)
         {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\","
          "\"format\":\"float-quantized\",\"sparsity_config\":{}}",
          WEIGHT_FP8},
+        {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\","
+         "\"format\":\"int-quantized\",\"sparsity_config\":{}}",
+         WEIGHT_INT8},
         {"\"compression_config\":{\"quant_method\":\"compressed-tensors\","
          "\"format\":\"naive-quantized\",\"sparsity_config\":{\"format\":\"dense\"}}",
          WEIGHT_FP8},
@@ -382,8 +385,8 @@ static void refusals_name_the_key(void **state)
          "\"format\":\"pack-quantized\"}",
          "\"compressed-tensors pack-quantized\" are not supported"},
         {"\"compression_config\":{\"quant_method\":\"compressed-tensors\","
-         "\"format\":\"int-quantized\"}",
-         "compression_config: weights quantised by \"compressed-tensors int-quantized\""},
+         "\"format\":\"marlin-24\"}",
+         "compression_config: weights quantised by \"compressed-tensors marlin-24\""},
         {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\","
          "\"format\":\"float-quantized\",\"sparsity_config\":{\"format\":"
          "\"sparse-24-bitmask\"}}",

@@ -268,6 +268,60 @@ static void fp8_weights_are_scaled(void **state)
     tensor_table_destroy(&table);
 }
 
+/* INT8 weights: (number - zero) * scale, with one of each for a row, or for two columns of it. */
+static void int8_weights_are_expanded(void **state)
+{
+    struct scratch_folder *folder = *state;
+    static const int8_t numbers[] = {1, -128, 127, 0, -1, 2, 3, 4};
+    static const int8_t zeros[] = {-3, 100, 0, 5};
+    static const float scales[] = {0.5f, 3, 2, 0.25f};
+    uint8_t data[8 + 4 + 16];
+    memcpy(data, numbers, sizeof numbers);
+    memcpy(data + 8, zeros, sizeof zeros);
+    memcpy(data + 12, scales, sizeof scales);
+    write_tensors(
+        state, "model.safetensors",
+        "{\"row.weight\":{\"dtype\":\"I8\",\"shape\":[2,2],\"data_offsets\":[0,4]},"
+        "\"row.weight_scale\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[12,20]},"
+        "\"group.weight\":{\"dtype\":\"I8\",\"shape\":[1,4],\"data_offsets\":[4,8]},"
+        "\"group.weight_scale\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[20,28]},"
+        "\"group.weight_zero_point\":{\"dtype\":\"I8\",\"shape\":[1,2],\"data_offsets\":[8,10]},"
+        "\"bare.weight\":{\"dtype\":\"I8\",\"shape\":[1,1],\"data_offsets\":[10,11]},"
+        "\"moved.weight\":{\"dtype\":\"I8\",\"shape\":[1,1],\"data_offsets\":[11,12]},"
+        "\"moved.weight_scale\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[28,28]},"
+        "\"moved.weight_g_idx\":{\"dtype\":\"I32\",\"shape\":[0],\"data_offsets\":[28,28]}}",
+        data, sizeof data);
+    struct tensor_table table;
+    struct tensor_scratch scratch = {0};
+    struct tensor_source source;
+    struct weight_rows rows;
+    if (open_folder(folder->path, &table) != STATUS_OK) {
+        fail_msg("%s", status_message());
+    }
+    for (int as_it_is = 0; as_it_is < 2; as_it_is++) {
+        assert_int_equal(source_rows(&table, tensor_table_find(&table, "group.weight"),
+                                     (struct rectangle){0, 1, 1, 3}, as_it_is != 0, &scratch,
+                                     &rows),
+                         STATUS_OK);
+        assert_int_equal(rows.format, WEIGHT_FLOAT32); /* zeros are not handed on */
+        const float *values = rows.data;
+        assert_true(values[0] == (2 + 3) * 2 && values[1] == (3 - 100) * 0.25f &&
+                    values[2] == (4 - 100) * 0.25f);
+    }
+    assert_int_equal(source_rows(&table, tensor_table_find(&table, "row.weight"),
+                                 (struct rectangle){1, 1, 0, 2}, false, &scratch, &rows),
+                     STATUS_OK);
+    assert_true(((const float *)rows.data)[0] == 127 * 3 && ((const float *)rows.data)[1] == 0);
+    assert_int_equal(tensor_source_find(&table, tensor_table_find(&table, "bare.weight"), &source),
+                     STATUS_INVALID);
+    assert_non_null(strstr(status_message(), "no bare.weight_scale beside it"));
+    assert_int_equal(tensor_source_find(&table, tensor_table_find(&table, "moved.weight"), &source),
+                     STATUS_UNSUPPORTED);
+    assert_non_null(strstr(status_message(), "moved.weight_g_idx: columns of groups"));
+    tensor_scratch_destroy(&scratch);
+    tensor_table_destroy(&table);
+}
+
 /* Wide rows: a narrow range is read by itself, a wide one with its row; both are the same values.
  */
 static void column_ranges_are_the_rows_columns(void **state)
@@ -310,6 +364,7 @@ int main(void)
         cmocka_unit_test(shards_are_one_table),
         cmocka_unit_test(a_shrunken_file_is_noticed),
         cmocka_unit_test(fp8_weights_are_scaled),
+        cmocka_unit_test(int8_weights_are_expanded),
         cmocka_unit_test(column_ranges_are_the_rows_columns),
     };
     return cmocka_run_group_tests(tests, scratch_create, scratch_destroy);
