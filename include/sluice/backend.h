@@ -344,7 +344,8 @@ struct device_facts {
     char address[32]; /* on the bus: tells the GPUs of a host apart; "" for the host's processors */
     char arithmetic[128]; /* what decides the bits of its results, beside the program: two devices
                              that say the same give the same bits */
-    bool has_float8;      /* takes fp8 as a type of weights and of the KV cache */
+    int capability;       /* of a GPU: its compute capability times ten, which the table of weight
+                             formats goes by; 0 elsewhere */
     int64_t total_bytes, free_bytes; /* of the device's own memory; 0 for the host's processors */
 };
 /* Device `device` of the backend's kind. On a GPU this makes the process's context there, so that

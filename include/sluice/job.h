@@ -109,7 +109,7 @@ struct plan_device {
     int index;            /* of the kind's devices on this host, for what the plan asks of it */
     char description[64]; /* "NVIDIA H100 80GB HBM3", for messages */
     char arithmetic[128]; /* device_facts.arithmetic of the device */
-    bool has_float8;      /* every rank's */
+    int capability;       /* device_facts.capability: the least over ranks */
     int64_t memory_bytes; /* that a rank finds: the least over ranks */
 };
 

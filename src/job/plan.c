@@ -56,6 +56,27 @@ static status choose_wide_types(int dtype, int kv, struct plan *plan)
     return STATUS_OK;
 }
 
+/* Whether a GPU multiplies with a format as it is, or attends over a cache of its numbers. */
+static bool takes_format(const struct plan_device *device, enum weight_format format)
+{
+    const int from = weight_format_facts(format)->gpu_from;
+    return from > 0 && device->capability >= from;
+}
+
+/* What a job asks for under `key`. */
+static status check_format(const struct plan_device *device, const char *key,
+                           enum weight_format format)
+{
+    const int from = weight_format_facts(format)->gpu_from;
+    return takes_format(device, format)
+               ? STATUS_OK
+               : status_fail(STATUS_UNSUPPORTED,
+                             "model.%s: %s needs a GPU of compute capability %d.%d or later, %s is "
+                             "older; use auto",
+                             key, weight_format_name(format), from / 10, from % 10,
+                             device->description);
+}
+
 static status choose_types(const struct job *job, const struct model_config *config,
                            const struct plan_device *device, struct plan *plan)
 {
@@ -63,15 +84,15 @@ static status choose_types(const struct job *job, const struct model_config *con
     if (!plan->kind->has_narrow_types) {
         return choose_wide_types(dtype, kv, plan);
     }
-    if (!device->has_float8 && (dtype == WEIGHT_FP8 || kv == DTYPE_FLOAT8_E4M3)) {
-        return status_fail(STATUS_UNSUPPORTED,
-                           "model.%s: fp8 needs a GPU of compute capability 8.9 or later, %s is "
-                           "older; use auto",
-                           dtype == WEIGHT_FP8 ? "dtype" : "kv_dtype", device->description);
+    if (dtype != -1) {
+        TRY(check_format(device, "dtype", (enum weight_format)dtype));
+    }
+    if (kv != -1) {
+        TRY(check_format(device, "kv_dtype", weight_format_of((enum dtype)kv)));
     }
     enum weight_format suggested =
         config->dtype == DTYPE_FLOAT16 ? WEIGHT_FLOAT16 : WEIGHT_BFLOAT16;
-    if (config->published == WEIGHT_FP8 && device->has_float8) {
+    if (weight_format_is_quantized(config->published) && takes_format(device, config->published)) {
         suggested = config->published;
     }
     plan->stored = dtype == -1 ? suggested : (enum weight_format)dtype;
@@ -434,7 +455,7 @@ status plan_find_device(const struct job *job, int ranks_per_host, int64_t host_
     TRY(backend_device_facts(out->kind->name, 0, &facts));
     snprintf(out->description, sizeof out->description, "%s", facts.name);
     snprintf(out->arithmetic, sizeof out->arithmetic, "%s", facts.arithmetic);
-    out->has_float8 = facts.has_float8;
+    out->capability = facts.capability;
     if (out->kind->has_own_memory) {
         out->memory_bytes =
             facts.free_bytes / divide_up(ranks_per_host, backend_kind_device_count(out->kind));

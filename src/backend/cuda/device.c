@@ -23,7 +23,7 @@ status cuda_device_facts(int device, struct device_facts *out)
     snprintf(out->name, sizeof out->name, "%.*s", (int)sizeof out->name - 1, properties.name);
     snprintf(out->arithmetic, sizeof out->arithmetic, "%s, compute capability %d.%d, cuBLASLt %zu",
              out->name, properties.major, properties.minor, cublasLtGetVersion());
-    out->has_float8 = properties.major > 8 || (properties.major == 8 && properties.minor >= 9);
+    out->capability = 10 * properties.major + properties.minor;
     out->total_bytes = (int64_t)total;
     out->free_bytes = (int64_t)available;
     return STATUS_OK;

@@ -13,7 +13,7 @@
 
 /* What ranks tell each other; the least of each is what all of them have. */
 struct common {
-    int64_t has_own_memory, has_float8, memory_bytes;
+    int64_t has_own_memory, capability, memory_bytes;
 };
 
 static status least_of_all(struct common *common)
@@ -31,7 +31,7 @@ static status measure_device(struct plan_device *device)
     TRY(run_agree(backend_device_facts(kind, device->index, &facts)));
     TRY(run_agree(comm_device_sharers(MPI_COMM_WORLD, facts.address, &sharers, &most)));
     TRY(run_agree(backend_device_facts(kind, device->index, &facts)));
-    device->has_float8 = facts.has_float8;
+    device->capability = facts.capability;
     device->memory_bytes = facts.free_bytes / sharers;
     memcpy(device->arithmetic, facts.arithmetic, sizeof device->arithmetic);
     if (world_get()->rank == 0 && most > 1) {
@@ -73,9 +73,9 @@ status devices_choose(const struct job *job, struct plan_device *out)
         out->index = world->host_rank % backend_kind_device_count(out->kind);
         TRY(measure_device(out));
     }
-    struct common common = {.has_float8 = out->has_float8, .memory_bytes = out->memory_bytes};
+    struct common common = {.capability = out->capability, .memory_bytes = out->memory_bytes};
     TRY(least_of_all(&common));
-    out->has_float8 = common.has_float8 != 0;
+    out->capability = (int)common.capability;
     out->memory_bytes = common.memory_bytes;
     return STATUS_OK;
 }

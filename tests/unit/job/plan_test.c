@@ -185,7 +185,7 @@ static void description_names_every_rank(void **state)
 /* ---- GPUs: what is chosen for them, with a CPU backend to answer for sizes ---- */
 
 static struct plan_device new_gpu = {
-    .description = "a new GPU", .has_float8 = true, .memory_bytes = (int64_t)80 << 30};
+    .description = "a new GPU", .capability = 90, .memory_bytes = (int64_t)80 << 30};
 
 static int start_on_gpu(void **state)
 {
@@ -237,7 +237,7 @@ static void gpu_float8(void **state)
     struct fixture *fixture = *state;
     struct plan made;
     struct plan_device old = new_gpu;
-    old.has_float8 = false;
+    old.capability = 80;
     snprintf(old.description, sizeof old.description, "an old GPU");
     fixture->job.model.dtype = WEIGHT_FP8;
     assert_int_equal(plan_on(fixture, 1, &new_gpu, &made), STATUS_OK);
@@ -271,7 +271,7 @@ static void gpu_float8_checkpoint(void **state)
     fixture->job.model.path = scratch_write(&folder, "config.json", config, sizeof config - 1);
     struct plan made;
     struct plan_device old = new_gpu;
-    old.has_float8 = false;
+    old.capability = 80;
     struct fixture float8 = {.job = fixture->job};
     assert_int_equal(model_open(fixture->job.model.path, &float8.model), STATUS_OK);
     assert_int_equal(plan_on(&float8, 1, &new_gpu, &made), STATUS_OK);
