@@ -58,17 +58,24 @@ struct sample_request {
         *history; /* [history_count] prompt and output so far; NULL where no penalty needs it */
     int32_t history_count;
     int32_t prompt_count; /* of history: the prompt's part */
+
+    /* What is done to the logits before penalties: what the mask leaves out is never drawn, then
+     * biases are added. Both are of this row and this position alone. */
+    const uint32_t *allowed;         /* [sampling_mask_words(vocabulary)]; NULL: all tokens are */
+    const struct logit_bias *biases; /* [bias_count] ids ascending, each once */
+    int32_t bias_count;
 };
 
 struct sample_result {
     int32_t token;
     float logprob; /* of the token under the model's distribution (log-softmax of the raw logits,
-                      before penalties and temperature, as OpenAI and vLLM report it); NaN where not
-                      asked for. A scored token always has it */
+                      before mask, biases, penalties and temperature, as vLLM reports it by
+                      default); NaN where not asked for. A scored token always has it */
     int32_t top_count; /* of the two below */
     int32_t top_ids[SAMPLING_MAX_LOGPROBS];
     float top_logprobs[SAMPLING_MAX_LOGPROBS];
-    bool not_finite; /* a NaN or infinity was among the logits: token is meaningless */
+    bool not_finite; /* a NaN or infinity was among the logits, or nothing but -infinity is left
+                        to draw: token is meaningless */
 };
 
 /* ---- Facts that operations take

@@ -168,7 +168,7 @@ struct row {
  * "body"}) has its prompt and parameters in the body; whatever body.model is. Known names of the
  * OpenAI form (max_tokens, max_completion_tokens, n, stop, logprobs as boolean with top_logprobs,
  * or as a number) and the job's own names both work, at the top level as well. Fields that would
- * change the answer and are not built in (response_format, logit_bias, stream…) are errors where
+ * change the answer and are not built in (response_format, best_of, stream…) are errors where
  * they ask for something. What is left of a body travels on as passthrough.body. */
 status row_parse(const struct record *record, const struct row_format *format,
                  const struct generate_params *defaults, struct arena *arena,

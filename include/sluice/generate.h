@@ -16,6 +16,7 @@ enum {
     GENERATE_MAX_STOPS = 16,       /* stop strings of a row */
     GENERATE_MAX_STOP_BYTES = 256, /* of one stop string */
     GENERATE_MAX_STOP_IDS = 64,
+    GENERATE_MAX_BIASES = 1024,
     GENERATE_MAX_SAMPLES = 1024,
 };
 
@@ -31,8 +32,8 @@ enum task {
  * (generation_config.json), or the table's. */
 enum generate_defaults { DEFAULTS_MODEL, DEFAULTS_NONE };
 
-/* Plain data: copied by assignment. Strings point into memory that outlives the struct (a job or a
- * row's arena). */
+/* Plain data: copied by assignment. Strings and lists point into memory that outlives the struct (a
+ * job or a row's arena). */
 struct generate_params {
     enum task task; /* of the whole job: a row cannot set it. job_task says what it comes to */
     enum generate_defaults defaults; /* likewise */
@@ -44,6 +45,12 @@ struct generate_params {
     const char *stop[GENERATE_MAX_STOPS];
     int stop_id_count;
     int32_t stop_ids[GENERATE_MAX_STOP_IDS];
+    int min_tokens; /* before so many are generated neither end tokens nor stop_ids are drawn, and
+                       stop strings do not count */
+    int allowed_id_count;
+    const int32_t *allowed_ids; /* [allowed_id_count] no other token is drawn; 0 of them: all may */
+    int bias_count;
+    const struct logit_bias *biases; /* [bias_count] ids ascending, each once */
     bool continue_final_message; /* of a conversation: the answer goes on with its last message */
     bool ignore_eos; /* the model's end tokens do not stop; stop strings and stop_token_ids still do
                       */

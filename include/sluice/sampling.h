@@ -8,6 +8,19 @@
 
 enum { SAMPLING_MAX_LOGPROBS = 20 };
 
+/* Added to a token's logit; -INFINITY: the token is never drawn. */
+struct logit_bias {
+    int32_t id;
+    float bias;
+};
+
+/* A mask over the vocabulary is a bit a token, 32 a word, the lowest first: 1 may be drawn. Bits
+ * past the vocabulary mean nothing. */
+static inline int sampling_mask_words(int vocabulary)
+{
+    return (vocabulary + 31) / 32;
+}
+
 /* Plain data, in the order in which it acts. */
 struct sampling {
     double

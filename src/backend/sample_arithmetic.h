@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The arithmetic of sampling that all backends share, so that the same logits give the same tokens
- * on each: weights, their sums, the order of logits, penalties. cpu/sample.h says what is computed.
+ * on each: weights, their sums, the order of logits, biases, penalties. cpu/sample.h says what is
+ * computed.
  *
  * Plain C that a CUDA file includes too. A float's bits must not depend on who compiles: files that
  * include this are built without fused multiply-adds (-ffp-contract=off, -fmad=false). */
@@ -76,6 +77,35 @@ SAMPLE_FUNCTION uint32_t sample_key(float logit)
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits >> 31 ? ~bits : bits | 0x80000000u;
+}
+
+/* Whether a mask (sluice/sampling.h) leaves the token in. */
+SAMPLE_FUNCTION int sample_is_allowed(const uint32_t *mask, int32_t id)
+{
+    return (int)(mask[id >> 5] >> (id & 31) & 1u);
+}
+
+/* A logit after a bias, which is finite and far from what a float holds, or -infinity. */
+SAMPLE_FUNCTION float sample_biased(float raw, float bias)
+{
+    return raw + bias;
+}
+
+/* The place of `id` among `count` ascending ids that stand `stride` bytes apart, or -1. */
+SAMPLE_FUNCTION int32_t sample_find_id(const void *ids, size_t stride, int32_t count, int32_t id)
+{
+    int32_t first = 0, end = count;
+    while (first < end) {
+        const int32_t middle = first + (end - first) / 2;
+        int32_t there;
+        memcpy(&there, (const char *)ids + (size_t)middle * stride, sizeof there);
+        if (there == id) {
+            return middle;
+        }
+        first = there < id ? middle + 1 : first;
+        end = there < id ? end : middle;
+    }
+    return -1;
 }
 
 /* A logit after penalties. `occurrences`: in the output; `repetition` is at least FLT_MIN. */

@@ -461,6 +461,7 @@ static void fill_request(const struct sequence *sequence, int index, struct samp
         .history_count = row->needs_history ? sequence->count : 0,
         .prompt_count = row->needs_history ? row->prompt_count : 0,
     };
+    processors_apply(&row->processors, request);
 }
 
 static status slot_fill(struct scheduler *self, struct plan_slot *slot)

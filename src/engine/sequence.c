@@ -71,7 +71,7 @@ status engine_check_row(const struct engine_options *options, const int32_t *pro
         return status_fail(STATUS_INVALID, "no token to score: the text has %zu, from %zu on",
                            prompt_count, first_scored);
     }
-    return STATUS_OK;
+    return work == WORK_SAMPLE ? processors_check(options, params, vocabulary) : STATUS_OK;
 }
 
 status engine_row_create(const struct engine_options *options, int64_t row, const int32_t *prompt,
@@ -111,12 +111,22 @@ status engine_row_create(const struct engine_options *options, int64_t row, cons
         self->params.stop[i] = memcpy(behind, params->stop[i], length);
         behind += length;
     }
+    if (self->work == WORK_SAMPLE) {
+        status s = processors_create(options, params, vocabulary, &self->processors);
+        if (s != STATUS_OK) {
+            engine_row_destroy(self);
+            return s;
+        }
+    }
+    self->params.allowed_ids = NULL; /* the processors have what of them counts */
+    self->params.biases = NULL;
     *out = self;
     return STATUS_OK;
 }
 
 void engine_row_destroy(struct engine_row *row)
 {
+    processors_destroy(&row->processors);
     free(row);
 }
 
@@ -259,6 +269,9 @@ static bool cut_at_stop(struct sequence *self, size_t fresh)
 {
     const struct generate_params *params = &self->row->params;
     size_t cut = 0, end;
+    if (self->count - self->row->prompt_count <= params->min_tokens && params->min_tokens > 0) {
+        return false;
+    }
     if (!stop_find(self->text.data, self->text.length, fresh, params->stop, params->stop_count,
                    &cut, &end)) {
         return false;

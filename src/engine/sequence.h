@@ -5,6 +5,7 @@
 #define SLUICE_SEQUENCE_H
 
 #include "engine/kv_blocks.h"
+#include "engine/processors.h"
 #include "sluice/engine.h"
 #include "sluice/task.h"
 
@@ -20,8 +21,9 @@ struct engine_row {
     const int32_t *prompt; /* [prompt_count] */
     int first_scored;      /* of the prompt's tokens; 0 where none is read (WORK_READ) */
     bool needs_history;    /* a penalty is on */
-    bool started;          /* a sample of it has been admitted */
-    bool held_back;        /* further samples wait until the first one's prompt is in the cache */
+    struct processors processors;
+    bool started;   /* a sample of it has been admitted */
+    bool held_back; /* further samples wait until the first one's prompt is in the cache */
     int samples_begun, samples_finished, samples_released;
 };
 

@@ -169,10 +169,25 @@ static status set_generate(struct job *job, const char *name, const struct json 
     return apply_generate_settings(job);
 }
 
+/* A text in braces that lacks its quotes is a map, which hardly a key takes. */
+static status check_map(const char *section, const char *key, const struct json *value)
+{
+    struct generate_row row;
+    bool takes_map = false;
+    for (size_t i = 0; is_generate(section) && generate_row_at(i, &row); i++) {
+        takes_map = takes_map || (strcmp(row.name, key) == 0 && row.default_text[0] == '{');
+    }
+    return value->type != JSON_OBJECT || takes_map
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID,
+                             "expected a value or a list, not a mapping" YAML_MAP_HINT);
+}
+
 /* `value` must live in the job's arena. */
 static status set_key(struct job *job, const char *section, const char *key,
                       const struct json *value)
 {
+    TRY(check_map(section, key, value));
     TRY(check_section(section));
     if (is_generate(section) && key[0] != '\0') {
         return set_generate(job, key, value);
@@ -323,6 +338,9 @@ static status apply_override(struct job *job, const char *text)
     }
     const struct json *value;
     status s = yaml_read_value(equals + 1, strlen(equals + 1), &job->arena, &value);
+    if (s == STATUS_OK) {
+        s = check_map(section, key, value);
+    }
     if (s == STATUS_INVALID && is_text_key(section, key)) {
         s = take_text(job, equals + 1, &value);
     }
@@ -439,7 +457,8 @@ static status write_generate(const struct job *job, struct buffer *out)
         const struct json *value = find_setting(job, row.name);
         TRY(buffer_format(out, "  %s: ", row.name));
         /* As a value that was set would be written: two jobs that are the same read the same. */
-        bool is_word = row.default_text[0] >= 'a' && strcmp(row.default_text, "false") != 0 &&
+        bool is_word = row.default_text[0] >= 'a' && row.default_text[0] <= 'z' &&
+                       strcmp(row.default_text, "false") != 0 &&
                        strcmp(row.default_text, "true") != 0;
         TRY(value != NULL ? write_setting(&row, value, out)
             : is_word     ? yaml_write_string(row.default_text, strlen(row.default_text), out)

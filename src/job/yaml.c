@@ -178,6 +178,62 @@ static status read_scalar(struct reader *reader, struct json *value)
 
 /* ---- Values ---- */
 
+static status read_key(struct reader *reader, const char *what, const char **key)
+{
+    if (reader->event.type != YAML_SCALAR_EVENT) {
+        return status_fail(STATUS_INVALID, "line %d: expected the name of a %s, not %s",
+                           event_line(reader), what, event_word(&reader->event));
+    }
+    *key = arena_copy(reader->arena, (const char *)reader->event.data.scalar.value,
+                      reader->event.data.scalar.length);
+    return *key != NULL ? STATUS_OK : no_memory();
+}
+
+/* The map that starts with the current event, of names and scalars. */
+static status read_map(struct reader *reader, struct json *value)
+{
+    value->type = JSON_OBJECT;
+    void *members = NULL;
+    size_t capacity = 0, count = 0;
+    status s;
+    while ((s = next_event(reader)) == STATUS_OK && reader->event.type != YAML_MAPPING_END_EVENT) {
+        struct json_member member = {.value = arena_allocate(reader->arena, sizeof(struct json))};
+        s = member.value == NULL ? no_memory()
+            : count == MAX_LIST_ITEMS
+                ? status_fail(STATUS_INVALID, "line %d: a map of more than %d names",
+                              event_line(reader), MAX_LIST_ITEMS)
+                : read_key(reader, "key", &member.key);
+        if (s == STATUS_OK) {
+            member.key_length = strlen(member.key);
+            s = next_event(reader);
+        }
+        if (s == STATUS_OK) {
+            s = reader->event.type == YAML_SCALAR_EVENT
+                    ? read_scalar(reader, member.value)
+                    : status_fail(STATUS_INVALID, "line %d: expected a single value, not %s",
+                                  event_line(reader), event_word(&reader->event));
+        }
+        if (s == STATUS_OK) {
+            s = array_grow(&members, &capacity, count + 1, sizeof member);
+        }
+        if (s != STATUS_OK) {
+            break;
+        }
+        ((struct json_member *)members)[count++] = member;
+    }
+    if (s == STATUS_OK) {
+        value->length = count;
+        value->members = arena_allocate_array(reader->arena, count + 1, sizeof *value->members);
+        if (value->members == NULL) {
+            s = no_memory();
+        } else if (count > 0) {
+            memcpy(value->members, members, count * sizeof *value->members);
+        }
+    }
+    free(members);
+    return s;
+}
+
 /* The value that starts with the current event. Recursion is bounded by MAX_LIST_DEPTH. */
 static status read_value(struct reader *reader, int depth, struct json **out)
 {
@@ -189,12 +245,13 @@ static status read_value(struct reader *reader, int depth, struct json **out)
     if (reader->event.type == YAML_SCALAR_EVENT) {
         return read_scalar(reader, value);
     }
+    if (reader->event.type == YAML_MAPPING_START_EVENT && depth == 0) {
+        return read_map(reader, value);
+    }
     if (reader->event.type != YAML_SEQUENCE_START_EVENT) {
         return status_fail(STATUS_INVALID, "line %d: expected a value or a list, not %s%s",
                            event_line(reader), event_word(&reader->event),
-                           reader->event.type == YAML_MAPPING_START_EVENT
-                               ? "; a text with { or : in it goes in quotes"
-                               : "");
+                           reader->event.type == YAML_MAPPING_START_EVENT ? YAML_MAP_HINT : "");
     }
     if (depth == MAX_LIST_DEPTH) {
         return status_fail(STATUS_INVALID, "line %d: lists nested deeper than %d levels",
@@ -231,17 +288,6 @@ static status read_value(struct reader *reader, int depth, struct json **out)
     }
     free(items);
     return s;
-}
-
-static status read_key(struct reader *reader, const char *what, const char **key)
-{
-    if (reader->event.type != YAML_SCALAR_EVENT) {
-        return status_fail(STATUS_INVALID, "line %d: expected the name of a %s, not %s",
-                           event_line(reader), what, event_word(&reader->event));
-    }
-    *key = arena_copy(reader->arena, (const char *)reader->event.data.scalar.value,
-                      reader->event.data.scalar.length);
-    return *key != NULL ? STATUS_OK : no_memory();
 }
 
 struct entry_list {

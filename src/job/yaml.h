@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The part of YAML that a job file needs: sections of keys with scalars and lists, and nothing that
- * could grow: no anchors, aliases, tags or second documents. Values come out as JSON trees, so that
- * one set of typed reads serves rows and job files. */
+/* The part of YAML that a job file needs: sections of keys with scalars, lists and maps, and
+ * nothing that could grow: no anchors, aliases, tags or second documents. Values come out as JSON
+ * trees, so that one set of typed reads serves rows and job files. */
 #ifndef SLUICE_JOB_YAML_H
 #define SLUICE_JOB_YAML_H
 
@@ -11,10 +11,13 @@
  * its keys; one that is a single value ("task: embed") then gives that under the key "". */
 struct yaml_entry {
     const char *section, *key;
-    const struct json
-        *value; /* NULL for a section; null, boolean, number, string or an array of such */
-    int line;   /* of the key, from 1 */
+    const struct json *value; /* NULL for a section; null, boolean, number, string, an array of
+                                 such, or an object of scalars */
+    int line;                 /* of the key, from 1 */
 };
+
+/* Behind a message about a map that stands where none is meant. */
+#define YAML_MAP_HINT "; a text with { or : in it goes in quotes"
 
 /* Reads a document of two levels into arena memory. STATUS_INVALID with "line N: why". */
 status yaml_read_sections(const char *text, size_t length, struct arena *arena,

@@ -152,13 +152,41 @@ expect_line 3 '"text":"7<|im_end|>"' '"finish_reason":"stop"'
 expect_line 4 '"text":"7"'
 expect_line 5 '"text":"7"'
 
+# ---- What is done to logits before a token is drawn ----
+
+cat >rows.jsonl <<'ROWS'
+{"messages": [{"role": "user", "content": "What is 3 + 4?"}]}
+{"messages": [{"role": "user", "content": "What is 3 + 4?"}], "min_tokens": 3}
+{"messages": [{"role": "user", "content": "What is 3 + 4?"}], "allowed_token_ids": [9, 11], "max_tokens": 4}
+{"messages": [{"role": "user", "content": "What is 3 + 4?"}], "logit_bias": {"9": 100}, "max_tokens": 2}
+{"prompt": "apple", "allowed_token_ids": [1000000]}
+{"prompt": "apple", "logit_bias": {"1000000": 1}}
+{"prompt": "apple", "min_tokens": 9, "max_tokens": 8}
+{"prompt": "apple", "allowed_token_ids": [9], "stop_token_ids": [9], "min_tokens": 1}
+ROWS
+answers output.include_token_ids=true generate.logprobs=true
+expect_line 1 '"text":"7"' '"completion_tokens":2' '"finish_reason":"stop"'
+expect_line 2 '"completion_tokens":3'
+sed -n 3p out | grep -qE '"token_ids":\[(9|11),(9|11),(9|11),(9|11)\]' || fail "a token that is not allowed was drawn: $(sed -n 3p out)"
+expect_line 4 '"token_ids":[9,9]'
+expect_line 5 'allowed_token_ids: token 1000000; the vocabulary has'
+expect_line 6 'logit_bias: token 1000000; the vocabulary has'
+expect_line 7 'min_tokens: 9 is more than max_new_tokens, 8'
+expect_line 8 'min_tokens: all of allowed_token_ids would end the answer'
+cp out whole
+answers output.include_token_ids=true generate.logprobs=true engine.max_sequences=1 engine.prefix_cache=false
+cmp -s out whole || fail "logits are processed otherwise in other batches"
+sed -i 's/, "allowed_token_ids": .9, 11.//' rows.jsonl
+answers output.include_token_ids=true generate.logprobs=true 'generate.logit_bias={9: 100}' generate.max_new_tokens=2
+expect_line 1 '"token_ids":[9,9]'
+
 # ---- extra_body, as people who write the lines themselves leave it ----
 
 cat >rows.jsonl <<'ROWS'
 {"custom_id": "a", "body": {"prompt": "apple pie", "temperature": 1, "extra_body": {"top_k": 1, "note": 5}}}
 {"custom_id": "b", "body": {"prompt": "apple pie", "temperature": 1, "extra_body": {"temperature": 0.5}}}
 {"custom_id": "c", "body": {"temperature": 1, "extra_body": {"prompt": "apple pie", "temperature": 1}}}
-{"custom_id": "d", "body": {"prompt": "apple pie", "extra_body": {"min_tokens": 5}}}
+{"custom_id": "d", "body": {"prompt": "apple pie", "extra_body": {"best_of": 5}}}
 {"custom_id": "e", "body": {"prompt": "apple pie", "extra_body": [1]}}
 {"id": "f", "prompt": "apple pie", "extra_body": {"temperature": "a column"}}
 ROWS
@@ -166,7 +194,7 @@ answers
 expect_line 1 '"text":" pachach"' '"body":{"note":5}'
 expect_line 2 'body.extra_body.temperature: another value than body.temperature has'
 expect_line 3 '"finish_reason":"length"'
-expect_line 4 'body.min_tokens: not supported'
+expect_line 4 'body.best_of: not supported'
 expect_line 5 'body.extra_body: expected an object, not an array'
 expect_line 6 '"extra_body":{"temperature":"a column"}'
 

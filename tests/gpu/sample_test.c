@@ -3,7 +3,7 @@
  * row whatever stands beside it; and draws that follow the distribution. */
 #include "gpu/gpu_fixture.h"
 
-enum { MOST_ROWS = 64, MOST_HISTORY = 300 };
+enum { MOST_ROWS = 64, MOST_HISTORY = 300, MOST_BIASES = 40, MOST_MASK_WORDS = 8192 };
 
 static int failures;
 
@@ -63,6 +63,8 @@ struct rows {
     struct sampling params[MOST_ROWS];
     struct sample_request requests[MOST_ROWS];
     int32_t history[MOST_ROWS][MOST_HISTORY];
+    uint32_t masks[MOST_ROWS][MOST_MASK_WORDS];
+    struct logit_bias biases[MOST_ROWS][MOST_BIASES];
 };
 
 static const struct setting {
@@ -117,6 +119,38 @@ static void describe_row(struct rows *rows, int i, const struct setting *setting
     }
 }
 
+/* Gives two rows of three a mask, biases or both: masks of every bit, of half, of few and of one;
+ * biases that are finite and not, also of tokens that the mask leaves out and of the history's. */
+static void process_row(struct rows *rows, int i, uint64_t seed)
+{
+    struct sample_request *request = &rows->requests[i];
+    const int vocabulary = rows->vocabulary, words = sampling_mask_words(vocabulary);
+    const uint64_t kind = philox_token_bits(seed, i, 3, 0) % 6;
+    if (kind == 1 || kind == 2) {
+        const uint64_t density = philox_token_bits(seed, i, 3, 1) % 4;
+        for (int word = 0; word < words; word++) {
+            const uint32_t bits = (uint32_t)philox_token_bits(seed, word, 4, i);
+            const uint32_t more = (uint32_t)philox_token_bits(seed, word, 5, i);
+            rows->masks[i][word] = density == 0   ? ~0u
+                                   : density == 1 ? bits
+                                   : density == 2 ? bits & more & bits >> 7 & more >> 9
+                                                  : 0;
+        }
+        const int32_t one = (int32_t)(seed * 31 % (uint64_t)vocabulary);
+        rows->masks[i][one / 32] |= 1u << one % 32;
+        request->allowed = rows->masks[i];
+    }
+    if (kind == 2 || kind == 3 || kind == 4) {
+        const int step = vocabulary / MOST_BIASES + 1;
+        for (int id = (int)(seed % (uint64_t)step); id < vocabulary; id += step) {
+            const uint64_t bits = philox_token_bits(seed, id, 6, i);
+            rows->biases[i][request->bias_count++] = (struct logit_bias){
+                id, bits % 4 == 0 ? -INFINITY : (float)(bits % 20001) / 100.0f - 100.0f};
+        }
+        request->biases = rows->biases[i];
+    }
+}
+
 /* Row i has setting first + i and a shape that changes with it. */
 static struct rows *make_rows(int count, int vocabulary, int first, uint64_t seed)
 {
@@ -132,6 +166,7 @@ static struct rows *make_rows(int count, int vocabulary, int first, uint64_t see
                  seed * 1000 + (uint64_t)(first + i));
         describe_row(rows, i, &settings[(size_t)(first + i) % COUNT_OF(settings)],
                      seed + (uint64_t)i);
+        process_row(rows, i, seed * 77 + (uint64_t)(first + i));
     }
     return rows;
 }
@@ -483,7 +518,18 @@ static void errors_are_told(void **state)
     assert_int_equal(op->sample(gpu, buffer, 1, 97, &request, &result), STATUS_INTERNAL);
     assert_int_equal(op->sample(gpu, buffer, 0, 97, NULL, NULL), STATUS_OK);
     request.history_count = 0;
+    static const struct logit_bias far[] = {{3, 1}, {97, 1}}, twice[] = {{3, 1}, {3, 1}};
+    request.bias_count = 2;
+    request.biases = far;
+    assert_int_equal(op->sample(gpu, buffer, 1, 97, &request, &result), STATUS_INTERNAL);
+    request.biases = twice;
+    assert_int_equal(op->sample(gpu, buffer, 1, 97, &request, &result), STATUS_INTERNAL);
+    request.bias_count = 0;
     check(op->sample(gpu, buffer, 1, 97, &request, &result));
+    static const uint32_t nothing[4];
+    request.allowed = nothing;
+    check(op->sample(gpu, buffer, 1, 97, &request, &result));
+    assert_true(result.not_finite);
     op->buffer_destroy(gpu, buffer);
     free_rows(rows);
     op->destroy(gpu);

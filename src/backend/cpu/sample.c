@@ -32,6 +32,8 @@ struct penalty_mark {
 struct scratch {
     struct candidate *candidates; /* [vocabulary] */
     struct penalty_mark *marks;   /* [vocabulary], all zero between rows */
+    float *unbiased;              /* [unbiased_capacity] logits of a row's biased tokens, raw */
+    int32_t unbiased_capacity;
     uint64_t histogram[1 << DIGIT_BITS];
 };
 
@@ -139,6 +141,24 @@ static bool has_penalty(const struct sampling *params)
 {
     return params->repetition_penalty != 1 || params->presence_penalty != 0 ||
            params->frequency_penalty != 0;
+}
+
+/* The mask, then the biases; scratch->unbiased keeps the raw logits of what is biased. */
+static void apply_processors(float *logits, int vocabulary, const struct sample_request *request,
+                             struct scratch *scratch)
+{
+    const struct logit_bias *biases = request->biases;
+    for (int32_t i = 0; i < request->bias_count; i++) {
+        assert(biases[i].id >= 0 && biases[i].id < vocabulary);
+        scratch->unbiased[i] = logits[biases[i].id];
+    }
+    for (int32_t id = 0; request->allowed != NULL && id < vocabulary; id++) {
+        logits[id] = sample_is_allowed(request->allowed, id) ? logits[id] : -INFINITY;
+    }
+    for (int32_t i = 0; i < request->bias_count; i++) {
+        float *logit = &logits[biases[i].id];
+        *logit = sample_biased(*logit, biases[i].bias);
+    }
 }
 
 static void apply_penalties(float *logits, int vocabulary, const struct sample_request *request,
@@ -273,6 +293,29 @@ static int32_t draw(const float *logits, int vocabulary, float highest,
     return candidates[i].id;
 }
 
+/* The logit that a token had before anything was done to it. */
+static float raw_logit(const float *logits, const struct sample_request *request, bool processed,
+                       bool penalties, const struct scratch *scratch, int32_t id)
+{
+    const int32_t bias = processed ? sample_find_id(request->biases, sizeof *request->biases,
+                                                    request->bias_count, id)
+                                   : -1;
+    return bias >= 0                                    ? scratch->unbiased[bias]
+           : penalties && scratch->marks[id].state != 0 ? scratch->marks[id].raw
+                                                        : logits[id];
+}
+
+/* Room for the raw logits of `count` biased tokens. */
+static bool prepare_unbiased(struct scratch *scratch, int32_t count)
+{
+    if (count > scratch->unbiased_capacity) {
+        free(scratch->unbiased);
+        scratch->unbiased = malloc((size_t)count * sizeof *scratch->unbiased);
+        scratch->unbiased_capacity = scratch->unbiased != NULL ? count : 0;
+    }
+    return count <= scratch->unbiased_capacity;
+}
+
 /* False when memory runs out. */
 static bool prepare_scratch(struct scratch *scratch, int vocabulary, bool penalties, bool drawing)
 {
@@ -285,16 +328,21 @@ static bool prepare_scratch(struct scratch *scratch, int vocabulary, bool penalt
     return (!penalties || scratch->marks != NULL) && (!drawing || scratch->candidates != NULL);
 }
 
-/* False when memory runs out. */
-static bool sample_row(float *logits, int vocabulary, const struct sample_request *request,
-                       struct scratch *scratch, struct sample_result *result)
+static void clear_result(struct sample_result *result)
 {
-    const struct sampling *params = request->params;
     *result = (struct sample_result){.logprob = NAN};
     for (int i = 0; i < SAMPLING_MAX_LOGPROBS; i++) {
         result->top_ids[i] = -1;
         result->top_logprobs[i] = NAN;
     }
+}
+
+/* False when memory runs out. */
+static bool sample_row(float *logits, int vocabulary, const struct sample_request *request,
+                       struct scratch *scratch, struct sample_result *result)
+{
+    const struct sampling *params = request->params;
+    clear_result(result);
     float highest;
     if (!find_highest(logits, vocabulary, &highest, &result->token)) {
         result->not_finite = true;
@@ -303,7 +351,9 @@ static bool sample_row(float *logits, int vocabulary, const struct sample_reques
     bool penalties = !request->is_scored && has_penalty(params) && request->history != NULL;
     bool drawing = !request->is_scored && params->temperature >= SAMPLE_GREEDY_BELOW;
     bool logprobs = request->is_scored || params->logprobs >= 0;
-    if (!prepare_scratch(scratch, vocabulary, penalties, drawing)) {
+    bool processed = !request->is_scored && (request->allowed != NULL || request->bias_count > 0);
+    if (!prepare_scratch(scratch, vocabulary, penalties, drawing) ||
+        (processed && !prepare_unbiased(scratch, request->bias_count))) {
         return false;
     }
     float raw_highest = highest;
@@ -316,19 +366,23 @@ static bool sample_row(float *logits, int vocabulary, const struct sample_reques
             fill_top(logits, vocabulary, wanted, highest, log_sum, result);
         }
     }
+    if (processed) {
+        apply_processors(logits, vocabulary, request, scratch);
+    }
     if (penalties) {
         apply_penalties(logits, vocabulary, request, scratch->marks);
-        find_highest(logits, vocabulary, &highest, &result->token);
     }
-    if (request->is_scored) {
+    if ((processed || penalties) && !find_highest(logits, vocabulary, &highest, &result->token)) {
+        clear_result(result);
+        result->not_finite = true; /* nothing is left to draw */
+    } else if (request->is_scored) {
         assert(request->scored >= 0 && request->scored < vocabulary);
         result->token = request->scored;
     } else if (drawing) {
         result->token = draw(logits, vocabulary, highest, request, scratch);
     }
-    if (logprobs) {
-        bool changed = penalties && scratch->marks[result->token].state != 0;
-        float raw = changed ? scratch->marks[result->token].raw : logits[result->token];
+    if (logprobs && !result->not_finite) {
+        float raw = raw_logit(logits, request, processed, penalties, scratch, result->token);
         result->logprob = (float)((double)raw - raw_highest - log_sum);
     }
     if (penalties) {
@@ -359,6 +413,7 @@ status cpu_sample(float *logits, int count, int vocabulary, const struct sample_
         }
         free(scratch.candidates);
         free(scratch.marks);
+        free(scratch.unbiased);
     }
     return out_of_memory ? status_fail(STATUS_NO_MEMORY,
                                        "out of memory for sampling from %d tokens", vocabulary)

@@ -6,8 +6,9 @@
  *      descending, id ascending. -inf logits have no place among the top; top_ids and top_logprobs
  *      beyond top_count are -1 and NaN.
  *      A scored row ends here: its token is the given one.
- *   2. Penalties on the logits: repetition over prompt and output (negative logits are multiplied,
- *      others divided), then frequency · count and presence over the output are subtracted.
+ *   2. The mask: what it leaves out becomes -inf. Biases are added, each to its token's logit.
+ *      Penalties on what they leave: repetition over prompt and output (negative logits are
+ * multiplied, others divided), then frequency · count and presence over the output are subtracted.
  *   3. Temperature below 1e-5: the highest logit, of equal ones the lowest id. Else weights
  *      w = exp((logit - highest) / temperature), in (0, 1].
  *   4. min_p: w < min_p goes (the highest weight is 1). top_k: the k first in the order (logit
@@ -26,10 +27,11 @@
 #include "sluice/backend.h"
 
 /* Samples `count` rows of logits [count, vocabulary], 1 to SAMPLE_MAX_VOCABULARY; changes the
- * logits of rows with penalties. history ids must be in [0, vocabulary). A row with a NaN or +inf,
- * or with nothing but -inf, comes back with not_finite set. Rows are shared among the OpenMP
+ * logits of rows with a mask, biases or penalties. Ids of history and biases must be in [0,
+ * vocabulary). A row with a NaN or +inf, or with nothing but -inf, at first or after step 2, comes
+ * back with not_finite set. Rows are shared among the OpenMP
  * threads; may be called from many threads at once. Scratch memory of at most 24 bytes a vocabulary
- * entry and thread lives for the call, and only where a row samples or has penalties.
+ * entry and thread lives for the call, and only where a row samples or has penalties or biases.
  * STATUS_INVALID for a vocabulary out of range, STATUS_NO_MEMORY. */
 status cpu_sample(float *logits, int count, int vocabulary, const struct sample_request *requests,
                   struct sample_result *results) MUST_CHECK;

@@ -2,9 +2,9 @@
 /* Sampling from rows of logits: kernels/sample_launch.cu does a row's work, cpu/sample.h says what
  * it is.
  *
- * One copy to the GPU (what each row asks for, and the history of rows with penalties), one launch,
- * one copy back. Device and pinned memory are laid out alike: requests, history, outcomes, tops;
- * behind them the device has the hash tables of histories. */
+ * One copy to the GPU (what each row asks for, histories of rows with penalties, masks and biases),
+ * one launch, one copy back. Device and pinned memory are laid out alike: requests, histories,
+ * masks, biases, outcomes, tops; behind them the device has the hash tables of histories. */
 #include "backend/cuda/cuda.h"
 
 #include <math.h>
@@ -20,8 +20,9 @@ enum { MAX_HISTORY = 1 << 28 };
 /* One call: what there is of each kind and where it stands. */
 struct sample_layout {
     int count, vocabulary;
-    int64_t history, slots, tops;
-    size_t history_offset, outcomes_offset, tops_offset, host_bytes, tables_offset, device_bytes;
+    int64_t history, slots, mask_words, biases, tops;
+    size_t history_offset, masks_offset, biases_offset, outcomes_offset, tops_offset, host_bytes,
+        tables_offset, device_bytes;
 };
 
 static bool has_penalty(const struct sample_request *request)
@@ -30,6 +31,16 @@ static bool has_penalty(const struct sample_request *request)
     return !request->is_scored && request->history != NULL && request->history_count > 0 &&
            (params->repetition_penalty != 1 || params->presence_penalty != 0 ||
             params->frequency_penalty != 0);
+}
+
+static bool has_mask(const struct sample_request *request)
+{
+    return !request->is_scored && request->allowed != NULL;
+}
+
+static int32_t bias_count_of(const struct sample_request *request)
+{
+    return request->is_scored ? 0 : request->bias_count;
 }
 
 static int tops_of(const struct sample_request *request)
@@ -68,12 +79,22 @@ static status lay_out(struct sample_layout *layout, int count, int vocabulary,
             layout->history += request->history_count;
             layout->slots += (int64_t)1 << table_bits(request->history_count);
         }
+        if (bias_count_of(request) < 0 || bias_count_of(request) > vocabulary) {
+            return status_fail(STATUS_INTERNAL, "sampling: %d biases; vocabulary %d",
+                               request->bias_count, vocabulary);
+        }
+        layout->mask_words += has_mask(request) ? sampling_mask_words(vocabulary) : 0;
+        layout->biases += bias_count_of(request);
         layout->tops += tops_of(request) > 0 ? tops_of(request) : 0;
     }
     const size_t rows = (size_t)count;
     layout->history_offset = aligned(rows * sizeof(struct sample_row));
-    layout->outcomes_offset =
+    layout->masks_offset =
         layout->history_offset + aligned((size_t)layout->history * sizeof(int32_t));
+    layout->biases_offset =
+        layout->masks_offset + aligned((size_t)layout->mask_words * sizeof(uint32_t));
+    layout->outcomes_offset =
+        layout->biases_offset + aligned((size_t)layout->biases * sizeof(struct sample_bias));
     layout->tops_offset = layout->outcomes_offset + aligned(rows * sizeof(struct sample_outcome));
     layout->host_bytes =
         layout->tops_offset + aligned((size_t)layout->tops * sizeof(struct sample_top));
@@ -144,6 +165,24 @@ static status describe_penalties(const struct sample_request *request, int vocab
                              (int32_t)most, vocabulary);
 }
 
+/* Copies the biases to `to`; STATUS_INTERNAL for ids that are no tokens or do not ascend. */
+static status describe_biases(const struct sample_request *request, int vocabulary,
+                              struct sample_bias *to)
+{
+    int32_t before = -1;
+    for (int32_t i = 0; i < request->bias_count; i++) {
+        const struct logit_bias *bias = &request->biases[i];
+        if (bias->id <= before || bias->id >= vocabulary) {
+            return status_fail(STATUS_INTERNAL,
+                               "sampling: a bias of token %d behind one of %d; vocabulary %d",
+                               bias->id, before, vocabulary);
+        }
+        to[i] = (struct sample_bias){.id = bias->id, .bias = bias->bias};
+        before = bias->id;
+    }
+    return STATUS_OK;
+}
+
 static void *at(void *base, size_t offset)
 {
     return (char *)base + offset;
@@ -156,7 +195,10 @@ static status enqueue(struct cuda_backend *cuda, const struct sample_layout *lay
     void *host = cuda->sampling_host, *device = cuda->sampling.data;
     struct sample_row *rows = host;
     int32_t *history = at(host, layout->history_offset);
-    int64_t history_first = 0, table_first = 0;
+    uint32_t *masks = at(host, layout->masks_offset);
+    struct sample_bias *biases = at(host, layout->biases_offset);
+    const int mask_words = sampling_mask_words(layout->vocabulary);
+    int64_t history_first = 0, table_first = 0, mask_first = 0, bias_first = 0;
     int32_t top_first = 0;
     for (int i = 0; i < layout->count; i++) {
         const struct sample_request *request = &requests[i];
@@ -165,7 +207,11 @@ static status enqueue(struct cuda_backend *cuda, const struct sample_layout *lay
             return status_fail(STATUS_INTERNAL, "sampling: token %d to score; vocabulary %d",
                                request->scored, layout->vocabulary);
         }
-        *row = (struct sample_row){.tops = tops_of(request), .top_first = top_first};
+        *row = (struct sample_row){.tops = tops_of(request),
+                                   .top_first = top_first,
+                                   .mask_first = -1,
+                                   .bias_first = bias_first,
+                                   .bias_count = bias_count_of(request)};
         top_first += row->tops > 0 ? row->tops : 0;
         describe_draw(request, row);
         if (has_penalty(request)) {
@@ -175,6 +221,15 @@ static status enqueue(struct cuda_backend *cuda, const struct sample_layout *lay
             history_first += row->history_count;
             table_first += (int64_t)1 << row->table_bits;
         }
+        if (has_mask(request)) {
+            row->mask_first = mask_first;
+            memcpy(masks + mask_first, request->allowed, (size_t)mask_words * sizeof *masks);
+            mask_first += mask_words;
+        }
+        if (row->bias_count > 0) {
+            TRY(describe_biases(request, layout->vocabulary, biases + bias_first));
+            bias_first += row->bias_count;
+        }
     }
     const struct sample_call call = {
         .rows = layout->count,
@@ -182,6 +237,8 @@ static status enqueue(struct cuda_backend *cuda, const struct sample_layout *lay
         .logits = logits,
         .asked = device,
         .history = at(device, layout->history_offset),
+        .masks = at(device, layout->masks_offset),
+        .biases = at(device, layout->biases_offset),
         .tables = at(device, layout->tables_offset),
         .outcomes = at(device, layout->outcomes_offset),
         .tops = at(device, layout->tops_offset),

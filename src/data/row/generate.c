@@ -17,6 +17,8 @@ enum field_kind {
     FIELD_OPPOSITE, /* a boolean that is stored negated */
     FIELD_STOP_STRINGS,
     FIELD_STOP_IDS,
+    FIELD_ALLOWED_IDS,
+    FIELD_LOGIT_BIAS,
     FIELD_LOGPROBS,
     FIELD_TOP_LOGPROBS,
 };
@@ -119,6 +121,25 @@ static const struct generate_field generate_field_table[] = {
      "list of at most 64 token ids",
      "[]",
      "ends a sample with the first of these tokens"},
+    {{"min_tokens"},
+     FIELD_INTEGER,
+     AT(min_tokens),
+     "integer in [0, 1000000000]",
+     "0",
+     "tokens generated at least: until then no end token and none of stop_token_ids is drawn, and "
+     "stop strings do not count; at most max_new_tokens"},
+    {{"allowed_token_ids"},
+     FIELD_ALLOWED_IDS,
+     0,
+     "list of token ids",
+     "[]",
+     "only these tokens are drawn; an empty list is off"},
+    {{"logit_bias"},
+     FIELD_LOGIT_BIAS,
+     0,
+     "map of at most 1024 token ids to numbers in [-100, 100]",
+     "{}",
+     "added to the tokens' logits before penalties and temperature"},
     {{"ignore_eos"},
      FIELD_BOOLEAN,
      AT(ignore_eos),
@@ -358,6 +379,92 @@ static status read_stop_ids(const char *name, const struct json *value,
     return STATUS_OK;
 }
 
+static status read_allowed_ids(const char *name, const struct json *value, struct arena *arena,
+                               struct generate_params *params)
+{
+    if (value->type != JSON_ARRAY) {
+        return expected(name, "a list of token ids", value);
+    }
+    int32_t *ids = NULL;
+    if (value->length > 0) {
+        ids = arena_allocate_array(arena, value->length, sizeof *ids);
+        if (ids == NULL || value->length > INT_MAX) {
+            return status_fail(STATUS_NO_MEMORY, "out of memory for %s", name);
+        }
+    }
+    for (size_t i = 0; i < value->length; i++) {
+        int64_t id;
+        if (!json_int64(value->items[i], &id) || id < 0 || id > INT32_MAX) {
+            return expected(name, "token ids of at least 0", value->items[i]);
+        }
+        ids[i] = (int32_t)id;
+    }
+    params->allowed_ids = ids;
+    params->allowed_id_count = (int)value->length;
+    return STATUS_OK;
+}
+
+/* The id that a member's name is: digits. */
+static status read_bias_id(const char *name, const struct json_member *member, int32_t *out)
+{
+    int64_t id = 0;
+    size_t length = member->key_length;
+    bool is_id = length > 0 && length <= 10 && strspn(member->key, "0123456789") == length;
+    for (size_t i = 0; is_id && i < length; i++) {
+        id = 10 * id + (member->key[i] - '0');
+    }
+    if (!is_id || id > INT32_MAX) {
+        return status_fail(STATUS_INVALID, "%s: expected token ids as names, not \"%.40s\"", name,
+                           member->key);
+    }
+    *out = (int32_t)id;
+    return STATUS_OK;
+}
+
+static int compare_biases(const void *a, const void *b)
+{
+    const struct logit_bias *left = a, *right = b;
+    return (left->id > right->id) - (left->id < right->id);
+}
+
+static status read_logit_bias(const struct generate_field *field, const char *name,
+                              const struct json *value, struct arena *arena,
+                              struct generate_params *params)
+{
+    if (value->type != JSON_OBJECT) {
+        return expected(name, "a map of token ids to numbers", value);
+    }
+    if (value->length > GENERATE_MAX_BIASES) {
+        return status_fail(STATUS_INVALID, "%s: %zu tokens; at most %d are allowed", name,
+                           value->length, GENERATE_MAX_BIASES);
+    }
+    struct logit_bias *biases = NULL;
+    if (value->length > 0) {
+        biases = arena_allocate_array(arena, value->length, sizeof *biases);
+        if (biases == NULL) {
+            return status_fail(STATUS_NO_MEMORY, "out of memory for %s", name);
+        }
+    }
+    for (size_t i = 0; i < value->length; i++) {
+        double number;
+        TRY(read_bias_id(name, &value->members[i], &biases[i].id));
+        TRY(read_number(field, name, value->members[i].value, &number));
+        biases[i].bias = (float)number;
+    }
+    if (biases != NULL) {
+        qsort(biases, value->length, sizeof *biases, compare_biases);
+    }
+    for (size_t i = 1; i < value->length; i++) {
+        if (biases[i].id == biases[i - 1].id) {
+            return status_fail(STATUS_INVALID, "%s: token %d is there twice", name,
+                               (int)biases[i].id);
+        }
+    }
+    params->biases = biases;
+    params->bias_count = (int)value->length;
+    return STATUS_OK;
+}
+
 /* One of the two words of the field's type: its place there is the enum's value. */
 static status read_word(const struct generate_field *field, const char *name,
                         const struct json *value, void *out)
@@ -413,6 +520,10 @@ static status field_set(const struct generate_field *field, const char *name,
         return read_stop_strings(name, value, arena, params);
     case FIELD_STOP_IDS:
         return read_stop_ids(name, value, params);
+    case FIELD_ALLOWED_IDS:
+        return read_allowed_ids(name, value, arena, params);
+    case FIELD_LOGIT_BIAS:
+        return read_logit_bias(field, name, value, arena, params);
     case FIELD_LOGPROBS:
         if (value->type == JSON_BOOLEAN) {
             /* true leaves a larger wish, of the job or of top_logprobs, as it is. */
@@ -456,6 +567,7 @@ void generate_params_defaults(struct generate_params *params)
         bool is_boolean = is_true || strcmp(text, "false") == 0;
         struct json value = {.boolean = is_true,
                              .type = text[0] == '['                  ? JSON_ARRAY
+                                     : text[0] == '{'                ? JSON_OBJECT
                                      : is_boolean                    ? JSON_BOOLEAN
                                      : strchr("0123456789", text[0]) ? JSON_NUMBER
                                                                      : JSON_STRING};

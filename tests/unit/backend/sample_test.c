@@ -418,6 +418,96 @@ static void small_temperature_and_top_k_1_are_greedy(void **state)
     free(logits);
 }
 
+/* ---- Mask and biases ---- */
+
+static void masks_and_biases_by_hand(void **state)
+{
+    (void)state;
+    enum { VOCABULARY = 70 };
+    float logits[VOCABULARY];
+    for (int i = 0; i < VOCABULARY; i++) {
+        logits[i] = (float)i / 10;
+    }
+    double sum = 0;
+    for (int i = 0; i < VOCABULARY; i++) {
+        sum += exp((double)logits[i]);
+    }
+    struct sampling params = plain;
+    params.logprobs = 1;
+    const uint32_t mask[3] = {1u << 3 | 1u << 31, 1u << 8, 0}; /* 3, 31, 40 */
+    const struct logit_bias biases[] = {{3, 5}, {40, -INFINITY}, {69, 100}};
+    struct sample_request request = {.params = &params, .allowed = mask};
+    struct sample_result result = sample_one(logits, VOCABULARY, &request);
+    assert_int_equal(result.token, 40);
+    /* What is reported is the model's distribution. */
+    assert_near(result.logprob, 4.0 - log(sum), 4e-6);
+    assert_int_equal(result.top_ids[0], 69);
+    request.biases = biases;
+    request.bias_count = 3;
+    result = sample_one(logits, VOCABULARY, &request);
+    assert_int_equal(result.token, 3); /* 0.3 + 5 beats 3.1; 69 is not allowed */
+    assert_near(result.logprob, 0.3 - log(sum), 4e-6);
+    request.allowed = NULL;
+    assert_int_equal(sample_one(logits, VOCABULARY, &request).token, 69);
+
+    /* Penalties come after biases: 0.3 + 5 halved is below 3.1. */
+    static const int32_t history[] = {3};
+    params.repetition_penalty = 2;
+    request.allowed = mask;
+    request.history = history;
+    request.history_count = 1;
+    result = sample_one(logits, VOCABULARY, &request);
+    assert_int_equal(result.token, 31);
+    params.repetition_penalty = 1.5;
+    result = sample_one(logits, VOCABULARY, &request);
+    assert_int_equal(result.token, 3);
+    assert_near(result.logprob, 0.3 - log(sum), 4e-6);
+
+    /* A scored token is left alone. */
+    request.is_scored = true;
+    request.scored = 40;
+    assert_near(sample_one(logits, VOCABULARY, &request).logprob, 4.0 - log(sum), 4e-6);
+
+    /* Nothing is left; the next row of the thread is whole. */
+    request.is_scored = false;
+    const struct logit_bias all[] = {{3, -INFINITY}, {31, -INFINITY}, {40, -INFINITY}};
+    request.biases = all;
+    result = sample_one(logits, VOCABULARY, &request);
+    assert_true(result.not_finite && result.top_count == 0 && isnan(result.logprob));
+    float two[2 * VOCABULARY];
+    memcpy(two, logits, sizeof logits);
+    memcpy(two + VOCABULARY, logits, sizeof logits);
+    struct sample_request requests[2] = {request, request};
+    requests[1].allowed = NULL;
+    requests[1].bias_count = 0;
+    struct sample_result results[2];
+    assert_int_equal(cpu_sample(two, 2, VOCABULARY, requests, results), STATUS_OK);
+    assert_true(results[0].not_finite && results[1].token == 69);
+}
+
+/* Draws come from what the mask leaves, in its own proportions. */
+static void masked_draws_follow_the_distribution(void **state)
+{
+    (void)state;
+    enum { DRAWS = 20000 };
+    const float logits[] = {9, 1, 0, 9, 0, 9};
+    const uint32_t mask[] = {1u << 1 | 1u << 2 | 1u << 4};
+    const struct logit_bias bias[] = {{4, 0.5f}};
+    struct sampling params = plain;
+    params.temperature = 1;
+    int counts[6] = {0};
+    for (int i = 0; i < DRAWS; i++) {
+        struct sample_request request = {
+            .params = &params, .position = i, .allowed = mask, .biases = bias, .bias_count = 1};
+        counts[sample_one(logits, 6, &request).token]++;
+    }
+    const double weights[] = {0, exp(1), 1, 0, exp(0.5), 0}, total = exp(1) + 1 + exp(0.5);
+    for (int i = 0; i < 6; i++) {
+        const double expected = DRAWS * weights[i] / total;
+        assert_near(counts[i], expected, 4 * sqrt(expected));
+    }
+}
+
 /* A row alone and among others, in any place. */
 static void neighbours_do_not_matter(void **state)
 {
@@ -429,6 +519,9 @@ static void neighbours_do_not_matter(void **state)
     struct sample_request requests[ROWS];
     struct sample_result alone[ROWS], together[ROWS];
     static const int32_t history[] = {1, 5, 700, 5};
+    static const struct logit_bias biases[] = {{5, 3}, {9, -INFINITY}, {1499, 100}};
+    uint32_t mask[(VOCABULARY + 31) / 32];
+    memset(mask, 0x35, sizeof mask);
     for (int i = 0; i < ROWS; i++) {
         params[i] = plain;
         params[i].temperature = i % 4 == 0 ? 0 : 0.3 * i;
@@ -442,6 +535,9 @@ static void neighbours_do_not_matter(void **state)
                                               .history = i % 2 == 0 ? NULL : history,
                                               .history_count = i % 2 == 0 ? 0 : 4,
                                               .prompt_count = i % 2};
+        requests[i].allowed = i % 3 == 1 ? mask : NULL;
+        requests[i].biases = biases;
+        requests[i].bias_count = i % 4;
         alone[i] = sample_one(logits + i * VOCABULARY, VOCABULARY, &requests[i]);
     }
     assert_int_equal(cpu_sample(logits, ROWS, VOCABULARY, requests, together), STATUS_OK);
@@ -468,6 +564,8 @@ int main(void)
         cmocka_unit_test(draws_follow_the_distribution),
         cmocka_unit_test(cuts_of_large_vocabularies),
         cmocka_unit_test(small_temperature_and_top_k_1_are_greedy),
+        cmocka_unit_test(masks_and_biases_by_hand),
+        cmocka_unit_test(masked_draws_follow_the_distribution),
         cmocka_unit_test(neighbours_do_not_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,7 +64,7 @@ static void every_field_describes_itself_and_takes_its_default(void **state)
         assert_memory_equal(&params, &expected, sizeof params);
         count++;
     }
-    assert_int_equal(count, 21);
+    assert_int_equal(count, 24);
     arena_destroy(&arena);
 }
 
@@ -97,6 +97,24 @@ static void values_arrive(void **state)
     assert_int_equal(set(&params, &arena, "stop_token_ids", "[0, 2147483647]"), STATUS_OK);
     assert_int_equal(params.stop_id_count, 2);
     assert_int_equal(params.stop_ids[1], INT32_MAX);
+    assert_int_equal(set(&params, &arena, "min_tokens", "3"), STATUS_OK);
+    assert_int_equal(params.min_tokens, 3);
+    assert_int_equal(set(&params, &arena, "allowed_token_ids", "[7, 0, 7]"), STATUS_OK);
+    assert_int_equal(params.allowed_id_count, 3);
+    assert_int_equal(params.allowed_ids[0], 7);
+    assert_int_equal(set(&params, &arena, "allowed_token_ids", "[]"), STATUS_OK);
+    assert_int_equal(params.allowed_id_count, 0);
+    assert_int_equal(
+        set(&params, &arena, "logit_bias", "{\"2147483647\": -100, \"5\": 0.5, \"12\": 100}"),
+        STATUS_OK);
+    assert_int_equal(params.bias_count, 3);
+    for (int i = 0; i < 3; i++) { /* ascending, as numbers */
+        static const struct logit_bias sorted[] = {{5, 0.5f}, {12, 100}, {INT32_MAX, -100}};
+        assert_int_equal(params.biases[i].id, sorted[i].id);
+        assert_true(params.biases[i].bias == sorted[i].bias);
+    }
+    assert_int_equal(set(&params, &arena, "logit_bias", "{}"), STATUS_OK);
+    assert_int_equal(params.bias_count, 0);
     assert_int_equal(set(&params, &arena, "ignore_eos", "true"), STATUS_OK);
     assert_true(params.ignore_eos);
     assert_false(params.keep_special_tokens || params.include_stop);
@@ -169,6 +187,17 @@ static void wrong_values_say_what_is_wrong(void **state)
          "stop: 17 strings; at most 16"},
         {"stop_token_ids", "[-1]", "stop_token_ids: expected token ids of at least 0, not -1"},
         {"stop_token_ids", "5", "stop_token_ids: expected a list of token ids, not 5"},
+        {"min_tokens", "-1", "min_tokens: -1 is not in [0, 1000000000]"},
+        {"allowed_token_ids", "[1, 0.5]", "allowed_token_ids: expected token ids of at least 0"},
+        {"allowed_token_ids", "{}", "allowed_token_ids: expected a list of token ids"},
+        {"logit_bias", "[]", "logit_bias: expected a map of token ids to numbers, not an array"},
+        {"logit_bias", "{\"5\": 100.5}", "logit_bias: 100.5 is not in [-100, 100]"},
+        {"logit_bias", "{\"5\": \"1\"}", "logit_bias: expected a number, not a string"},
+        {"logit_bias", "{\"5\": 1, \"05\": 2}", "logit_bias: token 5 is there twice"},
+        {"logit_bias", "{\"-5\": 1}", "logit_bias: expected token ids as names, not \"-5\""},
+        {"logit_bias", "{\"\": 1}", "logit_bias: expected token ids as names, not \"\""},
+        {"logit_bias", "{\"5\\u0000\": 1}", "logit_bias: expected token ids as names"},
+        {"logit_bias", "{\"2147483648\": 1}", "logit_bias: expected token ids as names"},
         {"truncate_prompt", "-2", "truncate_prompt: -2 is not in [-1, 1000000000]"},
         {"skip_special_tokens", "0", "skip_special_tokens: expected a boolean, not 0"},
         {"ignore_eos", "1", "ignore_eos: expected a boolean, not 1"},

@@ -146,7 +146,7 @@ static void openai_batch_line(void **state)
     assert_string_equal(p.row.params.stop[0], "X");
     assert_string_equal(p.passthrough.data,
                         "{\"extra\":[],\"body\":{\"model\":\"m\",\"user\":\"u\",\"stream\":false,"
-                        "\"response_format\":{\"type\":\"text\"},\"logit_bias\":{}}}");
+                        "\"response_format\":{\"type\":\"text\"}}}");
     release(&p);
     /* A column that happens to be called body makes no envelope. */
     parse(&p, "{\"id\": \"1\", \"prompt\": \"x\", \"body\": {\"prompt\": \"y\"}}");
@@ -354,7 +354,7 @@ static void bad_rows_say_what_is_wrong(void **state)
         {"{\"prompt\": \"x\", \"response_format\": {\"type\": \"json_object\"}}",
          "response_format: not supported; leave the field out"},
         {BODY("\"stream\": true"), "body.stream: not supported"},
-        {BODY("\"logit_bias\": {\"5\": 1}"), "body.logit_bias: not supported"},
+        {BODY("\"logit_bias\": {\"x\": 1}"), "body.logit_bias: expected token ids as names"},
         {BODY("\"best_of\": 3"), "body.best_of: not supported"},
         {BODY("\"suffix\": \"end\""), "body.suffix: not supported"},
         {BODY("\"tool_choice\": \"required\""), "body.tool_choice: not supported"},
@@ -368,7 +368,8 @@ static void bad_rows_say_what_is_wrong(void **state)
          "sampling_params: not supported"},
         {BODY("\"do_sample\": false"), "body.do_sample: not supported"},
         {BODY("\"encoding_format\": \"ubinary\""), "body.encoding_format: not supported"},
-        {"{\"prompt\": \"x\", \"allowed_token_ids\": [7]}", "allowed_token_ids: not supported"},
+        {"{\"prompt\": \"x\", \"allowed_token_ids\": [NaN]}",
+         "allowed_token_ids: expected token ids of at least 0, not NaN"},
         {"{\"prompt\": \"x\", \"temperature\": NaN}", "temperature: expected a number, not NaN"},
         {"{\"prompt\": \"x\", \"seed\": Infinity}", "seed: expected an integer, not Infinity"},
         {"{\"prompt\": \"x\", \"stop_token_ids\": [NaN]}",

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a sample ends and what its text is: a scripted model speaks given tokens. */
+#include <math.h>
+
 #include "engine_fake.h"
 
 enum { BLOCKS = 16, MAX_MODEL_LEN = 64, SCRIPT_TOKENS = 12 };
@@ -165,8 +167,99 @@ static void ends_as_scripted(void **state)
     engine_destroy(engine);
 }
 
+/* What a row's parameters do to logits, position by position, and what is refused. */
+static void processors_follow_the_row(void **state)
+{
+    (void)state;
+    static const int32_t ends[] = {END, 1000}; /* one that no vocabulary has is never drawn */
+    static const struct tokenizer tokenizer = {pieces, COUNT_OF(pieces)};
+    const struct engine_options options = {.max_sequences = 2,
+                                           .max_batch_tokens = 4,
+                                           .kv_blocks = BLOCKS,
+                                           .kv_block_tokens = 4,
+                                           .max_model_len = MAX_MODEL_LEN,
+                                           .steps_in_flight = 1,
+                                           .tokenizer = &tokenizer,
+                                           .ends = ends,
+                                           .end_count = 2};
+    int32_t allowed[] = {END, A, B, LO};
+    struct logit_bias biases[] = {{LD, -1}, {A, 2}}; /* ids ascend */
+    struct generate_params params = {
+        .max_new_tokens = 6,
+        .samples = 1,
+        .stop_count = 1,
+        .stop = {"b"},
+        .stop_id_count = 1,
+        .stop_ids = {LD},
+        .min_tokens = 3,
+        .allowed_ids = allowed,
+        .allowed_id_count = COUNT_OF(allowed),
+        .biases = biases,
+        .bias_count = COUNT_OF(biases),
+        .sampling = {.top_p = 1, .repetition_penalty = 1, .logprobs = -1}};
+    const int32_t prompt[] = {HEL, LO};
+    struct engine *engine;
+    assert_int_equal(engine_create(&options, &engine), STATUS_OK);
+    assert_int_equal(engine_add(engine, 1, prompt, 2, &params, COUNT_OF(pieces), NULL), STATUS_OK);
+    memset(allowed, 0xff, sizeof allowed); /* the engine keeps its own */
+    memset(biases, 0xff, sizeof biases);
+    static const int32_t script[] = {A, B, A, AB, LO};
+    for (int position = 0; engine_unfinished(engine) > 0; position++) {
+        struct step_plan *plan;
+        assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);
+        const struct sample_request *request = &plan->requests[0];
+        assert_int_equal(request->position, position);
+        assert_int_equal(request->allowed[0], 1u << END | 1u << A | 1u << B | 1u << LO);
+        const bool early = position < 3;
+        assert_int_equal(request->bias_count, early ? 3 : 2);
+        const struct logit_bias *bias = request->biases;
+        if (early) { /* END, LD and A: ids ascend */
+            assert_int_equal(bias[0].id, END);
+            assert_true(bias[0].bias == -INFINITY);
+            bias++;
+        }
+        assert_int_equal(bias[0].id, LD);
+        assert_true(bias[0].bias == (early ? -INFINITY : -1.0f));
+        assert_int_equal(bias[1].id, A);
+        assert_true(bias[1].bias == 2);
+        const struct sample_result result = {.token = script[position]};
+        assert_int_equal(engine_complete_step(engine, plan, &result), STATUS_OK);
+    }
+    struct finished_sample *sample = engine_next_finished(engine);
+    assert_non_null(sample);
+    assert_int_equal(sample->reason, FINISH_STOP);
+    assert_string_equal(sample->text, "abaa"); /* the first "b" came too early to count */
+    engine_release(engine, sample);
+
+    const int32_t outside[] = {A, COUNT_OF(pieces)}, only_end[] = {END, LD};
+    const struct logit_bias far[] = {{COUNT_OF(pieces), 1}};
+    struct generate_params wrong[4] = {params, params, params, params};
+    wrong[0].allowed_ids = outside;
+    wrong[0].allowed_id_count = 2;
+    wrong[1].allowed_id_count = 0;
+    wrong[1].biases = far;
+    wrong[1].bias_count = 1;
+    wrong[2].allowed_ids = only_end;
+    wrong[2].allowed_id_count = 2;
+    wrong[3].allowed_id_count = wrong[3].bias_count = 0;
+    wrong[3].min_tokens = 7;
+    static const char *const messages[] = {
+        "allowed_token_ids: token 16; the vocabulary has 16",
+        "logit_bias: token 16; the vocabulary has 16",
+        "min_tokens: all of allowed_token_ids would end the answer",
+        "min_tokens: 7 is more than max_new_tokens, 6"};
+    for (int i = 0; i < 4; i++) {
+        wrong[i].bias_count = i == 1;
+        assert_int_equal(engine_add(engine, 1, prompt, 2, &wrong[i], COUNT_OF(pieces), NULL),
+                         STATUS_INVALID);
+        assert_string_equal(status_message(), messages[i]);
+    }
+    engine_destroy(engine);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(ends_as_scripted)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(ends_as_scripted),
+                                       cmocka_unit_test(processors_follow_the_row)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,6 +95,7 @@ static const char full[] =
     "  chat: always\n  limit: 0\n  skip_bad_rows: false\n"
     "generate:\n  temperature: .5\n  stop: [\"\\n\", 'a\"b']\n"
     "  stop_token_ids: [1, 2]\n  logprobs: 3\n  seed: +7\n"
+    "  logit_bias: {7: -1, \"5\": .5}\n  allowed_token_ids: [5, 7]\n"
     "layout: {tp: 2, pp: 3, tp_slices: 4}\n"
     "engine: {device: cpu, max_batch_tokens: 99, max_sequences: 9,\n"
     "  kv_block_tokens: 8, kv_memory: 1.5GiB, prefix_cache: false}\n"
@@ -115,6 +116,10 @@ static void written_job_reads_back_the_same(void **state)
     assert_string_equal(job.generate.stop[1], "a\"b");
     assert_int_equal(job.generate.sampling.logprobs, 3);
     assert_int_equal(job.generate.sampling.seed, 7);
+    assert_int_equal(job.generate.bias_count, 2);
+    assert_int_equal(job.generate.biases[0].id, 5);
+    assert_true(job.generate.biases[0].bias == 0.5f && job.generate.biases[1].bias == -1);
+    assert_int_equal(job.generate.allowed_id_count, 2);
     assert_int_equal(job.layout.tp, 2);
     assert_int_equal(job.engine.kv_memory, (int64_t)3 << 29);
     assert_true(job.output.overwrite);

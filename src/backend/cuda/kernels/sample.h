@@ -31,6 +31,18 @@ struct sample_row {
     int64_t history_first; /* in sample_call.history */
     int64_t table_first;   /* in sample_call.tables: 2^table_bits ≥ 2 · history_count slots */
     int32_t table_bits;
+
+    /* Mask and biases; bias_count 0: none. */
+    int64_t mask_first; /* in sample_call.masks; -1: all tokens are allowed */
+    int64_t bias_first; /* in sample_call.biases, of ascending ids, each once */
+    int32_t bias_count;
+};
+
+/* A token with a bias. */
+struct sample_bias {
+    int32_t id;
+    float bias;
+    float raw; /* set by the kernel: the logit before anything was done to it */
 };
 
 /* A token of the history in a hash table of one row. */
@@ -43,7 +55,7 @@ struct sample_slot {
 struct sample_outcome {
     int32_t token;
     int32_t not_finite; /* nothing else is set then */
-    float highest, raw; /* logits before penalties: of the row, of the token */
+    float highest, raw; /* logits before mask, biases and penalties: of the row, of the token */
     uint64_t total;     /* sum of the fixed-point weights of the raw logits, where tops ≥ 0 */
     int32_t top_count;
 };
@@ -56,9 +68,11 @@ struct sample_top {
 /* Device memory throughout. */
 struct sample_call {
     int rows, vocabulary;
-    float *logits;                  /* [rows][vocabulary]; rows with penalties are changed */
+    float *logits;                  /* [rows][vocabulary]; changed by masks, biases, penalties */
     const struct sample_row *asked; /* [rows] */
     const int32_t *history;         /* ids in [0, vocabulary) */
+    const uint32_t *masks;          /* sampling_mask_words(vocabulary) of each row that has one */
+    struct sample_bias *biases;
     struct sample_slot *tables;
     struct sample_outcome *outcomes; /* [rows] */
     struct sample_top *tops;

@@ -164,8 +164,37 @@ __device__ __noinline__ int write_tops(const float *row, int vocabulary, float h
     return count;
 }
 
-/* ---- Penalties ---------------------------------------------------------------------------------
+/* ---- Mask, biases and penalties ----------------------------------------------------------------
  */
+
+__device__ __forceinline__ bool is_processed(const sample_row &asked)
+{
+    return asked.mask_first >= 0 || asked.bias_count > 0;
+}
+
+/* The mask, then the biases, whose tokens' raw logits are kept. */
+__device__ __noinline__ void apply_processors(const sample_call &call, const sample_row &asked,
+                                              float *row)
+{
+    sample_bias *biases = call.biases + asked.bias_first;
+    for (int i = (int)threadIdx.x; i < asked.bias_count; i += THREADS) {
+        biases[i].raw = row[biases[i].id];
+    }
+    __syncthreads();
+    if (asked.mask_first >= 0) {
+        const uint32_t *mask = call.masks + asked.mask_first;
+        for (int id = (int)threadIdx.x; id < call.vocabulary; id += THREADS) {
+            if (!sample_is_allowed(mask, id)) {
+                row[id] = -INFINITY;
+            }
+        }
+    }
+    __syncthreads();
+    for (int i = (int)threadIdx.x; i < asked.bias_count; i += THREADS) {
+        row[biases[i].id] = sample_biased(row[biases[i].id], biases[i].bias);
+    }
+    __syncthreads();
+}
 
 __device__ __forceinline__ uint32_t first_slot(int32_t id, int bits)
 {
@@ -207,10 +236,17 @@ __device__ void apply_penalties(const sample_call &call, const sample_row &asked
     __syncthreads();
 }
 
-/* The token's logit before penalties. */
+/* The token's logit before anything was done to it. */
 __device__ float raw_logit(const sample_call &call, const sample_row &asked, const float *row,
                            int32_t id)
 {
+    if (asked.bias_count > 0) {
+        const sample_bias *biases = call.biases + asked.bias_first;
+        const int32_t place = sample_find_id(biases, sizeof *biases, asked.bias_count, id);
+        if (place >= 0) {
+            return biases[place].raw;
+        }
+    }
     if (asked.history_count > 0) {
         const sample_slot *table = call.tables + asked.table_first;
         const uint32_t slots = 1u << asked.table_bits;
@@ -316,20 +352,30 @@ __global__ void __launch_bounds__(THREADS, 2) sample_kernel(sample_call call)
     const bool log = asked.tops >= 0, drawing = asked.drawing != 0;
     sample_outcome outcome = {};
     scan found;
-    if (!scan_for(asked, row, call.vocabulary, !log && asked.history_count == 0, &found)) {
+    const bool changed = asked.history_count > 0 || is_processed(asked);
+    bool is_there = scan_for(asked, row, call.vocabulary, !log && !changed, &found);
+    outcome.highest = found.highest;
+    if (is_there && changed) {
+        if (log) {
+            (void)take(call, asked, row, found, true, false, &outcome);
+        }
+        __syncthreads(); /* all have read the row */
+        if (is_processed(asked)) {
+            apply_processors(call, asked, row);
+        }
+        if (asked.history_count > 0) {
+            apply_penalties(call, asked, row);
+        }
+        is_there = scan_for(asked, row, call.vocabulary, true, &found);
+    }
+    if (!is_there) {
         outcome.not_finite = 1;
         if (threadIdx.x == 0) {
             call.outcomes[blockIdx.x] = outcome;
         }
         return;
     }
-    outcome.highest = found.highest;
-    if (asked.history_count > 0) {
-        if (log) {
-            (void)take(call, asked, row, found, true, false, &outcome);
-        }
-        apply_penalties(call, asked, row);
-        (void)scan_for(asked, row, call.vocabulary, true, &found);
+    if (changed) {
         outcome.token =
             drawing ? take(call, asked, row, found, false, true, &outcome) : found.token;
     } else if (log || drawing) {
