@@ -13,7 +13,7 @@
 #include "backend/cuda/kernels/kernels.h"
 #include "sluice/backend.h"
 
-/* ---- Errors ------------------------------------------------------------------------------------
+/* ---- Errors: device_memory.c -------------------------------------------------------------------
  */
 
 /* CUDA's or cuBLAS's code as a status; `what` names the operation for the message ("attention").
@@ -181,7 +181,8 @@ static inline struct cuda_backend *cuda_of(struct backend *backend)
     return (struct cuda_backend *)(void *)backend;
 }
 
-/* At least `bytes` of device memory in *space; waits for the device when it has to grow. */
+/* device_memory.c. At least `bytes` of device memory in *space; waits for the device when it has to
+ * grow. */
 status cuda_space_grow(struct cuda_backend *cuda, struct cuda_space *space, size_t bytes,
                        const char *what) MUST_CHECK;
 void cuda_space_free(struct cuda_space *space);
@@ -195,8 +196,8 @@ static inline void cuda_buffer_is_plain(struct device_buffer *buffer)
     buffer->packed.valid = false;
 }
 
-int cuda_device_count(void);
 /* device.c */
+int cuda_device_count(void);
 status cuda_device_facts(int device, struct device_facts *out) MUST_CHECK;
 double cuda_device_energy(int device);
 status cuda_backend_create(const struct backend_options *options, struct backend **out) MUST_CHECK;

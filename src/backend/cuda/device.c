@@ -10,6 +10,16 @@
 #include <pthread.h>
 #include <stdio.h>
 
+int cuda_device_count(void)
+{
+    int count = 0;
+    if (cudaGetDeviceCount(&count) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return 0;
+    }
+    return count;
+}
+
 status cuda_device_facts(int device, struct device_facts *out)
 {
     struct cudaDeviceProp properties;

@@ -31,6 +31,9 @@ struct cuda_products {
     struct algorithms *algorithms;
 };
 
+/* ---- product_call.c: as cuBLASLt wants it ------------------------------------------------------
+ */
+
 cudaDataType_t cuda_data_type(enum dtype dtype);
 status product_describe(const struct product_shape *shape, int tokens,
                         struct product_description *out) MUST_CHECK;
