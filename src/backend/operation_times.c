@@ -3,7 +3,7 @@
  *
  * One list says which operations these are; the functions that time them and their places in the
  * table are made from it. What is not in the list stays the backend's own function. */
-#include "backend/operation_times.h"
+#include "sluice/operation_times.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A communicator that times another one. */
-#include "comm/call_times.h"
+#include "sluice/call_times.h"
 
 #include <stdlib.h>
 

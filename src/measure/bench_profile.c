@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/operation_times.h"
-#include "comm/call_times.h"
 #include "measure/bench_steps.h"
+#include "sluice/call_times.h"
+#include "sluice/operation_times.h"
 
 const char *const bench_phase_names[BENCH_PHASES] = {
     [BENCH_PRODUCTS] = "products",

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the forward pass needs: the shape of a rank's steps, and the sizes of its buffers. */
+/* The shape of a rank's steps, and the sizes of the forward pass's own buffers. */
 #include "model/forward_memory.h"
-
-#include "model/mixers/mixer.h"
 
 struct step_shape forward_step_shape(const struct model_config *config,
                                      const struct partition *partition,
@@ -64,42 +62,4 @@ void forward_extents(const struct step_shape *shape, size_t partial_bytes,
                                        : none;
     extents[FORWARD_LOGITS] =
         has_logits && shape->rank == 0 ? (struct extent){outputs, shape->vocabulary, wide} : none;
-}
-
-static status add_extents(const struct extent *extents, int count, struct scratch_bytes *total)
-{
-    for (int i = 0; i < count; i++) {
-        int64_t bytes;
-        TRY(extent_bytes(&extents[i], &bytes));
-        total->rows += bytes;
-    }
-    return STATUS_OK;
-}
-
-/* Each kind of mixer that the rank's layers have, once. */
-static status add_mixers(const struct model_config *config, const struct partition *partition,
-                         const struct step_shape *shape, struct scratch_bytes *total)
-{
-    bool added[MIXER_KINDS] = {false};
-    for (int layer = 0; layer < partition->layer_count; layer++) {
-        const enum mixer_kind kind = model_layer_kind(config, partition->first_layer + layer).mixer;
-        if (!added[kind]) {
-            struct extent extents[MIXER_MOST_BUFFERS];
-            const int count = mixer_operations_of(kind)->extents(shape, extents);
-            TRY(add_extents(extents, count, total));
-            added[kind] = true;
-        }
-    }
-    return STATUS_OK;
-}
-
-status forward_add_scratch(const struct model_config *config, const struct partition *partition,
-                           const struct backend_kind *kind, const struct step_shape *shape,
-                           struct scratch_bytes *total)
-{
-    struct extent extents[FORWARD_BUFFERS];
-    const size_t partials = kind->partial_bytes != NULL ? kind->partial_bytes(shape) : 0;
-    forward_extents(shape, partials, extents);
-    TRY(add_extents(extents, FORWARD_BUFFERS, total));
-    return add_mixers(config, partition, shape, total);
 }

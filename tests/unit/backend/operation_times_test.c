@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "backend/operation_times.h"
+#include "sluice/operation_times.h"
 
 enum { TOKENS = 3, ROWS = 40, COLUMNS = 24 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The time that the calls of a communicator take: every call is waited for. For profiles. */
-#ifndef SLUICE_COMM_CALL_TIMES_H
-#define SLUICE_COMM_CALL_TIMES_H
+#ifndef SLUICE_CALL_TIMES_H
+#define SLUICE_CALL_TIMES_H
 
 #include "sluice/comm.h"
 

@@ -2,8 +2,8 @@
 /* The time that each operation of a step takes: while a backend is watched, its table of operations
  * is one whose step operations are waited for, and their seconds are kept. For profiles of a few
  * steps; nothing runs ahead, so steps take longer. */
-#ifndef SLUICE_BACKEND_OPERATION_TIMES_H
-#define SLUICE_BACKEND_OPERATION_TIMES_H
+#ifndef SLUICE_OPERATION_TIMES_H
+#define SLUICE_OPERATION_TIMES_H
 
 #include "sluice/backend.h"
 
