@@ -12,6 +12,7 @@ enum dtype {
     DTYPE_FLOAT16,
     DTYPE_FLOAT8_E4M3, /* of caches, and of a product's operands: never of activations */
 };
+enum { DTYPE_COUNT = DTYPE_FLOAT8_E4M3 + 1 };
 size_t dtype_bytes(enum dtype dtype);
 const char *dtype_name(enum dtype dtype); /* "float32", as in a job file */
 

@@ -229,7 +229,7 @@ struct layer_weights {
     struct vector *down_bias;
     struct vector *mlp_post_norm;
     struct matrix *router;        /* [experts, H], NULL in a dense layer */
-    float key_scale, value_scale; /* static scales of fp8 keys and values, 1 where the checkpoint
+    float key_scale, value_scale; /* static scales of cached keys and values, 1 where the checkpoint
                                      has none */
 };
 

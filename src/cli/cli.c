@@ -233,18 +233,11 @@ error_t cli_weight_format(const char *option, const char *text, int *out)
 
 error_t cli_dtype(const char *option, const char *text, int *out)
 {
-    static const enum dtype types[] = {DTYPE_FLOAT32, DTYPE_BFLOAT16, DTYPE_FLOAT16,
-                                       DTYPE_FLOAT8_E4M3};
-    const char *names[COUNT_OF(types) + 1] = {"auto"};
-    for (size_t i = 0; i < COUNT_OF(types); i++) {
-        names[i + 1] = dtype_name(types[i]);
+    const char *names[DTYPE_COUNT + 1] = {"auto"};
+    for (int i = 0; i < DTYPE_COUNT; i++) {
+        names[i + 1] = dtype_name((enum dtype)i);
     }
-    int index;
-    error_t error = choose_name(option, text, names, (int)COUNT_OF(names), &index);
-    if (error == 0) {
-        *out = index < 0 ? -1 : (int)types[index];
-    }
-    return error;
+    return choose_name(option, text, names, (int)COUNT_OF(names), out);
 }
 
 error_t cli_device(const char *option, const char *text, const struct backend_kind **out)

@@ -47,8 +47,9 @@ static status choose_wide_types(int dtype, int kv, struct plan *plan)
                            "float32, or bfloat16 for weights rounded to 16 bits",
                            plan->kind->place);
     }
-    if (kv == DTYPE_FLOAT8_E4M3) {
-        return status_fail(STATUS_UNSUPPORTED, "model.kv_dtype: fp8 needs a GPU; use auto");
+    if (kv != -1 && weight_format_is_quantized(weight_format_of((enum dtype)kv))) {
+        return status_fail(STATUS_UNSUPPORTED, "model.kv_dtype: %s needs a GPU; use auto",
+                           dtype_name((enum dtype)kv));
     }
     plan->compute = DTYPE_FLOAT32;
     plan->stored = dtype == -1 ? WEIGHT_FLOAT32 : (enum weight_format)dtype;

@@ -68,7 +68,7 @@ static status create_scratch(struct forward *forward, struct attention *attentio
     return forward_scratch(forward, &extents[BUFFER_ATTENDED], &attention->attended);
 }
 
-/* Static scales of an fp8 cache, as the checkpoint has them. */
+/* Static scales of the cache, as the checkpoint has them. */
 static status set_scales(struct forward *forward)
 {
     const struct forward_options *options = &forward->options;

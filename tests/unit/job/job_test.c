@@ -87,6 +87,25 @@ static void defaults_are_as_documented(void **state)
     job_destroy(&job);
 }
 
+/* What the table of weight formats says that jobs may ask for. */
+static void weights_are_asked_for_by_their_names(void **state)
+{
+    (void)state;
+    for (int i = 0; i < WEIGHT_NONE; i++) {
+        const char *name = weight_format_facts((enum weight_format)i)->asked_as;
+        if (name != NULL) {
+            char text[160];
+            struct job job;
+            snprintf(text, sizeof text,
+                     "model: {path: m, dtype: %s}\ndata: {input: d.jsonl}\noutput: {path: o.h5}\n",
+                     name);
+            assert_int_equal(load(text, NULL, &job), STATUS_OK);
+            assert_int_equal(job.model.dtype, i);
+            job_destroy(&job);
+        }
+    }
+}
+
 static const char full[] =
     "# every section\n"
     "model:\n  path: \"models/a b: c\"\n  dtype: bfloat16\n  kv_dtype: fp8\n"
@@ -343,6 +362,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_as_documented),
+        cmocka_unit_test(weights_are_asked_for_by_their_names),
         cmocka_unit_test(written_job_reads_back_the_same),
         cmocka_unit_test(overrides_replace),
         cmocka_unit_test(wrong_keys_and_values_say_where),

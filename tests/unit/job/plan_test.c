@@ -257,6 +257,29 @@ static void gpu_float8(void **state)
     assert_non_null(strstr(status_message(), "model.kv_dtype: fp8 needs a GPU"));
 }
 
+/* A format that no GPU multiplies with is expanded, whatever the device. */
+static void gpu_int8_checkpoint(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char config[] =
+        "{\"architectures\": [\"LlamaForCausalLM\"], \"hidden_size\": 256, "
+        "\"intermediate_size\": 512, \"num_attention_heads\": 8, \"num_hidden_layers\": 2, "
+        "\"vocab_size\": 1024, \"max_position_embeddings\": 512, \"rms_norm_eps\": 1e-5, "
+        "\"torch_dtype\": \"float16\", \"quantization_config\": {\"quant_method\": "
+        "\"compressed-tensors\", \"format\": \"int-quantized\"}}";
+    void *folder;
+    assert_int_equal(scratch_create(&folder), 0);
+    fixture->job.model.path = scratch_write(&folder, "config.json", config, sizeof config - 1);
+    struct plan made;
+    struct fixture int8 = {.job = fixture->job};
+    assert_int_equal(model_open(fixture->job.model.path, &int8.model), STATUS_OK);
+    assert_int_equal(plan_on(&int8, 1, &new_gpu, &made), STATUS_OK);
+    assert_int_equal(made.stored, WEIGHT_FLOAT16);
+    assert_int_equal(made.compute, DTYPE_FLOAT16);
+    model_close(int8.model);
+    scratch_destroy(&folder);
+}
+
 /* fp8 weights are kept as they are where the device takes them, else widened. */
 static void gpu_float8_checkpoint(void **state)
 {
@@ -330,6 +353,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(gpu_defaults, start_on_gpu, end),
         cmocka_unit_test_setup_teardown(gpu_float8, start_on_gpu, end),
         cmocka_unit_test_setup_teardown(gpu_float8_checkpoint, start_on_gpu, end),
+        cmocka_unit_test_setup_teardown(gpu_int8_checkpoint, start_on_gpu, end),
         cmocka_unit_test_setup_teardown(gpu_memory_decides_the_layout, start_on_gpu, end),
         cmocka_unit_test_setup_teardown(a_gpu_that_is_not_there, start, end),
     };

@@ -108,7 +108,7 @@ static void scales_of_the_cache_have_many_names(void **state)
     }
 }
 
-static status input_scale(const struct model *model, float *out)
+static status input_scale(const struct model *model, enum weight_format format, float *out)
 {
     struct weight_item item = {.count = 1, .part_count = 3};
     for (int i = 0; i < 3; i++) {
@@ -116,7 +116,7 @@ static status input_scale(const struct model *model, float *out)
             .role = (enum tensor_role)(ROLE_Q + i), .rows = SIDE, .columns = SIDE};
     }
     *out = NAN;
-    return load_input_scales(model, &item, WEIGHT_FP8, out);
+    return load_input_scales(model, &item, format, out);
 }
 
 static void scales_of_inputs_have_many_names(void **state)
@@ -139,10 +139,13 @@ static void scales_of_inputs_have_many_names(void **state)
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct model *model = make_model(state, cases[i].scales);
         float input;
-        assert_int_equal(input_scale(model, &input), STATUS_OK);
+        assert_int_equal(input_scale(model, WEIGHT_FP8, &input), STATUS_OK);
         if (input != cases[i].input) {
             fail_msg("case %zu: %g", i, (double)input);
         }
+        /* of weights in another format it would cut inputs off */
+        assert_int_equal(input_scale(model, WEIGHT_INT8, &input), STATUS_OK);
+        assert_true(input == 0);
         model_close(model);
     }
 }
@@ -165,7 +168,7 @@ static void what_is_no_scale_is_refused(void **state)
         struct model *model = make_model(state, cases[i].scales);
         float key, value, input;
         status s = load_cache_scales(model, 0, &key, &value);
-        s = s == STATUS_OK ? input_scale(model, &input) : s;
+        s = s == STATUS_OK ? input_scale(model, WEIGHT_FP8, &input) : s;
         if (s != STATUS_INVALID || strstr(status_message(), cases[i].message) == NULL) {
             fail_msg("case %zu: %s, \"%s\"", i, status_name(s), status_message());
         }
