@@ -9,6 +9,22 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
+static void check_processors(const struct generate_params *params)
+{
+    for (int i = 0; i < params->allowed_id_count; i++) {
+        if (params->allowed_ids[i] < 0) {
+            abort();
+        }
+    }
+    for (int i = 0; i < params->bias_count; i++) {
+        const struct logit_bias *bias = &params->biases[i];
+        if (bias->id < 0 || (i > 0 && bias->id <= bias[-1].id) ||
+            !(bias->bias >= -100 && bias->bias <= 100)) {
+            abort();
+        }
+    }
+}
+
 static void check_row(const struct row *row)
 {
     if (row->id == NULL || (row->kind == PROMPT_TEXT && row->text == NULL) ||
@@ -33,6 +49,7 @@ static void check_row(const struct row *row)
             abort();
         }
     }
+    check_processors(params);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
