@@ -265,7 +265,7 @@ static status check_format(const struct matrix *matrix, const struct weight_rows
     const struct weight_format_facts *facts = weight_format_facts(rows->format);
     const bool fits = facts->expand == NULL
                           ? rows->scales == NULL
-                          : facts->numbers == matrix->dtype && rows->scales != NULL;
+                          : rows->format == weight_format_of(matrix->dtype) && rows->scales != NULL;
     return fits ? STATUS_OK
                 : status_fail(STATUS_INTERNAL, "matrix: rows in %s that were to be expanded",
                               weight_format_name(rows->format));
