@@ -90,8 +90,7 @@ static void *allocate_host(size_t bytes)
     return memory;
 }
 
-/* ---- Values ------------------------------------------------------------------------------------
- */
+/* ---- Values ---- */
 
 static uint64_t random_state = 88172645463325252u;
 
@@ -201,8 +200,7 @@ static void fill(void *to, size_t bytes, int dtype, size_t offset)
     }
 }
 
-/* ---- A product's memory ------------------------------------------------------------------------
- */
+/* ---- A product's memory ---- */
 
 struct operands {
     void *in, *weights, *out;
@@ -279,8 +277,7 @@ static struct dense_product call_of(const struct shape *shape, int rows, const s
                                   .variant = DENSE_BY_COST};
 }
 
-/* ---- cuBLASLt ----------------------------------------------------------------------------------
- */
+/* ---- cuBLASLt ---- */
 
 struct blas {
     cublasLtMatmulDesc_t operation;
@@ -367,8 +364,7 @@ static void blas_run(const struct blas *blas, int algorithm, const struct operan
                "product");
 }
 
-/* ---- Checks ------------------------------------------------------------------------------------
- */
+/* ---- Checks ---- */
 
 static int failures;
 
@@ -642,8 +638,7 @@ static void check(void)
     fflush(stdout);
 }
 
-/* ---- Times -------------------------------------------------------------------------------------
- */
+/* ---- Times ---- */
 
 static int compare_floats(const void *a, const void *b)
 {

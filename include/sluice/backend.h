@@ -27,8 +27,7 @@ struct matrix;   /* weights of a linear layer, or a stack of them (experts), in 
 struct vector;   /* norm weights, biases */
 struct kv_cache; /* what this rank's layers keep from step to step */
 
-/* ---- The step
- * ------------------------------------------------------------------------------------- */
+/* ---- The step ---- */
 
 /* What runs together in one forward pass. Host memory, borrowed until the step is done. Tokens of a
  * sequence are consecutive and in order; sequence s has tokens [query_start[s], query_start[s +
@@ -78,8 +77,7 @@ struct sample_result {
                         to draw: token is meaningless */
 };
 
-/* ---- Facts that operations take
- * ------------------------------------------------------------------- */
+/* ---- Facts that operations take ---- */
 
 enum activation { ACTIVATION_SILU, ACTIVATION_GELU_TANH, ACTIVATION_GELU, ACTIVATION_RELU };
 
@@ -127,8 +125,7 @@ struct weight_rows {
                             scale · number; NULL for other formats */
 };
 
-/* ---- The cache
- * ------------------------------------------------------------------------------------ */
+/* ---- The cache ---- */
 
 /* What a layer keeps from step to step: its *store*. A store of positions has an entry for every
  * position of every sequence, in blocks of block_tokens positions; a block of the engine's
@@ -153,8 +150,7 @@ struct cache_layout {
     enum dtype dtype;                 /* of keys and values */
 };
 
-/* ---- The interface
- * ---------------------------------------------------------------------------------- */
+/* ---- The interface ---- */
 
 struct backend_operations {
     void (*destroy)(struct backend *backend);

@@ -13,8 +13,7 @@
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
-/* ---- Arena: many small allocations that end together -------------------------------------------
- */
+/* ---- Arena: many small allocations that end together ---- */
 
 struct arena_chunk;
 
@@ -38,8 +37,7 @@ char *arena_copy(struct arena *arena, const char *text, size_t length);
 void arena_reset(struct arena *arena);
 void arena_destroy(struct arena *arena);
 
-/* ---- Buffer: growable bytes --------------------------------------------------------------------
- */
+/* ---- Buffer: growable bytes ---- */
 
 /* Zero-initialise before first use. data[length] is always a NUL once anything was appended. */
 struct buffer {
@@ -62,8 +60,7 @@ void buffer_destroy(struct buffer *buffer);
  * *capacity. On failure the array stays valid and unchanged. */
 status array_grow(void **items, size_t *capacity, size_t needed, size_t size) MUST_CHECK;
 
-/* ---- Clock -------------------------------------------------------------------------------------
- */
+/* ---- Clock ---- */
 
 double clock_seconds(void); /* monotonic */
 
@@ -74,16 +71,14 @@ void clock_timestamp(char text[21]);
 void clock_write_timestamp(int64_t seconds, char text[21]);
 bool clock_read_timestamp(const char *text, int64_t *seconds);
 
-/* ---- Units for people ---------------------------------------------------------------------------
- */
+/* ---- Units for people ---- */
 
 /* "512 bytes", "12.3 MB": decimal units. Returns the text. */
 const char *format_bytes(int64_t bytes, char text[24]);
 /* "1.5 s", "12 min 05 s", "3 h 20 min", "2 d 04 h". Returns the text. */
 const char *format_seconds(double seconds, char text[24]);
 
-/* ---- Log: one line a call on standard error, with level and seconds since start -----------------
- */
+/* ---- Log: one line a call on standard error, with level and seconds since start ---- */
 
 enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 
@@ -95,16 +90,14 @@ void log_configure(enum log_level level, const char *prefix);
 bool log_fix_level(const char *name);
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- Interrupts: loops that may take minutes ask whether they are to end early ------------------
- */
+/* ---- Interrupts: loops that may take minutes ask whether they are to end early ---- */
 
 /* Who is asked; NULL (the default): nobody. */
 void interrupt_configure(bool (*requested)(void));
 /* STATUS_STOPPED when the work is to end early. To be called by the main thread only. */
 status interrupt_check(void) MUST_CHECK;
 
-/* ---- Files -------------------------------------------------------------------------------------
- */
+/* ---- Files ---- */
 
 /* Opens a regular file for reading; the caller closes *fd. Anything else, such as a pipe, is
  * refused at once: nothing that a model directory or a data set names can make the program wait.
@@ -121,8 +114,7 @@ status path_join(const char *directory, const char *name, struct buffer *out) MU
 /* `path` as a shell would give it into `out` (appended): `~` and `~/x` are in the own home. */
 status path_from_home(const char *path, struct buffer *out) MUST_CHECK;
 
-/* ---- Hashes ------------------------------------------------------------------------------------
- */
+/* ---- Hashes ---- */
 
 uint64_t hash_bytes(const void *bytes, size_t length, uint64_t seed); /* XXH3, 64 bits */
 
@@ -133,8 +125,7 @@ struct sha256 *sha256_create(void); /* NULL when memory runs out */
 void sha256_update(struct sha256 *hash, const void *bytes, size_t length);
 void sha256_finish(struct sha256 *hash, char hex[65]);
 
-/* ---- Base64 (base64.c) -------------------------------------------------------------------------
- */
+/* ---- Base64 (base64.c) ---- */
 
 /* Appends the bytes that a text in base64, with its padding, stands for. STATUS_INVALID where it is
  * none. */
@@ -142,8 +133,7 @@ status base64_decode(const char *text, size_t length, struct buffer *out) MUST_C
 /* Appends `length` bytes in base64, padded and in one line (RFC 4648). */
 status base64_encode(const void *bytes, size_t length, struct buffer *out) MUST_CHECK;
 
-/* ---- UTF-8 -------------------------------------------------------------------------------------
- */
+/* ---- UTF-8 ---- */
 
 /* The code point at text[0..length), its bytes in *size. Malformed input: returns -1 and *size = 1.
  * Overlong forms, surrogates and values above U+10FFFF are malformed. length must be at least 1. */

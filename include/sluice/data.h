@@ -12,9 +12,7 @@
 #include "sluice/identity.h"
 #include "sluice/json.h"
 
-/* ---- Records: src/data/input/record_reader.c
- * ----------------------------------------------------------
- */
+/* ---- Records: src/data/input/record_reader.c ---- */
 
 enum record_kind {
     RECORD_JSON,   /* bytes: one JSON line, without its newline */
@@ -85,8 +83,7 @@ status record_reader_digest(struct record_reader *reader, int64_t *bytes,
 void record_reader_file_rows(const struct record_reader *reader, int64_t *rows);
 void record_reader_close(struct record_reader *reader);
 
-/* ---- Rows: src/data/row/row.c
- * ------------------------------------------------------------------------ */
+/* ---- Rows: src/data/row/row.c ---- */
 
 enum prompt_kind { PROMPT_TEXT, PROMPT_MESSAGES, PROMPT_TOKENS };
 
@@ -209,8 +206,7 @@ bool generate_field_describe(size_t index, const char **name, const char **type,
  * docs/openai-batch.md holds. */
 status request_fields_describe(struct buffer *out) MUST_CHECK;
 
-/* ---- Results: src/data/output/columns.c and result.c
- * ------------------------------------------------------- */
+/* ---- Results: src/data/output/columns.c and result.c ---- */
 
 /* One sample of one row. The table of src/data/output/columns.c has a line for each member.
  * Pointers are borrowed (encode) or live in the arena (decode). */
@@ -282,8 +278,7 @@ struct output_columns {
     bool several_files;       /* output_create's to say */
 };
 
-/* ---- Journal: src/data/journal/journal.c
- * ------------------------------------------------------------------- */
+/* ---- Journal: src/data/journal/journal.c ---- */
 
 /* Append-only file OUT.h5.sluice/journal: a header that names the job, then entries (length,
  * checksum, payload). Single writer, held by a lock file. Not thread-safe. */
@@ -342,16 +337,14 @@ status journal_visit(struct journal *journal, result_visitor visit, void *contex
  */
 void journal_close(struct journal *journal, bool remove);
 
-/* ---- The templates' time: src/data/row/template_time.c
- * ------------------------------------------------- */
+/* ---- The templates' time: src/data/row/template_time.c ---- */
 
 /* File OUT.h5.sluice/template_time: the time of the job's first start in Unix seconds, which is now
  * where the file is not there yet. On disk when the call returns. Under the journal's lock.
  * `fresh`: this start is the first. STATUS_INVALID for a damaged file. */
 status template_time_open(const char *directory, bool fresh, int64_t *out) MUST_CHECK;
 
-/* ---- Attempts: src/data/journal/attempts.c
- * ------------------------------------------------------------------ */
+/* ---- Attempts: src/data/journal/attempts.c ---- */
 
 /* File OUT.h5.sluice/attempts: which rows are under way, so that the next start knows them if this
  * one dies, and how often a row was under way when ranks died. docs/reliability.md has the rule by
@@ -394,8 +387,7 @@ void attempts_close(struct attempts *attempts, enum attempts_end end);
 status attempts_note(const char *directory, int rank, int replica, struct buffer *path,
                      struct buffer *text) MUST_CHECK;
 
-/* ---- Output file: src/data/output/output.c
- * ---------------------------------------------------------------- */
+/* ---- Output file: src/data/output/output.c ---- */
 
 /* Attributes of the root group, all texts UTF-8. */
 struct output_attribute {
@@ -450,8 +442,7 @@ status output_finish(struct output_writer *writer) MUST_CHECK;
 /* Removes the temporary file. */
 void output_abandon(struct output_writer *writer);
 
-/* ---- Reading an output file: src/data/output/reader.c
- * ----------------------------------------------- */
+/* ---- Reading an output file: src/data/output/reader.c ---- */
 
 struct output_reader;
 status output_open(const char *path, struct output_reader **out) MUST_CHECK;

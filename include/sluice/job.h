@@ -100,8 +100,7 @@ status job_write(const struct job *job, struct buffer *out) MUST_CHECK;
  */
 status job_describe_keys(struct buffer *out) MUST_CHECK;
 
-/* ---- The plan: src/job/plan.c
- * -------------------------------------------------------------------------- */
+/* ---- The plan: src/job/plan.c ---- */
 
 /* What the ranks of a plan run on. */
 struct plan_device {

@@ -13,8 +13,7 @@
 #include "sluice/chat_template.h"
 #include "sluice/tokenizer.h"
 
-/* ---- Facts: src/model/read/config.c and family.c
- * --------------------------------------------------------- */
+/* ---- Facts: src/model/read/config.c and family.c ---- */
 
 enum rope_kind {
     ROPE_NONE,
@@ -108,8 +107,7 @@ struct layer_kind model_layer_kind(const struct model_config *config, int layer)
 /* The latest positions that a token of this layer sees; 0: all. */
 int model_layer_window(const struct model_config *config, int layer);
 
-/* ---- Opening: src/model/model.c
- * ------------------------------------------------------------------------ */
+/* ---- Opening: src/model/model.c ---- */
 
 struct model;
 
@@ -150,8 +148,7 @@ status model_digest(struct model *model, char config_sha256[65],
 /* The same over what makes prompts of texts and ends answers: the files of tokenizer, chat template
  * and special tokens, and the end tokens. */
 status model_text_digest(const struct model *model, char sha256_hex[65]) MUST_CHECK;
-/* ---- Embeddings: src/model/embedding.c
- * ----------------------------------------------------------------- */
+/* ---- Embeddings: src/model/embedding.c ---- */
 
 enum pooling {
     POOLING_MEAN,
@@ -176,8 +173,7 @@ const struct embedding_facts *model_embedding(const struct model *model);
 void embedding_pool(const struct embedding_facts *facts, const float *hidden, int tokens, int width,
                     float *out);
 
-/* ---- This rank's part: src/model/load/partition.c
- * --------------------------------------------------------------- */
+/* ---- This rank's part: src/model/load/partition.c ---- */
 
 /* How a model is cut. Heads, intermediate columns and vocabulary rows are cut into `slices` fixed
  * parts, whatever tp is; a rank owns slices/tp consecutive ones. Part i of n things is [n·i/slices,
@@ -210,8 +206,7 @@ void partition_destroy(struct partition *partition);
 struct cache_layout partition_cache(const struct partition *partition, int block_tokens,
                                     enum dtype dtype);
 
-/* ---- Weights: src/model/load/load.c
- * ------------------------------------------------------------------------------- */
+/* ---- Weights: src/model/load/load.c ---- */
 
 struct layer_weights {
     struct vector *attention_norm, *attention_norm_bias; /* [H], NULL where the family has none */
@@ -270,8 +265,7 @@ int64_t model_weight_bytes(const struct model *model, const struct partition *pa
 status rope_facts_create(const struct model_config *config, bool local, int max_model_len,
                          struct arena *arena, struct rope_facts *out) MUST_CHECK;
 
-/* ---- Forward pass: src/model/forward.c
- * ------------------------------------------------------------------------- */
+/* ---- Forward pass: src/model/forward.c ---- */
 
 struct communicator; /* sluice/comm.h */
 struct forward;

@@ -107,8 +107,9 @@ static int on_number(void *context, const char *text, size_t length)
     return on_text(context, JSON_NUMBER, text, length);
 }
 
-/* ---- NaN and infinities ----
- * YAJL knows none of them. Before it reads the text they become strings of the same length that no
+/* ---- NaN and infinities ---- */
+
+/* YAJL knows none of them. Before it reads the text they become strings of the same length that no
  * valid UTF-8 can hold, so that offsets in messages stay true. */
 
 enum { NOT_FINITE_MARK = 0xff };
@@ -323,8 +324,9 @@ static int on_close(void *context)
     return 1;
 }
 
-/* ---- Surrogates ----
- * Characters beyond U+FFFF are written as two escapes, a high and a low surrogate. One of them
+/* ---- Surrogates ---- */
+
+/* Characters beyond U+FFFF are written as two escapes, a high and a low surrogate. One of them
  * alone is no character: YAJL makes "?" of a high one and bytes that are not UTF-8 of a low one. */
 
 /* The four hexadecimal digits after "\u" at text[at], or -1. */

@@ -51,8 +51,7 @@ static status check_size(size_t bytes)
                : status_fail(STATUS_LIMIT, "a message of %zu bytes between ranks", bytes);
 }
 
-/* ---- Host memory of a buffer -------------------------------------------------------------------
- */
+/* ---- Host memory of a buffer ---- */
 
 static void *host(struct comm_mpi *self, struct device_buffer *buffer)
 {
@@ -92,8 +91,7 @@ static status host_done(struct comm_mpi *self, struct device_buffer *buffer, con
     return self->backend->operations->upload(self->backend, buffer, 0, address, bytes);
 }
 
-/* ---- Collectives -------------------------------------------------------------------------------
- */
+/* ---- Collectives ---- */
 
 static status mpi_sum(struct communicator *base, struct device_buffer *data, size_t count)
 {
@@ -195,8 +193,7 @@ static status mpi_gather_columns(struct communicator *base, struct device_buffer
     return STATUS_OK;
 }
 
-/* ---- Stage to stage ----------------------------------------------------------------------------
- */
+/* ---- Stage to stage ---- */
 
 static status mpi_send(struct communicator *base, struct device_buffer *data, size_t bytes, int to)
 {

@@ -22,8 +22,7 @@ struct watch_sight {
     double patience; /* seconds, as of now */
 };
 
-/* ---- The rule, apart from threads and clocks ---------------------------------------------------
- */
+/* ---- The rule, apart from threads and clocks ---- */
 
 enum watch_action { WATCH_WAIT, WATCH_STOP, WATCH_GIVE_UP };
 
@@ -41,8 +40,7 @@ struct watch {
 /* What to do at `now`; WATCH_STOP and WATCH_GIVE_UP come once each, in this order. */
 enum watch_action watch_judge(struct watch *watch, const struct watch_sight *sight, double now);
 
-/* ---- The thread --------------------------------------------------------------------------------
- */
+/* ---- The thread ---- */
 
 struct watchdog_options {
     double interval, grace; /* seconds */

@@ -10,8 +10,7 @@
 #include "sluice/data.h"
 #include "sluice/task.h"
 
-/* ---- Templates that rows bring along -----------------------------------------------------------
- */
+/* ---- Templates that rows bring along ---- */
 
 enum { CACHE_ENTRIES = 32, CACHE_BYTES = 64 << 20 };
 
@@ -118,8 +117,7 @@ static status find_compiled(struct chat_cache *cache, const char *text, size_t l
     return compile(cache, text, length, out);
 }
 
-/* ---- The model's templates ---------------------------------------------------------------------
- */
+/* ---- The model's templates ---- */
 
 const char *model_template_names(const struct model *model)
 {
@@ -215,8 +213,7 @@ static status choose(const struct model *model, struct chat_cache *cache,
     return named != NULL ? use_named(model, named, out) : fail_none(model);
 }
 
-/* ---- Rendering ---------------------------------------------------------------------------------
- */
+/* ---- Rendering ---- */
 
 status model_render_chat(const struct model *model, struct chat_cache *cache,
                          const struct chat_request *request, struct buffer *out)

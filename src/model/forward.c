@@ -11,8 +11,7 @@
 #include "model/forward_state.h"
 #include "model/mixers/mixer.h"
 
-/* ---- Creation ----------------------------------------------------------------------------------
- */
+/* ---- Creation ---- */
 
 /* Where each buffer is kept. */
 static void list_buffers(struct forward *forward, struct device_buffer **at[FORWARD_BUFFERS])
@@ -149,8 +148,7 @@ status forward_check(struct forward *forward)
     return STATUS_OK;
 }
 
-/* ---- A step ------------------------------------------------------------------------------------
- */
+/* ---- A step ---- */
 
 /* Every rank's part of `data` [T, H] float32 added up. */
 static status sum_over_ranks(struct forward *forward, struct device_buffer *data)

@@ -86,8 +86,7 @@ static inline void round_values(float *values, size_t count, enum dtype dtype)
     }
 }
 
-/* ---- Trials ------------------------------------------------------------------------------------
- */
+/* ---- Trials ---- */
 
 static inline void trial_create(struct trial *trial, const struct shape *shape,
                                 const struct types *t)
@@ -185,8 +184,7 @@ static inline void trial_cut(const struct trial *whole, int first, int count, st
     copy_heads(whole, part, whole->bias, part->bias, 1);
 }
 
-/* ---- A step ------------------------------------------------------------------------------------
- */
+/* ---- A step ---- */
 
 struct step {
     struct batch batch;

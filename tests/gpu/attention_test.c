@@ -164,8 +164,7 @@ static const struct shape shapes[] = {
      .value_scale = 3.0f},
 };
 
-/* ---- Beside the CPU ----------------------------------------------------------------------------
- */
+/* ---- Beside the CPU ---- */
 
 /* What the product stands for, in float32. */
 static void apply_pending(const struct trial *trial, const struct step *step, float *rows)
@@ -310,8 +309,7 @@ static void attention_is_right(void **state)
     assert_int_equal(failures, 0);
 }
 
-/* ---- Bits --------------------------------------------------------------------------------------
- */
+/* ---- Bits ---- */
 
 /* The values of the sequences in `set`, heads from first_query of `should` on. */
 static void compare_bits(const struct trial *is, const struct trial *should, const char *what,
@@ -429,8 +427,7 @@ static void bits_know_no_ranks(void **state)
     assert_int_equal(failures, 0);
 }
 
-/* ---- Refusals ----------------------------------------------------------------------------------
- */
+/* ---- Refusals ---- */
 
 static void wrong_blocks_are_refused(void **state)
 {

@@ -51,8 +51,7 @@ static void expect(bool right, const char *what, size_t type, const struct mixtu
     }
 }
 
-/* ---- Values ------------------------------------------------------------------------------------
- */
+/* ---- Values ---- */
 
 struct mixture_values {
     float *in;      /* [tokens][hidden] */
@@ -115,8 +114,7 @@ static void free_values(struct mixture_values *v)
     free(v->down);
 }
 
-/* ---- One run -----------------------------------------------------------------------------------
- */
+/* ---- One run ---- */
 
 static void begin_step(struct backend *backend, int tokens)
 {
@@ -257,8 +255,7 @@ static struct share whole_share(const struct mixture_case *c)
                           .slice_start = {0, c->slice_start[1], c->slice_start[2]}};
 }
 
-/* ---- Tests -------------------------------------------------------------------------------------
- */
+/* ---- Tests ---- */
 
 static const struct mixture_case cases[] = {
     {64, 24, 4, 1, 1, true, true, ACTIVATION_SILU, {0, 8, 24}, ROUTING_RANDOM},

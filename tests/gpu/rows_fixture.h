@@ -91,8 +91,7 @@ static inline struct vector *new_vector(struct backend *backend, bool wanted, in
     return vector;
 }
 
-/* ---- Targets -----------------------------------------------------------------------------------
- */
+/* ---- Targets ---- */
 
 enum cut { EQUAL, BY_EIGHT, ANYWHERE, CUTS };
 
@@ -255,8 +254,7 @@ static inline void expect_values(const char *name, const struct matrix *reader, 
     }
 }
 
-/* ---- Bits --------------------------------------------------------------------------------------
- */
+/* ---- Bits ---- */
 
 /* Widths, and parts of MOST_ROWS rows, whose bits are compared with those of the whole. */
 static const int bits_widths[] = {100, 896, 2048, 4096};

@@ -4,8 +4,7 @@
  * stands beside it. Norms: rows_norm_test.c. */
 #include "gpu/rows_fixture.h"
 
-/* ---- Activation --------------------------------------------------------------------------------
- */
+/* ---- Activation ---- */
 
 struct activation_case {
     int width;
@@ -190,8 +189,7 @@ static void a_nan_stays(void **state)
     assert_int_equal(failures, 0);
 }
 
-/* ---- Copies ------------------------------------------------------------------------------------
- */
+/* ---- Copies ---- */
 
 /* Row i of a copy is row pick_of(i) of what it is taken from: some are taken twice, some never. */
 static int pick_of(int row, int rows)
@@ -328,8 +326,7 @@ static void copies_are_right(void **state)
     assert_int_equal(failures, 0);
 }
 
-/* ---- Bits --------------------------------------------------------------------------------------
- */
+/* ---- Bits ---- */
 
 /* Rows alone and in smaller batches have the bits that they have in the whole. */
 static void bits_know_no_batch(void **state)

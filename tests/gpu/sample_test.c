@@ -13,8 +13,7 @@ static const struct sampling plain = {
     .logprobs = -1,
 };
 
-/* ---- Logits ------------------------------------------------------------------------------------
- */
+/* ---- Logits ---- */
 
 enum shape { BELL, FLAT, ROUNDED, ZEROS, HOLES, PEAKS, ENORMOUS, TINY, RAMP, SHAPES };
 static const char *const shape_names[SHAPES] = {"bell",  "flat",     "rounded", "zeros", "holes",
@@ -53,8 +52,7 @@ static void fill_row(float *row, int vocabulary, enum shape shape, uint64_t seed
     }
 }
 
-/* ---- Requests ----------------------------------------------------------------------------------
- */
+/* ---- Requests ---- */
 
 struct rows {
     int count, vocabulary;
@@ -193,8 +191,7 @@ static void sample_rows(struct backend *backend, const struct rows *rows, int fi
     backend->operations->buffer_destroy(backend, buffer);
 }
 
-/* ---- Comparison --------------------------------------------------------------------------------
- */
+/* ---- Comparison ---- */
 
 static bool same_bits(float a, float b)
 {
@@ -249,8 +246,7 @@ static void expect_same(const char *what, const struct rows *rows, int i,
     }
 }
 
-/* ---- Tests -------------------------------------------------------------------------------------
- */
+/* ---- Tests ---- */
 
 static void equals_the_cpu(void **state)
 {

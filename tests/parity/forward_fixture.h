@@ -31,8 +31,7 @@ enum {
     ANSWER = 32,
 };
 
-/* ---- Golden files ------------------------------------------------------------------------------
- */
+/* ---- Golden files ---- */
 
 struct golden {
     struct arena arena;
@@ -121,8 +120,7 @@ static void golden_destroy(struct golden *golden)
     arena_destroy(&golden->arena);
 }
 
-/* ---- Ranks in one process ----------------------------------------------------------------------
- */
+/* ---- Ranks in one process ---- */
 
 /* What each stage of a pipeline sends, of a course of one step; the caller frees it. */
 struct tape {
@@ -317,8 +315,7 @@ static void group_destroy(struct group *group)
     }
 }
 
-/* ---- One rank ----------------------------------------------------------------------------------
- */
+/* ---- One rank ---- */
 
 /* What a rank computes with. */
 struct machine {
@@ -598,8 +595,7 @@ static struct logits run_layout(const char *family, const struct golden *golden,
     return run_taped(family, golden, machine, tp, pp, course, NULL, NULL);
 }
 
-/* ---- Comparing ---------------------------------------------------------------------------------
- */
+/* ---- Comparing ---- */
 
 static const unsigned all_prompts = (1u << PROMPTS) - 1;
 

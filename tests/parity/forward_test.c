@@ -30,8 +30,7 @@ static const struct machine *machine_of(const struct cpu_kernels *kernels, int t
     return &machine;
 }
 
-/* ---- Tests -------------------------------------------------------------------------------------
- */
+/* ---- Tests ---- */
 
 static int largest(const float *logits, int n)
 {

@@ -33,8 +33,7 @@ static struct json *read_data(struct arena *arena)
     return root;
 }
 
-/* ---- A folder's files --------------------------------------------------------------------------
- */
+/* ---- A folder's files ---- */
 
 enum { MOST_FILES = 8 };
 
@@ -86,8 +85,7 @@ static void folder_close(struct folder *folder)
     }
 }
 
-/* ---- Comparing ---------------------------------------------------------------------------------
- */
+/* ---- Comparing ---- */
 
 static void assert_same(const char *name, const struct json *text, const struct token_list *ids,
                         const struct json *expected)

@@ -17,8 +17,7 @@
 
 static const char *const names[] = {"gemma", "llama2", "llama3_1", "qwen2_5"};
 
-/* ---- Reading the data --------------------------------------------------------------------------
- */
+/* ---- Reading the data ---- */
 
 static struct json *read_data(const char *name, struct arena *arena)
 {
@@ -134,8 +133,7 @@ static void unpack(const struct json *packed, struct buffer *out)
     append(out, "]}}");
 }
 
-/* ---- Comparing ---------------------------------------------------------------------------------
- */
+/* ---- Comparing ---- */
 
 struct subject {
     const char *name;
@@ -247,8 +245,7 @@ static void assert_row(const struct subject *subject, const struct json *text,
     token_list_destroy(&special);
 }
 
-/* ---- Tests -------------------------------------------------------------------------------------
- */
+/* ---- Tests ---- */
 
 static void real_tokenizers_agree(void **state)
 {

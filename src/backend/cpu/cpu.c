@@ -89,8 +89,7 @@ static status memory(struct backend *backend, int64_t *total_bytes, int64_t *fre
     return cpu_host_memory(total_bytes, free_bytes);
 }
 
-/* ---- Buffers -----------------------------------------------------------------------------------
- */
+/* ---- Buffers ---- */
 
 static status buffer_create(struct backend *backend, size_t bytes, struct device_buffer **out)
 {
@@ -196,8 +195,7 @@ static size_t partial_bytes(struct backend *backend, const struct matrix *matrix
     return 0; /* sums in float32 */
 }
 
-/* ---- The step ----------------------------------------------------------------------------------
- */
+/* ---- The step ---- */
 
 static status step_begin(struct backend *backend, const struct batch *batch)
 {

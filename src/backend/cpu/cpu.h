@@ -6,8 +6,7 @@
 #include "backend/cpu/kernels.h"
 #include "sluice/backend_kind.h"
 
-/* ---- Host: host.c ------------------------------------------------------------------------------
- */
+/* ---- Host: host.c ---- */
 
 /* Zeroed memory aligned to 64 bytes; large regions are asked for in huge pages. */
 struct cpu_region {
@@ -30,8 +29,7 @@ status cpu_host_memory(int64_t *total_bytes, int64_t *free_bytes) MUST_CHECK;
 int cpu_host_threads(void);
 void cpu_host_name(char *name, size_t size);
 
-/* ---- The backend's objects ---------------------------------------------------------------------
- */
+/* ---- The backend's objects ---- */
 
 struct device_buffer {
     struct cpu_region region;
@@ -127,8 +125,9 @@ float *cpu_floats(const struct device_buffer *buffer, int rows, int width);
 /* Threads worth using for `work` multiply-adds or so. */
 int cpu_threads_for(const struct cpu_backend *cpu, double work);
 
-/* ---- Scratch, by file: what a step of that shape takes at most, asked by who plans and by who
- * allocates ----------------------------------------------------------------------------------- */
+/* ---- Scratch, by file ---- */
+
+/* What a step of that shape takes at most, asked by who plans and by who allocates. */
 
 /* memory.c: the sum of those below; struct backend_kind, which says what CPU_ROW_MARGIN is */
 enum { CPU_ROW_MARGIN = 8 };
@@ -146,8 +145,7 @@ size_t cpu_attention_floats(int threads, int head_dim, int query_heads, int sequ
 /* experts.c: floats of the chunk of tokens that is worked on at once */
 size_t cpu_experts_floats(const struct step_shape *shape, int threads);
 
-/* ---- Operations, by file -----------------------------------------------------------------------
- */
+/* ---- Operations, by file ---- */
 
 /* weights.c */
 status cpu_matrix_create(struct backend *backend, int count, int rows, int columns,

@@ -87,8 +87,7 @@ status cpu_size(size_t *bytes, const char *what, int count, ...)
     return STATUS_OK;
 }
 
-/* ---- Memory ------------------------------------------------------------------------------------
- */
+/* ---- Memory ---- */
 
 /* The number after `key` in a file of "key value" lines (key "": the file's first number), or -1.
  */
@@ -187,8 +186,7 @@ status cpu_host_memory(int64_t *total_bytes, int64_t *free_bytes)
     return STATUS_OK;
 }
 
-/* ---- Processors --------------------------------------------------------------------------------
- */
+/* ---- Processors ---- */
 
 /* A positive number in the environment, or 0. */
 static int environment_number(const char *name)

@@ -153,8 +153,7 @@ status cpu_kv_scale(struct backend *backend, struct kv_cache *cache, int layer, 
     return STATUS_OK;
 }
 
-/* ---- Rotary embedding --------------------------------------------------------------------------
- */
+/* ---- Rotary embedding ---- */
 
 size_t cpu_rope_floats(int tokens, int dimensions)
 {
@@ -203,8 +202,7 @@ static status rope_table(struct cpu_backend *cpu, const struct rope_facts *facts
     return STATUS_OK;
 }
 
-/* ---- Append ------------------------------------------------------------------------------------
- */
+/* ---- Append ---- */
 
 /* Every block that the step reads or writes lies in the cache. */
 static status check_blocks(struct cpu_backend *cpu, const struct kv_cache *cache)

@@ -66,8 +66,7 @@ void cpu_round(const struct cpu_backend *cpu, const struct matrix *reader, float
     }
 }
 
-/* ---- Products ----------------------------------------------------------------------------------
- */
+/* ---- Products ---- */
 
 /* The call's columns [range[0], range[1]) of each row as fp8 numbers at the same columns of
  * to[rows][columns], and the rows' scales. */

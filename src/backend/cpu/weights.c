@@ -74,8 +74,7 @@ float cpu_element(const void *data, enum dtype type, size_t index)
     return float8_value(((const uint8_t *)data)[index]);
 }
 
-/* ---- Matrices ----------------------------------------------------------------------------------
- */
+/* ---- Matrices ---- */
 
 static status check_slices(const int32_t *slice_start, int slices, int columns)
 {
@@ -339,8 +338,7 @@ int64_t cpu_matrix_bytes(struct backend *backend, int count, int rows, int colum
                : INT64_MAX;
 }
 
-/* ---- Vectors -----------------------------------------------------------------------------------
- */
+/* ---- Vectors ---- */
 
 status cpu_vector_create(struct backend *backend, int length, const float *values,
                          struct vector **out)

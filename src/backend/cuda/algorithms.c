@@ -61,8 +61,7 @@ struct algorithms {
     cudaEvent_t start, end;
 };
 
-/* ---- The cache on disk -------------------------------------------------------------------------
- */
+/* ---- The cache on disk ---- */
 
 static uint64_t record_checksum(const struct algorithm_record *record)
 {
@@ -164,8 +163,7 @@ static void write_cache(const struct algorithms *algorithms)
     }
 }
 
-/* ---- Creation ----------------------------------------------------------------------------------
- */
+/* ---- Creation ---- */
 
 /* 1, 2, 4, 8, 16, 24, 32, 48, 64, 96, … up to the first that holds max_tokens. */
 static void choose_buckets(struct algorithms *algorithms, int max_tokens)
@@ -225,8 +223,7 @@ void algorithms_destroy(struct algorithms *algorithms)
     free(algorithms);
 }
 
-/* ---- Trials ------------------------------------------------------------------------------------
- */
+/* ---- Trials ---- */
 
 /* Device memory of the trials of one shape. */
 struct trial {

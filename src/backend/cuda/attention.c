@@ -9,8 +9,7 @@ _Static_assert(sizeof(struct attention_item) == 32 && sizeof(struct attention_ch
                    sizeof(struct attention_join) == 16,
                "work lists are copied as they lie");
 
-/* ---- Work lists --------------------------------------------------------------------------------
- */
+/* ---- Work lists ---- */
 
 static int splits_of(int context)
 {
@@ -122,8 +121,7 @@ void cuda_attention_plan_write(const struct batch *batch, struct cuda_attention_
     plan->join = (const struct attention_join *)(const void *)(plan->chunk + plan->chunks);
 }
 
-/* ---- The operation -----------------------------------------------------------------------------
- */
+/* ---- The operation ---- */
 
 /* Query heads by the key/value head that they read. */
 static status sort_heads(const struct head_layout *heads, struct attention_call *call)

@@ -8,8 +8,7 @@
 
 #include "backend/batch.h"
 
-/* ---- Memory ------------------------------------------------------------------------------------
- */
+/* ---- Memory ---- */
 
 static status buffer_create(struct backend *backend, size_t bytes, struct device_buffer **out)
 {
@@ -125,8 +124,7 @@ static status memory(struct backend *backend, int64_t *total_bytes, int64_t *fre
     return STATUS_OK;
 }
 
-/* ---- The step ----------------------------------------------------------------------------------
- */
+/* ---- The step ---- */
 
 /* One array of the batch: where it stands in the step's memory. */
 struct step_array {
@@ -265,8 +263,7 @@ static status step_begin(struct backend *backend, const struct batch *batch)
     return STATUS_OK;
 }
 
-/* ---- Creation ----------------------------------------------------------------------------------
- */
+/* ---- Creation ---- */
 
 static void backend_destroy(struct backend *backend)
 {

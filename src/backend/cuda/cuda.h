@@ -13,16 +13,14 @@
 #include "backend/cuda/kernels/kernels.h"
 #include "sluice/backend.h"
 
-/* ---- Errors: device_memory.c -------------------------------------------------------------------
- */
+/* ---- Errors: device_memory.c ---- */
 
 /* CUDA's or cuBLAS's code as a status; `what` names the operation for the message ("attention").
  * cudaErrorMemoryAllocation is STATUS_NO_MEMORY and says how much was free. */
 status cuda_check(cudaError_t error, const char *what) MUST_CHECK;
 status cuda_check_blas(cublasStatus_t code, const char *what) MUST_CHECK;
 
-/* ---- Objects -----------------------------------------------------------------------------------
- */
+/* ---- Objects ---- */
 
 /* A dense product leaves its result raw: a value is
  *     raw · row_scale[token] · column_scale[column] + bias[column],
@@ -202,8 +200,7 @@ status cuda_device_facts(int device, struct device_facts *out) MUST_CHECK;
 double cuda_device_energy(int device);
 status cuda_backend_create(const struct backend_options *options, struct backend **out) MUST_CHECK;
 
-/* ---- Operations, by file: as in sluice/backend.h -----------------------------------------------
- */
+/* ---- Operations, by file: as in sluice/backend.h ---- */
 
 /* weights.c */
 status cuda_matrix_create(struct backend *backend, int count, int rows, int columns,

@@ -53,8 +53,7 @@ void cuda_cublaslt_version(char *out, size_t size)
     snprintf(out, size, "%zu.%zu.%zu", version / 10000, version % 10000 / 100, version % 100);
 }
 
-/* ---- Energy: NVML's entry points, as its reference manual declares them ------------------------
- */
+/* ---- Energy: NVML's entry points, as its reference manual declares them ---- */
 
 struct nvml_device;
 

@@ -3,8 +3,7 @@
  * grows, and whether a buffer is large enough. Uses none of the others. */
 #include "backend/cuda/cuda.h"
 
-/* ---- Errors ------------------------------------------------------------------------------------
- */
+/* ---- Errors ---- */
 
 status cuda_check(cudaError_t error, const char *what)
 {
@@ -31,8 +30,7 @@ status cuda_check_blas(cublasStatus_t code, const char *what)
                              "%s: cuBLASLt: %s", what, cublasLtGetStatusString(code));
 }
 
-/* ---- Memory ------------------------------------------------------------------------------------
- */
+/* ---- Memory ---- */
 
 status cuda_space_grow(struct cuda_backend *cuda, struct cuda_space *space, size_t bytes,
                        const char *what)

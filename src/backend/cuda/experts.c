@@ -55,8 +55,7 @@ static bool has_static_scales(const struct matrix *matrix)
     return is_fp8(matrix) && matrix->input_scale != NULL;
 }
 
-/* ---- Memory ------------------------------------------------------------------------------------
- */
+/* ---- Memory ---- */
 
 /* Places the memory of a chunk of `tokens` tokens at `base` (NULL: only counts); returns its bytes.
  */
@@ -137,8 +136,7 @@ static status reserve(struct cuda_backend *cuda, struct mixture *mixture)
                            "experts");
 }
 
-/* ---- Steps of a chunk --------------------------------------------------------------------------
- */
+/* ---- Steps of a chunk ---- */
 
 static status route(struct cuda_backend *cuda, struct mixture *mixture, const void *in, int tokens,
                     bool normalize)
@@ -311,8 +309,7 @@ static status run_down(struct cuda_backend *cuda, struct mixture *mixture, int t
     return STATUS_OK;
 }
 
-/* ---- The operation -----------------------------------------------------------------------------
- */
+/* ---- The operation ---- */
 
 static status check_mixture(const struct cuda_backend *cuda, const struct mixture *mixture,
                             const struct device_buffer *in, const struct device_buffer *out)

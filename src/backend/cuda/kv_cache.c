@@ -162,8 +162,7 @@ bool cuda_store_fits(const struct kv_cache *cache, int layer, const struct head_
            cache->stores[layer].kv_heads == heads->kv_heads;
 }
 
-/* ---- Rotary embedding --------------------------------------------------------------------------
- */
+/* ---- Rotary embedding ---- */
 
 static status grow_table(struct cuda_backend *cuda, struct cuda_rope_table *table, size_t count)
 {
@@ -220,8 +219,7 @@ static status rope_table(struct cuda_backend *cuda, const struct rope_facts *fac
     return STATUS_OK;
 }
 
-/* ---- Append ------------------------------------------------------------------------------------
- */
+/* ---- Append ---- */
 
 /* Every block that the step reads or writes lies in the cache. */
 static status check_blocks(struct cuda_backend *cuda, const struct kv_cache *cache)

@@ -53,8 +53,7 @@ void cuda_products_destroy(struct cuda_products *products)
     free(products);
 }
 
-/* ---- Running one --------------------------------------------------------------------------------
- */
+/* ---- Running one ---- */
 
 status cuda_widen(struct cuda_backend *cuda, int operand, const void *from, size_t count,
                   const void **values)
@@ -103,8 +102,7 @@ static status run(struct cuda_backend *cuda, const struct product_shape *shape, 
     return cuda_check_blas(product_launch(cuda, &description, algorithm, a, b, out), "product");
 }
 
-/* ---- Shapes ------------------------------------------------------------------------------------
- */
+/* ---- Shapes ---- */
 
 static struct product_shape whole_shape(const struct matrix *matrix, enum dtype out,
                                         int most_tokens)
@@ -177,8 +175,7 @@ static status find_input(struct cuda_backend *cuda, const struct matrix *matrix,
     return cuda_buffer_check(in, tokens, matrix->columns, dtype_bytes(matrix->dtype));
 }
 
-/* ---- Operations --------------------------------------------------------------------------------
- */
+/* ---- Operations ---- */
 
 status cuda_product(struct backend *backend, const struct matrix *matrix, const struct vector *bias,
                     struct device_buffer *in, struct device_buffer *out)

@@ -31,8 +31,7 @@ struct cuda_products {
     struct algorithms *algorithms;
 };
 
-/* ---- product_call.c: as cuBLASLt wants it ------------------------------------------------------
- */
+/* ---- product_call.c: as cuBLASLt wants it ---- */
 
 cudaDataType_t cuda_data_type(enum dtype dtype);
 status product_describe(const struct product_shape *shape, int tokens,
@@ -42,8 +41,7 @@ cublasStatus_t product_launch(const struct cuda_backend *cuda,
                               const cublasLtMatmulAlgo_t *algorithm, const void *a, const void *b,
                               void *d);
 
-/* ---- algorithms.c ------------------------------------------------------------------------------
- */
+/* ---- algorithms.c ---- */
 
 status algorithms_create(struct cuda_backend *cuda, struct algorithms **out) MUST_CHECK;
 void algorithms_destroy(struct algorithms *algorithms);

@@ -16,8 +16,7 @@ static bool has_length(const struct vector *vector, int length)
     return vector == NULL || vector->length == length;
 }
 
-/* ---- Targets -----------------------------------------------------------------------------------
- */
+/* ---- Targets ---- */
 
 /* Room in buffer->packed for the rows that `reader` reads, for the most tokens of a step. */
 static status reserve_packed(struct cuda_backend *cuda, const struct matrix *reader,
@@ -100,8 +99,7 @@ status cuda_pack(struct cuda_backend *cuda, const struct matrix *reader,
     return STATUS_OK;
 }
 
-/* ---- Operations --------------------------------------------------------------------------------
- */
+/* ---- Operations ---- */
 
 status cuda_embed(struct backend *backend, const struct matrix *table, int first_row, float scale,
                   struct device_buffer *residual)

@@ -91,8 +91,7 @@ static status copy_floats(struct cuda_backend *cuda, float *to, const float *val
     return STATUS_OK;
 }
 
-/* ---- Matrices ----------------------------------------------------------------------------------
- */
+/* ---- Matrices ---- */
 
 /* fp8 stays fp8; everything else is kept as the activations are, as a product needs it. */
 static enum dtype kept_type(const struct cuda_backend *cuda, enum weight_format stored)
@@ -289,8 +288,7 @@ status cuda_matrix_input_scale(struct backend *backend, struct matrix *matrix, i
     return STATUS_OK;
 }
 
-/* ---- Writing -----------------------------------------------------------------------------------
- */
+/* ---- Writing ---- */
 
 /* `count` rows side by side. One processor copies slower than a GPU's link takes, so that a few
  * share the rows. */
@@ -398,8 +396,7 @@ status cuda_matrix_finish(struct backend *backend, struct matrix *matrix)
     return STATUS_OK; /* copies are in order on the stream that uses them */
 }
 
-/* ---- Vectors -----------------------------------------------------------------------------------
- */
+/* ---- Vectors ---- */
 
 status cuda_vector_create(struct backend *backend, int length, const float *values,
                           struct vector **out)

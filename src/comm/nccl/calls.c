@@ -21,8 +21,7 @@ static status check_call(const struct comm_nccl *self, enum comm_use use,
                              bytes, buffer->bytes);
 }
 
-/* ---- Tensor parallelism ------------------------------------------------------------------------
- */
+/* ---- Tensor parallelism ---- */
 
 /* Piece by piece, so that all ranks' blocks of it fit in the scratch. */
 static status sum_pieces(struct comm_nccl *self, float *data, size_t count)
@@ -163,8 +162,7 @@ status nccl_gather_columns(struct communicator *base, struct device_buffer *in,
                          self->cuda->stream);
 }
 
-/* ---- Pipeline ----------------------------------------------------------------------------------
- */
+/* ---- Pipeline ---- */
 
 /* Copies on the backend's stream, sends on the other: the backend's next operations wait for the
  * copy alone, and for the receiver only where all slots are on their way. */

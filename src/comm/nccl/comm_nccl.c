@@ -24,8 +24,7 @@ static const double GRACE_SECONDS = 15;
 static const double LAST_WORK_SECONDS = 2;
 static const double CONNECT_SECONDS = 120; /* patience before there is a communicator */
 
-/* ---- Failure -----------------------------------------------------------------------------------
- */
+/* ---- Failure ---- */
 
 /* The first failure is the one to tell. With the lock held. */
 static void fail(struct comm_nccl *self, const char *why)
@@ -64,8 +63,7 @@ status nccl_check(struct comm_nccl *self, enum nccl_member member, ncclResult_t 
     return status_fail(STATUS_IO, "%s", self->failure);
 }
 
-/* ---- Time --------------------------------------------------------------------------------------
- */
+/* ---- Time ---- */
 
 /* Takes what has ended off the ring and the marks. With the lock held. */
 static void harvest(struct comm_nccl *self)
@@ -150,8 +148,7 @@ static status check_calls(struct communicator *base)
     return s;
 }
 
-/* ---- The watchdog's three ----------------------------------------------------------------------
- */
+/* ---- The watchdog's three ---- */
 
 /* With the lock held: whether NCCL has found an error that it could not return from a call. */
 static bool is_broken(struct comm_nccl *self)
@@ -233,8 +230,7 @@ static void give_up(void *context, double waited)
     (void)kill(getpid(), SIGKILL);
 }
 
-/* ---- Creation ----------------------------------------------------------------------------------
- */
+/* ---- Creation ---- */
 
 /* This rank as `rank` of `size` of a communicator of NCCL's. */
 static status join(struct comm_nccl *self, enum nccl_member member, const ncclUniqueId *id,

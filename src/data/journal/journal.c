@@ -116,8 +116,7 @@ int64_t journal_bytes(const struct journal *journal)
     return journal->end + (int64_t)journal->pending.length;
 }
 
-/* ---- Opening ------------------------------------------------------------------------------------
- */
+/* ---- Opening ---- */
 
 static status compare_identity(const char *there, size_t there_length, const char *here,
                                bool keep_mixed)
@@ -411,8 +410,7 @@ status journal_open(const char *directory, const char *identity, unsigned how, s
     return STATUS_OK;
 }
 
-/* ---- Appending ----------------------------------------------------------------------------------
- */
+/* ---- Appending ---- */
 
 static status refuse_failed(const struct journal *journal)
 {
@@ -513,8 +511,7 @@ status journal_commit(struct journal *journal)
     return write_mark(journal);
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------
- */
+/* ---- Reading ---- */
 
 static status visit_row(struct journal *journal, int64_t row, int64_t offset, struct arena *arena,
                         result_visitor visit, void *context)

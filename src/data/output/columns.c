@@ -6,8 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- The table ----------------------------------------------------------------------------------
- */
+/* ---- The table ---- */
 
 static const char *finish_value_name(int value)
 {
@@ -99,8 +98,7 @@ const struct result_column result_columns[] = {
 const size_t result_column_count = COUNT_OF(result_columns);
 _Static_assert(COUNT_OF(result_columns) <= RESULT_COLUMNS_MOST, "RESULT_COLUMNS_MOST");
 
-/* ---- Members ------------------------------------------------------------------------------------
- */
+/* ---- Members ---- */
 
 const void *column_member(const struct result_column *column, const struct stored_result *result)
 {
@@ -242,8 +240,7 @@ bool result_columns_sane(const struct stored_result *result)
     return true;
 }
 
-/* ---- Files --------------------------------------------------------------------------------------
- */
+/* ---- Files ---- */
 
 void *column_when(const struct result_column *column, struct output_columns *columns)
 {

@@ -15,8 +15,7 @@ enum {
 /* Only a single result may have so much. */
 static const size_t LARGEST_TEXT = (size_t)1 << 30;
 
-/* ---- Opening ------------------------------------------------------------------------------------
- */
+/* ---- Opening ---- */
 
 /* How many rows there are, each with a number. */
 static status count_rows(struct columns_reader *self, hid_t file)
@@ -159,8 +158,7 @@ void columns_reader_close(struct columns_reader *self)
     }
 }
 
-/* ---- Batches ------------------------------------------------------------------------------------
- */
+/* ---- Batches ---- */
 
 /* Results [first, first + count) in memory. Everything lives in the arena. */
 struct result_batch {
@@ -273,8 +271,7 @@ static status read_batch(const struct columns_reader *self, int64_t first, int64
     return STATUS_OK;
 }
 
-/* ---- Results ------------------------------------------------------------------------------------
- */
+/* ---- Results ---- */
 
 /* A result that did not ask has NaN, and -1, throughout; an error has no tokens to show. */
 static bool array_is_there(const struct result_column *column, const char *values, size_t items,

@@ -12,8 +12,7 @@ enum {
     CHUNK_VALUES = 64 * 1024,
 };
 
-/* ---- Creating -----------------------------------------------------------------------------------
- */
+/* ---- Creating ---- */
 
 /* Rows of a chunk: as many as there are of single values, as fit of lists. */
 static hsize_t chunk_rows(const struct result_column *column, int32_t width)
@@ -79,8 +78,7 @@ status columns_writer_create(struct columns_writer *self, hid_t file, hid_t stri
     return STATUS_OK;
 }
 
-/* ---- Results ------------------------------------------------------------------------------------
- */
+/* ---- Results ---- */
 
 static status append_fill(const struct result_column *column, size_t count, struct buffer *batch)
 {

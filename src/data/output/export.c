@@ -119,8 +119,7 @@ status export_floats(const float *values, size_t count, struct buffer *out)
     return buffer_append_byte(out, ']');
 }
 
-/* ---- A column's value ---------------------------------------------------------------------------
- */
+/* ---- A column's value ---- */
 
 static status write_list(const struct result_column *column, const char *values, size_t count,
                          struct buffer *out)
@@ -207,8 +206,7 @@ status export_value(const struct result_column *column, const struct stored_resu
     return write_array(column, result, base64, out);
 }
 
-/* ---- JSON lines ---------------------------------------------------------------------------------
- */
+/* ---- JSON lines ---- */
 
 /* Whether a line may have a member of ours with this name: one that it could always have had, or
  * that it has. */

@@ -49,8 +49,7 @@ static const struct form *form_of(enum endpoint endpoint)
     return &forms[endpoint];
 }
 
-/* ---- Tokens -------------------------------------------------------------------------------------
- */
+/* ---- Tokens ---- */
 
 /* A token's text in self->text. A part of a character is U+FFFD there; a token that the file does
  * not know is "token_id:N", as vLLM gives it on request. NULL where its bytes are not known. */
@@ -263,8 +262,7 @@ static status write_text_logprobs(struct openai_exporter *self, const struct res
     return buffer_append_text(line, "]}");
 }
 
-/* ---- Choices ------------------------------------------------------------------------------------
- */
+/* ---- Choices ---- */
 
 static status write_message(struct openai_exporter *self, const struct result *result)
 {
@@ -322,8 +320,7 @@ static status write_choice(struct openai_exporter *self, const struct result *re
     return buffer_append_byte(line, '}');
 }
 
-/* ---- Rows ---------------------------------------------------------------------------------------
- */
+/* ---- Rows ---- */
 
 static status begin_row(struct openai_exporter *self, const struct result *result)
 {

@@ -23,8 +23,7 @@ struct output_writer {
     struct columns_writer columns;
 };
 
-/* ---- Creating -----------------------------------------------------------------------------------
- */
+/* ---- Creating ---- */
 
 static status create_groups(struct output_writer *writer)
 {
@@ -150,8 +149,7 @@ status output_create(const char *path, bool overwrite, const struct output_colum
     return STATUS_OK;
 }
 
-/* ---- Results ------------------------------------------------------------------------------------
- */
+/* ---- Results ---- */
 
 status output_append(struct output_writer *writer, const struct result *result)
 {
@@ -168,8 +166,7 @@ status output_append(struct output_writer *writer, const struct result *result)
     return status_context(s, "%s", writer->partial.data);
 }
 
-/* ---- Metrics and attributes ---------------------------------------------------------------------
- */
+/* ---- Metrics and attributes ---- */
 
 /* What became of a part of the file: a failure is the writer's. */
 static status note_part(struct output_writer *writer, status s)
@@ -225,8 +222,7 @@ status output_write_attributes(struct output_writer *writer,
     return STATUS_OK;
 }
 
-/* ---- The end ------------------------------------------------------------------------------------
- */
+/* ---- The end ---- */
 
 /* Closes everything in HDF5; what was not yet on disk is written here, which may fail. */
 static herr_t close_file(struct output_writer *writer)

@@ -25,8 +25,7 @@ struct output_reader {
     bool tells_files; /* which of them a row is from */
 };
 
-/* ---- Opening ------------------------------------------------------------------------------------
- */
+/* ---- Opening ---- */
 
 static status check_version(struct output_reader *reader)
 {
@@ -118,8 +117,7 @@ status output_reader_vocabulary(const struct output_reader *reader, struct arena
     return status_context(vocabulary_read(reader->file, arena, out), "%s", reader->path);
 }
 
-/* ---- Attributes and ranks -----------------------------------------------------------------------
- */
+/* ---- Attributes and ranks ---- */
 
 static const char *read_text_attribute(hid_t attribute, hid_t stored, struct arena *arena)
 {
@@ -230,8 +228,7 @@ status output_rank_metrics(struct output_reader *reader, struct arena *arena,
     return status_context(s, "%s", reader->path);
 }
 
-/* ---- Results ------------------------------------------------------------------------------------
- */
+/* ---- Results ---- */
 
 struct result_visit {
     const struct output_reader *reader;

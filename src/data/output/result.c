@@ -56,8 +56,7 @@ int result_status_code(const struct result *result)
     return result->finish_reason != FINISH_ERROR ? 200 : result->is_fault ? 500 : 400;
 }
 
-/* ---- Parts --------------------------------------------------------------------------------------
- */
+/* ---- Parts ---- */
 
 /* The bits that a column takes: one, or as many as its names need. */
 static unsigned column_bits(const struct result_column *column)
@@ -137,8 +136,7 @@ static bool is_head_text(const struct result_column *column)
     return column->kind == COLUMN_TEXT && column->travel == TRAVEL_HEAD;
 }
 
-/* ---- Encoding -----------------------------------------------------------------------------------
- */
+/* ---- Encoding ---- */
 
 /* Where bytes go; without a place they are only counted. */
 struct sink {
@@ -313,8 +311,7 @@ status result_encode(const struct result *result, struct buffer *out)
     return STATUS_OK;
 }
 
-/* ---- Looking at heads ---------------------------------------------------------------------------
- */
+/* ---- Looking at heads ---- */
 
 static status check_version(const char *head, status otherwise)
 {
@@ -368,8 +365,7 @@ bool result_encoded_failed(const void *bytes, int64_t *tokens)
     return (unsigned char)head[AT_FINISH] == FINISH_ERROR;
 }
 
-/* ---- Decoding -----------------------------------------------------------------------------------
- */
+/* ---- Decoding ---- */
 
 struct result_bytes {
     const char *next, *end;

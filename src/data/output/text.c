@@ -19,8 +19,7 @@ static status packed_path(const char *path, const char *name, char out[256])
                         : status_fail(STATUS_INTERNAL, "%s: a path of %d bytes", path, length);
 }
 
-/* ---- Writing packed byte strings ----------------------------------------------------------------
- */
+/* ---- Writing packed byte strings ---- */
 
 static status make_group(hid_t file, const char *path)
 {
@@ -68,8 +67,7 @@ void packed_column_destroy(struct packed_column *column)
     buffer_destroy(&column->bytes.batch);
 }
 
-/* ---- Writing texts ------------------------------------------------------------------------------
- */
+/* ---- Writing texts ---- */
 
 status output_text_create(hid_t file, const char *path, hid_t string_type, bool packed,
                           struct text_column *column)
@@ -163,8 +161,7 @@ void output_text_destroy(struct text_column *column)
     packed_column_destroy(&column->packed);
 }
 
-/* ---- Reading packed byte strings ----------------------------------------------------------------
- */
+/* ---- Reading packed byte strings ---- */
 
 status packed_source_open(hid_t file, const char *path, int64_t count, struct packed_source *source)
 {
@@ -238,8 +235,7 @@ void packed_source_close(struct packed_source *source)
     hdf5_column_close(&source->bytes);
 }
 
-/* ---- Reading texts ------------------------------------------------------------------------------
- */
+/* ---- Reading texts ---- */
 
 static bool is_packed(hid_t file, const char *path)
 {

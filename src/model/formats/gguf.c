@@ -444,9 +444,9 @@ static status open_file(struct tensor_table *table, const char *path, struct ggu
     return STATUS_OK;
 }
 
-/* ---- Parts ------------------------------------------------------------------------------------
- *
- * llama-gguf-split: every part has split.no from 0, split.count and split.tensors.count; the first
+/* ---- Parts ---- */
+
+/* llama-gguf-split: every part has split.no from 0, split.count and split.tensors.count; the first
  * has the metadata as well, each has its tensors. */
 
 static status check_part(const struct gguf *part, const char *path, int64_t number, int64_t count)

@@ -7,10 +7,11 @@
 
 #include "model/load/weight_walk.h"
 
-/* ---- Random values ----
- * Normal values of standard deviation 0.02 are drawn once into a table; a row of a matrix is the
- * table read from a place that a hash of (seed, layer, tensor, product, row) gives. So a value does
- * not depend on how the model is cut, and filling costs a copy. */
+/* ---- Random values ---- */
+
+/* Normal values of standard deviation 0.02 are drawn once into a table; a row of a matrix is the
+ * table read from a place that a hash of (seed, layer, tensor, product, row) gives. So a value
+ * does not depend on how the model is cut, and filling costs a copy. */
 
 enum { TABLE_VALUES = 1 << 20, CHUNK_VALUES = 8 << 20, PARALLEL_VALUES = 1 << 20 };
 

@@ -26,8 +26,7 @@ static struct cache_store attention_store(const struct model_config *config,
                                 .head_dim = config->head_dim};
 }
 
-/* ---- Creation ----------------------------------------------------------------------------------
- */
+/* ---- Creation ---- */
 
 static status create_ropes(struct forward *forward, struct attention *attention)
 {
@@ -109,8 +108,7 @@ static status attention_create(struct forward *forward, struct mixer **out)
     return set_scales(forward);
 }
 
-/* ---- A step ------------------------------------------------------------------------------------
- */
+/* ---- A step ---- */
 
 static const struct matrix *attention_reader(const struct layer_weights *weights)
 {

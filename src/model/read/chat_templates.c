@@ -84,8 +84,7 @@ void template_set_destroy(struct template_set *set)
     *set = (struct template_set){0};
 }
 
-/* ---- Directories -------------------------------------------------------------------------------
- */
+/* ---- Directories ---- */
 
 /* `file` of the directory; *found is false where there is none. */
 static status read_file(const char *path, const char *file, struct buffer *out, bool *found)
@@ -213,8 +212,7 @@ status template_set_open_directory(struct template_set *set, const char *path,
     return s != STATUS_OK ? s : name_all(set);
 }
 
-/* ---- GGUF files --------------------------------------------------------------------------------
- */
+/* ---- GGUF files ---- */
 
 status template_set_open_gguf(struct template_set *set, const struct gguf *gguf)
 {
@@ -235,8 +233,7 @@ status template_set_open_gguf(struct template_set *set, const struct gguf *gguf)
     return name_all(set);
 }
 
-/* ---- A template that is chosen -----------------------------------------------------------------
- */
+/* ---- A template that is chosen ---- */
 
 static status add_chosen(struct template_set *set, const char *path, const struct buffer *text)
 {
@@ -273,8 +270,7 @@ status template_set_choose(struct template_set *set, const char *name_or_file)
     return s;
 }
 
-/* ---- Digest ------------------------------------------------------------------------------------
- */
+/* ---- Digest ---- */
 
 static status digest_file(void *context, const char *name, const struct buffer *text)
 {

@@ -38,8 +38,10 @@ status config_finish(struct model_config *config) MUST_CHECK;
  * STATUS_LIMIT where the list is full. */
 status config_add_end(struct model_config *config, int64_t id) MUST_CHECK;
 
-/* ---- Typed reads of members. Absent and null give `fallback`. A fallback of 0 for a positive
- * integer, or NAN for a number, means that the key is required: "key: missing". ---- */
+/* ---- Typed reads of members ---- */
+
+/* Absent and null give `fallback`. A fallback of 0 for a positive integer, or NAN for a number,
+ * means that the key is required: "key: missing". */
 
 status config_read_integer(const struct json *object, const char *key, int minimum, int maximum,
                            int fallback, int *out) MUST_CHECK;

@@ -9,8 +9,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-/* ---- Names -------------------------------------------------------------------------------------
- */
+/* ---- Names ---- */
 
 bool name_ends_with(const char *name, const char *end)
 {
@@ -98,8 +97,7 @@ status part_name_write(const char *name, const struct part_name *part, int numbe
                          part->end);
 }
 
-/* ---- First bytes -------------------------------------------------------------------------------
- */
+/* ---- First bytes ---- */
 
 static bool begins(const char *text, size_t length, const char *with)
 {
@@ -142,8 +140,7 @@ status model_file_check(const char *path, const void *head, size_t length)
     return STATUS_OK;
 }
 
-/* ---- Weights that are not read -----------------------------------------------------------------
- */
+/* ---- Weights that are not read ---- */
 
 static bool is_adapter(const char *folder)
 {

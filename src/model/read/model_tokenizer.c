@@ -59,8 +59,7 @@ status model_read_optional(const struct model *model, const char *name, size_t l
     return s == STATUS_NOT_FOUND ? STATUS_OK : s;
 }
 
-/* ---- Which file --------------------------------------------------------------------------------
- */
+/* ---- Which file ---- */
 
 static bool is_there(const struct model *model, const char *name)
 {
@@ -111,8 +110,7 @@ static status find_vocabulary(const struct model *model, struct buffer *out)
     return STATUS_OK;
 }
 
-/* ---- Reading it --------------------------------------------------------------------------------
- */
+/* ---- Reading it ---- */
 
 /* The bytes of what a tokenizer is made of, and config.json's model_type. */
 struct folder {
@@ -169,8 +167,7 @@ static status open_folder(struct model *model, struct folder *folder, const stru
     return tokenizer_create_from_files(&files, &model->tokenizer);
 }
 
-/* ---- What is missing ---------------------------------------------------------------------------
- */
+/* ---- What is missing ---- */
 
 /* Keeps what status_message() says as the reason why there is no tokenizer. */
 static status note_problem(struct model *model, const char *name)
@@ -232,8 +229,7 @@ status model_need_tokenizer(const struct model *model)
                                                               : model->path);
 }
 
-/* ---- Opening -----------------------------------------------------------------------------------
- */
+/* ---- Opening ---- */
 
 static bool is_of_the_file(status s)
 {

@@ -98,8 +98,10 @@ status notes_add_parsed(struct notes *notes, const struct job *job, const struct
     return notes_add_name(notes, NOTE_OTHER_MODEL, row->model, strlen(row->model), 1);
 }
 
-/* ---- Between ranks: an int64 of rows, one of unnamed mentions and one of names for each kind, and
- * the names behind ---- */
+/* ---- Between ranks ---- */
+
+/* An int64 of rows, one of unnamed mentions and one of names for each kind, and the names behind.
+ */
 
 struct packed_note {
     int64_t rows, unnamed, names;

@@ -38,8 +38,7 @@ void analysis_note(struct analysis *a, struct shape *known, struct shape more)
     *known = joined;
 }
 
-/* ---- Names -------------------------------------------------------------------------------------
- */
+/* ---- Names ---- */
 
 void analysis_bind(struct analysis *a, const struct name *name, struct shape shape)
 {
@@ -136,8 +135,7 @@ static void assign(struct analysis *a, const struct node *target, struct shape s
     }
 }
 
-/* ---- Statements --------------------------------------------------------------------------------
- */
+/* ---- Statements ---- */
 
 static void walk(struct analysis *a, const struct node_list *body);
 
@@ -286,8 +284,7 @@ static void walk(struct analysis *a, const struct node_list *body)
     a->depth--;
 }
 
-/* ---- The whole ---------------------------------------------------------------------------------
- */
+/* ---- The whole ---- */
 
 static void walk_template(struct analysis *a)
 {

@@ -8,8 +8,7 @@
 #include "sluice/messages.h"
 #include "text/template/tree.h"
 
-/* ---- Content -----------------------------------------------------------------------------------
- */
+/* ---- Content ---- */
 
 /* The text parts, joined with newlines. */
 static status join_parts(struct render *r, const struct json *parts, struct value *out)
@@ -70,8 +69,7 @@ static status from_content(struct render *r, const struct json *content, struct 
     return STATUS_OK;
 }
 
-/* ---- Tool calls --------------------------------------------------------------------------------
- */
+/* ---- Tool calls ---- */
 
 static status no_arguments(struct render *r, const struct json *written, struct value *out)
 {
@@ -244,8 +242,7 @@ static status add_older_call(struct render *r, const struct json *message, struc
     return put(r, dict, "tool_calls", &list);
 }
 
-/* ---- Messages ----------------------------------------------------------------------------------
- */
+/* ---- Messages ---- */
 
 static bool is_nothing(const struct json *value)
 {

@@ -3,8 +3,7 @@
  * template, and what is done with them on the way. */
 #include "text/chat/analyze.h"
 
-/* ---- Expressions -------------------------------------------------------------------------------
- */
+/* ---- Expressions ---- */
 
 bool template_is_called(const struct string *string, const char *name)
 {

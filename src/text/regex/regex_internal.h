@@ -54,8 +54,7 @@ struct regex {
     uint64_t first_at_end; /* those that may match nothing */
 };
 
-/* ---- The tree between parser and compiler (in an arena) ----------------------------------------
- */
+/* ---- The tree between parser and compiler (in an arena) ---- */
 
 enum regex_node_kind {
     REGEX_NODE_EMPTY,
@@ -84,8 +83,7 @@ struct regex_node {
 status regex_parse(const char *pattern, size_t length, struct regex *regex, struct arena *arena,
                    struct regex_node **out) MUST_CHECK;
 
-/* ---- Parser (regex_parse.c, and regex_class.c for classes) -----------------
- */
+/* ---- Parser (regex_parse.c, and regex_class.c for classes) ---- */
 
 enum { REGEX_MAX_DEPTH = 64 };
 

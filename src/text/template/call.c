@@ -2,8 +2,7 @@
 /* Attributes, items and calls: how a template reaches what values can do. */
 #include "text/template/tree.h"
 
-/* ---- Built-in functions ------------------------------------------------------------------------
- */
+/* ---- Built-in functions ---- */
 
 const struct native *template_native_find(const struct native_table *table,
                                           const struct string *name)
@@ -153,8 +152,7 @@ status template_call_value(struct render *r, const struct value *callee, const s
     }
 }
 
-/* ---- Attributes --------------------------------------------------------------------------------
- */
+/* ---- Attributes ---- */
 
 /* Methods that would change a list or dict: the sandbox hides them. */
 static const char *const list_changers[] = {"append", "clear",  "pop",    "reverse", "insert",
@@ -276,8 +274,7 @@ status template_find_attribute(struct render *r, const struct value *object,
     return find_plain_attribute(r, object, name, out, found);
 }
 
-/* ---- Items -------------------------------------------------------------------------------------
- */
+/* ---- Items ---- */
 
 /* object[key] where there is one; *found = false for what Python answers with a TypeError or
  * LookupError. */

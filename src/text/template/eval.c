@@ -4,8 +4,7 @@
 
 #include "text/template/tree.h"
 
-/* ---- Arithmetic --------------------------------------------------------------------------------
- */
+/* ---- Arithmetic ---- */
 
 static status fail_operands(enum token_type operation, const struct value *a, const struct value *b)
 {
@@ -289,8 +288,7 @@ static status negate(struct render *r, const struct value *value, bool positive,
     return STATUS_OK;
 }
 
-/* ---- Calls -------------------------------------------------------------------------------------
- */
+/* ---- Calls ---- */
 
 /* Arguments under evaluation. */
 struct argument_list {
@@ -408,8 +406,7 @@ status template_apply_filter(struct render *r, const struct node *node, const st
     return evaluate_applied(r, node, &inner, scope, out);
 }
 
-/* ---- Expressions -------------------------------------------------------------------------------
- */
+/* ---- Expressions ---- */
 
 static status evaluate_name(struct render *r, const struct node *node, struct scope *scope,
                             struct value *out)

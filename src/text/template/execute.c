@@ -2,8 +2,7 @@
 /* Statements: scopes, loops, macros, blocks that capture their text. */
 #include "text/template/tree.h"
 
-/* ---- Scopes ------------------------------------------------------------------------------------
- */
+/* ---- Scopes ---- */
 
 struct value *template_scope_find(const struct render *r, struct scope *scope,
                                   const struct name *name)
@@ -55,8 +54,7 @@ static status open_scope(struct render *r, struct scope *parent, struct scope **
     return STATUS_OK;
 }
 
-/* ---- Assignment --------------------------------------------------------------------------------
- */
+/* ---- Assignment ---- */
 
 /* A namespace target must be a namespace before the value is even worked out. */
 static status check_namespaces(struct render *r, const struct node *target, struct scope *scope)
@@ -107,8 +105,7 @@ static status assign(struct render *r, const struct node *target, struct scope *
     return STATUS_OK;
 }
 
-/* ---- Loops -------------------------------------------------------------------------------------
- */
+/* ---- Loops ---- */
 
 struct loop_filter {
     const struct node *node; /* FOR with a test */
@@ -343,8 +340,7 @@ status template_loop_attribute(struct render *r, struct loop *loop, const struct
     return STATUS_OK;
 }
 
-/* ---- Macros ------------------------------------------------------------------------------------
- */
+/* ---- Macros ---- */
 
 static status define_macro(struct render *r, const struct node *node, struct scope *scope,
                            struct value *out)
@@ -482,8 +478,7 @@ status template_call_macro(struct render *r, const struct macro *macro, const st
     return template_take(r, mark, out);
 }
 
-/* ---- Other statements --------------------------------------------------------------------------
- */
+/* ---- Other statements ---- */
 
 static status execute_call_block(struct render *r, const struct node *node, struct scope *scope)
 {

@@ -183,8 +183,7 @@ static status filter_string(struct render *r, const struct call *call, struct va
     return template_to_string(r, &call->self, out);
 }
 
-/* ---- Numbers -----------------------------------------------------------------------------------
- */
+/* ---- Numbers ---- */
 
 /* Copies a number's text without the white space around it and the underscores between digits;
  * false where it cannot be a number of this kind. */
@@ -384,8 +383,7 @@ static status filter_round(struct render *r, const struct call *call, struct val
     return STATUS_OK;
 }
 
-/* ---- Text --------------------------------------------------------------------------------------
- */
+/* ---- Text ---- */
 
 static status filter_format(struct render *r, const struct call *call, struct value *out)
 {

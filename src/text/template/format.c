@@ -136,8 +136,7 @@ static status write_string(struct render *r, const struct specification *form,
     return write_padded(r, form, string->text, length, 0, default_align);
 }
 
-/* ---- % -----------------------------------------------------------------------------------------
- */
+/* ---- % ---- */
 
 struct percent {
     const struct string *format;
@@ -332,8 +331,7 @@ status template_format_percent(struct render *r, const struct string *format,
     return template_take(r, mark, out);
 }
 
-/* ---- format() ----------------------------------------------------------------------------------
- */
+/* ---- format() ---- */
 
 struct braces {
     const struct call *call;

@@ -4,8 +4,7 @@
 
 #include "text/template/internal.h"
 
-/* ---- Lists, tuples, dicts ----------------------------------------------------------------------
- */
+/* ---- Lists, tuples, dicts ---- */
 
 static status method_list_index(struct render *r, const struct call *call, struct value *out)
 {
@@ -92,8 +91,7 @@ static status method_dict_values(struct render *r, const struct call *call, stru
     return make_view(r, call, VIEW_VALUES, out);
 }
 
-/* ---- loop and cycler ---------------------------------------------------------------------------
- */
+/* ---- loop and cycler ---- */
 
 static status method_loop_cycle(struct render *r, const struct call *call, struct value *out)
 {
@@ -138,8 +136,7 @@ static status method_cycler_reset(struct render *r, const struct call *call, str
     return STATUS_OK;
 }
 
-/* ---- Global functions --------------------------------------------------------------------------
- */
+/* ---- Global functions ---- */
 
 static status function_range(struct render *r, const struct call *call, struct value *out)
 {

@@ -34,8 +34,7 @@ status template_render_continued(const struct chat_template *template_, const ch
                                  const struct chat_variables *variables,
                                  struct buffer *out) MUST_CHECK;
 
-/* ---- Values ------------------------------------------------------------------------------------
- */
+/* ---- Values ---- */
 
 enum value_type {
     VALUE_ABSENT, /* an argument that was not given; never seen by a template */
@@ -183,8 +182,7 @@ struct joiner {
     bool used;
 };
 
-/* ---- Calls of what is built in -----------------------------------------------------------------
- */
+/* ---- Calls of what is built in ---- */
 
 struct keyword {
     struct value name; /* a string */
@@ -283,8 +281,7 @@ enum token_type {
 /* How a message names a token type: "end of print statement". */
 const char *template_token_describe(enum token_type type);
 
-/* ---- A rendering -------------------------------------------------------------------------------
- */
+/* ---- A rendering ---- */
 
 struct binding {
     const struct name *name;
@@ -330,8 +327,7 @@ status template_write_repeated(struct render *r, char byte, size_t count) MUST_C
 status template_write_character(struct render *r, int32_t code_point) MUST_CHECK;
 status template_take(struct render *r, size_t mark, struct value *out) MUST_CHECK;
 
-/* ---- Making values (value.c) ----------------------------------------------------------
- */
+/* ---- Making values (value.c) ---- */
 
 static inline struct value value_none(void)
 {
@@ -409,8 +405,7 @@ status template_from_json(struct render *r, const struct json *json, struct valu
 status template_from_messages(struct render *r, const struct json *json,
                               struct value *out) MUST_CHECK;
 
-/* ---- What values are ---------------------------------------------------------------------------
- */
+/* ---- What values are ---- */
 
 const char *template_type_name(const struct value *value); /* Python's: "str", "NoneType" */
 status template_truth(struct render *r, const struct value *value, bool *out) MUST_CHECK;
@@ -438,8 +433,7 @@ bool template_is_no_content(const struct value *value);
 /* *value, or "" in its place where it is no content. */
 struct value template_or_empty(const struct value *value);
 
-/* ---- Walking (iterate.c) --------------------------------------------------------------
- */
+/* ---- Walking (iterate.c) ---- */
 
 status template_iterator_start(struct render *r, const struct value *source,
                                struct iterator *out) MUST_CHECK;
@@ -460,8 +454,7 @@ status template_slice(struct render *r, const struct value *sequence, const stru
 status template_sort(struct render *r, struct value *items, struct value *keys, size_t count,
                      bool reverse) MUST_CHECK;
 
-/* ---- Text of values (print.c, format.c) --------------------------------------
- */
+/* ---- Text of values (print.c, format.c) ---- */
 
 /* Appends to r->out. */
 status template_write_value(struct render *r, const struct value *value) MUST_CHECK; /* str() */
@@ -480,8 +473,7 @@ status template_format_percent(struct render *r, const struct string *format,
 status template_format_braces(struct render *r, const struct string *format,
                               const struct call *call, struct value *out) MUST_CHECK;
 
-/* ---- Characters (unicode.c) -----------------------------------------------------------
- */
+/* ---- Characters (unicode.c) ---- */
 
 bool template_is_space(int32_t code_point);
 bool template_is_alphabetic(int32_t code_point);
@@ -513,8 +505,7 @@ size_t template_character_offset(const struct string *string, size_t index);
 /* Bytes of the line at text, without its end; *end_size is the end's bytes, 0 at the text's end. */
 size_t template_line_length(const char *text, size_t length, size_t *end_size);
 
-/* ---- Evaluation --------------------------------------------------------------------------------
- */
+/* ---- Evaluation ---- */
 
 status template_evaluate(struct render *r, const struct node *node, struct scope *scope,
                          struct value *out) MUST_CHECK;

@@ -176,8 +176,7 @@ status template_reversed(struct render *r, const struct value *source, struct va
     return STATUS_OK;
 }
 
-/* ---- Slices ------------------------------------------------------------------------------------
- */
+/* ---- Slices ---- */
 
 static status slice_index(const struct value *value, int64_t *out, bool *given)
 {
@@ -278,8 +277,7 @@ status template_slice(struct render *r, const struct value *given, const struct 
     return template_list(r, sequence->type, items, (size_t)count, out);
 }
 
-/* ---- Sorting -----------------------------------------------------------------------------------
- */
+/* ---- Sorting ---- */
 
 /* Bottom-up merge sort. For a descending stable sort a later item goes first only if it is greater.
  */

@@ -181,8 +181,7 @@ static status lex_raw(struct lexer *lexer)
     return start == lexer->length ? STATUS_OK : fail_at(lexer, "Missing end of raw directive");
 }
 
-/* ---- Inside a tag ------------------------------------------------------------------------------
- */
+/* ---- Inside a tag ---- */
 
 static bool is_digit(char byte, int base)
 {

@@ -3,8 +3,7 @@
  */
 #include "text/template/internal.h"
 
-/* ---- Case and classes --------------------------------------------------------------------------
- */
+/* ---- Case and classes ---- */
 
 static status method_upper(struct render *r, const struct call *call, struct value *out)
 {
@@ -140,8 +139,7 @@ static status method_isupper(struct render *r, const struct call *call, struct v
     return apply_test(r, call, "upper", out);
 }
 
-/* ---- Searching ---------------------------------------------------------------------------------
- */
+/* ---- Searching ---- */
 
 /* The bytes between the optional code point indices start and end; false for an empty range that
  * not even the empty text is found in. */
@@ -292,8 +290,7 @@ static status method_removesuffix(struct render *r, const struct call *call, str
     return remove_affix(r, call, true, out);
 }
 
-/* ---- Stripping ---------------------------------------------------------------------------------
- */
+/* ---- Stripping ---- */
 
 /* Whether the character at text (of `size` bytes) is among those of `set`. */
 static status is_in_set(struct render *r, const struct string *set, const char *text, size_t size,

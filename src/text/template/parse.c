@@ -5,8 +5,7 @@
 
 #include "text/template/tree.h"
 
-/* ---- What both parser files use ----------------------------------------------------------------
- */
+/* ---- What both parser files use ---- */
 
 status template_parser_fail(const struct parser *p, int line, const char *format, ...)
 {
@@ -141,8 +140,7 @@ status template_builder_finish(struct parser *p, struct node_builder *builder,
     return STATUS_OK;
 }
 
-/* ---- Bodies ------------------------------------------------------------------------------------
- */
+/* ---- Bodies ---- */
 
 static status parse_statement(struct parser *p, struct node **out);
 
@@ -262,8 +260,7 @@ static status parse_function_body(struct parser *p, const struct token *name, co
     return STATUS_OK;
 }
 
-/* ---- Targets of assignments --------------------------------------------------------------------
- */
+/* ---- Targets of assignments ---- */
 
 static status check_target(struct parser *p, const struct node *target)
 {
@@ -311,8 +308,7 @@ static status parse_name_only(struct parser *p, const struct name **out)
     return template_parser_name(p, token->text, token->length, out);
 }
 
-/* ---- Statements --------------------------------------------------------------------------------
- */
+/* ---- Statements ---- */
 
 static status parse_set(struct parser *p, const struct token *tag, struct node *node)
 {

@@ -48,8 +48,7 @@ status template_parse_tuple(struct parser *p, enum tuple_form form, const char *
     return s;
 }
 
-/* ---- Operators, loosest last -------------------------------------------------------------------
- */
+/* ---- Operators, loosest last ---- */
 
 static status parse_unary(struct parser *p, bool with_filter, struct node **out)
 {

@@ -249,8 +249,7 @@ status template_write_escaped(struct render *r, const char *text, size_t length)
     return template_write(r, text + start, length - start);
 }
 
-/* ---- JSON as Python's json.dumps writes it -----------------------------------------------------
- */
+/* ---- JSON as Python's json.dumps writes it ---- */
 
 struct json_style {
     bool ensure_ascii, sort_keys;

@@ -2,8 +2,7 @@
 /* Filters of many values: choosing, grouping, sorting. A table of facts at the end. */
 #include "text/template/internal.h"
 
-/* ---- Attributes by path ------------------------------------------------------------------------
- */
+/* ---- Attributes by path ---- */
 
 /* item.a.0.b by the path "a.0.b" (or an integer); `otherwise`, unless NULL or none, stands for what
  * is undefined on the way. */
@@ -61,8 +60,7 @@ static status get_key(struct render *r, const struct value *item, const struct v
     return fold_case(r, &found, case_sensitive, out);
 }
 
-/* ---- map, select, reject -----------------------------------------------------------------------
- */
+/* ---- map, select, reject ---- */
 
 struct chosen {
     struct call call; /* of the filter or test, without its operand */
@@ -203,8 +201,7 @@ static status filter_rejectattr(struct render *r, const struct call *call, struc
     return select_items(r, call, true, true, out);
 }
 
-/* ---- One of many -------------------------------------------------------------------------------
- */
+/* ---- One of many ---- */
 
 static status filter_first(struct render *r, const struct call *call, struct value *out)
 {
@@ -305,8 +302,7 @@ static status filter_sum(struct render *r, const struct call *call, struct value
     return STATUS_OK;
 }
 
-/* ---- Many of many ------------------------------------------------------------------------------
- */
+/* ---- Many of many ---- */
 
 static status filter_list(struct render *r, const struct call *call, struct value *out)
 {

@@ -3,8 +3,7 @@
  * end. */
 #include "text/template/internal.h"
 
-/* ---- Splitting and joining ---------------------------------------------------------------------
- */
+/* ---- Splitting and joining ---- */
 
 struct pieces {
     struct value *items;
@@ -220,8 +219,7 @@ static status method_format(struct render *r, const struct call *call, struct va
     return template_format_braces(r, call->self.string, call, out);
 }
 
-/* ---- Padding -----------------------------------------------------------------------------------
- */
+/* ---- Padding ---- */
 
 static status pad(struct render *r, const struct call *call, char side, struct value *out)
 {

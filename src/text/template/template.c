@@ -6,8 +6,7 @@
 #include "sluice/chat_template.h"
 #include "text/template/tree.h"
 
-/* ---- The rendering's ground --------------------------------------------------------------------
- */
+/* ---- The rendering's ground ---- */
 
 status template_fail(const char *format, ...)
 {
@@ -100,8 +99,7 @@ status template_take(struct render *r, size_t mark, struct value *out)
     return STATUS_OK;
 }
 
-/* ---- Creating ----------------------------------------------------------------------------------
- */
+/* ---- Creating ---- */
 
 static status parse_text(struct chat_template *template_, const char *text, size_t length)
 {
@@ -153,8 +151,7 @@ size_t chat_template_bytes(const struct chat_template *template_)
     return sizeof *template_ + template_->arena.used_bytes;
 }
 
-/* ---- Rendering ---------------------------------------------------------------------------------
- */
+/* ---- Rendering ---- */
 
 /* What a name means before the template has set anything, VALUE_ABSENT if nothing. */
 static status initial_value(struct render *r, const struct chat_variables *variables,

@@ -7,8 +7,7 @@
 
 #include "text/template/internal.h"
 
-/* ---- Tokens ------------------------------------------------------------------------------------
- */
+/* ---- Tokens ---- */
 
 struct token {
     enum token_type type;
@@ -29,8 +28,7 @@ struct template_tokens {
 status template_lex(const char *text, size_t length, struct arena *arena,
                     struct template_tokens *out) MUST_CHECK;
 
-/* ---- Syntax tree -------------------------------------------------------------------------------
- */
+/* ---- Syntax tree ---- */
 
 struct name {
     struct string string;

@@ -167,8 +167,7 @@ status template_dict_put(struct render *r, struct dict *dict, const struct value
     return STATUS_OK;
 }
 
-/* ---- Undefined ---------------------------------------------------------------------------------
- */
+/* ---- Undefined ---- */
 
 status template_undefined(struct render *r, const char *hint, const struct value *object,
                           const struct value *name, struct value *out)
@@ -218,8 +217,7 @@ status template_fail_undefined(struct render *r, const struct value *value)
                          name.string->text);
 }
 
-/* ---- From JSON ---------------------------------------------------------------------------------
- */
+/* ---- From JSON ---- */
 
 static status from_json_number(struct render *r, const struct json *json, struct value *out)
 {
@@ -279,8 +277,7 @@ status template_from_json(struct render *r, const struct json *json, struct valu
     return status_fail(STATUS_INTERNAL, "a JSON value of unknown type");
 }
 
-/* ---- What values are ---------------------------------------------------------------------------
- */
+/* ---- What values are ---- */
 
 const char *template_type_name(const struct value *value)
 {

@@ -159,8 +159,7 @@ size_t bpe_find_cut(const struct bpe_model *model, const char *text, size_t leng
     return length;
 }
 
-/* ---- Symbols -----------------------------------------------------------------------------------
- */
+/* ---- Symbols ---- */
 
 struct word {
     const struct bpe_model *model;
@@ -251,8 +250,7 @@ static status add_characters(struct word *word, const char *text, size_t length)
     return flush_unknown(word);
 }
 
-/* ---- Merging -----------------------------------------------------------------------------------
- */
+/* ---- Merging ---- */
 
 static void set_rank(const struct bpe_model *model, struct bpe_symbol *symbols, int32_t at)
 {

@@ -6,8 +6,7 @@
 
 #include "text/tokenizer/read/source.h"
 
-/* ---- What all have -----------------------------------------------------------------------------
- */
+/* ---- What all have ---- */
 
 status byte_bpe_check_alphabet(const struct tokenizer *tokenizer)
 {
@@ -47,8 +46,7 @@ status byte_bpe_load_text_parts(const struct tokenizer_source *source, struct to
     return tokenizer_add_decoder_of(tokenizer, DECODER_BYTE_LEVEL, &decoder);
 }
 
-/* ---- Lines -------------------------------------------------------------------------------------
- */
+/* ---- Lines ---- */
 
 bool text_lines_next(struct text_lines *lines, struct text_span *out)
 {
@@ -77,8 +75,7 @@ bool text_line_split(struct text_span line, struct text_span *left, struct text_
     return left->length > 0 && right->length > 0 && memchr(right->data, ' ', right->length) == NULL;
 }
 
-/* ---- vocab.json and merges.txt -----------------------------------------------------------------
- */
+/* ---- vocab.json and merges.txt ---- */
 
 static status load_vocabulary(const struct tokenizer_source *source, struct tokenizer *tokenizer)
 {

@@ -41,8 +41,7 @@ static void text_list_destroy(struct text_list *list)
     free(list->ends);
 }
 
-/* ---- Bytes to text -----------------------------------------------------------------------------
- */
+/* ---- Bytes to text ---- */
 
 /* How many bytes at `bytes` are one character, or the longest beginning of one that is not
  * complete or not valid; *valid tells which. *cut: the end of the bytes cuts it. */
@@ -108,8 +107,7 @@ static status append_lossy(const char *bytes, size_t length, struct buffer *out)
     return STATUS_OK;
 }
 
-/* ---- Decoders ----------------------------------------------------------------------------------
- */
+/* ---- Decoders ---- */
 
 /* A token all of whose characters stand for bytes gives those, another one itself. */
 static status append_token_bytes(const struct byte_alphabet *alphabet, const char *text,

@@ -13,8 +13,7 @@
 #include "text/regex/regex.h"
 #include "text/unicode/unicode.h"
 
-/* ---- Vocabulary: strings and ids (vocabulary.c) --------------------------------------
- */
+/* ---- Vocabulary: strings and ids (vocabulary.c) ---- */
 
 enum { TOKEN_MAX_ID = (1 << 24) - 1 }; /* bounds the tables indexed by id */
 
@@ -69,8 +68,7 @@ status byte_alphabet_append(const struct byte_alphabet *alphabet, const char *by
 /* Growable ids. */
 status token_list_append(struct token_list *list, int32_t id) MUST_CHECK;
 
-/* ---- Patterns ----------------------------------------------------------------------------------
- */
+/* ---- Patterns ---- */
 
 /* A literal, or a regular expression where `regex` is set. */
 struct text_pattern {
@@ -98,8 +96,7 @@ status text_pattern_replace(const struct text_pattern *pattern, struct pattern_s
                             const char *text, size_t length, const char *content,
                             size_t content_length, struct buffer *out) MUST_CHECK;
 
-/* ---- Pieces ------------------------------------------------------------------------------------
- */
+/* ---- Pieces ---- */
 
 struct piece {
     size_t start, length; /* of the base text */
@@ -113,8 +110,7 @@ struct piece_list {
 };
 status piece_list_append(struct piece_list *list, struct piece piece) MUST_CHECK;
 
-/* ---- Normalizers (normalize.c) -------------------------------------------------------
- */
+/* ---- Normalizers (normalize.c) ---- */
 
 enum normalizer_kind {
     NORMALIZER_FORM,    /* NFC, NFD, NFKC, NFKD */
@@ -182,8 +178,7 @@ status precompiled_apply(const struct normalizer *normalizer, const char *text, 
 status sentencepiece_normalize(const struct normalizer *normalizer, const char *text, size_t length,
                                struct buffer *out, bool at_origin) MUST_CHECK;
 
-/* ---- Pre-tokenizers (pretokenize.c) --------------------------------------------------
- */
+/* ---- Pre-tokenizers (pretokenize.c) ---- */
 
 enum pre_tokenizer_kind {
     PRE_TOKENIZER_SPLIT, /* by pattern */
@@ -232,8 +227,7 @@ status pre_tokenize(const struct pre_tokenizer *pre_tokenizers, size_t count,
                     struct piece_list *pieces) MUST_CHECK;
 void pre_tokenize_scratch_destroy(struct pre_tokenize_scratch *scratch);
 
-/* ---- Models ------------------------------------------------------------------------------------
- */
+/* ---- Models ---- */
 
 enum model_kind { MODEL_BPE, MODEL_UNIGRAM, MODEL_WORDPIECE, MODEL_WORDLEVEL };
 
@@ -316,8 +310,7 @@ struct word_cache {
     struct token_list ids;
 };
 
-/* ---- Added tokens (added.c) ----------------------------------------------------------
- */
+/* ---- Added tokens (added.c) ---- */
 
 struct added_token {
     const char *content;
@@ -349,8 +342,7 @@ status added_vocabulary_split(const struct added_vocabulary *added, const struct
                               struct piece_list *out) MUST_CHECK;
 void added_vocabulary_destroy(struct added_vocabulary *added);
 
-/* ---- Decoders (decode.c) -------------------------------------------------------------
- */
+/* ---- Decoders (decode.c) ---- */
 
 enum decoder_kind {
     DECODER_BYTE_LEVEL,
@@ -396,8 +388,7 @@ status decode_bytes(const struct tokenizer *tokenizer, int32_t id, struct buffer
 /* How many bytes at the end of `bytes` begin a character that is not complete. */
 size_t decode_incomplete_tail(const char *bytes, size_t length);
 
-/* ---- Post-processors ---------------------------------------------------------------------------
- */
+/* ---- Post-processors ---- */
 
 enum post_processor_kind { POST_TEMPLATE, POST_BERT };
 
@@ -418,8 +409,7 @@ struct post_processor {
     int32_t first, last;          /* BERT (and Roberta's): [CLS] and [SEP] */
 };
 
-/* ---- The whole ---------------------------------------------------------------------------------
- */
+/* ---- The whole ---- */
 
 struct tokenizer {
     struct arena arena;

@@ -17,8 +17,7 @@ status pre_tokenizer_make_byte_level(struct pre_tokenizer *pre_tokenizer, bool a
                      : STATUS_OK;
 }
 
-/* ---- Splitting one piece -----------------------------------------------------------------------
- */
+/* ---- Splitting one piece ---- */
 
 /* Takes the spans of a piece in order, delimiters and what is between them, and gives pieces as the
  * behaviour says. */
@@ -195,8 +194,7 @@ static status split_piece(const struct pre_tokenizer *pre_tokenizer, struct patt
     }
 }
 
-/* ---- Rewriting the text ------------------------------------------------------------------------
- */
+/* ---- Rewriting the text ---- */
 
 enum rewriting { REWRITE_NOTHING, REWRITE_PREFIX_SPACE, REWRITE_METASPACE, REWRITE_BYTES };
 

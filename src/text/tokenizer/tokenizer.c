@@ -7,8 +7,7 @@
 
 #include "text/tokenizer/internal.h"
 
-/* ---- Life --------------------------------------------------------------------------------------
- */
+/* ---- Life ---- */
 
 struct tokenizer *tokenizer_new(void)
 {
@@ -227,8 +226,7 @@ void tokenizer_destroy(struct tokenizer *tokenizer)
     free(tokenizer);
 }
 
-/* ---- Arrays of parts ---------------------------------------------------------------------------
- */
+/* ---- Arrays of parts ---- */
 
 /* Room for one more zeroed item; *index is where. */
 static status add_part(void **items, size_t *count, size_t *capacity, size_t size, size_t *index)
@@ -320,8 +318,7 @@ status tokenizer_add_space_decoders(struct tokenizer *tokenizer, bool strip_firs
     return STATUS_OK;
 }
 
-/* ---- Questions ---------------------------------------------------------------------------------
- */
+/* ---- Questions ---- */
 
 size_t tokenizer_vocabulary_size(const struct tokenizer *tokenizer)
 {

@@ -139,8 +139,7 @@ void token_table_destroy(struct token_table *table)
     *table = (struct token_table){0};
 }
 
-/* ---- Trie --------------------------------------------------------------------------------------
- */
+/* ---- Trie ---- */
 
 struct byte_trie_edge {
     uint32_t node;
@@ -241,8 +240,7 @@ void byte_trie_destroy(struct byte_trie *trie)
     *trie = (struct byte_trie){0};
 }
 
-/* ---- Byte alphabet and id lists ----------------------------------------------------------------
- */
+/* ---- Byte alphabet and id lists ---- */
 
 /* Printable bytes of Latin-1 stand for themselves, the others for U+0100 and up. */
 void byte_alphabet_create(struct byte_alphabet *alphabet)

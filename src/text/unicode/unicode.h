@@ -9,8 +9,7 @@
 
 #include "sluice/base.h"
 
-/* ---- Tables ------------------------------------------------------------------------------------
- */
+/* ---- Tables ---- */
 
 enum unicode_category {
     UNICODE_CN,
@@ -73,8 +72,7 @@ extern const size_t unicode_lower_extra_count;
 extern const uint32_t unicode_never_normalized[];
 extern const size_t unicode_never_normalized_count;
 
-/* ---- Text --------------------------------------------------------------------------------------
- */
+/* ---- Text ---- */
 
 /* The code point at text[*offset] of well-formed UTF-8; moves *offset behind it. */
 static inline int32_t unicode_next(const char *text, size_t *offset)
@@ -112,8 +110,7 @@ int unicode_hexadecimal(char digit);
 
 status unicode_append(struct buffer *out, int32_t code_point) MUST_CHECK;
 
-/* ---- Properties --------------------------------------------------------------------------------
- */
+/* ---- Properties ---- */
 
 enum unicode_category unicode_category_of(int32_t code_point);
 bool unicode_is_space(int32_t code_point);       /* White_Space */
@@ -127,8 +124,7 @@ size_t unicode_lower(int32_t code_point, int32_t out[2]);
 /* One representative of all code points that differ from this one in case only. */
 int32_t unicode_case_key(int32_t code_point);
 
-/* ---- Normalization forms -----------------------------------------------------------------------
- */
+/* ---- Normalization forms ---- */
 
 /* Working memory; zero-initialise before first use. */
 struct unicode_normalizer {
@@ -140,8 +136,7 @@ void unicode_normalizer_destroy(struct unicode_normalizer *normalizer);
 status unicode_normalize(struct unicode_normalizer *normalizer, const char *text, size_t length,
                          bool compose, bool compatibility, struct buffer *out) MUST_CHECK;
 
-/* ---- Sets of code points -----------------------------------------------------------------------
- */
+/* ---- Sets of code points ---- */
 
 enum { UNICODE_SET_DIRECT = 0x800 }; /* below: a bitmap; above: a search in the ranges */
 

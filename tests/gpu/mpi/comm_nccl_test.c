@@ -37,8 +37,7 @@ static bool succeeds(status s, const char *what, size_t size)
     return s == STATUS_OK;
 }
 
-/* ---- Values and device memory ------------------------------------------------------------------
- */
+/* ---- Values and device memory ---- */
 
 /* Values whose sum depends on the order. */
 static float value_of(int rank, size_t i)
@@ -113,8 +112,7 @@ static void compare(const void *found, const void *expected, size_t bytes, const
     }
 }
 
-/* ---- Tensor parallelism ------------------------------------------------------------------------
- */
+/* ---- Tensor parallelism ---- */
 
 static void sums_are_the_tree(struct backend *backend, struct communicator *comm)
 {
@@ -225,8 +223,7 @@ static void columns_stand_side_by_side(struct backend *backend, struct communica
     free(widths);
 }
 
-/* ---- Pipeline ----------------------------------------------------------------------------------
- */
+/* ---- Pipeline ---- */
 
 static void fill(struct memory *memory, int message)
 {
@@ -272,8 +269,7 @@ static void the_pipeline_keeps_order(struct backend *backend, struct communicato
     memory_end(&wanted);
 }
 
-/* ---- A rank that stays away --------------------------------------------------------------------
- */
+/* ---- A rank that stays away ---- */
 
 static void an_absent_rank_ends_the_waiting(struct backend *backend, struct communicator *comm)
 {
@@ -306,8 +302,7 @@ static void an_absent_rank_ends_the_waiting(struct backend *backend, struct comm
     memory_end(&all);
 }
 
-/* ---- The program -------------------------------------------------------------------------------
- */
+/* ---- The program ---- */
 
 static status create(struct backend *backend, const char *address, enum comm_use use,
                      size_t largest, struct communicator **out)

@@ -201,8 +201,7 @@ static void trial_run(struct trial *trial, struct variant variant, unsigned set,
     backend->operations->destroy(backend);
 }
 
-/* ---- The reference -----------------------------------------------------------------------------
- */
+/* ---- The reference ---- */
 
 static void reference_head(const struct trial *trial, int sequence, int position,
                            const float *values, const float *weight, double *out)
@@ -265,8 +264,7 @@ static void reference_attention(const struct trial *trial, int sequence, int pos
     }
 }
 
-/* ---- Tests -------------------------------------------------------------------------------------
- */
+/* ---- Tests ---- */
 
 static void attention_is_right(void **state)
 {

@@ -10,8 +10,7 @@ static const float *address(struct backend *backend, struct device_buffer *buffe
     return backend->operations->host_address(backend, buffer);
 }
 
-/* ---- Norms -------------------------------------------------------------------------------------
- */
+/* ---- Norms ---- */
 
 static void reference_norm(const struct norm_facts *facts, const double *in, const float *weight,
                            const float *bias, int n, double *out)
@@ -145,8 +144,7 @@ static void additions_and_norms_are_right(void **state)
     free(vectors);
 }
 
-/* ---- Activations -------------------------------------------------------------------------------
- */
+/* ---- Activations ---- */
 
 static double reference_activation(enum activation activation, double x)
 {
@@ -268,8 +266,7 @@ static void soft_max_is_right(void **state)
     }
 }
 
-/* ---- Experts -----------------------------------------------------------------------------------
- */
+/* ---- Experts ---- */
 
 enum { EXPERTS = 6, USED = 2, HIDDEN = 40, WIDTH = 36, MIXTURE_TOKENS = 50, SLICES = 4 };
 

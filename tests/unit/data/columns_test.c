@@ -55,8 +55,7 @@ static void the_table_holds_together(void **state)
     assert_int_equal(head_texts, 5);
 }
 
-/* ---- What goes in comes out ---------------------------------------------------------------------
- */
+/* ---- What goes in comes out ---- */
 
 enum { LIST = 3, TOKENS = 7, ITEMS = 200 };
 
@@ -232,8 +231,7 @@ static void every_column_is_stored(void **state)
     }
 }
 
-/* ---- What files have had so far -----------------------------------------------------------------
- */
+/* ---- What files have had so far ---- */
 
 static void describe_dataset(hid_t file, const char *path, struct buffer *out)
 {
@@ -313,8 +311,7 @@ static void datasets_stay_as_they_are(void **state)
     buffer_destroy(&line);
 }
 
-/* ---- Documentation ------------------------------------------------------------------------------
- */
+/* ---- Documentation ---- */
 
 static const char *leaf_of(const char *path)
 {

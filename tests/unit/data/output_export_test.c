@@ -38,8 +38,7 @@ static void export_as_json_lines(void **state)
     output_reader_close(reader);
 }
 
-/* ---- OpenAI's form ----------------------------------------------------------------------------
- */
+/* ---- OpenAI's form ---- */
 
 struct lines {
     struct buffer text;

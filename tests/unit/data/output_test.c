@@ -19,8 +19,7 @@
 
 #include "output_examples.h"
 
-/* ---- As HDF5 shows it ---------------------------------------------------------------------------
- */
+/* ---- As HDF5 shows it ---- */
 
 static hid_t open_dataset(hid_t file, const char *path, H5T_class_t type_class, int rank,
                           hsize_t length)
@@ -128,8 +127,7 @@ static void only_the_columns_asked_for(void **state)
     output_reader_close(reader);
 }
 
-/* ---- Round trips --------------------------------------------------------------------------------
- */
+/* ---- Round trips ---- */
 
 static bool is_packed; /* the file that compare_example sees */
 
@@ -345,8 +343,7 @@ static void many_rows(void **state)
     assert_true(packed.st_size * 4 < variable.st_size);
 }
 
-/* ---- The atomic end -----------------------------------------------------------------------------
- */
+/* ---- The atomic end ---- */
 
 static void nothing_is_overwritten_unasked(void **state)
 {
@@ -416,8 +413,7 @@ static void a_full_disk_leaves_nothing(void **state)
     assert_int_equal(access(scratch_path(state, "full.h5.partial"), F_OK), -1);
 }
 
-/* ---- Hostile files ------------------------------------------------------------------------------
- */
+/* ---- Hostile files ---- */
 
 static void replace_dataset(const char *path, const char *name, hid_t type, int rank, hsize_t a,
                             hsize_t b, const void *items)

@@ -13,8 +13,7 @@
 
 #include "sluice/tokenizer.h"
 
-/* ---- Writing a SentencePiece model -------------------------------------------------------------
- */
+/* ---- Writing a SentencePiece model ---- */
 
 static void put(struct buffer *out, const void *bytes, size_t length)
 {
@@ -95,8 +94,7 @@ static void put_small_model(struct buffer *out, int algorithm)
     put_trainer(out, algorithm, 0, 0);
 }
 
-/* ---- Tokenizers and ids ------------------------------------------------------------------------
- */
+/* ---- Tokenizers and ids ---- */
 
 static struct text_span span(const char *text)
 {
@@ -157,8 +155,7 @@ static void assert_model_refused(const struct buffer *model, const char *message
     assert_refused(&files, message);
 }
 
-/* ---- SentencePiece -----------------------------------------------------------------------------
- */
+/* ---- SentencePiece ---- */
 
 static void spaces_are_as_the_model_says(void **state)
 {
@@ -346,8 +343,7 @@ static void long_pieces_take_no_long_time(void **state)
     buffer_destroy(&text);
 }
 
-/* ---- The other forms ---------------------------------------------------------------------------
- */
+/* ---- The other forms ---- */
 
 static void other_files_that_are_not_read(void **state)
 {

@@ -147,9 +147,9 @@ ALWAYS_INLINE float group_sum(const vec lanes[GROUP_VECTORS])
     return values[0];
 }
 
-/* ---- Functions
- * ----------------------------------------------------------------------------------- Polynomials
- * from the Cephes library (expf, tanhf) and Abramowitz and Stegun 7.1.26 (erf). */
+/* ---- Functions ---- */
+
+/* Polynomials from the Cephes library (expf, tanhf) and Abramowitz and Stegun 7.1.26 (erf). */
 
 /* e^x to 2 ulp; 0 below -87.3, e^88 above 88. NaN stays NaN. */
 ALWAYS_INLINE vec vec_exp(vec x)

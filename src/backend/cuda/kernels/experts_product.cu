@@ -53,8 +53,7 @@ template <class Shape, typename T> struct tile_share {
     static_assert(!WARPGROUPS || M == 1, "a warp has sixteen of its warpgroup's rows");
 };
 
-/* ---- Copies ------------------------------------------------------------------------------------
- */
+/* ---- Copies ---- */
 
 /* Copies `bytes` (at most 16) to one piece and zeros behind them; where there are none, nothing is
  * read. */
@@ -90,8 +89,7 @@ template <int LEFT> __device__ __forceinline__ void wait_for_copies()
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
 }
 
-/* ---- Tiles -------------------------------------------------------------------------------------
- */
+/* ---- Tiles ---- */
 
 /* What a block works on. */
 struct tile_place {
@@ -196,8 +194,7 @@ template <typename T, class Shape> struct tile_copies {
     }
 };
 
-/* ---- Results -----------------------------------------------------------------------------------
- */
+/* ---- Results ---- */
 
 /* The warp's sums, scaled, into the block's result [TOKENS][PITCH]. Gated: gates, then what they
  * gate. */
@@ -306,8 +303,7 @@ __device__ __forceinline__ void finish_result(const experts_product &call, const
     }
 }
 
-/* ---- The kernel --------------------------------------------------------------------------------
- */
+/* ---- The kernel ---- */
 
 template <class Shape, typename T>
 __global__ void __launch_bounds__(Shape::THREADS, Shape::BLOCKS)

@@ -11,8 +11,7 @@
 #include "backend/cuda/kernels/experts.h"
 #include "backend/cuda/kernels/vectors.cuh"
 
-/* ---- Router ------------------------------------------------------------------------------------
- */
+/* ---- Router ---- */
 
 enum {
     ROUTER_WARP_TOKENS = 4,
@@ -98,8 +97,7 @@ template <typename In> static void launch_router(cudaStream_t stream, const expe
     }
 }
 
-/* ---- Choice ------------------------------------------------------------------------------------
- */
+/* ---- Choice ---- */
 
 enum { CHOICE_WARPS = 4 };
 
@@ -193,8 +191,7 @@ __global__ void __launch_bounds__(32 * CHOICE_WARPS) choice_kernel(experts_route
     }
 }
 
-/* ---- Plan --------------------------------------------------------------------------------------
- */
+/* ---- Plan ---- */
 
 enum { PLAN_THREADS = 512 };
 
@@ -304,8 +301,7 @@ cudaError_t experts_route_launch(cudaStream_t stream, const experts_route *call)
     return cudaGetLastError();
 }
 
-/* ---- Scales ------------------------------------------------------------------------------------
- */
+/* ---- Scales ---- */
 
 __global__ void scales_kernel(experts_scales call)
 {
@@ -321,8 +317,7 @@ cudaError_t experts_scales_launch(cudaStream_t stream, const experts_scales *cal
     return cudaGetLastError();
 }
 
-/* ---- Sum over experts --------------------------------------------------------------------------
- */
+/* ---- Sum over experts ---- */
 
 enum { COMBINE_THREADS = 128 };
 

@@ -9,8 +9,7 @@
 #include "backend/cuda/kernels/kv_cache.h"
 #include "backend/cuda/kernels/numbers.cuh"
 
-/* ---- Angles ------------------------------------------------------------------------------------
- */
+/* ---- Angles ---- */
 
 /* The angle is rounded to float32 as the models' own code does, its cosine is not approximated
  * further. */
@@ -42,8 +41,7 @@ cudaError_t kv_angles_launch(cudaStream_t stream, const kv_angles *call)
     return cudaGetLastError();
 }
 
-/* ---- The cache ---------------------------------------------------------------------------------
- */
+/* ---- The cache ---- */
 
 /* Element index of a token's key (or value) of one head. */
 __device__ __forceinline__ size_t find_place(const kv_append &call, int token, int kv)
@@ -100,8 +98,7 @@ __device__ __forceinline__ void store_eight(void *to, int dtype, size_t at,
     }
 }
 
-/* ---- Eight values a lane -----------------------------------------------------------------------
- */
+/* ---- Eight values a lane ---- */
 
 enum { APPEND_THREADS = 256 };
 
@@ -264,8 +261,7 @@ __global__ void __launch_bounds__(APPEND_THREADS)
     }
 }
 
-/* ---- Any head size and type --------------------------------------------------------------------
- */
+/* ---- Any head size and type ---- */
 
 enum { GENERAL_WARPS = 4 };
 

@@ -9,8 +9,7 @@
 #include "backend/cuda/kernels/activation.cuh"
 #include "backend/cuda/kernels/rows.cuh"
 
-/* ---- Embedding ---------------------------------------------------------------------------------
- */
+/* ---- Embedding ---- */
 
 enum { EMBED_THREADS = 256 };
 
@@ -53,8 +52,7 @@ cudaError_t rows_embed_launch(cudaStream_t stream, const rows_embed *call)
     });
 }
 
-/* ---- Pieces of rows ----------------------------------------------------------------------------
- */
+/* ---- Pieces of rows ---- */
 
 /* How a grid goes over rows: block (row, part) takes a slice, or the columns from part · piece on.
  */
@@ -116,8 +114,7 @@ static bool has_type(const rows_target &target, int dtype)
     return target.packed != nullptr || target.dtype == dtype;
 }
 
-/* ---- Activation --------------------------------------------------------------------------------
- */
+/* ---- Activation ---- */
 
 /* Finishes N values of a raw product's row from column i on. */
 template <int N>
@@ -222,8 +219,7 @@ cudaError_t rows_activate_launch(cudaStream_t stream, const rows_activate *call)
     });
 }
 
-/* ---- Copies ------------------------------------------------------------------------------------
- */
+/* ---- Copies ---- */
 
 template <typename T, int G>
 __global__ void __launch_bounds__(most_threads(G))
@@ -266,8 +262,7 @@ cudaError_t rows_copy_launch(cudaStream_t stream, const rows_copy *call)
     });
 }
 
-/* ---- Logits ------------------------------------------------------------------------------------
- */
+/* ---- Logits ---- */
 
 enum { LOGITS_THREADS = 256 };
 

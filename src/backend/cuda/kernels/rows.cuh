@@ -27,8 +27,7 @@ __host__ __device__ constexpr int most_threads(int groups)
     return groups == 0 ? THREADS_WITHOUT_GROUPS : groups == 1 ? 128 : 512;
 }
 
-/* ---- Neighbouring values -----------------------------------------------------------------------
- */
+/* ---- Neighbouring values ---- */
 
 /* N values as memory has them: N = 1, or N = 8 at an address that 16 divides (8 for fp8). */
 template <typename T, int N> union chunk {
@@ -133,8 +132,7 @@ __device__ __forceinline__ void write_fp8(__nv_fp8_e4m3 *to, const float *values
     }
 }
 
-/* ---- A block's row -----------------------------------------------------------------------------
- */
+/* ---- A block's row ---- */
 
 /* The row's values: thread t has eight from 8 · t on, G times, 8 · blockDim.x apart. each(f) calls
  * f(g, column, values) for each group g that the row has. AHEAD: what the groups are made of is to
@@ -182,8 +180,7 @@ template <> struct row_values<0> {
     }
 };
 
-/* ---- Targets -----------------------------------------------------------------------------------
- */
+/* ---- Targets ---- */
 
 /* The block writes a slice of a row in fp8, its scale, and zeros behind it. `values` are the row's
  * from column `origin` on. */
@@ -233,8 +230,7 @@ __device__ __forceinline__ void write_plain(const rows_target &target, int row, 
     values.each([&](int, int i, const float *x) { write_chunk<T, Values::N>(to + i, x); });
 }
 
-/* ---- Launches ----------------------------------------------------------------------------------
- */
+/* ---- Launches ---- */
 
 /* How blocks hold `width` values: G of row_values, and what they are launched with. */
 struct row_shape {

@@ -7,8 +7,7 @@
 
 enum { THREADS = 256 };
 
-/* ---- Values of any type ------------------------------------------------------------------------
- */
+/* ---- Values of any type ---- */
 
 __device__ __forceinline__ void write_value(void *to, int dtype, size_t at, float value)
 {
@@ -35,8 +34,7 @@ __device__ __forceinline__ float read_value(const void *from, int dtype, size_t 
     return to_float(static_cast<const __nv_fp8_e4m3 *>(from)[at]);
 }
 
-/* ---- Weights -----------------------------------------------------------------------------------
- */
+/* ---- Weights ---- */
 
 /* Block (row, part). */
 __global__ void weights_kernel(rows_weights call)
@@ -87,8 +85,7 @@ cudaError_t rows_weights_launch(cudaStream_t stream, const rows_weights *call)
     return cudaGetLastError();
 }
 
-/* ---- Widening ----------------------------------------------------------------------------------
- */
+/* ---- Widening ---- */
 
 __global__ void widen_kernel(const __nv_fp8_e4m3 *from, size_t count, float *to)
 {
@@ -109,8 +106,7 @@ cudaError_t rows_widen_launch(cudaStream_t stream, const void *from, size_t coun
     return cudaGetLastError();
 }
 
-/* ---- Trials of products ------------------------------------------------------------------------
- */
+/* ---- Trials of products ---- */
 
 __device__ __forceinline__ uint64_t mix(uint64_t x) /* splitmix64's finaliser */
 {

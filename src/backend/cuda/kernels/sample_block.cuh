@@ -53,8 +53,7 @@ struct block_memory {
 };
 __shared__ __align__(16) block_memory shared;
 
-/* ---- The block together: every thread calls these ----------------------------------------------
- */
+/* ---- The block together: every thread calls these ---- */
 
 __device__ __forceinline__ int lane_of_thread()
 {
@@ -175,8 +174,7 @@ __device__ found_bin histogram_find(uint64_t target)
     return shared.found;
 }
 
-/* ---- Reading -----------------------------------------------------------------------------------
- */
+/* ---- Reading ---- */
 
 /* Calls visit(id, logit) for the row, a warp's lanes together; -inf and ids out of range fill up.
  * A thread meets ids in ascending order. After the TILE consecutive logits of a warp it calls

@@ -21,8 +21,7 @@
 
 #include "backend/cuda/kernels/sample_passes.cuh"
 
-/* ---- The draw ----------------------------------------------------------------------------------
- */
+/* ---- The draw ---- */
 
 /* The first id, ascending over what the filter leaves of the list, at which the running sum of
  * weights exceeds `point`. */
@@ -115,8 +114,7 @@ __device__ __noinline__ int32_t draw(const float *row, int vocabulary, const sam
     return listed ? draw_from_list(left, point) : draw_from_row(row, vocabulary, left, point);
 }
 
-/* ---- The top -----------------------------------------------------------------------------------
- */
+/* ---- The top ---- */
 
 /* Writes the `wanted` highest of the raw logits, of which the list has those from `bound` up if it
  * fits; returns how many there are. Changes the list where it did not fit. */
@@ -164,8 +162,7 @@ __device__ __noinline__ int write_tops(const float *row, int vocabulary, float h
     return count;
 }
 
-/* ---- Mask, biases and penalties ----------------------------------------------------------------
- */
+/* ---- Mask, biases and penalties ---- */
 
 __device__ __forceinline__ bool is_processed(const sample_row &asked)
 {
@@ -260,8 +257,7 @@ __device__ float raw_logit(const sample_call &call, const sample_row &asked, con
     return row[id];
 }
 
-/* ---- A row -------------------------------------------------------------------------------------
- */
+/* ---- A row ---- */
 
 /* Which logits to list and what to sum for a draw, or for tops, or for both at once. */
 struct gather_plan {

@@ -6,8 +6,7 @@
 
 #include "backend/cuda/kernels/sample_block.cuh"
 
-/* ---- Order and weights -------------------------------------------------------------------------
- */
+/* ---- Order and weights ---- */
 
 __device__ __forceinline__ float value_of_key(uint32_t key)
 {
@@ -44,8 +43,7 @@ __device__ __forceinline__ filter filter_of_finite(float highest)
     return {highest, 0.0f, SAMPLE_LEAST_WEIGHT, NO_LIMIT};
 }
 
-/* ---- Passes over the row -----------------------------------------------------------------------
- */
+/* ---- Passes over the row ---- */
 
 /* A finite value that at least `rank` of the threads' highest logits reach, or all finite logits;
  * the leading 20 bits of its key are those of the rank-th. */
@@ -225,8 +223,7 @@ __device__ __noinline__ void sum_list(const filter &what, sums *out)
     out->count = block_sum((uint64_t)count);
 }
 
-/* ---- Cuts --------------------------------------------------------------------------------------
- */
+/* ---- Cuts ---- */
 
 enum measure { MEASURE_COUNT, MEASURE_WEIGHT };
 

@@ -23,8 +23,7 @@ __device__ __forceinline__ int piece_at(int row, int piece)
     return row * STAGE_BYTES + (piece ^ (row & 7)) * PIECE_BYTES;
 }
 
-/* ---- Arithmetic --------------------------------------------------------------------------------
- */
+/* ---- Arithmetic ---- */
 
 __device__ __forceinline__ void read_matrices(uint32_t (&to)[4], const char *from)
 {
@@ -130,10 +129,11 @@ __device__ __forceinline__ void multiply_stage_float(const char *weights, const 
     }
 }
 
-/* ---- Warpgroups --------------------------------------------------------------------------------
- * sm_90a multiplies by warpgroups, four warps that read both operands from shared memory; its older
- * instructions run at about half of the rate, and in fp8 as if it were float16. All tiles of a
- * device use the same kind, so that they give the same bits. */
+/* ---- Warpgroups ---- */
+
+/* sm_90a multiplies by warpgroups, four warps that read both operands from shared memory; its
+ * older instructions run at about half of the rate, and in fp8 as if it were float16. All tiles of
+ * a device use the same kind, so that they give the same bits. */
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 static constexpr bool HAS_WARPGROUPS = true;

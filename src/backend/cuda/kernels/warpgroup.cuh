@@ -25,8 +25,9 @@ __device__ __forceinline__ void wait_for_products()
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-/* ---- Products ----------------------------------------------------------------------------------
- * Accumulators of 64 rows by N columns are float[N / 8][4] in each thread, as mma.sync has them. */
+/* ---- Products ---- */
+
+/* Accumulators of 64 rows by N columns are float[N / 8][4] in each thread, as mma.sync has them. */
 
 __device__ __forceinline__ void begin_products()
 {
@@ -83,8 +84,9 @@ __device__ __forceinline__ void wait_for_earlier_products()
     "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, "         \
     "%126, %127"
 
-/* ---- Barriers ----------------------------------------------------------------------------------
- * By their address in shared memory. */
+/* ---- Barriers ---- */
+
+/* By their address in shared memory. */
 
 __device__ __forceinline__ void barrier_create(uint32_t barrier, int arrivals)
 {
@@ -141,9 +143,7 @@ template <int STAGES> struct ring_place {
     }
 };
 
-/* ---- Shared memory, by its address
- * ----------------------------------------------------------------
- */
+/* ---- Shared memory, by its address ---- */
 
 __device__ __forceinline__ uint4 load_piece(uint32_t from)
 {
@@ -162,8 +162,7 @@ __device__ __forceinline__ void store_piece(uint32_t to, const uint4 &piece)
                  : "memory");
 }
 
-/* ---- Clusters ----------------------------------------------------------------------------------
- */
+/* ---- Clusters ---- */
 
 __device__ __forceinline__ int cluster_rank()
 {
@@ -215,8 +214,9 @@ __device__ __forceinline__ bool elected()
     return is != 0;
 }
 
-/* ---- Copies of tensors -------------------------------------------------------------------------
- * One thread asks for a box of a tensor as its map describes it, from element (x, row, slice) on;
+/* ---- Copies of tensors ---- */
+
+/* One thread asks for a box of a tensor as its map describes it, from element (x, row, slice) on;
  * what lies outside of the tensor arrives as zeros, and is not written. */
 
 __device__ __forceinline__ void tensor_read(uint32_t to, const void *map, int x, int row, int slice,
@@ -243,8 +243,7 @@ __device__ __forceinline__ void tensor_map_fetch(const void *map)
     asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
 
-/* ---- Dependent launches ------------------------------------------------------------------------
- */
+/* ---- Dependent launches ---- */
 
 /* What the stream has next may start where it can, if it was launched so. */
 __device__ __forceinline__ void let_next_start()

@@ -9,8 +9,7 @@
 
 enum gguf_token_type { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED };
 
-/* ---- Pre-tokenizers by name --------------------------------------------------------------------
- */
+/* ---- Pre-tokenizers by name ---- */
 
 /* Splits, one behind the other, each isolating what it matches. */
 static const struct pre_facts {
@@ -88,8 +87,7 @@ static status find_facts(const char *name, const struct pre_facts **out)
                        list);
 }
 
-/* ---- Parts that both models have ---------------------------------------------------------------
- */
+/* ---- Parts that both models have ---- */
 
 static status load_tokens(struct tokenizer *tokenizer, const struct gguf_vocabulary *vocabulary)
 {
@@ -169,8 +167,7 @@ static status load_template(struct tokenizer *tokenizer, const struct gguf_vocab
     return add_eos ? add_template_token(tokenizer, &post->single, vocabulary->eos) : STATUS_OK;
 }
 
-/* ---- Byte-level BPE ----------------------------------------------------------------------------
- */
+/* ---- Byte-level BPE ---- */
 
 static status load_merges(struct tokenizer *tokenizer, const struct gguf_vocabulary *vocabulary)
 {
@@ -222,8 +219,7 @@ static status load_gpt2(struct tokenizer *tokenizer, const struct gguf_vocabular
     return load_template(tokenizer, vocabulary, facts->add_bos);
 }
 
-/* ---- SentencePiece BPE -------------------------------------------------------------------------
- */
+/* ---- SentencePiece BPE ---- */
 
 /* Tokens that text can be made of merge, others do not. */
 static status make_merges(struct tokenizer *tokenizer, const struct gguf_vocabulary *vocabulary)

@@ -5,8 +5,7 @@
 
 #include "text/tokenizer/internal.h"
 
-/* ---- Reading fields ----------------------------------------------------------------------------
- */
+/* ---- Reading fields ---- */
 
 static status need_string(const struct json *object, const char *key, const char **text,
                           size_t *length)
@@ -144,8 +143,7 @@ static status load_sequence(struct tokenizer *tokenizer, const struct json *valu
     return STATUS_OK;
 }
 
-/* ---- Normalizers -------------------------------------------------------------------------------
- */
+/* ---- Normalizers ---- */
 
 static status load_bert_normalizer(struct normalizer *normalizer, const struct json *value)
 {
@@ -244,8 +242,7 @@ status tokenizer_load_normalizer(struct tokenizer *tokenizer, const struct json 
     }
 }
 
-/* ---- Pre-tokenizers ----------------------------------------------------------------------------
- */
+/* ---- Pre-tokenizers ---- */
 
 static status read_behavior(const struct json *value, enum split_behavior *out)
 {
@@ -406,8 +403,7 @@ status tokenizer_load_pre_tokenizer(struct tokenizer *tokenizer, const struct js
     }
 }
 
-/* ---- Post-processors ---------------------------------------------------------------------------
- */
+/* ---- Post-processors ---- */
 
 static status need_id(const struct json *value, const char *what, int32_t *out)
 {
@@ -509,8 +505,7 @@ status tokenizer_load_post_processor(struct tokenizer *tokenizer, const struct j
     return need_token_pair(value, "sep", &post->last);
 }
 
-/* ---- Decoders ----------------------------------------------------------------------------------
- */
+/* ---- Decoders ---- */
 
 status tokenizer_load_decoder(struct tokenizer *tokenizer, const struct json *value)
 {

@@ -51,8 +51,7 @@ static status optional_bool(const struct json *model, const char *key, bool *out
     return STATUS_OK;
 }
 
-/* ---- BPE ---------------------------------------------------------------------------------------
- */
+/* ---- BPE ---- */
 
 /* "left right" or ["left", "right"]. */
 static status read_merge(const struct json *merge, struct bpe_merge_parts *parts)
@@ -121,8 +120,7 @@ static status load_bpe(struct tokenizer *tokenizer, const struct json *model)
     return bpe_finish(bpe, &tokenizer->vocabulary);
 }
 
-/* ---- The others --------------------------------------------------------------------------------
- */
+/* ---- The others ---- */
 
 static status load_unigram_pieces(struct tokenizer *tokenizer, const struct json *pieces)
 {

@@ -61,8 +61,7 @@ static status load_ranks(const struct tokenizer_source *source, struct tokenizer
     return s == STATUS_OK ? bpe_finish(&tokenizer->bpe, &tokenizer->vocabulary) : s;
 }
 
-/* ---- tiktoken ----------------------------------------------------------------------------------
- */
+/* ---- tiktoken ---- */
 
 static bool read_rank(struct text_span text, int64_t *out)
 {
@@ -131,8 +130,7 @@ status tokenizer_load_tiktoken(struct tokenizer_source *source, struct tokenizer
     return add_special_tokens(source, tokenizer);
 }
 
-/* ---- tekken.json -------------------------------------------------------------------------------
- */
+/* ---- tekken.json ---- */
 
 /* {"config": {"pattern": …, "default_vocab_size": …, "default_num_special_tokens": …}, "vocab":
  * [{"token_bytes": …}, …] in the order of ranks, "special_tokens": [{"rank": …, "token_str": …}]}

@@ -8,8 +8,7 @@
 #include "text/tokenizer/read/sentencepiece.h"
 #include "text/tokenizer/read/source.h"
 
-/* ---- Ids ---------------------------------------------------------------------------------------
- */
+/* ---- Ids ---- */
 
 /* What stands before and behind the model's own pieces, of which the first `skip` are left away. */
 static const struct layout_facts {
@@ -105,8 +104,7 @@ static status load_pieces(struct tokenizer *tokenizer, const struct piece_table 
     return STATUS_OK;
 }
 
-/* ---- Models ------------------------------------------------------------------------------------
- */
+/* ---- Models ---- */
 
 static int32_t find_unknown(const struct piece_table *table)
 {
@@ -184,8 +182,7 @@ static status load_model(const struct tokenizer_source *source, struct tokenizer
     }
 }
 
-/* ---- Spaces ------------------------------------------------------------------------------------
- */
+/* ---- Spaces ---- */
 
 static status keep_symbols(struct normalizer *normalizer, const struct piece_table *table)
 {

@@ -114,8 +114,7 @@ static status read_message(struct wire_bytes bytes, const struct wire_field *fie
     return STATUS_OK;
 }
 
-/* ---- The messages ------------------------------------------------------------------------------
- */
+/* ---- The messages ---- */
 
 #define AT(member) offsetof(struct sentencepiece_model, member)
 

@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- What the files say ------------------------------------------------------------------------
- */
+/* ---- What the files say ---- */
 
 static const char *const role_keys[TOKEN_ROLE_COUNT] = {
     [ROLE_NONE] = "",
@@ -68,8 +67,7 @@ static status parse_object(const char *name, struct text_span text, struct arena
                                      : status_fail(STATUS_INVALID, "%s: expected an object", name);
 }
 
-/* ---- Added tokens ------------------------------------------------------------------------------
- */
+/* ---- Added tokens ---- */
 
 static void read_flags(const struct json *value, struct added_token *token)
 {
@@ -298,8 +296,7 @@ status source_add_tokens(const struct tokenizer_source *source, struct tokenizer
     return STATUS_OK;
 }
 
-/* ---- Tokens around a text ----------------------------------------------------------------------
- */
+/* ---- Tokens around a text ---- */
 
 struct around {
     struct tokenizer *tokenizer;
@@ -385,8 +382,7 @@ static void keep_names(const struct tokenizer_source *source, struct tokenizer *
     }
 }
 
-/* ---- The whole ---------------------------------------------------------------------------------
- */
+/* ---- The whole ---- */
 
 static bool ends_with(const char *text, const char *end)
 {

@@ -40,8 +40,7 @@ enum { RING_KEYS, RING_VALUES };
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-/* ---- Rings -------------------------------------------------------------------------------------
- */
+/* ---- Rings ---- */
 
 /* A block's shared memory, in bytes from `base`, its address there: keys' tiles, values' tiles, raw
  * tiles, queries, barriers. */
@@ -85,8 +84,7 @@ __device__ __forceinline__ tile_range find_row_tiles(const attention_call &call,
                : none;
 }
 
-/* ---- Copies ------------------------------------------------------------------------------------
- */
+/* ---- Copies ---- */
 
 /* What copying threads do, tile by tile, keys and values in turns: tile number n is begun, and tile
  * n - LAG is shown to those that compute. */

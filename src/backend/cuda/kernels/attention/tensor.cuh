@@ -15,8 +15,7 @@
 
 #include "backend/cuda/kernels/attention/work.cuh"
 
-/* ---- Short sequences ---------------------------------------------------------------------------
- */
+/* ---- Short sequences ---- */
 
 template <typename Cache, int DIM> struct split_shape {
     typedef tile_shape<Cache, DIM> tile;
@@ -134,8 +133,7 @@ __global__ void __launch_bounds__(32, 8) split_kernel(const __grid_constant__ at
     }
 }
 
-/* ---- Prefill -----------------------------------------------------------------------------------
- */
+/* ---- Prefill ---- */
 
 enum { CHUNK_WARPS = 4, CHUNK_THREADS = 32 * CHUNK_WARPS };
 

@@ -55,8 +55,7 @@ template <typename Cache, int DIM> struct tile_shape {
     static_assert(DIM % 16 == 0 && ATTENTION_SPLIT % TILE == 0, "head size");
 };
 
-/* ---- Instructions ------------------------------------------------------------------------------
- */
+/* ---- Instructions ---- */
 
 __device__ __forceinline__ uint32_t shared_address(const void *pointer)
 {
@@ -135,8 +134,7 @@ __device__ __forceinline__ float reciprocal(float x)
     return y;
 }
 
-/* ---- Pairs of values ---------------------------------------------------------------------------
- */
+/* ---- Pairs of values ---- */
 
 template <typename T> __device__ __forceinline__ uint32_t pack_pair(float low, float high);
 template <> __device__ __forceinline__ uint32_t pack_pair<__nv_bfloat16>(float low, float high)
@@ -185,8 +183,7 @@ __device__ __forceinline__ void write_pair(void *to, size_t at, int dtype, float
     *reinterpret_cast<uint32_t *>(static_cast<char *>(to) + 2 * at) = bits;
 }
 
-/* ---- Pages -------------------------------------------------------------------------------------
- */
+/* ---- Pages ---- */
 
 /* Where a sequence's keys (and values) of one head lie. */
 struct pages {
@@ -249,8 +246,7 @@ __device__ __forceinline__ void copy_tile(const uint32_t (&to)[COUNT],
     }
 }
 
-/* ---- Rows --------------------------------------------------------------------------------------
- */
+/* ---- Rows ---- */
 
 /* Row `row` of a sequence's rows for one key/value head. */
 struct query_row {
@@ -349,8 +345,7 @@ __device__ __forceinline__ void finish_split(row_state<Cache, DIM, MT> &state)
     }
 }
 
-/* ---- A tile ------------------------------------------------------------------------------------
- */
+/* ---- A tile ---- */
 
 /* scores = queries · keysᵀ: [16 · MT][TILE]. `keys` is the tile's address in shared memory. */
 template <typename Cache, int DIM, int MT>
@@ -590,8 +585,7 @@ add_values(const float (&weights)[MT][tile_shape<Cache, DIM>::KEY_TILES][4],
     }
 }
 
-/* ---- Joining splits, results -------------------------------------------------------------------
- */
+/* ---- Joining splits, results ---- */
 
 /* Factors of what is there and of the next split; *largest moves to the larger of both. */
 __device__ __forceinline__ void join_weights(float *largest, float next, float exponent_scale,

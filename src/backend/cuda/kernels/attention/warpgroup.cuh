@@ -16,8 +16,7 @@
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-/* ---- Instructions ------------------------------------------------------------------------------
- */
+/* ---- Instructions ---- */
 
 __device__ __forceinline__ void store_word(uint32_t to, uint32_t word)
 {
@@ -100,8 +99,7 @@ __device__ __forceinline__ void meet(int group)
     asm volatile("bar.sync %0, 128;" ::"r"(1 + group) : "memory");
 }
 
-/* ---- Arithmetic --------------------------------------------------------------------------------
- */
+/* ---- Arithmetic ---- */
 
 /* A warp of a warpgroup, its rows and where it is in the rings. */
 template <typename Cache, int DIM, int GROUPS> struct group_warp {
@@ -336,8 +334,7 @@ template <typename Cache, int DIM, int GROUPS> struct group_warp {
 
 #endif
 
-/* ---- The kernel --------------------------------------------------------------------------------
- */
+/* ---- The kernel ---- */
 
 template <typename Cache, int DIM, int GROUPS>
 __global__ void __launch_bounds__(group_shape<Cache, DIM, GROUPS>::THREADS +

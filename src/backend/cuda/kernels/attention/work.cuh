@@ -30,8 +30,7 @@ __device__ __forceinline__ bool needs_mask(int at, int tile, int first, int last
     return at + tile - 1 > first || (window > 0 && at <= last - window);
 }
 
-/* ---- Prefill -----------------------------------------------------------------------------------
- */
+/* ---- Prefill ---- */
 
 /* Joins the split in `state` to what earlier splits left at `totals` (nothing: `first`), and leaves
  * the whole in `state`, and there where more is to come. */

@@ -115,8 +115,7 @@ template <class Shape> struct dense_producer {
 
 #endif
 
-/* ---- The kernel --------------------------------------------------------------------------------
- */
+/* ---- The kernel ---- */
 
 template <class Shape>
 __global__ void __launch_bounds__(Shape::THREADS + Shape::PRODUCERS, 1)

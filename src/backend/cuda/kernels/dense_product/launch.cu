@@ -20,8 +20,7 @@
 #include <math.h>
 #include <stdio.h>
 
-/* ---- Variants ----------------------------------------------------------------------------------
- */
+/* ---- Variants ---- */
 
 struct dense_variant {
     int groups, subs, tokens, slices;
@@ -75,8 +74,7 @@ static int64_t ceil_div(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-/* ---- Choice ------------------------------------------------------------------------------------
- */
+/* ---- Choice ---- */
 
 /* Bytes that are read and written once. */
 static double bytes_of(const dense_product &call, int width_bytes)
@@ -131,8 +129,7 @@ int dense_product_choose(const struct dense_product *call, int multiprocessors)
     return best;
 }
 
-/* ---- Launch ------------------------------------------------------------------------------------
- */
+/* ---- Launch ---- */
 
 typedef CUresult (*encode_tensor)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *,
                                   const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,

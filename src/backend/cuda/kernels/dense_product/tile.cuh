@@ -66,8 +66,7 @@ struct dense_shape {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-/* ---- Instructions ------------------------------------------------------------------------------
- */
+/* ---- Instructions ---- */
 
 /* 64 rows of 128 bytes and more in shared memory, as copies of tensors swizzle them: the half of a
  * descriptor that knows where, and the whole. */
@@ -186,8 +185,7 @@ __device__ __forceinline__ void meet_group(int group)
     asm volatile("bar.sync %0, 128;" ::"r"(1 + group) : "memory");
 }
 
-/* ---- Tiles -------------------------------------------------------------------------------------
- */
+/* ---- Tiles ---- */
 
 /* f(token tile, weight tile of the cluster) for tile number `at`: bands of tokens go through the
  * weights. */
