@@ -27,6 +27,11 @@ for folder in "${folders[@]}"; do
     fi
     before+=${before:+|}$folder
 done
+# Sections are told apart by one form of ruler.
+if grep -rnE --include='*.[ch]' --include='*.cu' --include='*.cuh' '^[[:space:]]*/\* -{4,}' src include tests bench | grep -vE -- '/\* ---- [^-].* ---- \*/$'; then
+    echo "FAILED: section rulers of another form than /* ---- Name ---- */"
+    failures=1
+fi
 # A licence that a machine can read, in the first lines of each source file.
 while IFS= read -r file; do
     head -n 2 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0' || { echo "FAILED: $file has no SPDX line"; failures=1; }
