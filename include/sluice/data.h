@@ -459,6 +459,17 @@ const char *output_attribute_text(struct output_reader *reader, const char *name
                                   struct arena *arena);
 /* Streams all results in order, in bounded memory. */
 status output_visit(struct output_reader *reader, result_visitor visit, void *context) MUST_CHECK;
+/* The same, one by one: a place in the results, of which a batch is in memory at a time. Several
+ * may walk over one file. The caller closes *out; the reader outlives it. */
+struct output_cursor;
+status output_cursor_open(const struct output_reader *reader,
+                          struct output_cursor **out) MUST_CHECK;
+/* The next result is the one with this index, from 0 to output_result_count. Going on from where
+ * one is costs nothing, a jump reads from disk. */
+void output_cursor_seek(struct output_cursor *cursor, int64_t index);
+/* The next result, valid until the next call; NULL behind the last one. */
+status output_cursor_next(struct output_cursor *cursor, const struct result **result) MUST_CHECK;
+void output_cursor_close(struct output_cursor *cursor);
 /* Streams results out again: one JSON line each, or the OpenAI batch output form. `write` gets each
  * line with its newline. */
 enum export_format { EXPORT_JSONL, EXPORT_OPENAI };

@@ -11,12 +11,19 @@
 #include "sluice/base.h"
 #include "sluice/job.h"
 
-enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_BAD_USAGE = 2, EXIT_STOPPED = 75 };
+enum exit_status {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,
+    EXIT_DIFFERENT = 1, /* of `compare` */
+    EXIT_BAD_USAGE = 2,
+    EXIT_STOPPED = 75
+};
 
 int command_run(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_inspect(int argc, char **argv);
+int command_compare(int argc, char **argv);
 int command_export(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_tokenize(int argc, char **argv);

@@ -21,6 +21,7 @@ static const struct command {
     {"check", command_check, "validate a job without running it; print the plan"},
     {"status", command_status, "say how a job stands: rows done, rate, time left, errors"},
     {"inspect", command_inspect, "say what an output file holds"},
+    {"compare", command_compare, "say which results of two output files differ"},
     {"export", command_export, "print an output file's rows as JSON lines"},
     {"bench", command_bench, "measure throughput on synthetic prompts"},
     {"tokenize", command_tokenize, "text to token ids and back, JSON lines in and out"},

@@ -26,7 +26,7 @@ run_program --version
 for line in '^commit ([0-9a-f]{12}(-changed)?|unknown)$' '^mpi .*[0-9].* \(MPI [34]\.[0-9]\)$' '^hdf5 [12]\.[0-9]+\.[0-9]+$' '^compiler [a-zA-Z].*[0-9]'; do
     grep -qE "$line" out || fail "--version has no line $line: $(paste -s -d '|' out)"
 done
-for command in run check inspect export bench tokenize render logits; do
+for command in run check inspect compare export bench tokenize render logits; do
     expect_output "Usage: sluice $command" "$command" --help
     expect_output "Usage: sluice $command" help "$command"
     expect_error 2 "--no-such: unknown option" "$command" --no-such

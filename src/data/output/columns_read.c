@@ -3,6 +3,7 @@
 #include "data/output/columns_read.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -170,6 +171,14 @@ struct result_batch {
         const char **texts;
         size_t *lengths;
     } columns[RESULT_COLUMNS_MOST];
+};
+
+struct columns_cursor {
+    const struct columns_reader *reader;
+    struct arena arena;        /* of the batch */
+    struct result_batch batch; /* what is at hand */
+    int64_t next;              /* result */
+    int64_t most;              /* results that the next batch may have */
 };
 
 static status no_memory(void)
@@ -366,38 +375,60 @@ static status get_result(const struct columns_reader *self, const struct result_
     return STATUS_OK;
 }
 
-static status visit_batch(const struct columns_reader *self, const struct result_batch *batch,
-                          stored_visitor visit, void *context)
+/* Reads the batch that begins at self->next, as large as texts allow. */
+static status next_batch(struct columns_cursor *self)
 {
-    for (int64_t i = 0; i < batch->count; i++) {
-        struct stored_result result;
-        TRY(get_result(self, batch, i, &result));
-        TRY(visit(context, &result));
+    status s;
+    do {
+        int64_t left = self->reader->rows - self->next;
+        arena_reset(&self->arena);
+        self->batch.arena = &self->arena;
+        s = read_batch(self->reader, self->next, left < self->most ? left : self->most,
+                       &self->batch);
+        self->most = s == STATUS_LIMIT ? self->batch.count / 8 : self->most * 2;
+        self->most = self->most < 1 ? 1 : self->most < BATCH_ROWS ? self->most : BATCH_ROWS;
+    } while (s == STATUS_LIMIT && self->batch.count > 1);
+    return s;
+}
+
+status columns_cursor_open(const struct columns_reader *reader, struct columns_cursor **out)
+{
+    *out = calloc(1, sizeof **out);
+    if (*out == NULL) {
+        return no_memory();
     }
+    (*out)->reader = reader;
+    (*out)->most = BATCH_ROWS;
     return STATUS_OK;
 }
 
-status columns_reader_visit(const struct columns_reader *self, stored_visitor visit, void *context)
+void columns_cursor_seek(struct columns_cursor *self, int64_t index)
 {
-    struct arena arena = {0};
-    struct result_batch batch = {.arena = &arena};
-    status s = STATUS_OK;
-    int64_t most = BATCH_ROWS;
-    for (int64_t first = 0; s == STATUS_OK && first < self->rows;) {
-        int64_t left = self->rows - first;
-        arena_reset(&arena);
-        s = read_batch(self, first, left < most ? left : most, &batch);
-        if (s == STATUS_LIMIT && batch.count > 1) {
-            most = batch.count / 8 > 0 ? batch.count / 8 : 1;
-            s = STATUS_OK;
-            continue;
-        }
-        if (s == STATUS_OK) {
-            s = visit_batch(self, &batch, visit, context);
-        }
-        first += batch.count;
-        most = most * 2 < BATCH_ROWS ? most * 2 : BATCH_ROWS;
+    bool is_at_hand = index >= self->batch.first && index <= self->batch.first + self->batch.count;
+    self->most = is_at_hand ? self->most : 1; /* who jumps may jump again */
+    self->next = index;
+}
+
+status columns_cursor_next(struct columns_cursor *self, struct stored_result *out, bool *more)
+{
+    *more = self->next < self->reader->rows;
+    if (!*more) {
+        return STATUS_OK;
     }
-    arena_destroy(&arena);
-    return s;
+    if (self->next < self->batch.first || self->next >= self->batch.first + self->batch.count) {
+        status s = next_batch(self);
+        self->batch.count = s == STATUS_OK ? self->batch.count : 0;
+        TRY(s);
+    }
+    TRY(get_result(self->reader, &self->batch, self->next - self->batch.first, out));
+    self->next++;
+    return STATUS_OK;
+}
+
+void columns_cursor_close(struct columns_cursor *self)
+{
+    if (self != NULL) {
+        arena_destroy(&self->arena);
+        free(self);
+    }
 }

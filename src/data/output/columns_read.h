@@ -24,10 +24,17 @@ struct columns_reader {
 status columns_reader_open(struct columns_reader *self, hid_t file) MUST_CHECK;
 void columns_reader_close(struct columns_reader *self);
 
-/* Calls `visit` with all results in order; what the file does not have is 0, a double NaN. Ends
- * with its first failure. */
-typedef status (*stored_visitor)(void *context, struct stored_result *result);
-status columns_reader_visit(const struct columns_reader *self, stored_visitor visit,
-                            void *context) MUST_CHECK;
+/* A place in the results, of which a batch is in memory at a time. The caller closes *out; the
+ * reader outlives it. */
+struct columns_cursor;
+status columns_cursor_open(const struct columns_reader *reader,
+                           struct columns_cursor **out) MUST_CHECK;
+/* The next result is the one with this index, from 0 to the number of results. */
+void columns_cursor_seek(struct columns_cursor *self, int64_t index);
+/* The next result, valid until the next call; what the file does not have is 0, a double NaN.
+ * *more is false behind the last one. */
+status columns_cursor_next(struct columns_cursor *self, struct stored_result *out,
+                           bool *more) MUST_CHECK;
+void columns_cursor_close(struct columns_cursor *self);
 
 #endif

@@ -230,18 +230,49 @@ status output_rank_metrics(struct output_reader *reader, struct arena *arena,
 
 /* ---- Results ---- */
 
-struct result_visit {
+struct output_cursor {
     const struct output_reader *reader;
-    result_visitor visit;
-    void *context;
-    int64_t index;
-    bool stopped; /* by the visitor, whose message is its own */
+    struct columns_cursor *columns;
+    struct stored_result stored; /* where the last one is */
+    int64_t index;               /* of the next */
 };
 
+status output_cursor_open(const struct output_reader *reader, struct output_cursor **out)
+{
+    struct output_cursor *self = calloc(1, sizeof *self);
+    *out = NULL;
+    if (self == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "%s: out of memory for reading", reader->path);
+    }
+    self->reader = reader;
+    status s = columns_cursor_open(&reader->columns, &self->columns);
+    if (s != STATUS_OK) {
+        output_cursor_close(self);
+        return status_context(s, "%s", reader->path);
+    }
+    *out = self;
+    return STATUS_OK;
+}
+
+void output_cursor_close(struct output_cursor *self)
+{
+    if (self != NULL) {
+        columns_cursor_close(self->columns);
+        free(self);
+    }
+}
+
+void output_cursor_seek(struct output_cursor *self, int64_t index)
+{
+    columns_cursor_seek(self->columns, index);
+    self->index = index;
+}
+
 /* Names the input file that a row is from. */
-static status name_file(const struct result_visit *self, struct stored_result *stored)
+static status name_file(struct output_cursor *self)
 {
     const struct output_reader *reader = self->reader;
+    struct stored_result *stored = &self->stored;
     if (!reader->tells_files) {
         return STATUS_OK;
     }
@@ -254,20 +285,35 @@ static status name_file(const struct result_visit *self, struct stored_result *s
     return STATUS_OK;
 }
 
-static status visit_stored(void *context, struct stored_result *stored)
+static status next_result(struct output_cursor *self, bool *more)
 {
-    struct result_visit *self = context;
-    TRY(name_file(self, stored));
-    stored->result.is_fault = stored->status_code >= 500;
-    self->index++;
-    status s = self->visit(self->context, &stored->result);
-    self->stopped = s != STATUS_OK;
-    return s;
+    TRY(columns_cursor_next(self->columns, &self->stored, more));
+    if (*more) {
+        TRY(name_file(self));
+        self->stored.result.is_fault = self->stored.status_code >= 500;
+        self->index++;
+    }
+    return STATUS_OK;
+}
+
+status output_cursor_next(struct output_cursor *self, const struct result **result)
+{
+    bool more = false;
+    *result = NULL;
+    TRY(status_context(next_result(self, &more), "%s", self->reader->path));
+    *result = more ? &self->stored.result : NULL;
+    return STATUS_OK;
 }
 
 status output_visit(struct output_reader *reader, result_visitor visit, void *context)
 {
-    struct result_visit self = {.reader = reader, .visit = visit, .context = context};
-    status s = columns_reader_visit(&reader->columns, visit_stored, &self);
-    return self.stopped ? s : status_context(s, "%s", reader->path);
+    struct output_cursor *cursor;
+    const struct result *result = NULL;
+    TRY(output_cursor_open(reader, &cursor));
+    status s;
+    while ((s = output_cursor_next(cursor, &result)) == STATUS_OK && result != NULL &&
+           (s = visit(context, result)) == STATUS_OK) {
+    }
+    output_cursor_close(cursor);
+    return s;
 }
