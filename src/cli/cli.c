@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "job/suggest.h"
+#include "sluice/json.h"
 
 struct argument_parse {
     const struct argp *command;
@@ -322,4 +323,37 @@ int cli_finish_output(int exit_status)
         return cli_fail(EXIT_FAILED);
     }
     return exit_status;
+}
+
+status cli_append_excerpt(const char *text, size_t length, int most, struct buffer *out)
+{
+    size_t size, from = 0;
+    for (; from < length && most > 0; from += size, most--) {
+        int32_t point = utf8_decode(text + from, length - from, &size);
+        bool control = (point >= 0 && point < 0x20) || (point >= 0x7F && point < 0xA0);
+        TRY(control     ? buffer_append_byte(out, ' ')
+            : point < 0 ? buffer_append_text(out, "\xEF\xBF\xBD")
+                        : buffer_append(out, text + from, size));
+    }
+    return from < length ? buffer_append_text(out, "…") : STATUS_OK;
+}
+
+const char *cli_layout_text(const char *text, struct arena *arena)
+{
+    static const char *const names[] = {"dp", "tp", "pp", "tp_slices"};
+    struct json *layout;
+    char line[128] = "";
+    if (json_parse(text, strlen(text), arena, &layout) != STATUS_OK) {
+        return text;
+    }
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        int64_t value;
+        size_t used = strlen(line);
+        if (json_int64(json_get(layout, names[i]), &value)) {
+            snprintf(line + used, sizeof line - used, "%s%s %lld", used > 0 ? ", " : "", names[i],
+                     (long long)value);
+        }
+    }
+    const char *copy = arena_copy(arena, line, strlen(line));
+    return line[0] != '\0' && copy != NULL ? copy : text;
 }

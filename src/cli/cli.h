@@ -69,6 +69,13 @@ int cli_fail(int exit_status);
 int cli_print_version(void);
 int cli_finish_output(int exit_status);
 
+/* Appends at most `most` characters of a text, and "…" where it goes on. Texts quote data: control
+ * characters become spaces, so that nothing in them drives a terminal. */
+status cli_append_excerpt(const char *text, size_t length, int most, struct buffer *out) MUST_CHECK;
+/* An output's attribute `layout`, {"dp":2,"tp":4,…}, as "dp 2, tp 4, pp 1, tp_slices 8"; what is no
+ * such thing as it is. The text's, or the arena's. */
+const char *cli_layout_text(const char *text, struct arena *arena);
+
 /* --set arguments in their order. Zero-initialise; free with cli_settings_destroy. */
 struct cli_settings {
     const char **items;

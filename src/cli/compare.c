@@ -111,27 +111,6 @@ static double token_rate(struct output_reader *reader, struct arena *arena)
     return tokens != NULL && time > 0 ? strtod(tokens, NULL) / time : NAN;
 }
 
-/* {"dp":2,"tp":4,...} as "dp 2, tp 4, pp 1, tp_slices 8"; what is no such thing as it is. */
-static const char *layout_text(const char *text, struct arena *arena)
-{
-    static const char *const names[] = {"dp", "tp", "pp", "tp_slices"};
-    struct json *layout;
-    char line[VALUE_BYTES] = "";
-    if (json_parse(text, strlen(text), arena, &layout) != STATUS_OK) {
-        return text;
-    }
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        int64_t value;
-        size_t used = strlen(line);
-        if (json_int64(json_get(layout, names[i]), &value)) {
-            snprintf(line + used, sizeof line - used, "%s%s %lld", used > 0 ? ", " : "", names[i],
-                     (long long)value);
-        }
-    }
-    const char *copy = arena_copy(arena, line, strlen(line));
-    return line[0] != '\0' && copy != NULL ? copy : text;
-}
-
 static const char *value_text(struct output_reader *reader, const char *name, struct arena *arena)
 {
     const char *text = output_attribute_text(reader, name, arena);
@@ -144,7 +123,7 @@ static const char *value_text(struct output_reader *reader, const char *name, st
         const char *copy = arena_copy(arena, seconds, strlen(seconds));
         return copy != NULL ? copy : text;
     }
-    return strcmp(name, "layout") == 0 ? layout_text(text, arena) : text;
+    return strcmp(name, "layout") == 0 ? cli_layout_text(text, arena) : text;
 }
 
 /* A value for people: of digests the beginning, of what else is too long the end. */

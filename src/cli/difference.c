@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "cli/cli.h"
+
 enum {
     EXCERPT_CHARACTERS = 16, /* of a text, on a line of a terminal */
     ERROR_CHARACTERS = 28,
@@ -152,22 +154,6 @@ bool difference_find(const struct result *a, const struct result *b, bool by_id,
 
 /* ---- Text ---- */
 
-/* At most `most` characters from a byte on. Texts quote data: nothing in them may drive a terminal.
- */
-static status append_excerpt(const char *text, size_t length, size_t from, int most,
-                             struct buffer *out)
-{
-    size_t size;
-    for (; from < length && most > 0; from += size, most--) {
-        int32_t point = utf8_decode(text + from, length - from, &size);
-        bool control = (point >= 0 && point < 0x20) || (point >= 0x7F && point < 0xA0);
-        TRY(control     ? buffer_append_byte(out, ' ')
-            : point < 0 ? buffer_append_text(out, "\xEF\xBF\xBD")
-                        : buffer_append(out, text + from, size));
-    }
-    return from < length ? buffer_append_text(out, "…") : STATUS_OK;
-}
-
 static status append_quoted(const char *text, size_t length, size_t from, int most,
                             struct buffer *out)
 {
@@ -175,7 +161,7 @@ static status append_quoted(const char *text, size_t length, size_t from, int mo
         return buffer_append_text(out, from > 0 ? "(end)" : "(nothing)");
     }
     TRY(buffer_append_text(out, "\""));
-    TRY(append_excerpt(text, length, from, most, out));
+    TRY(cli_append_excerpt(text + from, length - from, most, out));
     return buffer_append_text(out, "\"");
 }
 
@@ -286,7 +272,7 @@ static status append_json_excerpt(const char *text, size_t length, size_t from, 
         return buffer_append_text(out, "null");
     }
     struct buffer excerpt = {0};
-    status s = append_excerpt(text, length, from, JSON_CHARACTERS, &excerpt);
+    status s = cli_append_excerpt(text + from, length - from, JSON_CHARACTERS, &excerpt);
     if (s == STATUS_OK) {
         s = json_write_string(excerpt.data, excerpt.length, out);
     }

@@ -1,22 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sluice inspect OUT.h5: provenance, totals, the table of ranks, and scores. */
+/* sluice inspect OUT.h5: one screen about it, or its job, ranks, errors, answers and scores. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/output_summary.h"
 #include "sluice/grade.h"
 
-enum { OPTION_JSON = 256, OPTION_SCORE, OPTION_BY, OPTION_ROWS };
+enum {
+    OPTION_JSON = 256,
+    OPTION_SCORE,
+    OPTION_BY,
+    OPTION_ROWS,
+    OPTION_JOB,
+    OPTION_RANKS,
+    OPTION_ERRORS
+};
 
 struct inspect_arguments {
     const char *path, *score, *by;
     int64_t rows;
     bool json;
+    bool job, ranks, errors; /* in the screen's place */
 };
 
 static const struct argp_option options[] = {
     {"json", OPTION_JSON, NULL, 0, "one JSON object instead of text", 0},
+    {"job", OPTION_JOB, NULL, 0,
+     "instead of the screen: what identifies the run, its totals, and the job as it was run", 0},
+    {"ranks", OPTION_RANKS, NULL, 0, "instead of the screen: a line for each rank", 0},
+    {"errors", OPTION_ERRORS, NULL, 0, "instead of the screen: all errors, alike ones together", 0},
     {"rows", OPTION_ROWS, "N", 0, "also show the first N answers", 0},
     {"score", OPTION_SCORE, "FIELD", 0,
      "the share of answers that, white space around them aside, equal the data set's field FIELD",
@@ -30,6 +44,15 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     switch (key) {
     case OPTION_JSON:
         arguments->json = true;
+        return 0;
+    case OPTION_JOB:
+        arguments->job = true;
+        return 0;
+    case OPTION_RANKS:
+        arguments->ranks = true;
+        return 0;
+    case OPTION_ERRORS:
+        arguments->errors = true;
         return 0;
     case OPTION_ROWS:
         return cli_integer("rows", argument, 0, INT64_MAX, &arguments->rows);
@@ -56,7 +79,8 @@ static const struct argp argp = {
     .options = options,
     .parser = parse_option,
     .args_doc = "OUT.h5",
-    .doc = "Says what an output file holds: where it comes from, totals, and what each rank did."};
+    .doc = "Says what an output file holds, on one screen: where it comes from, totals, finish "
+           "reasons, lengths, the commonest errors, the slowest rank."};
 
 /* The attributes of the root group, in the order in which they are shown. */
 static const struct attribute {
@@ -121,7 +145,7 @@ static void print_attributes(struct output_reader *reader, struct arena *arena)
 
 static void print_ranks(const struct rank_metrics *ranks, size_t count)
 {
-    puts("\nrank  dp  tp  pp      rows   prompt tok   output tok     tok/s  prefill s   decode s "
+    puts("rank  dp  tp  pp      rows   prompt tok   output tok     tok/s  prefill s   decode s "
          "    comm s     idle s    peak mem   kv use  host");
     for (size_t i = 0; i < count; i++) {
         const struct rank_metrics *rank = &ranks[i];
@@ -250,7 +274,8 @@ static status append_grades(const struct grade_table *table, struct buffer *out)
 
 static status append_json(struct output_reader *reader, struct arena *arena,
                           const struct rank_metrics *ranks, size_t count,
-                          const struct grade_table *grades, struct buffer *out)
+                          const struct grade_table *grades, struct output_summary *summary,
+                          struct buffer *out)
 {
     TRY(buffer_append_text(out, "{\"attributes\":{"));
     TRY(append_attributes(reader, arena, out));
@@ -260,7 +285,8 @@ static status append_json(struct output_reader *reader, struct arena *arena,
         TRY(buffer_append_text(out, i > 0 ? "," : ""));
         TRY(append_rank(&ranks[i], out));
     }
-    TRY(buffer_append_byte(out, ']'));
+    TRY(buffer_append_text(out, "],\"summary\":"));
+    TRY(output_summary_append_json(summary, out));
     if (grades != NULL) {
         TRY(append_grades(grades, out));
     }
@@ -298,48 +324,81 @@ static status print_answers(struct output_reader *reader, int64_t rows)
     return s == STATUS_STOPPED ? STATUS_OK : s;
 }
 
-static status inspect_reader(const struct inspect_arguments *arguments,
-                             struct output_reader *reader, struct arena *arena,
-                             struct grade_table *grades)
-{
+/* What was read of the file once. */
+struct inspection {
+    struct arena arena;
     const struct rank_metrics *ranks;
-    size_t count;
-    TRY(output_rank_metrics(reader, arena, &ranks, &count));
-    if (arguments->score != NULL) {
-        TRY(grade_output(reader, arguments->score, arguments->by, grades));
+    size_t rank_count;
+    struct output_summary summary;
+    struct grade_table grades;
+};
+
+static status print_json(const struct inspect_arguments *arguments, struct output_reader *reader,
+                         struct inspection *self)
+{
+    struct buffer out = {0};
+    status s = append_json(reader, &self->arena, self->ranks, self->rank_count,
+                           arguments->score != NULL ? &self->grades : NULL, &self->summary, &out);
+    if (s == STATUS_OK) {
+        fputs(out.data, stdout);
     }
-    if (arguments->json) {
-        struct buffer out = {0};
-        status s = append_json(reader, arena, ranks, count,
-                               arguments->score != NULL ? grades : NULL, &out);
-        if (s == STATUS_OK) {
-            fputs(out.data, stdout);
-        }
-        buffer_destroy(&out);
-        return s;
+    buffer_destroy(&out);
+    return s;
+}
+
+static status print_parts(const struct inspect_arguments *arguments, struct output_reader *reader,
+                          struct inspection *self)
+{
+    if (!arguments->job && !arguments->ranks && !arguments->errors) {
+        TRY(output_summary_print(arguments->path, reader, &self->summary, self->ranks,
+                                 self->rank_count));
     }
-    printf("%-22s %s\n%-22s %lld\n", "file", arguments->path, "results",
-           (long long)output_result_count(reader));
-    print_attributes(reader, arena);
+    if (arguments->job) {
+        printf("%-22s %s\n%-22s %lld\n", "file", arguments->path, "results",
+               (long long)output_result_count(reader));
+        print_attributes(reader, &self->arena);
+    }
+    if (arguments->ranks) {
+        fputs(arguments->job ? "\n" : "", stdout);
+        print_ranks(self->ranks, self->rank_count);
+    }
+    if (arguments->errors) {
+        fputs(arguments->job || arguments->ranks ? "\n" : "", stdout);
+        TRY(output_summary_print_errors(&self->summary));
+    }
     if (arguments->rows > 0) {
         TRY(print_answers(reader, arguments->rows));
     }
-    print_ranks(ranks, count);
     if (arguments->score != NULL) {
-        print_grades(arguments, grades);
+        print_grades(arguments, &self->grades);
     }
     return STATUS_OK;
+}
+
+static status inspect_reader(const struct inspect_arguments *arguments,
+                             struct output_reader *reader, struct inspection *self)
+{
+    TRY(output_rank_metrics(reader, &self->arena, &self->ranks, &self->rank_count));
+    if (arguments->score != NULL) {
+        TRY(grade_output(reader, arguments->score, arguments->by, &self->grades));
+    }
+    /* The job and the table of ranks need no look at the results. */
+    if (arguments->json || arguments->errors || (!arguments->job && !arguments->ranks)) {
+        TRY(output_summary_read(reader, &self->summary));
+    }
+    return arguments->json ? print_json(arguments, reader, self)
+                           : print_parts(arguments, reader, self);
 }
 
 static status inspect(const struct inspect_arguments *arguments)
 {
     struct output_reader *reader;
     TRY(output_open(arguments->path, &reader));
-    struct arena arena = {0};
-    struct grade_table grades = {0};
-    status s = inspect_reader(arguments, reader, &arena, &grades);
-    grade_table_destroy(&grades);
-    arena_destroy(&arena);
+    struct inspection inspection = {0};
+    status s = inspect_reader(arguments, reader, &inspection);
+    grade_table_destroy(&inspection.grades);
+    output_summary_destroy(&inspection.summary);
+    arena_destroy(&inspection.arena);
     output_reader_close(reader);
     return status_context(s, "%s", arguments->path);
 }

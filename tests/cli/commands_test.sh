@@ -25,8 +25,8 @@ run_program run job.yaml
 expect_error 1 "exists" run --quiet job.yaml --set generate.seed=2
 expect_error 1 "exists" run --quiet --fresh job.yaml
 
-expect_output "error_rows             1" inspect results/out.h5
-expect_output "rank  dp  tp  pp" inspect results/out.h5
+expect_output "error_rows             1" inspect results/out.h5 --job
+expect_output "rank  dp  tp  pp" inspect results/out.h5 --ranks
 expect_output "total " inspect results/out.h5 --score expected --by task
 right=$(awk '/^total/ {print $2}' out)
 [ "$right" -ge 15 ] || fail "the small model answers $right of 20 tasks rightly"
@@ -45,7 +45,7 @@ expect_output '"custom_id":' export results/out.h5 --format openai
 
 # The stored job is a job: running it again gives the same rows.
 "$SLUICE" export results/out.h5 >first.jsonl
-"$SLUICE" inspect results/out.h5 | sed -n '/^job$/,/^$/p' | sed -n 's/^    //p' >stored.yaml
+"$SLUICE" inspect --job results/out.h5 | sed -n '/^job$/,/^$/p' | sed -n 's/^    //p' >stored.yaml
 run_program run --quiet stored.yaml --set output.path=again.h5 --set engine.max_sequences=3
 [ "$status" -eq 0 ] || fail "the stored job: exit status $status"
 [ ! -s err ] || fail "run --quiet is not quiet"

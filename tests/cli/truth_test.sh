@@ -69,7 +69,7 @@ grep -q 'bad.h5: 4 rows (4 with errors)' err || fail "no summary of a job withou
 [ -e bad.h5 ] && [ ! -e bad.h5.sluice ] || fail "the output of a job without answers is not left, or its journal is"
 [ "$("$SLUICE" export bad.h5 | grep -c '"error":"')" -eq 4 ] || fail "the errors are not in the output"
 both 1 "no row has an answer: 3 rows: no prompt" "${bad[@]}"
-expect_output "errors                 3 rows: no prompt" inspect bad.h5
+expect_output "errors                 3 rows: no prompt" inspect --job bad.h5
 ends 1 "no row would have an answer: 4 rows: " check job.yaml --set data.prompt_field=question --set output.path=other.h5
 
 echo '{"id": 5, "prompt": "apple pie"}' >>rows.jsonl

@@ -87,13 +87,13 @@ for type in float32 bfloat16 float16 fp8; do
     run "$type" 1 model.dtype=$type || continue
     scored=$(score $type)
     # Log-probabilities differ between types; texts mostly do not.
-    "$SLUICE" inspect "$work/$type.h5" --rows 1000000 | sed -n '/^row/,$p' >"$work/$type.rows"
+    "$SLUICE" inspect "$work/$type.h5" --rows 1000000 | sed -n '/^-- /,$p' >"$work/$type.rows"
     echo "$type: score $scored%, $(diff "$work/float32.rows" "$work/$type.rows" | grep -c '^>') answers differ from float32's"
     awk -v a="$(score float32)" -v b="$scored" 'BEGIN { exit !(b != "" && a - b <= 1.0 && b - a <= 1.0) }' ||
         fail "$type: the score, $scored%, is more than a point from float32's"
 done
 run kv_fp8 1 model.dtype=fp8 model.kv_dtype=fp8 && echo "fp8 with fp8 KV cache: score $(score kv_fp8)%"
-"$SLUICE" inspect "$work/bfloat16.h5" | tail -n 3
+"$SLUICE" inspect --ranks "$work/bfloat16.h5"
 
 for type in bfloat16 fp8; do
     echo "== $type: batches and layouts"

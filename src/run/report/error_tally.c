@@ -197,6 +197,17 @@ static void move_commonest_forward(struct error_tally *tally, size_t to)
     tally->kinds[to] = found;
 }
 
+bool error_tally_get(struct error_tally *tally, size_t index, struct error_group *out)
+{
+    if (index >= tally->count) {
+        return false;
+    }
+    move_commonest_forward(tally, index);
+    const struct error_kind *kind = &tally->kinds[index];
+    *out = (struct error_group){.text = kind->text, .place = kind->place, .rows = kind->rows};
+    return true;
+}
+
 static status describe_kind(const struct error_kind *kind, struct buffer *out)
 {
     TRY(buffer_format(out, "%s%lld %s: %s", out->length > 0 ? "; " : "", (long long)kind->rows,

@@ -25,6 +25,14 @@ status error_tally_add(struct error_tally *tally, int64_t row, const char *error
  * end: "3 rows: no prompt … (first: line 2); 1 row: …; 2 rows: other errors". */
 status error_tally_describe(struct error_tally *tally, struct buffer *out) MUST_CHECK;
 
+struct error_group {
+    const char *text;  /* the first one's, without its position; the tally's */
+    const char *place; /* "line 2", "" where the text names none */
+    int64_t rows;
+};
+/* The index-th commonest kind, to be asked for from 0 on; false behind the last. */
+bool error_tally_get(struct error_tally *tally, size_t index, struct error_group *out);
+
 void error_tally_destroy(struct error_tally *tally);
 
 #endif
