@@ -6,10 +6,11 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "run/report/error_tally.h"
 
 enum {
     EXCERPT_CHARACTERS = 16, /* of a text, on a line of a terminal */
-    ERROR_CHARACTERS = 28,
+    ERROR_CHARACTERS = 27,
     JSON_CHARACTERS = 80,
 };
 
@@ -119,14 +120,28 @@ static bool find_in_numbers(const struct result *a, const struct result *b, stru
     return true;
 }
 
+/* What is wrong with a row, wherever it stands. */
+static const char *error_text(const struct result *result, size_t *length)
+{
+    size_t place = error_place_length(result->error, result->error_length);
+    *length = result->error_length - place;
+    return result->error + place;
+}
+
+static bool find_in_errors(const struct result *a, const struct result *b, struct difference *out)
+{
+    size_t lengths[2];
+    const char *texts[2] = {error_text(a, &lengths[0]), error_text(b, &lengths[1])};
+    int64_t character;
+    out->byte = part_ways(texts[0], lengths[0], texts[1], lengths[1], &character);
+    return character >= 0;
+}
+
 static void find_in_results(const struct result *a, const struct result *b, struct difference *out)
 {
     bool failed[2] = {a->finish_reason == FINISH_ERROR, b->finish_reason == FINISH_ERROR};
     if (failed[0] && failed[1]) {
-        out->byte =
-            part_ways(a->error, a->error_length, b->error, b->error_length, &out->character);
-        out->kinds[DIFFERS_ERROR] = out->character >= 0;
-        out->character = -1;
+        out->kinds[DIFFERS_ERROR] = find_in_errors(a, b, out);
         return;
     }
     if (failed[0] || failed[1]) {
@@ -206,9 +221,10 @@ static status append_errors(const struct result *a, const struct result *b,
     const struct result *both[2] = {a, b};
     for (int i = 0; i < 2; i++) {
         TRY(buffer_append_text(out, i > 0 ? " | " : ""));
+        size_t length;
+        const char *text = error_text(both[i], &length);
         TRY(both[i]->finish_reason == FINISH_ERROR
-                ? append_quoted(both[i]->error, both[i]->error_length, difference->byte,
-                                ERROR_CHARACTERS, out)
+                ? append_quoted(text, length, difference->byte, ERROR_CHARACTERS, out)
                 : buffer_append_text(out, "(answered)"));
     }
     return STATUS_OK;

@@ -27,8 +27,8 @@ struct difference {
 };
 
 /* Fills *out and says whether there is any difference. What only one of the two has stored is not
- * compared, nor what is no part of an answer: seconds, ranks, devices. Ids are compared where
- * `by_id` is false. */
+ * compared, nor what is no part of an answer: seconds, ranks, devices, the line that an error
+ * names. Ids are compared where `by_id` is false. */
 bool difference_find(const struct result *a, const struct result *b, bool by_id,
                      struct difference *out);
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run/report/error_tally.h"
+
 /* 128 bits of two hashes: of a billion results two meet by chance once in 10^20 files. */
 struct fingerprint {
     uint64_t words[2];
@@ -54,7 +56,8 @@ static struct fingerprint content_of(const struct result *result)
     mix(&content, numbers, sizeof numbers);
     mix_list(&content, result->prompt, (int64_t)result->prompt_length, 1);
     mix(&content, result->text, result->text_length);
-    mix(&content, result->error, result->error_length);
+    size_t place = error_place_length(result->error, result->error_length);
+    mix(&content, result->error + place, result->error_length - place);
     mix_list(&content, result->token_ids, tokens, sizeof *result->token_ids);
     mix_list(&content, result->logprobs, tokens, sizeof *result->logprobs);
     mix_list(&content, result->top_values, tokens * result->top_logprobs,

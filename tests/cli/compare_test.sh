@@ -96,6 +96,17 @@ expect_output 'equal: 24 results' compare --by id a.h5 reversed.h5
 expect_differences ' results differ: id 2[0-9]' a.h5 reversed.h5
 expect_differences "^$count of 24 results differ" --by id seed.h5 reversed.h5
 
+# More results than are in memory at a time, the other way round: those that differ are looked up from end to end.
+for i in $(seq 3000); do echo "{\"id\": \"e$i\", \"prompt\": $i}"; done >many.jsonl
+tac many.jsonl | sed 's/\(e[0-9]*7"\), "prompt": [0-9]*/\1, "prompt": false/' >other.jsonl
+for name in many other; do run_program run --quiet job.yaml --set data.input=$name.jsonl --set output.path=$name.h5; done
+expect_differences '^300 of [0-9]+ results differ: error 300$' --by id --rows 300 many.h5 other.h5
+[ "$(grep -c '^row [0-9]*6, id "e[0-9]*7"$' out)" -eq 300 ] || fail "not the 300 rows that differ"
+[ "$(grep -c 'error  *".*number" | ".*boolean"$' out)" -eq 300 ] || fail "errors of other rows: $(head -n 30 out)"
+run_program run --quiet job.yaml --set data.input=many.jsonl --set data.limit=1500 --set output.path=part.h5
+expect_differences '^only in the first: 1500, only in the second: 0$' many.h5 part.h5
+expect_differences '^only in the first: 0, only in the second: 1500$' --by id part.h5 many.h5
+
 # Bits of log-probabilities, of two types.
 job --set output.path=full.h5 --set generate.temperature=0 --set generate.logprobs=true
 job --set output.path=half.h5 --set generate.temperature=0 --set generate.logprobs=true --set model.kv_dtype=bfloat16

@@ -120,6 +120,12 @@ static size_t write_key(const char *text, size_t length, char key[KEY_BYTES])
     return used;
 }
 
+size_t error_place_length(const char *error, size_t length)
+{
+    size_t place = position_length(error, length);
+    return place > 0 ? place + 2 : 0;
+}
+
 static char *copy_text(const char *text, size_t length)
 {
     char *copy = malloc(length + 1);
@@ -162,9 +168,9 @@ static status add_kind(struct error_tally *tally, const struct error_kind *kind,
 
 status error_tally_add(struct error_tally *tally, int64_t row, const char *error, size_t length)
 {
-    size_t place = position_length(error, length);
-    const char *text = place > 0 ? error + place + 2 : error;
-    size_t text_length = length - (size_t)(text - error);
+    size_t text_at = error_place_length(error, length), place = text_at > 0 ? text_at - 2 : 0;
+    const char *text = error + text_at;
+    size_t text_length = length - text_at;
     char key[KEY_BYTES];
     struct error_kind kind = {.rows = 1, .last_row = row};
     kind.key = hash_bytes(key, write_key(text, text_length, key), 0);

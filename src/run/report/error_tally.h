@@ -21,6 +21,10 @@ struct error_tally {
 status error_tally_add(struct error_tally *tally, int64_t row, const char *error,
                        size_t length) MUST_CHECK;
 
+/* Bytes of the position that an error begins with, its colon and space among them: where a row
+ * stands, which is no part of what is wrong with it. */
+size_t error_place_length(const char *error, size_t length);
+
 /* Appends the three commonest, with counts and the first place of each, as one line without its
  * end: "3 rows: no prompt … (first: line 2); 1 row: …; 2 rows: other errors". */
 status error_tally_describe(struct error_tally *tally, struct buffer *out) MUST_CHECK;
