@@ -159,6 +159,18 @@ struct row {
     const char *model;               /* that a body names, or NULL */
 };
 
+/* A record's id without parsing the record (src/data/row/record_id.c): the member `field` of a JSON
+ * line, where that is NULL `id` or `custom_id` as row_parse takes them. False where a look at the
+ * outermost members finds none of at most 4096 bytes, or the record is no JSON. The text lives in
+ * the arena. */
+struct record_id {
+    const char *text;
+    size_t length;
+    bool is_number; /* `text` has its digits */
+};
+bool record_find_id(const struct record *record, const char *field, struct arena *arena,
+                    struct record_id *out);
+
 /* Parses a record. On STATUS_INVALID the message says what is wrong with the field ("temperature:
  * expected a number, not a string") without position: the caller adds it; row->index, id and
  * passthrough are set as far as they could be. An OpenAI batch line ({"custom_id", "method", "url",

@@ -80,8 +80,8 @@ status json_write(const struct json *value, struct buffer *out) MUST_CHECK;
 /* Appends text as a JSON string with its quotes. Invalid UTF-8 becomes U+FFFD. */
 status json_write_string(const char *text, size_t length, struct buffer *out) MUST_CHECK;
 
-/* Appends the shortest decimal that reads back as the same double ("null" for NaN and infinities).
- */
+/* Appends a decimal that reads back as the same double: integers below 1e15 with all their digits,
+ * of other numbers the shortest ("null" for NaN and infinities). */
 status json_write_double(double value, struct buffer *out) MUST_CHECK;
 
 #endif

@@ -586,6 +586,10 @@ status json_write_double(double value, struct buffer *out)
         return buffer_append_text(out, "null");
     }
     char text[40];
+    if (value == floor(value) && fabs(value) < 1e15) { /* 40, not 4e+01 */
+        snprintf(text, sizeof text, "%.0f", value);
+        return buffer_append_text(out, text);
+    }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value) {

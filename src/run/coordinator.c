@@ -112,12 +112,12 @@ static status keep_suspect(struct coordinator *self)
     return STATUS_OK;
 }
 
-/* The row's result is that it is not run. Its bytes are not looked at: it is not known which part
- * of the program they are too much for. */
+/* The row's result is that it is not run. Its bytes are not parsed: it is not known which part of
+ * the program they are too much for. */
 static status set_aside(struct coordinator *self)
 {
     const struct record *record = &self->record;
-    char reason[160], place[RECORD_PLACE_BYTES], text[512], id[24];
+    char reason[160], place[RECORD_PLACE_BYTES], text[512], number[24];
     attempts_describe(self->options.attempts, record->row, reason);
     record_describe_place(record, place);
     snprintf(text, sizeof text, "%s: %s", place, reason);
@@ -125,12 +125,16 @@ static status set_aside(struct coordinator *self)
         return status_fail(STATUS_INVALID, "%s: %s", self->options.job->data.input.text, text);
     }
     log_write(LOG_WARNING, "%s", text);
-    snprintf(id, sizeof id, "%lld", (long long)record->row);
+    int digits = snprintf(number, sizeof number, "%lld", (long long)record->row);
+    struct record_id id = {.text = number, .length = (size_t)digits};
+    struct arena arena = {0};
+    record_find_id(record, self->options.job->data.id_field, &arena, &id);
     const struct result result = {.row = record->row,
                                   .finish_reason = FINISH_ERROR,
                                   .is_fault = true,
-                                  .id = id,
-                                  .id_length = strlen(id),
+                                  .id = id.text,
+                                  .id_length = id.length,
+                                  .id_is_number = id.is_number,
                                   .text = "",
                                   .error = text,
                                   .error_length = strlen(text),
@@ -141,6 +145,7 @@ static status set_aside(struct coordinator *self)
         s = journal_append(self->options.journal, record->row, bytes.data, bytes.length);
     }
     buffer_destroy(&bytes);
+    arena_destroy(&arena);
     self->uncommitted = true;
     return s;
 }

@@ -53,6 +53,7 @@ cat >batch.jsonl <<'ROWS'
 {"custom_id": "bad", "method": "POST", "url": "/v1/completions", "body": {"prompt": "x", "top_p": 7}}
 {"id": 12.50, "prompt": "apple pie", "n": 2}
 {"id": "12", "messages": [{"role": "user", "content": "What is 3 + 4?"}]}
+{"custom_id": "ids", "method": "POST", "url": "/v1/completions", "body": {"prompt": "apple pie", "return_token_ids": true}}
 ROWS
 job batch
 expect_warned "1 row: columns taken for parameters: n;" run --quiet batch.yaml
@@ -61,10 +62,12 @@ cp out openai
 line 1 '"custom_id":"t","response":\{"status_code":200,.*"id":"cmpl-0","object":"text_completion","created":[0-9]+,"model":"small"' "a completion"
 line 1 '"text":" pachach","logprobs":\{"text_offset":\[0,2,5\],"token_logprobs":\[-[^]]*\],"tokens":\[" p","ach","ach"\],"top_logprobs":\[\{" p":-[0-9.]+," a":-[0-9.]+\},' "its log-probabilities"
 line 2 '"object":"chat.completion".*"message":\{"role":"assistant","content":"7"\},"logprobs":\{"content":\[\{"token":"7","logprob":-[0-9.e-]+,"bytes":\[55\],"top_logprobs":\[\{"token":"7",' "a chat"
-line 2 '"finish_reason":"stop"\}\],"usage":\{"prompt_tokens":16,"completion_tokens":2,"total_tokens":18\}' "a chat's usage"
+line 2 '"finish_reason":"stop","token_ids":\[[0-9,]+\]\}\],"usage":\{"prompt_tokens":16,"completion_tokens":2,"total_tokens":18\}' "a chat's usage"
 line 3 '"custom_id":"bad","response":\{"status_code":400,"request_id":"row-2","body":\{"error":\{"message":"line 3: body.top_p: 7 .*"code":400\}\}\},"error":\{"message":"line 3: body.top_p' "a bad row"
 line 4 '"custom_id":12.50,.*"text_completion".*\{"index":0,"text":.*\{"index":1,"text":' "a plain text"
 line 5 '"custom_id":"12",.*"chat.completion"' "plain messages"
+line 6 '"text":" pachach","logprobs":null,"finish_reason":"length","token_ids":\[[0-9]+,[0-9]+,[0-9]+\]\}' "return_token_ids"
+no_line 5 'token_ids' "a request that did not ask for token ids"
 run_program export batch.h5
 cp out lines
 line 4 '^\{"id":12.50,' "an id that was a number"

@@ -38,6 +38,7 @@ poisoned() {
     cmp -s <(sed 18d whole.jsonl) <(sed 18d "$name.jsonl") || fail "$name: other rows are not what they were"
     sed -n 18p "$name.jsonl" | grep -q "line 18: set aside: ranks died $deaths times with this row under way" ||
         fail "$name: the row's error: $(sed -n 18p "$name.jsonl")"
+    sed -n 18p "$name.jsonl" | grep -q '^{"id":"upper-0001",' || fail "$name: the row has lost its id"
     [ ! -e "$name.h5.sluice" ] || fail "$name: the journal is left"
 }
 

@@ -73,7 +73,7 @@ const struct result_column result_columns[] = {
     {"logprob_mean", "/results/logprob_mean", COLUMN_DOUBLE, MEMBER(logprob_mean),
      WHEN(scores), IN_LINES(THERE)},
     {"token_ids", "/results/token_ids", COLUMN_TOKEN_IDS, PER_TOKEN, MEMBER(token_ids),
-     WHEN(token_ids), .is_empty_list = true, PART(2), IN_LINES(THERE)},
+     WHEN(token_ids), .is_empty_list = true, PART(2), IN_LINES(THERE), .is_choice = true},
     {"logprobs", "/results/logprobs", COLUMN_FLOATS, PER_TOKEN, MEMBER(logprobs),
      WHEN(logprobs), PART(4), IN_LINES(THERE)},
     {"top_logprob_ids", "/results/top_logprob_ids", COLUMN_TOKEN_IDS, PER_TOKEN, MEMBER(top_ids),

@@ -22,6 +22,10 @@ status export_float(float value, struct buffer *out)
     if (!isfinite(value)) {
         return buffer_append_text(out, "null");
     }
+    if (value == floorf(value) && fabsf(value) < 1e15f) { /* 40, not 4e+01 */
+        snprintf(text, sizeof text, "%.0f", (double)value);
+        return buffer_append_text(out, text);
+    }
     for (int digits = 1; digits <= 9; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, (double)value);
         if (strtof(text, NULL) == value) {

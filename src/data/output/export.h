@@ -8,7 +8,8 @@
 
 typedef status (*line_writer)(void *context, const char *line, size_t length);
 
-/* The shortest decimal that is the same float; null for NaN and infinities. */
+/* A decimal that is the same float: integers below 1e15 with all their digits, of other numbers the
+ * shortest; null for NaN and infinities. */
 status export_float(float value, struct buffer *out) MUST_CHECK;
 status export_floats(const float *values, size_t count, struct buffer *out) MUST_CHECK;
 /* A JSON string; NULL counts as empty. */

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -127,6 +128,31 @@ static void doubles_read_back_the_same(void **state)
     buffer_destroy(&out);
 }
 
+/* 40 and not 4e+01, as far as every digit is one of the number's. */
+static void whole_numbers_have_their_digits(void **state)
+{
+    (void)state;
+    static const struct {
+        double value;
+        const char *text;
+    } cases[] = {{0, "0"},
+                 {40, "40"},
+                 {-1200, "-1200"},
+                 {1e6, "1000000"},
+                 {123456789012345.0, "123456789012345"},
+                 {999999999999999.0, "999999999999999"},
+                 {1e15, "1e+15"},
+                 {1.5e300, "1.5e+300"},
+                 {40.5, "40.5"}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct buffer out = {0};
+        assert_int_equal(json_write_double(cases[i].value, &out), STATUS_OK);
+        assert_string_equal(out.data, cases[i].text);
+        assert_true(strtod(out.data, NULL) == cases[i].value);
+        buffer_destroy(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +161,7 @@ int main(void)
         cmocka_unit_test(malformed_text_says_where),
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test(doubles_read_back_the_same),
+        cmocka_unit_test(whole_numbers_have_their_digits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,6 +126,7 @@ static void chat_completions(void **state)
                 "\"top_logprobs\":[{\"token\":\" h\xC3\xA9\",\"logprob\":-0.1,\"bytes\":[32,104,"
                 "195,169]},{\"token\":\" h\xC3\xA9\",\"logprob\":-2.5,\"bytes\":[32,104,195,169]}"
                 "]}");
+    assert_json(json_get(choices->items[0], "token_ids"), "[11,12,13]");
     /* Part of a character has its bytes, and no text; the third token has neither. */
     assert_json(json_get(content->items[1], "token"), "\"\xEF\xBF\xBD\xEF\xBF\xBD\"");
     assert_json(json_get(content->items[1], "bytes"), "[240,159]");
