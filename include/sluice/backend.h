@@ -44,6 +44,11 @@ struct batch {
     int block_table_stride;
     const uint8_t *long_rope;   /* [S] 1: the sequence uses the long frequencies; NULL: none does */
     const int32_t *output_rows; /* [O] ascending indices into the step's tokens */
+
+    /* How the step may be cut. A row's bits are the same whether a backend heeds this or not. */
+    int decodes;    /* the first so many sequences compute one token each; then come chunks */
+    int first_half; /* sequences before this one and from it on may run out of step with each other,
+                       one half's products beside the other's attention; 0: not to be cut */
 };
 
 /* How to sample one output row; history as of this step. */

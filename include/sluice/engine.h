@@ -30,6 +30,7 @@ struct engine_options {
         *tokenizer; /* borrowed; NULL: text stays empty and rows with stop strings are refused */
     const int32_t *ends; /* end tokens, borrowed */
     int end_count;
+    int half_tokens; /* a step is offered in two halves where each has so many tokens; 0: never */
     int embedding_width; /* 0: rows are generated from or scored. Else the model is an encoder: a
                             row runs whole in one step, so max_batch_tokens is at least
                             max_model_len and prefix_cache is off, and is answered with so many
@@ -68,7 +69,13 @@ int engine_unfinished(const struct engine *engine);
 /* Prompts not yet started: what the caller watches to fetch more rows in time. */
 int engine_waiting(const struct engine *engine);
 
-/* One planned step. Arrays are owned by the plan and valid until engine_complete_step. */
+/* One planned step. Arrays are owned by the plan and valid until engine_complete_step.
+ *
+ * Sequences that decode come first (batch.decodes of them), then chunks of prompts, oldest first
+ * among themselves. A sequence is in a step once, and in one open plan at most: open plans are the
+ * micro-batches of a pipeline, steps_in_flight of them, with max_batch_tokens for each. Two halves
+ * of a step (batch.first_half) are over disjoint sequences, too; they are cut where their tokens
+ * are most alike, so decodes and chunks may share one. */
 struct step_plan {
     struct batch batch;
     struct sample_request *requests; /* [batch.outputs]; history and params point into the engine */

@@ -18,7 +18,7 @@ status engine_check_options(const struct engine_options *options)
     if (options->max_sequences < 1 || options->kv_blocks < 1 || options->kv_block_tokens < 1 ||
         options->max_model_len < 2 || options->steps_in_flight < 1 ||
         options->long_rope_threshold < 0 || options->end_count < 0 ||
-        options->embedding_width < 0) {
+        options->embedding_width < 0 || options->half_tokens < 0) {
         return status_fail(STATUS_INVALID, "engine: options out of range");
     }
     if (options->max_batch_tokens < options->max_sequences) {

@@ -464,6 +464,20 @@ static void fill_request(const struct sequence *sequence, int index, struct samp
     processors_apply(&row->processors, request);
 }
 
+/* The border between sequences that lies nearest to half of the step's tokens; 0 where one of the
+ * halves would be too small to be worth it. */
+static int first_half(const struct scheduler *self, const struct plan_slot *slot)
+{
+    const int tokens = slot->step.batch.tokens, least = self->options.half_tokens;
+    int best = 0;
+    for (int i = 1; least > 0 && i < slot->count; i++) {
+        int before = slot->query_start[i], other = slot->query_start[best];
+        bool fits = before >= least && tokens - before >= least;
+        best = fits && (best == 0 || abs(2 * before - tokens) < abs(2 * other - tokens)) ? i : best;
+    }
+    return best;
+}
+
 static status slot_fill(struct scheduler *self, struct plan_slot *slot)
 {
     struct batch *batch = &slot->step.batch;
@@ -492,6 +506,7 @@ static status slot_fill(struct scheduler *self, struct plan_slot *slot)
     batch->context_length = slot->context_length;
     batch->output_rows = slot->output_rows;
     batch->long_rope = self->options.long_rope_threshold > 0 ? slot->long_rope : NULL;
+    batch->first_half = first_half(self, slot);
     return fill_block_table(self, slot);
 }
 
@@ -511,6 +526,7 @@ status scheduler_plan(struct scheduler *self, struct step_plan **out)
     /* Running sequences are shared by themselves: whether others can join them is open. */
     int share = fair_share(self, self->running.count);
     plan_decodes(self, slot, share);
+    slot->step.batch.decodes = slot->count;
     plan_prefills(self, slot, share);
     TRY(plan_admissions(self, slot));
     if (slot->count == 0) {

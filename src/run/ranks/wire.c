@@ -123,6 +123,8 @@ enum {
     STEP_STRIDE,
     STEP_PREFILL,
     STEP_LONG_ROPE,
+    STEP_DECODES,
+    STEP_FIRST_HALF,
     STEP_HEADER
 };
 
@@ -150,6 +152,7 @@ status step_pack(const struct batch *batch, int block_tokens, int prefill_tokens
         [STEP_TOKENS] = batch->tokens,   [STEP_SEQUENCES] = batch->sequences,
         [STEP_OUTPUTS] = batch->outputs, [STEP_STRIDE] = stride,
         [STEP_PREFILL] = prefill_tokens, [STEP_LONG_ROPE] = batch->long_rope != NULL,
+        [STEP_DECODES] = batch->decodes, [STEP_FIRST_HALF] = batch->first_half,
     };
     buffer_clear(message);
     TRY(append_ints(message, header, STEP_HEADER));
@@ -182,6 +185,10 @@ status step_unpack(const void *message, size_t length, struct batch *batch, int 
     }
     size_t tokens = (size_t)header[STEP_TOKENS], sequences = (size_t)header[STEP_SEQUENCES];
     size_t outputs = (size_t)header[STEP_OUTPUTS], stride = (size_t)header[STEP_STRIDE];
+    if (header[STEP_DECODES] < 0 || header[STEP_DECODES] > header[STEP_SEQUENCES] ||
+        header[STEP_FIRST_HALF] < 0 || header[STEP_FIRST_HALF] > header[STEP_SEQUENCES]) {
+        return short_message("a step");
+    }
     if (sequences > 0 && stride > length / sequences) {
         return short_message("a step");
     }
@@ -202,6 +209,8 @@ status step_unpack(const void *message, size_t length, struct batch *batch, int 
         .block_table = next + 2 * tokens + 2 * sequences + 1 + outputs,
         .block_table_stride = header[STEP_STRIDE],
         .long_rope = header[STEP_LONG_ROPE] ? (const uint8_t *)(header + ints) : NULL,
+        .decodes = header[STEP_DECODES],
+        .first_half = header[STEP_FIRST_HALF],
     };
     *prefill_tokens = header[STEP_PREFILL];
     return STATUS_OK;

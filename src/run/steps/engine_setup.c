@@ -4,6 +4,9 @@
 
 #include "sluice/task.h"
 
+/* Tokens of half a step from which products gain by running beside the other half's attention. */
+enum { HALF_TOKENS = 512 };
+
 struct engine_options engine_setup(const struct job *job, const struct model *model,
                                    const struct plan *plan)
 {
@@ -22,6 +25,7 @@ struct engine_options engine_setup(const struct job *job, const struct model *mo
         .tokenizer = model_tokenizer(model),
         .ends = config->ends,
         .end_count = config->end_count,
+        .half_tokens = HALF_TOKENS,
         .embedding_width = pools ? config->hidden : 0,
     };
 }

@@ -35,6 +35,7 @@ static struct engine_options usual_options(void)
                                    .max_model_len = MAX_MODEL_LEN,
                                    .steps_in_flight = 1,
                                    .prefix_cache = true,
+                                   .half_tokens = 10,
                                    .ends = ends,
                                    .end_count = 1};
 }
@@ -117,6 +118,27 @@ static void check_finished(const struct finished_sample *sample, const struct te
     }
 }
 
+/* Decodes come first, and halves are as large as they must be and no border between others is
+ * nearer to the middle. */
+static void check_cut(const struct engine_options *options, const struct batch *batch)
+{
+    const int32_t *start = batch->query_start;
+    assert_in_range(batch->decodes, 0, batch->sequences);
+    for (int s = 0; s < batch->decodes; s++) {
+        assert_int_equal(start[s + 1] - start[s], 1);
+    }
+    int best = 0, best_distance = batch->tokens + 1;
+    for (int s = 1; s < batch->sequences && options->half_tokens > 0; s++) {
+        int left = start[s], right = batch->tokens - start[s];
+        int smaller = left < right ? left : right;
+        if (smaller >= options->half_tokens && abs(left - right) < best_distance) {
+            best = s;
+            best_distance = abs(left - right);
+        }
+    }
+    assert_int_equal(batch->first_half, best);
+}
+
 static void check_plan(const struct engine_options *options, const struct step_plan *plan,
                        struct engine_counters counters)
 {
@@ -124,6 +146,7 @@ static void check_plan(const struct engine_options *options, const struct step_p
     assert_in_range(plan->batch.sequences, 1, options->max_sequences);
     assert_true(counters.running <= options->max_sequences);
     assert_true(counters.blocks_used <= options->kv_blocks);
+    check_cut(options, &plan->batch);
 }
 
 /* Runs all rows under `options` and compares every answer. `shuffle`: plans complete in another

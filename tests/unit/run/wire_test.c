@@ -70,7 +70,9 @@ static void steps_keep_only_the_blocks_in_use(void **state)
                           .block_table = tables,
                           .block_table_stride = 5,
                           .long_rope = long_rope,
-                          .output_rows = outputs};
+                          .output_rows = outputs,
+                          .decodes = 2,
+                          .first_half = 1};
     struct buffer message = {0};
     assert_int_equal(step_pack(&batch, 16, 2, &message), STATUS_OK);
     struct batch out;
@@ -88,6 +90,8 @@ static void steps_keep_only_the_blocks_in_use(void **state)
     assert_memory_equal(out.output_rows, outputs, sizeof outputs);
     assert_memory_equal(out.block_table + 3, tables + 5, 3 * sizeof *tables);
     assert_memory_equal(out.long_rope, long_rope, sizeof long_rope);
+    assert_int_equal(out.decodes, 2);
+    assert_int_equal(out.first_half, 1);
     for (size_t length = 0; length < message.length; length++) {
         assert_int_equal(step_unpack(message.data, length, &out, &prefill), STATUS_INTERNAL);
     }
