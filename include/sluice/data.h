@@ -482,11 +482,5 @@ void output_cursor_seek(struct output_cursor *cursor, int64_t index);
 /* The next result, valid until the next call; NULL behind the last one. */
 status output_cursor_next(struct output_cursor *cursor, const struct result **result) MUST_CHECK;
 void output_cursor_close(struct output_cursor *cursor);
-/* Streams results out again: one JSON line each, or the OpenAI batch output form. `write` gets each
- * line with its newline. */
-enum export_format { EXPORT_JSONL, EXPORT_OPENAI };
-status output_export(struct output_reader *reader, enum export_format format,
-                     status (*write)(void *context, const char *line, size_t length),
-                     void *context) MUST_CHECK;
 
 #endif

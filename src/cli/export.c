@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "sluice/data.h"
+#include "sluice/export.h"
 
 enum { OPTION_FORMAT = 256 };
 

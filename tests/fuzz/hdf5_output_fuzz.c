@@ -5,6 +5,7 @@
 #include "data/hdf5/support.h"
 #include "data/output/layout.h"
 #include "hdf5_build.h"
+#include "sluice/export.h"
 #include "sluice/json.h"
 
 static char path[600];

@@ -4,6 +4,7 @@
 
 #include <hdf5.h>
 
+#include "sluice/export.h"
 #include "sluice/json.h"
 
 static status collect_line(void *context, const char *line, size_t length)

@@ -19,6 +19,8 @@
 
 #include "output_examples.h"
 
+#include "sluice/export.h"
+
 /* ---- As HDF5 shows it ---- */
 
 static hid_t open_dataset(hid_t file, const char *path, H5T_class_t type_class, int rank,

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/export/export.h"
 #include "data/journal/little_endian.h"
-#include "data/output/export.h"
 
 struct exporter {
     const struct output_reader *reader;

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "data/output/export.h"
+#include "data/export/export.h"
 
 /* What differs from endpoint to endpoint around the choices. */
 struct form {

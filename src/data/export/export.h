@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the forms of an export share: JSON of single values, and of a result's other fields. */
-#ifndef SLUICE_DATA_OUTPUT_EXPORT_H
-#define SLUICE_DATA_OUTPUT_EXPORT_H
+#ifndef SLUICE_DATA_EXPORT_EXPORT_H
+#define SLUICE_DATA_EXPORT_EXPORT_H
 
 #include "data/output/layout.h"
 #include "data/output/vocabulary.h"
+#include "sluice/export.h"
 
 typedef status (*line_writer)(void *context, const char *line, size_t length);
 
@@ -29,7 +30,7 @@ status export_vector(const float *values, size_t width, bool base64, struct buff
 status export_value(const struct result_column *column, const struct stored_result *result,
                     bool base64, struct buffer *out) MUST_CHECK;
 
-/* OpenAI's batch output: src/data/output/export_openai.c. */
+/* OpenAI's batch output: src/data/export/export_openai.c. */
 status output_export_openai(struct output_reader *reader, line_writer write,
                             void *context) MUST_CHECK;
 
