@@ -146,6 +146,13 @@ size_t utf8_encode(int32_t code_point, char out[4]);
  */
 bool utf8_valid(const char *text, size_t length, size_t *bad_offset);
 
+/* Whether a code point is a control character: below U+0020, U+007F to U+009F. What quotes an input
+ * shows none of them, since they may drive a terminal. */
+bool utf8_is_control(int32_t code_point);
+
+/* Puts spaces in the place of control characters, one a byte, so that the text is one line. */
+void utf8_blank_controls(char *text, size_t length);
+
 /* "UTF-16" or "UTF-32" where text that begins so is in one of them, with a byte order mark or
  * without; NULL for anything else. */
 const char *utf8_other_encoding(const void *bytes, size_t length);

@@ -79,6 +79,7 @@ void log_write(enum log_level level, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(line + length, sizeof line - (size_t)length - 1, format, arguments);
     va_end(arguments);
+    utf8_blank_controls(line, strlen(line)); /* it may quote names and rows */
     strcat(line, "\n");
     fputs(line, stderr);
 }

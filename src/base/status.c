@@ -23,14 +23,7 @@ static void set_message(char text[MESSAGE_BYTES])
         from += bad;
         text[from] = '?';
     }
-    for (size_t i = 0; i < length; i++) {
-        unsigned char byte = (unsigned char)text[i], next = (unsigned char)text[i + 1];
-        if (byte == 0xC2 && next < 0xA0) {
-            text[i] = text[i + 1] = ' ';
-        } else if (byte < 0x20 || byte == 0x7F) {
-            text[i] = ' ';
-        }
-    }
+    utf8_blank_controls(text, length);
     memcpy(message, text, MESSAGE_BYTES);
 }
 

@@ -73,6 +73,21 @@ bool utf8_valid(const char *text, size_t length, size_t *bad_offset)
     return true;
 }
 
+bool utf8_is_control(int32_t code_point)
+{
+    return (code_point >= 0 && code_point < 0x20) || (code_point >= 0x7F && code_point < 0xA0);
+}
+
+void utf8_blank_controls(char *text, size_t length)
+{
+    for (size_t i = 0, size; i < length; i += size) {
+        int32_t code_point = utf8_decode(text + i, length - i, &size);
+        if (utf8_is_control(code_point)) {
+            memset(text + i, ' ', size);
+        }
+    }
+}
+
 const char *utf8_other_encoding(const void *bytes, size_t length)
 {
     static const struct {

@@ -294,16 +294,8 @@ void cli_settings_destroy(struct cli_settings *settings)
 
 int cli_fail(int exit_status)
 {
-    /* One line whatever the names in it hold. */
-    char line[1100];
-    snprintf(line, sizeof line, "%s", status_message());
-    for (char *c = line; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-            *c = ' ';
-        }
-    }
     fflush(stdout);
-    fprintf(stderr, "sluice: %s\n", line);
+    fprintf(stderr, "sluice: %s\n", status_message()); /* one line, whatever it quotes */
     return exit_status;
 }
 
@@ -330,12 +322,24 @@ status cli_append_excerpt(const char *text, size_t length, int most, struct buff
     size_t size, from = 0;
     for (; from < length && most > 0; from += size, most--) {
         int32_t point = utf8_decode(text + from, length - from, &size);
-        bool control = (point >= 0 && point < 0x20) || (point >= 0x7F && point < 0xA0);
-        TRY(control     ? buffer_append_byte(out, ' ')
-            : point < 0 ? buffer_append_text(out, "\xEF\xBF\xBD")
-                        : buffer_append(out, text + from, size));
+        TRY(utf8_is_control(point) ? buffer_append_byte(out, ' ')
+            : point < 0            ? buffer_append_text(out, "\xEF\xBF\xBD")
+                                   : buffer_append(out, text + from, size));
     }
     return from < length ? buffer_append_text(out, "…") : STATUS_OK;
+}
+
+void cli_print_text(const char *text, size_t length)
+{
+    for (size_t from = 0, size; from < length; from += size) {
+        int32_t point = utf8_decode(text + from, length - from, &size);
+        bool blank = utf8_is_control(point) && point != '\n' && point != '\t';
+        if (blank || point < 0) {
+            fputs(blank ? " " : "\xEF\xBF\xBD", stdout);
+        } else {
+            fwrite(text + from, 1, size, stdout);
+        }
+    }
 }
 
 const char *cli_layout_text(const char *text, struct arena *arena)

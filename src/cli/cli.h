@@ -72,6 +72,9 @@ int cli_finish_output(int exit_status);
 /* Appends at most `most` characters of a text, and "…" where it goes on. Texts quote data: control
  * characters become spaces, so that nothing in them drives a terminal. */
 status cli_append_excerpt(const char *text, size_t length, int most, struct buffer *out) MUST_CHECK;
+/* Prints a text of several lines that is an input's or a model's: control characters but newlines
+ * and tabs become spaces. */
+void cli_print_text(const char *text, size_t length);
 /* An output's attribute `layout`, {"dp":2,"tp":4,…}, as "dp 2, tp 4, pp 1, tp_slices 8"; what is no
  * such thing as it is. The text's, or the arena's. */
 const char *cli_layout_text(const char *text, struct arena *arena);

@@ -138,9 +138,7 @@ static void print_value(const char *text, bool digest, int columns)
         end += ((unsigned char)*end & 0xC0) == 0x80; /* not within a character */
         snprintf(shown, sizeof shown, "...%s", end);
     }
-    for (char *c = shown; *c != '\0'; c++) {
-        *c = (unsigned char)*c < ' ' || *c == 0x7F ? ' ' : *c;
-    }
+    utf8_blank_controls(shown, strlen(shown));
     printf(" %-*s", columns, shown);
 }
 

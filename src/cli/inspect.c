@@ -131,13 +131,17 @@ static void print_attributes(struct output_reader *reader, struct arena *arena)
             continue;
         }
         if (strchr(text, '\n') == NULL) {
-            printf("%-22s %s\n", attributes[i].name, text);
+            printf("%-22s ", attributes[i].name);
+            cli_print_text(text, strlen(text));
+            putchar('\n');
             continue;
         }
         printf("%s\n", attributes[i].name);
         for (const char *line = text; *line != '\0';) {
             int length = (int)strcspn(line, "\n");
-            printf("    %.*s\n", length, line);
+            fputs("    ", stdout);
+            cli_print_text(line, (size_t)length);
+            putchar('\n');
             line += length + (line[length] == '\n');
         }
     }
@@ -151,20 +155,24 @@ static void print_ranks(const struct rank_metrics *ranks, size_t count)
         const struct rank_metrics *rank = &ranks[i];
         char memory[24];
         printf(
-            "%4d %3d %3d %3d %9lld %12lld %12lld %9.1f %10.2f %10.2f %10.2f %10.2f %11s %7.1f%%  "
-            "%.63s\n",
+            "%4d %3d %3d %3d %9lld %12lld %12lld %9.1f %10.2f %10.2f %10.2f %10.2f %11s %7.1f%%  ",
             rank->rank, rank->dp, rank->tp, rank->pp, (long long)rank->rows,
             (long long)rank->prompt_tokens, (long long)rank->output_tokens,
             rate(rank->output_tokens, rank->seconds_total), rank->seconds_prefill,
             rank->seconds_decode, rank->seconds_communication, rank->seconds_idle,
-            format_bytes(rank->peak_memory_bytes, memory), 100 * rank->kv_peak_use, rank->host);
+            format_bytes(rank->peak_memory_bytes, memory), 100 * rank->kv_peak_use);
+        cli_print_text(rank->host, strnlen(rank->host, sizeof rank->host));
+        putchar('\n');
     }
 }
 
 static void print_group(const struct grade_group *group, int width)
 {
-    printf("%-*s %10lld %10lld %8.2f%%\n", width, group->name, (long long)group->right,
-           (long long)group->results, 100.0 * (double)group->right / (double)group->results);
+    int length = (int)strlen(group->name);
+    cli_print_text(group->name, (size_t)length);
+    printf("%*s %10lld %10lld %8.2f%%\n", length < width ? width - length : 0, "",
+           (long long)group->right, (long long)group->results,
+           100.0 * (double)group->right / (double)group->results);
 }
 
 static void print_grades(const struct inspect_arguments *arguments, const struct grade_table *table)
@@ -306,14 +314,17 @@ static status print_answer(void *context, const struct result *result)
     if (shown->left-- == 0) {
         return STATUS_STOPPED;
     }
-    printf("\n-- %.*s", (int)result->id_length, result->id);
+    fputs("\n-- ", stdout);
+    cli_print_text(result->id, result->id_length);
     if (result->prompt != NULL) {
-        printf("\n%.*s", (int)result->prompt_length, result->prompt);
+        putchar('\n');
+        cli_print_text(result->prompt, result->prompt_length);
     }
     bool failed = result->finish_reason == FINISH_ERROR;
-    printf(" [%s]\n%.*s\n", finish_reason_name(result->finish_reason),
-           (int)(failed ? result->error_length : result->text_length),
-           failed ? result->error : result->text);
+    printf(" [%s]\n", finish_reason_name(result->finish_reason));
+    cli_print_text(failed ? result->error : result->text,
+                   failed ? result->error_length : result->text_length);
+    putchar('\n');
     return STATUS_OK;
 }
 

@@ -94,10 +94,7 @@ static status append_rate(struct buffer *out, const struct job_progress *p)
 static status append_error(struct buffer *out, const char *text)
 {
     TRY(buffer_append_text(out, "  errors   "));
-    for (; *text != '\0'; text++) {
-        bool control = (unsigned char)*text < ' ' || *text == 0x7F;
-        TRY(buffer_append_byte(out, control ? ' ' : *text));
-    }
+    TRY(cli_append_excerpt(text, strlen(text), INT32_MAX, out));
     return buffer_append_byte(out, '\n');
 }
 

@@ -81,4 +81,23 @@ run_program run --quiet job.yaml --set output.path=bad.h5 --set data.input=bad.j
 expect_output 'error 1 (100.0%)' inspect bad.h5
 ! grep -q '^prompt tokens' out || fail "lengths of no answers"
 expect_output '"prompt_tokens":null' inspect --json bad.h5
+# Nothing of a data set drives a terminal, and answers and prompts keep their lines.
+mkdir $'in\033[31m'
+printf '%s\n' '{"id": "\u001b]0;a\u0007b\u009b", "prompt": "one\ntwo\t\u001b[2J", "kind": "\u001b[1m"}' >$'in\033[31m/rows.jsonl'
+cat >job.yaml <<YAML
+model: {path: "$model"}
+data: {input: "in\\e[31m/rows.jsonl"}
+generate: {max_new_tokens: 2}
+output: {path: control.h5, include_prompt: true}
+YAML
+run_program run job.yaml
+[ "$status" -eq 0 ] && ! grep -q $'\033' err || fail "an escape in the log"
+for option in --rows=1 --job "--score=kind --by=kind" --ranks --errors; do
+    read -ra words <<<"$option"
+    run_program inspect "${words[@]}" control.h5
+    [ "$status" -eq 0 ] && ! grep -qP '[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]' out || fail "inspect $option: a control character"
+done
+expect_output $'-- ' inspect --rows 1 control.h5
+grep -q -- '^--  ]0;a b $' out && grep -q '^one$' out && grep -q $'^two\t \\[2J' out || fail "inspect --rows: $(cat -v out)"
+expect_output 'in [31m/rows.jsonl' inspect --job control.h5
 finish

@@ -87,6 +87,38 @@ if [ -n "$stuck" ]; then
     expect_stopped "$(now)"
 fi
 
+# timeout signals the process and then its group: twice within a moment is once. A second signal that a person sends does not wait for the
+# deadline: here a rank does not move, and the steps of the others wait for it.
+name=timeout
+status=0
+timeout --preserve-status 600 "$SLUICE" run job.yaml --quiet --set "output.path=$name.h5" --set layout.tp=1 2>err &
+mpi_pid=$!
+wait_for has_rows
+kill -TERM "$mpi_pid"
+wait "$mpi_pid" || status=$?
+[ "$status" -eq 75 ] || fail "$name: exit status $status"
+[ "$(grep -c '^sluice: stopped: [1-9]' err)" -eq 1 ] || fail "$name: another message"
+
+name=twice
+start "$name"
+wait_for has_rows
+collect
+kill -STOP "${pids[2]}" "${pids[3]}" "${pids[1]}"
+sleep 0.3
+asked=$(now)
+kill -TERM "${pids[0]}"
+kill -TERM "${pids[0]}"
+sleep 0.5
+[ -e "/proc/${pids[0]}/exe" ] || fail "$name: two signals within a moment ended the process"
+sleep 0.8
+kill -TERM "${pids[0]}"
+kill -CONT "${pids[1]}" "${pids[2]}" "${pids[3]}"
+status=0
+wait "$mpi_pid" || status=$?
+[ "$status" -eq 143 ] || fail "$name: exit status $status"
+[ "$(($(now) - asked))" -le 15000 ] || fail "$name: waited for the deadline"
+wait_for no_rank_left
+
 # The same command continues: none of it is lost or twice.
 run_program run job.yaml --quiet --set layout.tp=1 --set output.path=rank0.h5
 [ "$status" -eq 0 ] || fail "continued: exit status $status"

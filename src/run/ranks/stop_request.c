@@ -40,34 +40,48 @@ static void start_deadline(void)
     alarm(STOP_SECONDS + (world_get()->rank != 0));
 }
 
+/* When each kind of signal came first; 0: not yet. Each is written by its own kind's handler. */
+static volatile double first_at[NSIG];
+
+/* Tools that signal a process and then its group (`timeout`, some batch systems) mean it once. */
+static const double SAME_SECONDS = 1.0;
+
+/* The handler of a signal is the default again when its own has returned. */
+static void end_by(int number)
+{
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
 static void on_signal(int number)
 {
-    (void)number;
+    double now = clock_seconds();
+    if (first_at[number] == 0) {
+        first_at[number] = now;
+    } else if (number != SIGXCPU && now - first_at[number] > SAME_SECONDS) {
+        end_by(number);
+    }
     if (!signalled) {
         signalled = 1;
         start_deadline();
     }
 }
 
-/* A second signal of the same kind ends the process at once, as people expect of Ctrl-C twice; but
- * for the one that comes every second while CPU time is over its soft limit. A hangup is ignored
+/* A second signal of the same kind, a second or more after the first, ends the process at once, as
+ * people expect of Ctrl-C twice; but for SIGXCPU, which comes every second while CPU time is over
+ * its soft limit. A hangup is ignored
  * where the process was started to ignore it, as by nohup; the others are not: a shell's script
  * starts its background jobs with SIGINT ignored, and they are to stop all the same. */
 static void catch_signals(void)
 {
     static const struct {
-        int number, flags;
+        int number;
         bool may_be_ignored;
     } signals[] = {
-        {SIGTERM, (int)SA_RESETHAND, false},
-        {SIGINT, (int)SA_RESETHAND, false},
-        {SIGUSR1, (int)SA_RESETHAND, false},
-        {SIGHUP, (int)SA_RESETHAND, true},
-        {SIGXCPU, 0, false},
+        {SIGTERM, false}, {SIGINT, false}, {SIGUSR1, false}, {SIGHUP, true}, {SIGXCPU, false},
     };
     for (size_t i = 0; i < COUNT_OF(signals); i++) {
-        struct sigaction action = {.sa_handler = on_signal,
-                                   .sa_flags = SA_RESTART | signals[i].flags};
+        struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
         struct sigaction before;
         sigemptyset(&action.sa_mask);
         if (!signals[i].may_be_ignored || sigaction(signals[i].number, NULL, &before) != 0 ||

@@ -42,9 +42,8 @@ static void copy_name(char out[NOTE_NAME_BYTES], const char *name, size_t length
     while (kept < length && kept > 0 && ((unsigned char)name[kept] & 0xc0) == 0x80) {
         kept--; /* not within a character */
     }
-    for (size_t i = 0; i < kept; i++) {
-        out[i] = (unsigned char)name[i] < 0x20 || name[i] == 0x7f ? ' ' : name[i];
-    }
+    memcpy(out, name, kept);
+    utf8_blank_controls(out, kept);
     memset(out + kept, 0, NOTE_NAME_BYTES - kept);
 }
 
