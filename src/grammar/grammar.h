@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Grammars at work: which tokens may come next, which must, and how an answer ends soonest.
+ *
+ * A compiled grammar is a set of deterministic automata over bytes that call each other; a matcher
+ * is where one text stands in it: a small set of (state, stack of states to return to). A token is
+ * allowed where its bytes lead on to a text that can still be completed. */
+#ifndef SLUICE_GRAMMAR_H
+#define SLUICE_GRAMMAR_H
+
+#include "grammar/expression.h"
+
+/* ---- Grammars: immutable, shared by threads ---- */
+
+struct grammar;
+
+/* The texts of `root`. The expressions may be destroyed afterwards. `limits` NULL: the defaults.
+ * STATUS_INVALID where no text matches, STATUS_LIMIT. The caller destroys *out. */
+status grammar_compile(struct grammar_expressions *expressions, grammar_node root,
+                       const struct grammar_limits *limits, struct grammar **out) MUST_CHECK;
+void grammar_destroy(struct grammar *self);
+
+/* ---- Vocabularies: the bytes of a model's tokens; once a model, shared by threads ---- */
+
+struct grammar_vocabulary;
+
+/* token_bytes[i], [token_lengths[i]] of them: what token i adds to a text. A token of length 0
+ * (special ones, ids that stand for nothing) never matches. `ends` [end_count] are allowed exactly
+ * where the text may end. Everything is copied. The caller destroys *out. */
+status grammar_vocabulary_create(const char *const *token_bytes, const size_t *token_lengths,
+                                 size_t count, const int32_t *ends, size_t end_count,
+                                 struct grammar_vocabulary **out) MUST_CHECK;
+void grammar_vocabulary_destroy(struct grammar_vocabulary *self);
+
+/* ---- A grammar for a vocabulary: where masks are kept; shared by threads ---- */
+
+struct grammar_masks;
+
+/* Borrows both. `bytes` bounds the masks kept (0: the default); what is not kept is computed again,
+ * with the same outcome. The caller destroys *out after its matchers. */
+status grammar_masks_create(const struct grammar *grammar,
+                            const struct grammar_vocabulary *vocabulary, size_t bytes,
+                            struct grammar_masks **out) MUST_CHECK;
+void grammar_masks_destroy(struct grammar_masks *self);
+
+/* ---- Matchers: one a sample, used by one thread at a time ---- */
+
+struct grammar_matcher;
+
+status grammar_matcher_create(struct grammar_masks *masks, struct grammar_matcher **out) MUST_CHECK;
+void grammar_matcher_destroy(struct grammar_matcher *self);
+/* A second one in the same place. */
+status grammar_matcher_clone(const struct grammar_matcher *self,
+                             struct grammar_matcher **out) MUST_CHECK;
+/* Back to the beginning. */
+void grammar_matcher_reset(struct grammar_matcher *self);
+
+/* Goes on by a token. *ok false: it does not fit, and the matcher stays where it is. An end token
+ * fits where the text may end, and changes nothing. */
+status grammar_matcher_accept(struct grammar_matcher *self, int32_t token, bool *ok) MUST_CHECK;
+/* The same by bytes. */
+status grammar_matcher_accept_bytes(struct grammar_matcher *self, const char *bytes, size_t count,
+                                    bool *ok) MUST_CHECK;
+
+/* The tokens that fit, a bit each in the form of sampling.h: [sampling_mask_words(vocabulary)]
+ * words. *words is borrowed: until the matcher is used next, or, where it is one of the masks
+ * kept, for as long as these live; equal pointers are equal masks. */
+status grammar_matcher_mask(struct grammar_matcher *self, const uint32_t **words) MUST_CHECK;
+
+/* Whether the text may end here, and whether it must. */
+bool grammar_matcher_may_end(const struct grammar_matcher *self);
+bool grammar_matcher_must_end(const struct grammar_matcher *self);
+
+/* Appends the bytes that are the only way to go on, up to where there is a choice or the text may
+ * end. The matcher stays where it is. At most GRAMMAR_FORCED_MOST bytes. */
+enum { GRAMMAR_FORCED_MOST = 4096 };
+status grammar_matcher_forced(struct grammar_matcher *self, struct buffer *out) MUST_CHECK;
+
+/* The bytes of the shortest way to a text that may end (of several the first in order of bytes),
+ * appended; and how many there are. */
+status grammar_matcher_shortest(struct grammar_matcher *self, struct buffer *out) MUST_CHECK;
+size_t grammar_matcher_shortest_length(const struct grammar_matcher *self);
+
+/* ---- Bytes as tokens ---- */
+
+/* Appends the fewest tokens that give exactly these bytes (of several, those whose first token is
+ * the longest). *ok false where the vocabulary cannot say them. */
+status grammar_vocabulary_spell(const struct grammar_vocabulary *self, const char *bytes,
+                                size_t count, int32_t **ids, size_t *id_count, size_t *capacity,
+                                bool *ok) MUST_CHECK;
+
+/* Of bytes[0..count), with more to come that is unknown: how many at the beginning no token can
+ * reach over the end from. */
+size_t grammar_vocabulary_settled(const struct grammar_vocabulary *self, const char *bytes,
+                                  size_t count);
+
+size_t grammar_vocabulary_size(const struct grammar_vocabulary *self);
+
+#endif
