@@ -7,7 +7,7 @@
 
 static const char *const families[] = {"llama", "llama3",    "mistral", "mixtral",
                                        "gemma", "gemma2",    "gemma3",  "qwen2",
-                                       "qwen3", "qwen3_moe", "phi3"};
+                                       "qwen3", "qwen3_moe", "phi3",    "granite"};
 
 /* What an fp8 run is compared with: the CPU, which rounds where and as the GPU does. */
 static const struct machine rounded_alike[] = {

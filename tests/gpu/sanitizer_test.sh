@@ -72,7 +72,7 @@ run_job() {
     rm -rf "$work"/out.h5*
     sanitize "$tool" "$what" "$SLUICE" run "$work/job.yaml" --quiet "$@"
 }
-for name in product attention rows rows_norm experts sample given; do
+for name in product dense_product attention rows rows_norm experts sample given; do
     sanitize memcheck "gpu_${name}_test" "$SLUICE_GPU_TESTS/gpu_${name}_test"
 done
 run_job memcheck "small model, bfloat16" --set model.dtype=bfloat16

@@ -251,9 +251,23 @@ static void communication_counts(void **state)
     assert_true(other.rows == 0 && other.work == 0);
 }
 
+/* A GPU that samples has a mask of the vocabulary for each row, and half more (sample.c). */
+static void masks_count(void **state)
+{
+    (void)state;
+    struct step_shape shape = {.tokens = 100, .outputs = 64, .hidden = 64, .slices = 1};
+    struct scratch_bytes earlier = {0}, last = {0};
+    const struct backend_kind *gpu = backend_kind_find("cuda");
+    gpu->add_scratch(&shape, &earlier);
+    shape.vocabulary = 1001;
+    gpu->add_scratch(&shape, &last);
+    assert_int_equal(last.work - earlier.work, 64 * 32 * 4 * 3 / 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(masks_count),
         cmocka_unit_test(buffers_are_what_was_said),
         cmocka_unit_test(a_full_step_stays_within_the_plan),
         cmocka_unit_test(communication_counts),

@@ -3,6 +3,8 @@
  * (attention's parts, sampling with penalties) is in the kind's reserve. */
 #include "backend/cuda/kind/memory.h"
 
+#include "sluice/sampling.h"
+
 static int64_t smaller(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -73,8 +75,16 @@ static int64_t experts_bytes(const struct step_shape *shape)
                               : 0;
 }
 
+/* Masks over the vocabulary where each output of a step has one (sample.c, which grows its space by
+ * half more than it needs). */
+static int64_t masks_bytes(const struct step_shape *shape)
+{
+    const int64_t words = sampling_mask_words(shape->vocabulary);
+    return shape->outputs * words * (int64_t)sizeof(uint32_t) * 3 / 2;
+}
+
 void cuda_kind_add_scratch(const struct step_shape *shape, struct scratch_bytes *total)
 {
     total->rows += packed_bytes(shape);
-    total->work += trial_bytes(shape) + experts_bytes(shape);
+    total->work += trial_bytes(shape) + experts_bytes(shape) + masks_bytes(shape);
 }
