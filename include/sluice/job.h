@@ -73,6 +73,9 @@ status job_initialize(struct job *job) MUST_CHECK;
  * failure. */
 status job_load(const char *path, const char *const *overrides, size_t override_count,
                 struct job *job) MUST_CHECK;
+/* The same of a job's text, such as an output holds; `path` is what messages call it. */
+status job_read(const char *path, const char *text, size_t length, const char *const *overrides,
+                size_t override_count, struct job *job) MUST_CHECK;
 void job_destroy(struct job *job);
 /* The files that the job names, as far as they can be judged without reading them. STATUS_INVALID
  * where data.input is no data set (input_files_resolve), or where the output, or what is written

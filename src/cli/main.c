@@ -22,7 +22,7 @@ static const struct command {
     {"status", command_status, "say how a job stands: rows done, rate, time left, errors"},
     {"inspect", command_inspect, "say what an output file holds"},
     {"compare", command_compare, "say which results of two output files differ"},
-    {"export", command_export, "print an output file's rows as JSON lines"},
+    {"export", command_export, "write an output file's rows as JSON lines, CSV, Parquet, text"},
     {"bench", command_bench, "measure throughput on synthetic prompts"},
     {"tokenize", command_tokenize, "text to token ids and back, JSON lines in and out"},
     {"render", command_render, "messages to prompt text, JSON lines in and out"},

@@ -245,25 +245,17 @@ static status read_text(struct job *job, const char *text, size_t length)
     return STATUS_OK;
 }
 
-static status read_file(struct job *job, const char *path)
+static status read_encoded(struct job *job, const char *path, const char *text, size_t length)
 {
-    struct buffer text = {0};
-    status s = file_read(path, JOB_FILE_MAX_BYTES, &text);
-    const char *start = text.data;
-    size_t length = text.length;
-    if (s == STATUS_OK && utf8_other_encoding(start, length) != NULL) {
-        s = status_fail(STATUS_INVALID, "%s: is %s text; save it as UTF-8", path,
-                        utf8_other_encoding(start, length));
+    if (utf8_other_encoding(text, length) != NULL) {
+        return status_fail(STATUS_INVALID, "%s: is %s text; save it as UTF-8", path,
+                           utf8_other_encoding(text, length));
     }
-    if (s == STATUS_OK && length >= 3 && memcmp(start, "\xEF\xBB\xBF", 3) == 0) {
-        start += 3; /* editors on Windows put a byte order mark there */
+    if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
+        text += 3; /* editors on Windows put a byte order mark there */
         length -= 3;
     }
-    if (s == STATUS_OK) {
-        s = status_context(read_text(job, start, length), "%s", path);
-    }
-    buffer_destroy(&text);
-    return s;
+    return status_context(read_text(job, text, length), "%s", path);
 }
 
 /* Whether a section is a value itself. */
@@ -394,8 +386,21 @@ static status check_together(const struct job *job, const char *path)
 status job_load(const char *path, const char *const *overrides, size_t override_count,
                 struct job *job)
 {
+    struct buffer text = {0};
+    *job = (struct job){0};
+    status s = file_read(path, JOB_FILE_MAX_BYTES, &text);
+    if (s == STATUS_OK) {
+        s = job_read(path, text.data, text.length, overrides, override_count, job);
+    }
+    buffer_destroy(&text);
+    return s;
+}
+
+status job_read(const char *path, const char *text, size_t length, const char *const *overrides,
+                size_t override_count, struct job *job)
+{
     TRY(job_initialize(job));
-    TRY(read_file(job, path));
+    TRY(read_encoded(job, path, text, length));
     for (size_t i = 0; i < override_count; i++) {
         TRY(status_context(apply_override(job, overrides[i]), "--set %.200s", overrides[i]));
     }

@@ -61,7 +61,7 @@ expect_error 2 '--ranks: expected an integer from 1' check a.yaml --ranks=two
 expect_error 2 "the output file is missing" inspect
 expect_error 2 "--score, which --by belongs to, is missing" inspect a.h5 --by task
 expect_error 2 "the output file is missing" export
-expect_error 2 '--format: expected jsonl or openai, not "xml"' export a.h5 --format xml
+expect_error 2 '--format: expected jsonl, openai, csv, parquet or text, not "xml"' export a.h5 --format xml
 expect_error 2 "--model is missing" tokenize
 expect_error 2 "--model is missing" render
 expect_error 2 "--model is missing" logits

@@ -18,9 +18,7 @@ struct form {
 };
 
 struct openai_exporter {
-    const struct output_reader *reader;
-    line_writer write;
-    void *context;
+    const struct export_job *job;
     const char *model;
     int64_t created; /* Unix seconds */
     struct vocabulary vocabulary;
@@ -29,7 +27,6 @@ struct openai_exporter {
     int64_t row;
     enum endpoint endpoint;
     struct buffer line, head; /* head: what the line begins with */
-    struct arena arena;       /* of its passthrough */
     bool is_base64;
     int choices;
     int64_t prompt_tokens, completion_tokens;
@@ -293,7 +290,7 @@ static status write_columns(struct openai_exporter *self, const struct result *r
     const struct stored_result stored = {.result = *result};
     for (size_t i = 0; i < result_column_count; i++) {
         const struct result_column *column = &result_columns[i];
-        if (column->is_choice && output_reader_has(self->reader, column) &&
+        if (column->is_choice && output_reader_has(self->job->reader, column) &&
             column_is_there(column, &stored)) {
             TRY(buffer_format(&self->line, ",\"%s\":", column->name));
             TRY(export_value(column, &stored, self->is_base64, &self->line));
@@ -322,9 +319,9 @@ static status write_choice(struct openai_exporter *self, const struct result *re
 
 /* ---- Rows ---- */
 
-static status begin_row(struct openai_exporter *self, const struct result *result)
+static status begin_row(struct openai_exporter *self, const struct result *result,
+                        const struct json *fields)
 {
-    const struct json *fields;
     self->open = true;
     self->row = result->row;
     self->endpoint = result->embedding != NULL ? ENDPOINT_EMBEDDINGS : result->endpoint;
@@ -334,7 +331,6 @@ static status begin_row(struct openai_exporter *self, const struct result *resul
     buffer_clear(&self->head);
     buffer_clear(&self->line);
     /* The model that the request asked for is the one that its sender looks for. */
-    TRY(export_passthrough(output_reader_path(self->reader), result, &self->arena, &fields));
     const char *model = json_string(json_get(json_get(fields, "body"), "model"));
     model = model != NULL ? model : self->model;
     self->is_base64 = export_asks_base64(fields);
@@ -396,7 +392,7 @@ static status end_row(struct openai_exporter *self)
     TRY(buffer_append_text(line, ",\"error\":"));
     TRY(self->error.length > 0 ? write_error(self, line) : buffer_append_text(line, "null"));
     TRY(buffer_append_text(line, "}\n"));
-    return self->write(self->context, line->data, line->length);
+    return self->job->write(self->job->context, line->data, line->length);
 }
 
 /* The first error of a row stands for it; samples that ended well stay. */
@@ -411,14 +407,16 @@ static status note_error(struct openai_exporter *self, const struct result *resu
                : buffer_append_text(&self->error, "unknown");
 }
 
-static status export_result(void *context, const struct result *result)
+static status export_result(void *context, const struct stored_result *stored,
+                            const struct json *fields)
 {
     struct openai_exporter *self = context;
+    const struct result *result = &stored->result;
     if (self->open && self->row != result->row) {
         TRY(end_row(self));
     }
     if (!self->open) {
-        TRY(begin_row(self, result));
+        TRY(begin_row(self, result, fields));
     }
     return result->finish_reason == FINISH_ERROR ? note_error(self, result)
                                                  : write_choice(self, result);
@@ -437,16 +435,16 @@ static int64_t unix_seconds(const char *text)
     return (int64_t)timegm(&utc);
 }
 
-status output_export_openai(struct output_reader *reader, line_writer write, void *context)
+status export_openai(const struct export_job *job)
 {
-    struct openai_exporter self = {.reader = reader, .write = write, .context = context};
+    struct openai_exporter self = {.job = job};
     struct arena arena = {0};
-    const char *model = output_attribute_text(reader, "model_path", &arena);
+    const char *model = output_attribute_text(job->reader, "model_path", &arena);
     self.model = model != NULL ? model : "";
-    self.created = unix_seconds(output_attribute_text(reader, "created", &arena));
-    status s = output_reader_vocabulary(reader, &arena, &self.vocabulary);
+    self.created = unix_seconds(output_attribute_text(job->reader, "created", &arena));
+    status s = output_reader_vocabulary(job->reader, &arena, &self.vocabulary);
     if (s == STATUS_OK) {
-        s = output_visit(reader, export_result, &self);
+        s = export_visit(job, NULL, export_result, &self);
     }
     if (s == STATUS_OK) {
         s = end_row(&self);
@@ -455,7 +453,6 @@ status output_export_openai(struct output_reader *reader, line_writer write, voi
     buffer_destroy(&self.head);
     buffer_destroy(&self.error);
     buffer_destroy(&self.text);
-    arena_destroy(&self.arena);
     arena_destroy(&arena);
     return s;
 }

@@ -175,6 +175,7 @@ struct result_batch {
 
 struct columns_cursor {
     const struct columns_reader *reader;
+    const bool *wanted;        /* of texts and lists; NULL: all */
     struct arena arena;        /* of the batch */
     struct result_batch batch; /* what is at hand */
     int64_t next;              /* result */
@@ -260,9 +261,16 @@ static int64_t most_results(const struct columns_reader *self, int64_t count)
     return count;
 }
 
+static bool is_read(const struct columns_reader *self, const bool *wanted, size_t index)
+{
+    const bool is_large =
+        result_columns[index].kind == COLUMN_TEXT || column_is_array(&result_columns[index]);
+    return self->sources[index].width > 0 && (wanted == NULL || !is_large || wanted[index]);
+}
+
 /* Reads up to `count` results from `first` on; STATUS_LIMIT when so many have too long texts. */
-static status read_batch(const struct columns_reader *self, int64_t first, int64_t count,
-                         struct result_batch *batch)
+static status read_batch(const struct columns_reader *self, const bool *wanted, int64_t first,
+                         int64_t count, struct result_batch *batch)
 {
     *batch = (struct result_batch){
         .arena = batch->arena, .first = first, .count = most_results(self, count)};
@@ -272,7 +280,7 @@ static status read_batch(const struct columns_reader *self, int64_t first, int64
         }
     }
     for (size_t i = 0; i < result_column_count; i++) {
-        if (self->sources[i].width > 0) {
+        if (is_read(self, wanted, i)) {
             TRY(result_columns[i].kind == COLUMN_TEXT ? read_texts(self, i, batch)
                                                       : read_numbers(self, i, batch));
         }
@@ -383,8 +391,8 @@ static status next_batch(struct columns_cursor *self)
         int64_t left = self->reader->rows - self->next;
         arena_reset(&self->arena);
         self->batch.arena = &self->arena;
-        s = read_batch(self->reader, self->next, left < self->most ? left : self->most,
-                       &self->batch);
+        s = read_batch(self->reader, self->wanted, self->next,
+                       left < self->most ? left : self->most, &self->batch);
         self->most = s == STATUS_LIMIT ? self->batch.count / 8 : self->most * 2;
         self->most = self->most < 1 ? 1 : self->most < BATCH_ROWS ? self->most : BATCH_ROWS;
     } while (s == STATUS_LIMIT && self->batch.count > 1);
@@ -400,6 +408,11 @@ status columns_cursor_open(const struct columns_reader *reader, struct columns_c
     (*out)->reader = reader;
     (*out)->most = BATCH_ROWS;
     return STATUS_OK;
+}
+
+void columns_cursor_only(struct columns_cursor *self, const bool *wanted)
+{
+    self->wanted = wanted;
 }
 
 void columns_cursor_seek(struct columns_cursor *self, int64_t index)

@@ -29,6 +29,8 @@ void columns_reader_close(struct columns_reader *self);
 struct columns_cursor;
 status columns_cursor_open(const struct columns_reader *reader,
                            struct columns_cursor **out) MUST_CHECK;
+/* Of texts and lists only those are read whose place in result_columns is set; NULL: all. */
+void columns_cursor_only(struct columns_cursor *self, const bool *wanted);
 /* The next result is the one with this index, from 0 to the number of results. */
 void columns_cursor_seek(struct columns_cursor *self, int64_t index);
 /* The next result, valid until the next call; what the file does not have is 0, a double NaN.

@@ -21,6 +21,14 @@ const char *output_reader_path(const struct output_reader *reader);
 /* Whether the file has this column. */
 bool output_reader_has(const struct output_reader *reader, const struct result_column *column);
 
+/* Of texts and lists the cursor reads only those whose place in result_columns is set in `wanted`,
+ * [result_column_count], which outlives it; others are as if the file had none. NULL: all. To be
+ * called before the first result is read. */
+void output_cursor_only(struct output_cursor *cursor, const bool *wanted);
+/* output_cursor_next with what a file has beside a result. */
+status output_cursor_next_stored(struct output_cursor *cursor,
+                                 const struct stored_result **stored) MUST_CHECK;
+
 /* The tokens whose bytes the file has; empty where it has none. */
 struct vocabulary;
 status output_reader_vocabulary(const struct output_reader *reader, struct arena *arena,

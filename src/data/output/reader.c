@@ -296,12 +296,26 @@ static status next_result(struct output_cursor *self, bool *more)
     return STATUS_OK;
 }
 
-status output_cursor_next(struct output_cursor *self, const struct result **result)
+void output_cursor_only(struct output_cursor *self, const bool *wanted)
+{
+    columns_cursor_only(self->columns, wanted);
+}
+
+status output_cursor_next_stored(struct output_cursor *self, const struct stored_result **stored)
 {
     bool more = false;
-    *result = NULL;
+    *stored = NULL;
     TRY(status_context(next_result(self, &more), "%s", self->reader->path));
-    *result = more ? &self->stored.result : NULL;
+    *stored = more ? &self->stored : NULL;
+    return STATUS_OK;
+}
+
+status output_cursor_next(struct output_cursor *self, const struct result **result)
+{
+    const struct stored_result *stored;
+    *result = NULL;
+    TRY(output_cursor_next_stored(self, &stored));
+    *result = stored != NULL ? &stored->result : NULL;
     return STATUS_OK;
 }
 
