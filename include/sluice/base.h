@@ -125,6 +125,10 @@ struct sha256 *sha256_create(void); /* NULL when memory runs out */
 void sha256_update(struct sha256 *hash, const void *bytes, size_t length);
 void sha256_finish(struct sha256 *hash, char hex[65]);
 
+/* HMAC-SHA-256 of the bytes under a key (RFC 2104). False where it cannot be computed. */
+bool hmac_sha256(const void *key, size_t key_length, const void *bytes, size_t length,
+                 uint8_t code[32]);
+
 /* ---- Base64 (base64.c) ---- */
 
 /* Appends the bytes that a text in base64, with its padding, stands for. STATUS_INVALID where it is

@@ -52,6 +52,10 @@ struct job {
         bool include_prompt, include_token_ids, overwrite;
         enum strings_choice strings;
     } output;
+    struct {
+        int64_t silence_warn;  /* seconds */
+        int64_t silence_limit; /* seconds; -1: off */
+    } run;
     /* What set `generate`, by name; job_write writes these values and defaults for the rest. */
     struct job_setting {
         const char *name;
@@ -128,6 +132,7 @@ struct plan {
     int64_t activation_bytes;
     int64_t kv_bytes;     /* a rank */
     int64_t memory_bytes; /* that a rank may use */
+    double silence_limit; /* the job's run.silence_limit, in seconds; -1: off */
     bool random_weights;  /* false; the benchmark sets it: fill the weights instead of reading them
                            */
 };

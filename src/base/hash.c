@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* XXH3 for speed, SHA-256 for identity. */
+#include <limits.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
@@ -36,4 +38,13 @@ void sha256_finish(struct sha256 *hash, char hex[65])
     for (size_t i = 0; i < sizeof digest; i++) {
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
     }
+}
+
+bool hmac_sha256(const void *key, size_t key_length, const void *bytes, size_t length,
+                 uint8_t code[32])
+{
+    unsigned int code_length = 0;
+    return key_length <= INT_MAX &&
+           HMAC(EVP_sha256(), key, (int)key_length, bytes, length, code, &code_length) != NULL &&
+           code_length == 32;
 }

@@ -165,6 +165,13 @@ static const struct job_field job_field_table[] = {
      NULL, 0, 0, strings_choices},
     {"output", "overwrite", FIELD_BOOLEAN, AT(output.overwrite), "false",
      "replaces an existing output file", NULL, 0, 0, NULL},
+    {"run", "silence_warn", FIELD_INTEGER, AT(run.silence_warn), "15",
+     "seconds without a sign of life from a host until a warning names it", NULL, 1, 86400, NULL},
+    {"run", "silence_limit", FIELD_INTEGER, AT(run.silence_limit), "90",
+     "seconds until the job ends with status 75 and can be continued without that host; ranks "
+     "that wait for a GPU's message that does not come end 10 s later; off: the job waits for "
+     "ever",
+     "off", 3, 86400, NULL},
 };
 
 const struct job_field *job_field_at(size_t index)

@@ -47,8 +47,8 @@ static const char *generate_name_at(size_t index)
 /* Section `index` in the order of the file; NULL past the end. */
 static const char *section_at(size_t index)
 {
-    static const char *const sections[] = {"task",   "model",  "data",  "generate",
-                                           "layout", "engine", "output"};
+    static const char *const sections[] = {"task",   "model",  "data",   "generate",
+                                           "layout", "engine", "output", "run"};
     return index < COUNT_OF(sections) ? sections[index] : NULL;
 }
 
@@ -71,7 +71,7 @@ static status check_section(const char *section)
                              suggestion.best)
                : status_fail(STATUS_INVALID,
                              "%.60s: unknown section; there are task, model, data, generate, "
-                             "layout, engine and output",
+                             "layout, engine, output and run",
                              section);
 }
 

@@ -405,7 +405,10 @@ static status begin_plan(const struct job *job, const struct model *model,
 status plan_create_on(const struct job *job, const struct model *model, int ranks,
                       const struct plan_device *device, struct backend *backend, struct plan *out)
 {
-    struct plan plan = {.kind = device->kind, .device_index = device->index, .ranks = ranks};
+    struct plan plan = {.kind = device->kind,
+                        .device_index = device->index,
+                        .ranks = ranks,
+                        .silence_limit = (double)job->run.silence_limit};
     memcpy(plan.arithmetic, device->arithmetic, sizeof plan.arithmetic);
     TRY(begin_plan(job, model, device, &plan));
     struct backend *opened = NULL;

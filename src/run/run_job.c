@@ -10,6 +10,7 @@
 
 #include "run/coordinator.h"
 #include "run/data_set.h"
+#include "run/hosts/heartbeat.h"
 #include "run/output_place.h"
 #include "run/prompt.h"
 #include "run/provenance.h"
@@ -567,6 +568,7 @@ status run_job(const struct job *job, const struct run_options *options,
                       .control = MPI_COMM_NULL,
                       .replica = MPI_COMM_NULL};
     *summary = (struct run_summary){0};
+    heartbeat_configure((double)job->run.silence_warn, (double)job->run.silence_limit);
     status s = run_phases(&run, summary);
     phase_forget(); /* one that failed is not done */
     /* What goes wrong while all is put away says less. */

@@ -2,6 +2,7 @@
 /* A rank's start and end: MPI, and around it the signals. */
 #include <mpi.h>
 
+#include "run/hosts/heartbeat.h"
 #include "run/ranks/stop_request.h"
 #include "run/ranks/world.h"
 #include "sluice/run.h"
@@ -10,6 +11,7 @@ status run_start(int *argc, char ***argv, int *rank, int *size)
 {
     TRY(world_start(argc, argv, rank));
     TRY(stop_start());
+    TRY(heartbeat_start());
     *rank = world_get()->rank;
     *size = world_get()->size;
     return STATUS_OK;
@@ -18,6 +20,7 @@ status run_start(int *argc, char ***argv, int *rank, int *size)
 void run_end(void)
 {
     stop_end();
+    heartbeat_end();
     MPI_Finalize();
 }
 

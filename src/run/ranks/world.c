@@ -65,6 +65,8 @@ status world_start(int *argc, char ***argv, int *rank)
         "group the ranks of a host"));
     MPI_Comm_rank(host, &world.host_rank);
     MPI_Comm_size(host, &world.host_size);
+    world.host_leader = world.rank;
+    TRY(mpi_check(MPI_Bcast(&world.host_leader, 1, MPI_INT, 0, host), "find a host's first rank"));
     MPI_Comm_free(&host);
     gethostname(world.host, sizeof world.host - 1);
     choose_threads();

@@ -8,6 +8,7 @@
 struct world {
     int rank, size;
     int host_rank, host_size; /* among the ranks of this host */
+    int host_leader;          /* its first rank */
     char host[64];
 };
 /* Starts MPI and finds out who this rank is; run_start of sluice/run.h says of *rank what it is

@@ -7,12 +7,20 @@
 #include "sluice/mpi_check.h"
 #include "sluice/run.h"
 
-/* Seconds that a rank waits for the others before it calls them gone or stuck. In the first steps a
- * GPU's ranks choose the algorithms of their products, stage after stage, which may take minutes.
- * Ranks lose patience one after the other, so that the first to do so ends the job, with one
- * message. */
-static const double PATIENCE = 60, FIRST_PATIENCE = 900, STAGGER = 0.5;
+/* Seconds that a rank waits for the others before it calls them stuck: somewhat more than a host
+ * may be silent, so that one that is lost is named as such. In the first steps a GPU's ranks choose
+ * the algorithms of their products, stage after stage, which may take minutes. Ranks lose patience
+ * one after the other, so that the first to do so ends the job, with one message. */
+static const double AFTER_SILENCE = 10, FIRST_PATIENCE = 900, STAGGER = 0.5, FOREVER = 1e9;
 enum { FIRST_STEPS = 64 };
+
+static double patience_of(const struct stage *stage, int64_t steps)
+{
+    const double limit = stage->plan->silence_limit;
+    const double usual = limit < 0 ? FOREVER : limit + AFTER_SILENCE;
+    return stage->stagger +
+           (steps < FIRST_STEPS && usual < FIRST_PATIENCE ? FIRST_PATIENCE : usual);
+}
 
 /* All ranks fail or none, so that nobody waits in MPI for one that has given up. */
 static status agree(MPI_Comm replica, status own)
@@ -51,7 +59,7 @@ static status create_communicators(struct stage *stage, MPI_Comm replica, int re
     struct comm_options options = {.use = COMM_TENSOR,
                                    .largest_bytes = comm_largest_send(&shape),
                                    .device_address = device.address,
-                                   .patience = FIRST_PATIENCE + stage->stagger};
+                                   .patience = patience_of(stage, 0)};
     if (plan->tp > 1) {
         TRY(agree(replica,
                   create_communicator(stage, replica, pp_rank, tp_rank, &options, &stage->tensor)));
@@ -71,7 +79,7 @@ bool stage_is_leader(const struct stage *stage)
 
 void stage_note_steps(struct stage *stage, int64_t steps)
 {
-    const double patience = stage->stagger + (steps < FIRST_STEPS ? FIRST_PATIENCE : PATIENCE);
+    const double patience = patience_of(stage, steps);
     if (stage->tensor != NULL) {
         stage->tensor->patience = patience;
     }
