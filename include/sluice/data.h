@@ -371,18 +371,24 @@ status attempts_open(const char *directory, const struct journal *journal, bool 
 
 enum attempt_verdict {
     ATTEMPT_FREE,      /* runs like any other row */
-    ATTEMPT_ALONE,     /* is to run while nothing else is under way */
+    ATTEMPT_SUSPECT,   /* is to run while nothing but other suspects is under way */
     ATTEMPT_SET_ASIDE, /* is not to run any more */
 };
 enum attempt_verdict attempts_verdict(const struct attempts *attempts, int64_t row);
+/* How many suspects may run together where this one is among them, itself included: 1 for one that
+ * is to run alone, INT64_MAX where it does not matter. */
+int64_t attempts_group(const struct attempts *attempts, int64_t row);
 /* Of a row that is set aside, or nearly: "3 ranks died while …", into text[160]. */
 void attempts_describe(const struct attempts *attempts, int64_t row, char text[160]);
 
-/* A row goes to a replica. The note outlasts the process, not the machine. */
+/* A row is to go to a replica, which attempts_write has to come before: it writes the notes of all
+ * rows that have begun since the last call. They outlast the process, not the machine. Constant
+ * time a row, whatever the number of rows under way. */
 status attempts_begin(struct attempts *attempts, int64_t row, int32_t replica) MUST_CHECK;
+status attempts_write(struct attempts *attempts) MUST_CHECK;
 /* It came back. */
 void attempts_end(struct attempts *attempts, int64_t row);
-/* As attempts_begin for a row that runs alone: on disk when the call returns. */
+/* A row runs alone: on disk when the call returns. */
 status attempts_begin_alone(struct attempts *attempts, int64_t row) MUST_CHECK;
 /* It came back. */
 status attempts_end_alone(struct attempts *attempts) MUST_CHECK;

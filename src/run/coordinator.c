@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The coordinator: data set in, shards out, finished rows into the journal. */
+/* The coordinator: data set in, shards out, finished rows into the journal.
+ *
+ * Its turns come between the steps of rank 0's own replica, so that each is bounded: what has come
+ * after POLL_SECONDS, and what is asked for after as long again, waits for the next one. */
 #include "run/coordinator.h"
 
 #include <stdio.h>
@@ -11,11 +14,20 @@
 #include "run/ranks/mailbox.h"
 #include "run/ranks/stop_request.h"
 #include "run/ranks/wire.h"
+#include "run/suspects.h"
 
 /* Finished rows are durable at the latest this much after they arrived: what a crash can cost. On a
  * disk where syncing takes long it is done less often, so that it takes a hundredth of the time. */
 static const double COMMIT_SECONDS = 1.0, COMMIT_SECONDS_MOST = 10.0, COMMIT_SHARE = 0.01;
 enum { SHARD_MAX_BYTES = 4 << 20 };
+/* After this long a turn ends with the message, or the record, that it is at. */
+static const double POLL_SECONDS = 0.0005;
+
+/* A leader that is owed an answer. */
+struct shard_request {
+    int leader;
+    int32_t wanted;
+};
 
 struct coordinator {
     struct coordinator_options options;
@@ -27,12 +39,13 @@ struct coordinator {
     int64_t under_way; /* rows handed out and not back yet */
     bool uncommitted;
     double commit_interval, journal_seconds;
-    /* Rows that run alone, when all others are done. */
-    struct record *suspects;
-    size_t suspect_count, suspect_capacity, next_suspect;
-    int64_t alone; /* the one that does; -1: none */
-    int *waiting;  /* [replicas] leaders whose request has no answer yet */
-    int waiting_count;
+    struct suspects suspects; /* run when all others are done */
+    bool suspects_begun;
+    bool is_alone;                  /* the group that runs is one row */
+    int64_t alone;                  /* the one that does; -1: none */
+    struct shard_request *requests; /* [replicas] without an answer yet: a ring */
+    int first_request, request_count;
+    double turn_ends;
     double last_commit;
     struct progress progress;
     struct buffer incoming, outgoing;
@@ -56,8 +69,8 @@ status coordinator_create(const struct coordinator_options *options, struct coor
     if (s == STATUS_OK) {
         s = record_reader_open(&reader, &self->reader);
     }
-    self->waiting = calloc((size_t)options->replicas, sizeof *self->waiting);
-    if (s == STATUS_OK && self->waiting == NULL) {
+    self->requests = calloc((size_t)options->replicas, sizeof *self->requests);
+    if (s == STATUS_OK && self->requests == NULL) {
         s = status_fail(STATUS_NO_MEMORY, "out of memory for the coordinator");
     }
     if (s != STATUS_OK) {
@@ -76,11 +89,8 @@ void coordinator_destroy(struct coordinator *self)
     if (self->reader != NULL) {
         record_reader_close(self->reader);
     }
-    for (size_t i = 0; i < self->suspect_count; i++) {
-        buffer_destroy(&self->suspects[i].bytes);
-    }
-    free(self->suspects);
-    free(self->waiting);
+    suspects_destroy(&self->suspects);
+    free(self->requests);
     buffer_destroy(&self->record.bytes);
     buffer_destroy(&self->incoming);
     buffer_destroy(&self->outgoing);
@@ -96,20 +106,9 @@ static status book_journal(struct coordinator *self, double start, status s)
     return s;
 }
 
-/* Keeps a record for the end of the job. */
-static status keep_suspect(struct coordinator *self)
+static bool turn_is_over(const struct coordinator *self)
 {
-    void *items = self->suspects;
-    status s = array_grow(&items, &self->suspect_capacity, self->suspect_count + 1,
-                          sizeof *self->suspects);
-    self->suspects = items;
-    TRY(s);
-    struct record *kept = &self->suspects[self->suspect_count];
-    *kept = self->record;
-    kept->bytes = (struct buffer){0};
-    TRY(buffer_append(&kept->bytes, self->record.bytes.data, self->record.bytes.length));
-    self->suspect_count++;
-    return STATUS_OK;
+    return clock_seconds() >= self->turn_ends;
 }
 
 /* The row's result is that it is not run. Its bytes are not parsed: it is not known which part of
@@ -150,75 +149,6 @@ static status set_aside(struct coordinator *self)
     return s;
 }
 
-/* Fills the outgoing shard with up to `wanted` records that are not in the journal yet; *taken is
- * how many they are. */
-static status fill_shard(struct coordinator *self, int leader, int wanted, int *taken)
-{
-    struct attempts *attempts = self->options.attempts;
-    TRY(shard_begin(&self->outgoing));
-    *taken = 0;
-    while (*taken < wanted && !self->end_of_data && self->outgoing.length < SHARD_MAX_BYTES) {
-        bool more;
-        TRY(record_reader_next(self->reader, &self->record, &more));
-        if (!more) {
-            self->end_of_data = true;
-            break;
-        }
-        self->rows_read++;
-        int64_t row = self->record.row;
-        if (journal_has_row(self->options.journal, row)) {
-            self->rows_resumed++;
-            continue;
-        }
-        enum attempt_verdict verdict = attempts_verdict(attempts, row);
-        if (verdict == ATTEMPT_SET_ASIDE) {
-            TRY(set_aside(self));
-        } else if (verdict == ATTEMPT_ALONE) {
-            TRY(keep_suspect(self));
-        } else {
-            double start = clock_seconds();
-            TRY(book_journal(self, start,
-                             attempts_begin(attempts, row, leader / self->options.replica_ranks)));
-            TRY(shard_append(&self->outgoing, &self->record));
-            self->under_way++;
-            ++*taken;
-        }
-    }
-    return STATUS_OK;
-}
-
-static bool no_more_rows(const struct coordinator *self)
-{
-    return self->end_of_data && self->next_suspect == self->suspect_count && self->alone < 0;
-}
-
-static status send_shard(struct coordinator *self, int leader)
-{
-    self->outgoing.data[0] = self->stopped        ? SHARD_STOP
-                             : no_more_rows(self) ? SHARD_LAST
-                                                  : SHARD_MORE;
-    return outbox_send(&self->outbox, self->options.comm, leader, TAG_SHARD, self->outgoing.data,
-                       self->outgoing.length);
-}
-
-static status answer_request(struct coordinator *self, int leader)
-{
-    int32_t wanted = 0;
-    if (self->incoming.length != sizeof wanted) {
-        return status_fail(STATUS_INTERNAL, "a request of %zu bytes", self->incoming.length);
-    }
-    wanted = *(const int32_t *)(const void *)self->incoming.data;
-    self->stopped = self->stopped || stop_requested();
-    int taken;
-    TRY(fill_shard(self, leader, self->stopped ? 0 : wanted, &taken));
-    if (taken == 0 && !self->stopped && !no_more_rows(self)) {
-        /* There are rows left, but not for now. */
-        self->waiting[self->waiting_count++] = leader;
-        return STATUS_OK;
-    }
-    return send_shard(self, leader);
-}
-
 static status commit_if_due(struct coordinator *self, bool now)
 {
     double time = clock_seconds();
@@ -234,30 +164,138 @@ static status commit_if_due(struct coordinator *self, bool now)
     return STATUS_OK;
 }
 
-/* When all other rows are done, the suspects run one by one. */
-static status serve_waiting(struct coordinator *self)
+/* ---- Rows to leaders ---- */
+
+/* Puts the record into the outgoing shard, which is for `leader`. */
+static status hand_out(struct coordinator *self, int leader, int *taken)
 {
-    if (self->waiting_count == 0 || self->stopped) {
+    self->under_way++;
+    ++*taken;
+    TRY(shard_append(&self->outgoing, &self->record));
+    return self->is_alone ? STATUS_OK
+                          : attempts_begin(self->options.attempts, self->record.row,
+                                           leader / self->options.replica_ranks);
+}
+
+/* Reads the next record and does with it what is to be done. */
+static status take_record(struct coordinator *self, int leader, int *taken)
+{
+    struct attempts *attempts = self->options.attempts;
+    bool more;
+    TRY(record_reader_next(self->reader, &self->record, &more));
+    if (!more) {
+        self->end_of_data = true;
         return STATUS_OK;
     }
-    if (no_more_rows(self)) {
-        while (self->waiting_count > 0) {
-            TRY(shard_begin(&self->outgoing));
-            TRY(send_shard(self, self->waiting[--self->waiting_count]));
+    self->rows_read++;
+    int64_t row = self->record.row;
+    if (journal_has_row(self->options.journal, row)) {
+        self->rows_resumed++;
+        return STATUS_OK;
+    }
+    switch (attempts_verdict(attempts, row)) {
+    case ATTEMPT_SET_ASIDE:
+        return set_aside(self);
+    case ATTEMPT_SUSPECT:
+        return suspects_keep(&self->suspects, self->progress.directory.data, &self->record,
+                             attempts_group(attempts, row));
+    case ATTEMPT_FREE:
+        break;
+    }
+    return hand_out(self, leader, taken);
+}
+
+/* The next group of suspects, or one alone. The others' rows are not to be lost with them. */
+static status begin_group(struct coordinator *self)
+{
+    TRY(commit_if_due(self, !self->suspects_begun));
+    self->suspects_begun = true;
+    self->is_alone = suspects_begin_group(&self->suspects) == 1;
+    return STATUS_OK;
+}
+
+static status take_suspect(struct coordinator *self, int leader, int *taken, bool *more)
+{
+    if (self->under_way == 0 && *taken == 0) {
+        TRY(begin_group(self));
+    }
+    TRY(suspects_next(&self->suspects, &self->record, more));
+    if (!*more) {
+        return STATUS_OK;
+    }
+    if (self->is_alone) {
+        self->alone = self->record.row;
+        TRY(attempts_begin_alone(self->options.attempts, self->alone));
+    }
+    return hand_out(self, leader, taken);
+}
+
+/* Fills the outgoing shard with up to as many records as are wanted, of those that are there now;
+ * *taken is how many they are. */
+static status fill_shard(struct coordinator *self, const struct shard_request *request, int *taken)
+{
+    bool more = true;
+    TRY(shard_begin(&self->outgoing));
+    *taken = 0;
+    while (more && *taken < request->wanted && self->outgoing.length < SHARD_MAX_BYTES &&
+           !turn_is_over(self)) {
+        TRY(self->end_of_data ? take_suspect(self, request->leader, taken, &more)
+                              : take_record(self, request->leader, taken));
+    }
+    double start = clock_seconds();
+    return book_journal(self, start, attempts_write(self->options.attempts));
+}
+
+/* Suspects that are under way may be the last rows, and may not: the next group is not begun. */
+static bool no_more_rows(const struct coordinator *self)
+{
+    bool group_runs = self->suspects_begun && self->under_way > 0;
+    return self->end_of_data && !suspects_left(&self->suspects) && !group_runs;
+}
+
+static status send_shard(struct coordinator *self, int leader)
+{
+    self->outgoing.data[0] = self->stopped        ? SHARD_STOP
+                             : no_more_rows(self) ? SHARD_LAST
+                                                  : SHARD_MORE;
+    return outbox_send(&self->outbox, self->options.comm, leader, TAG_SHARD, self->outgoing.data,
+                       self->outgoing.length);
+}
+
+static status take_request(struct coordinator *self, int leader)
+{
+    struct shard_request request = {.leader = leader};
+    if (self->incoming.length != sizeof request.wanted ||
+        self->request_count == self->options.replicas) {
+        return status_fail(STATUS_INTERNAL, "request %d of %zu bytes", self->request_count,
+                           self->incoming.length);
+    }
+    memcpy(&request.wanted, self->incoming.data, sizeof request.wanted);
+    self->requests[(self->first_request + self->request_count) % self->options.replicas] = request;
+    self->request_count++;
+    return STATUS_OK;
+}
+
+/* Answers leaders, first come, first served, as far as there are rows now; a request that gets none
+ * waits: for the next turn, or until all other rows are done and suspects run. */
+static status serve_requests(struct coordinator *self)
+{
+    while (self->request_count > 0) {
+        const struct shard_request *request = &self->requests[self->first_request];
+        int taken = 0;
+        self->stopped = self->stopped || stop_requested();
+        TRY(self->stopped ? shard_begin(&self->outgoing) : fill_shard(self, request, &taken));
+        if (taken == 0 && !self->stopped && !no_more_rows(self)) {
+            return STATUS_OK;
         }
-    } else if (self->under_way == 0) {
-        TRY(commit_if_due(self, self->next_suspect == 0)); /* the others are not to be lost */
-        const struct record *record = &self->suspects[self->next_suspect++];
-        int leader = self->waiting[--self->waiting_count];
-        self->alone = record->row;
-        self->under_way = 1;
-        TRY(attempts_begin_alone(self->options.attempts, record->row));
-        TRY(shard_begin(&self->outgoing));
-        TRY(shard_append(&self->outgoing, record));
-        TRY(send_shard(self, leader));
+        TRY(send_shard(self, request->leader));
+        self->first_request = (self->first_request + 1) % self->options.replicas;
+        self->request_count--;
     }
     return STATUS_OK;
 }
+
+/* ---- Rows from leaders ---- */
 
 static status finish_row(struct coordinator *self, int64_t row)
 {
@@ -274,17 +312,15 @@ static status finish_row(struct coordinator *self, int64_t row)
 static status take_rows(struct coordinator *self)
 {
     struct wire_reader reader = {self->incoming.data, self->incoming.length, 0};
-    for (;;) {
+    for (bool more = true;;) {
         int64_t row;
         const void *results;
         size_t length;
-        bool more;
         TRY(rows_next(&reader, &row, &results, &length, &more));
         if (!more) {
             return STATUS_OK;
         }
-        double start = clock_seconds();
-        TRY(book_journal(self, start, journal_append(self->options.journal, row, results, length)));
+        TRY(journal_append(self->options.journal, row, results, length));
         TRY(finish_row(self, row));
     }
 }
@@ -296,38 +332,73 @@ static void show_progress(struct coordinator *self, bool committed)
                     committed);
 }
 
-static status poll(struct coordinator *self, bool *idle)
+static status take_rows_message(struct coordinator *self)
 {
-    bool nothing = true;
-    stop_requested(); /* whoever is asked tells this rank, which tells the others */
-    for (;;) {
+    double start = clock_seconds();
+    return book_journal(self, start, take_rows(self));
+}
+
+/* Messages of one kind may overtake another's, and the turn may end in between. */
+static status take_last_rows(struct coordinator *self, int leader)
+{
+    for (bool got = true; got;) {
         MPI_Status info;
-        bool got;
-        /* TAG_SHARD messages on this communicator go to leaders, which may be this rank: leave them
-         * alone. */
-        static const int tags[] = {TAG_ROWS, TAG_REQUEST, TAG_LEADER_DONE};
-        bool any = false;
+        TRY(message_poll(self->options.comm, leader, TAG_ROWS, &self->incoming, &info, &got));
+        TRY(got ? take_rows_message(self) : STATUS_OK);
+    }
+    self->leaders_done++;
+    return STATUS_OK;
+}
+
+static status take_message(struct coordinator *self, int tag, int from)
+{
+    switch (tag) {
+    case TAG_ROWS:
+        return take_rows_message(self);
+    case TAG_REQUEST:
+        return take_request(self, from);
+    default:
+        return take_last_rows(self, from);
+    }
+}
+
+/* ---- Turns ---- */
+
+static status take_messages(struct coordinator *self, bool *nothing)
+{
+    /* TAG_SHARD messages on this communicator go to leaders, which may be this rank: leave them
+     * alone. */
+    static const int tags[] = {TAG_ROWS, TAG_REQUEST, TAG_LEADER_DONE};
+    *nothing = true;
+    for (bool any = true; any && !turn_is_over(self);) {
+        any = false;
         for (size_t i = 0; i < COUNT_OF(tags); i++) {
+            MPI_Status info;
+            bool got;
             TRY(message_poll(self->options.comm, MPI_ANY_SOURCE, tags[i], &self->incoming, &info,
                              &got));
-            if (!got) {
-                continue;
-            }
-            any = true;
-            if (tags[i] == TAG_ROWS) {
-                TRY(take_rows(self));
-            } else if (tags[i] == TAG_REQUEST) {
-                TRY(answer_request(self, info.MPI_SOURCE));
-            } else {
-                self->leaders_done++;
+            if (got) {
+                TRY(take_message(self, tags[i], info.MPI_SOURCE));
+                any = true;
+                *nothing = false;
             }
         }
-        if (!any) {
-            break;
-        }
-        nothing = false;
     }
-    TRY(serve_waiting(self));
+    return STATUS_OK;
+}
+
+/* Rows that came back make room for others, so messages are taken before requests are served. */
+static status poll(struct coordinator *self, bool *idle)
+{
+    bool nothing;
+    stop_requested(); /* whoever is asked tells this rank, which tells the others */
+    self->turn_ends = clock_seconds() + POLL_SECONDS;
+    TRY(take_messages(self, &nothing));
+    int owed = self->request_count;
+    int64_t read = self->rows_read;
+    self->turn_ends = clock_seconds() + POLL_SECONDS; /* however long the messages took */
+    TRY(serve_requests(self));
+    nothing = nothing && owed == self->request_count && read == self->rows_read;
     TRY(outbox_poll(&self->outbox));
     double committed = self->last_commit;
     TRY(commit_if_due(self, self->leaders_done == self->options.replicas));

@@ -30,6 +30,7 @@ static void make_good_file(void)
         for (int64_t row = 3; row < 9; row++) {
             REQUIRE(attempts_begin(attempts, row, (int32_t)row % 2) == STATUS_OK);
         }
+        REQUIRE(attempts_write(attempts) == STATUS_OK);
         attempts_end(attempts, 5);
         REQUIRE(attempts_begin_alone(attempts, 20) == STATUS_OK);
         attempts_close(attempts, ATTEMPTS_DIED);
@@ -66,6 +67,7 @@ static void open_twice(void)
             }
         }
         REQUIRE(attempts_begin(attempts, ROWS + 1, 0) == STATUS_OK);
+        REQUIRE(attempts_write(attempts) == STATUS_OK);
         attempts_end(attempts, ROWS + 1);
         attempts_close(attempts, ATTEMPTS_ORDERLY);
     }

@@ -2,51 +2,27 @@
 /* Which rows are under way, and what earlier starts of the job died of.
  *
  * A start that ends without saying so leaves its rows under way in the file: the next start blames
- * them a little, and a row that is blamed enough runs alone, where the blame is certain. A process
- * killed from outside looks the same as one that a row has killed, so it takes several such ends to
- * set a row aside; a rank that dies of a signal of its own says so in a note, and then two are
- * enough. docs/journal-format.md has the bytes. */
-#include <dirent.h>
+ * them a little, and a row that is blamed enough is a suspect. Suspects run when all other rows are
+ * done, in groups that are halved when they die, and one at a time in the end, where the blame is
+ * certain. A process killed from outside looks the same as one that a row has killed, so it takes
+ * several such ends to set a row aside; a rank that dies of a signal of its own says so in a note,
+ * and then two are enough. docs/reliability.md has the rules. */
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "data/journal/durable.h"
+#include "data/journal/attempts_file.h"
+#include "data/journal/crash_notes.h"
 #include "data/journal/file.h"
 #include "sluice/data.h"
 
 enum {
-    UNEXPLAINED_ENDS = 2, /* that a row is under way at before it runs alone */
+    UNEXPLAINED_ENDS = 2, /* that a row is under way at before it is a suspect */
     ALONE_ENDS = 3,       /* unexplained ones that it is alone at before it is set aside */
     CRASHES = 2,          /* of ranks that said so, the last one with the row alone */
-    FILE_BYTES = 64 << 20 /* at most */
-};
-
-static const char magic[8] = "SLUICEA\n";
-enum { VERSION = 1, STATE_ORDERLY = 0, STATE_RUNNING = 1 };
-/* The file's head, the suspects after it, and then the rows under way. */
-enum { AT_MAGIC = 0, AT_VERSION = 8, AT_SUSPECTS = 12, AT_CHECKSUM = 16, AT_STATE = 24 };
-enum { AT_ALONE = 28, HEAD_BYTES = 36 };
-enum { SUSPECT_ROW = 0, SUSPECT_COUNTS = 8, SUSPECT_BYTES = 24 };
-/* A row under way is stored plus one: zero is none. */
-enum { SLOT_ROW = 0, SLOT_REPLICA = 8, SLOT_BYTES = 12 };
-
-/* How often ranks died with a row under way. */
-enum blame { UNEXPLAINED, UNEXPLAINED_ALONE, CRASHED, CRASHED_ALONE, BLAME_KINDS };
-
-struct suspect {
-    int64_t row;
-    uint32_t counts[BLAME_KINDS];
-};
-
-struct row_slot {
-    int64_t row; /* -1: free */
-    int32_t replica;
+    SINGLES = 16,         /* so few suspects run one at a time; a group would end no sooner */
 };
 
 struct attempts {
@@ -54,25 +30,13 @@ struct attempts {
     int fd;
     struct suspect *suspects; /* by row */
     size_t suspect_count, suspect_capacity;
-    struct row_slot *slots;
-    size_t slot_count, slot_capacity;
+    size_t suspects_to_run; /* of them those that run in groups or alone */
+    struct rows_under_way under_way;
 };
 
-/* What the last start left. */
-struct last_start {
-    bool running; /* it did not say how it ended */
-    int64_t alone;
-    struct suspect *suspects;
-    size_t suspect_count;
-    struct row_slot *slots;
-    size_t slot_count;
-    int32_t *replicas; /* of ranks that died of their own accord */
-    size_t replica_count, replica_capacity;
-};
+/* ---- Verdicts ---- */
 
-/* ---- Suspects ---- */
-
-static int compare_rows(const void *a, const void *b)
+static int compare_suspects(const void *a, const void *b)
 {
     int64_t first = ((const struct suspect *)a)->row, second = ((const struct suspect *)b)->row;
     return (first > second) - (first < second);
@@ -82,81 +46,12 @@ static const struct suspect *find_suspect(const struct attempts *attempts, int64
 {
     const struct suspect key = {.row = row};
     return attempts->suspect_count > 0 ? bsearch(&key, attempts->suspects, attempts->suspect_count,
-                                                 sizeof key, compare_rows)
+                                                 sizeof key, compare_suspects)
                                        : NULL;
 }
 
-static status add_suspect(struct attempts *attempts, const struct suspect *suspect)
+static enum attempt_verdict judge(const struct suspect *suspect)
 {
-    void *items = attempts->suspects;
-    status s = array_grow(&items, &attempts->suspect_capacity, attempts->suspect_count + 1,
-                          sizeof *suspect);
-    attempts->suspects = items;
-    TRY(s);
-    attempts->suspects[attempts->suspect_count++] = *suspect;
-    return STATUS_OK;
-}
-
-static status blame(struct attempts *attempts, const struct journal *journal, int64_t row,
-                    enum blame kind)
-{
-    if (row < 0 || row >= JOURNAL_MAX_ROW || journal_has_row(journal, row)) {
-        return STATUS_OK;
-    }
-    for (size_t i = 0; i < attempts->suspect_count; i++) {
-        if (attempts->suspects[i].row == row) {
-            attempts->suspects[i].counts[kind]++;
-            return STATUS_OK;
-        }
-    }
-    struct suspect suspect = {.row = row};
-    suspect.counts[kind] = 1;
-    return add_suspect(attempts, &suspect);
-}
-
-static bool replica_crashed(const struct last_start *last, int32_t replica)
-{
-    for (size_t i = 0; i < last->replica_count; i++) {
-        if (last->replicas[i] == replica) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Where a rank has said that it crashed, only its replica's rows can have done it. */
-static status judge(struct attempts *attempts, const struct journal *journal,
-                    const struct last_start *last)
-{
-    for (size_t i = 0; i < last->suspect_count; i++) {
-        if (!journal_has_row(journal, last->suspects[i].row)) {
-            TRY(add_suspect(attempts, &last->suspects[i]));
-        }
-    }
-    bool explained = last->replica_count > 0;
-    if (last->running && last->alone >= 0) {
-        TRY(blame(attempts, journal, last->alone, explained ? CRASHED_ALONE : UNEXPLAINED_ALONE));
-    } else if (last->running) {
-        for (size_t i = 0; i < last->slot_count; i++) {
-            if (!explained || replica_crashed(last, last->slots[i].replica)) {
-                TRY(blame(attempts, journal, last->slots[i].row,
-                          explained ? CRASHED : UNEXPLAINED));
-            }
-        }
-    }
-    if (attempts->suspect_count > 0) {
-        qsort(attempts->suspects, attempts->suspect_count, sizeof *attempts->suspects,
-              compare_rows);
-    }
-    return STATUS_OK;
-}
-
-enum attempt_verdict attempts_verdict(const struct attempts *attempts, int64_t row)
-{
-    const struct suspect *suspect = find_suspect(attempts, row);
-    if (suspect == NULL) {
-        return ATTEMPT_FREE;
-    }
     const uint32_t *counts = suspect->counts;
     bool crashed = counts[CRASHED_ALONE] > 0 &&
                    counts[CRASHED] + counts[CRASHED_ALONE] + counts[UNEXPLAINED_ALONE] >= CRASHES;
@@ -165,8 +60,31 @@ enum attempt_verdict attempts_verdict(const struct attempts *attempts, int64_t r
     }
     return counts[CRASHED] + counts[CRASHED_ALONE] + counts[UNEXPLAINED_ALONE] > 0 ||
                    counts[UNEXPLAINED] >= UNEXPLAINED_ENDS
-               ? ATTEMPT_ALONE
+               ? ATTEMPT_SUSPECT
                : ATTEMPT_FREE;
+}
+
+enum attempt_verdict attempts_verdict(const struct attempts *attempts, int64_t row)
+{
+    const struct suspect *suspect = find_suspect(attempts, row);
+    return suspect != NULL ? judge(suspect) : ATTEMPT_FREE;
+}
+
+/* A row that was alone before stays so. */
+static bool was_alone(const struct suspect *suspect)
+{
+    return suspect->counts[UNEXPLAINED_ALONE] + suspect->counts[CRASHED_ALONE] > 0;
+}
+
+int64_t attempts_group(const struct attempts *attempts, int64_t row)
+{
+    const struct suspect *suspect = find_suspect(attempts, row);
+    if (suspect == NULL || (suspect->group == 0 && attempts->suspects_to_run > SINGLES)) {
+        return INT64_MAX;
+    }
+    return attempts->suspects_to_run <= SINGLES || suspect->group <= SINGLES || was_alone(suspect)
+               ? 1
+               : suspect->group;
 }
 
 void attempts_describe(const struct attempts *attempts, int64_t row, char text[160])
@@ -180,210 +98,155 @@ void attempts_describe(const struct attempts *attempts, int64_t row, char text[1
              counts[UNEXPLAINED] + counts[CRASHED] + alone, alone);
 }
 
-/* ---- The file ---- */
+/* ---- Blame ---- */
 
-static uint64_t suspects_checksum(const char *suspects, size_t count)
+static status add_suspect(struct attempts *attempts, const struct suspect *suspect)
 {
-    return hash_bytes(suspects, count * SUSPECT_BYTES, VERSION);
+    void *items = attempts->suspects;
+    status s = array_grow(&items, &attempts->suspect_capacity, attempts->suspect_count + 1,
+                          sizeof *suspect);
+    attempts->suspects = items;
+    TRY(s);
+    attempts->suspects[attempts->suspect_count++] = *suspect;
+    return STATUS_OK;
 }
 
-static status read_suspects(struct last_start *last, const char *bytes, size_t count)
+static bool is_open(const struct journal *journal, int64_t row)
 {
-    last->suspects = calloc(count + 1, sizeof *last->suspects);
-    if (last->suspects == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for %zu suspects", count);
-    }
-    last->suspect_count = count;
-    for (size_t i = 0; i < count; i++) {
-        const char *at = bytes + i * SUSPECT_BYTES;
-        last->suspects[i].row = little_endian_get_int64(at + SUSPECT_ROW);
+    return row >= 0 && row < JOURNAL_MAX_ROW && !journal_has_row(journal, row);
+}
+
+/* What is known of one row twice becomes one; `suspects` are sorted. */
+static void merge_suspects(struct attempts *attempts)
+{
+    struct suspect *suspects = attempts->suspects;
+    size_t kept = 0;
+    for (size_t i = 0; i < attempts->suspect_count; i++) {
+        if (kept == 0 || suspects[kept - 1].row != suspects[i].row) {
+            suspects[kept++] = suspects[i];
+            continue;
+        }
+        struct suspect *one = &suspects[kept - 1];
         for (int kind = 0; kind < BLAME_KINDS; kind++) {
-            last->suspects[i].counts[kind] =
-                (uint32_t)little_endian_get(at + SUSPECT_COUNTS + 4 * kind, 4);
+            one->counts[kind] += suspects[i].counts[kind];
         }
+        bool is_less = one->group == 0 || suspects[i].group < one->group;
+        one->group = suspects[i].group != 0 && is_less ? suspects[i].group : one->group;
     }
-    return STATUS_OK;
+    attempts->suspect_count = kept;
 }
 
-static status read_slots(struct last_start *last, const char *bytes, size_t count)
+static void sort_suspects(struct attempts *attempts)
 {
-    last->slots = calloc(count + 1, sizeof *last->slots);
-    if (last->slots == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for %zu rows under way", count);
+    if (attempts->suspect_count > 0) {
+        qsort(attempts->suspects, attempts->suspect_count, sizeof *attempts->suspects,
+              compare_suspects);
+        merge_suspects(attempts);
     }
-    last->slot_count = count;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    int64_t first = *(const int64_t *)a, second = *(const int64_t *)b;
+    return (first > second) - (first < second);
+}
+
+/* The rows that this end is to be blamed on, sorted, each once. Where a rank has said that it
+ * crashed, only its replica's rows can have done it. */
+static size_t choose_blamed(const struct journal *journal, const struct last_start *last,
+                            const struct crash_notes *notes, int64_t *rows)
+{
+    size_t count = 0, kept = 0;
+    if (last->alone >= 0) {
+        rows[0] = last->alone;
+        return is_open(journal, last->alone);
+    }
+    for (size_t i = 0; i < last->slot_count; i++) {
+        const struct row_slot *slot = &last->slots[i];
+        if (is_open(journal, slot->row) &&
+            (notes->count == 0 || crash_notes_name(notes, slot->replica))) {
+            rows[count++] = slot->row;
+        }
+    }
+    if (count > 0) {
+        qsort(rows, count, sizeof *rows, compare_numbers);
+    }
     for (size_t i = 0; i < count; i++) {
-        const char *at = bytes + i * SLOT_BYTES;
-        last->slots[i].row = little_endian_get_int64(at + SLOT_ROW) - 1;
-        last->slots[i].replica = little_endian_get_int32(at + SLOT_REPLICA);
+        if (kept == 0 || rows[kept - 1] != rows[i]) {
+            rows[kept++] = rows[i];
+        }
+    }
+    return kept;
+}
+
+/* Whoever died together is to run in halves. */
+static status blame(struct attempts *attempts, const struct journal *journal,
+                    const struct last_start *last, const struct crash_notes *notes)
+{
+    int64_t *rows = malloc((last->slot_count + 1) * sizeof *rows);
+    if (rows == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for %zu rows under way",
+                           last->slot_count);
+    }
+    size_t count = choose_blamed(journal, last, notes, rows);
+    bool explained = notes->count > 0, alone = last->alone >= 0;
+    struct suspect suspect = {.group = (uint32_t)((count + 1) / 2)};
+    suspect.counts[explained ? (alone ? CRASHED_ALONE : CRASHED)
+                             : (alone ? UNEXPLAINED_ALONE : UNEXPLAINED)] = 1;
+    status s = STATUS_OK;
+    for (size_t i = 0; s == STATUS_OK && i < count; i++) {
+        suspect.row = rows[i];
+        s = add_suspect(attempts, &suspect);
+    }
+    free(rows);
+    return s;
+}
+
+static status take_in(struct attempts *attempts, const struct journal *journal,
+                      const struct last_start *last, const struct crash_notes *notes)
+{
+    for (size_t i = 0; i < last->suspect_count; i++) {
+        if (is_open(journal, last->suspects[i].row)) {
+            TRY(add_suspect(attempts, &last->suspects[i]));
+        }
+    }
+    if (last->running) {
+        TRY(blame(attempts, journal, last, notes));
+    }
+    sort_suspects(attempts);
+    for (size_t i = 0; i < attempts->suspect_count; i++) {
+        attempts->suspects_to_run += judge(&attempts->suspects[i]) == ATTEMPT_SUSPECT;
     }
     return STATUS_OK;
-}
-
-static status read_last_start(const struct attempts *attempts, struct last_start *last)
-{
-    struct buffer bytes = {0};
-    status s = file_read(attempts->path.data, FILE_BYTES, &bytes);
-    if (s == STATUS_NOT_FOUND) {
-        return STATUS_OK;
-    }
-    if (s == STATUS_OK) {
-        size_t room = bytes.length >= HEAD_BYTES ? bytes.length - HEAD_BYTES : 0;
-        size_t count = room > 0 || bytes.length == HEAD_BYTES
-                           ? (size_t)little_endian_get(bytes.data + AT_SUSPECTS, 4)
-                           : SIZE_MAX;
-        if (count > room / SUSPECT_BYTES || memcmp(bytes.data, magic, sizeof magic) != 0 ||
-            little_endian_get(bytes.data + AT_VERSION, 4) != VERSION ||
-            little_endian_get(bytes.data + AT_CHECKSUM, 8) !=
-                suspects_checksum(bytes.data + HEAD_BYTES, count)) {
-            log_write(LOG_WARNING, "%s: damaged, and taken for empty", attempts->path.data);
-        } else {
-            const char *slots = bytes.data + HEAD_BYTES + count * SUSPECT_BYTES;
-            last->running = little_endian_get(bytes.data + AT_STATE, 4) == STATE_RUNNING;
-            last->alone = little_endian_get_int64(bytes.data + AT_ALONE) - 1;
-            s = read_suspects(last, bytes.data + HEAD_BYTES, count);
-            if (s == STATUS_OK) {
-                s = read_slots(last, slots, (room - count * SUSPECT_BYTES) / SLOT_BYTES);
-            }
-        }
-    }
-    buffer_destroy(&bytes);
-    return s;
-}
-
-/* Writes the file anew: what is known now, and that a start is running with nothing under way. */
-static status write_file(struct attempts *attempts)
-{
-    struct buffer bytes = {0}, path = {0};
-    size_t count = attempts->suspect_count;
-    status s = buffer_reserve(&bytes, HEAD_BYTES + count * SUSPECT_BYTES);
-    if (s == STATUS_OK) {
-        s = buffer_format(&path, "%s.new", attempts->path.data);
-    }
-    if (s == STATUS_OK) {
-        bytes.length = HEAD_BYTES + count * SUSPECT_BYTES;
-        memset(bytes.data, 0, bytes.length);
-        char *at = bytes.data + HEAD_BYTES;
-        for (size_t i = 0; i < count; i++, at += SUSPECT_BYTES) {
-            little_endian_put(at + SUSPECT_ROW, (uint64_t)attempts->suspects[i].row, 8);
-            for (int kind = 0; kind < BLAME_KINDS; kind++) {
-                little_endian_put(at + SUSPECT_COUNTS + 4 * kind,
-                                  attempts->suspects[i].counts[kind], 4);
-            }
-        }
-        memcpy(bytes.data + AT_MAGIC, magic, sizeof magic);
-        little_endian_put(bytes.data + AT_VERSION, VERSION, 4);
-        little_endian_put(bytes.data + AT_SUSPECTS, count, 4);
-        little_endian_put(bytes.data + AT_CHECKSUM,
-                          suspects_checksum(bytes.data + HEAD_BYTES, count), 8);
-        little_endian_put(bytes.data + AT_STATE, STATE_RUNNING, 4);
-        attempts->fd = open(path.data, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-        if (attempts->fd < 0) {
-            s = status_fail_errno(STATUS_IO, "%s", path.data);
-        }
-    }
-    if (s == STATUS_OK) {
-        s = status_context(journal_write_at(attempts->fd, 0, bytes.data, bytes.length), "%s",
-                           path.data);
-    }
-    if (s == STATUS_OK &&
-        (fsync(attempts->fd) != 0 || rename(path.data, attempts->path.data) != 0)) {
-        s = status_fail_errno(STATUS_IO, "%s", path.data);
-    }
-    if (s == STATUS_OK) {
-        s = durable_sync_folder(attempts->directory.data);
-    }
-    buffer_destroy(&bytes);
-    buffer_destroy(&path);
-    return s;
-}
-
-static status write_head(struct attempts *attempts, size_t offset, uint64_t value, size_t size)
-{
-    char bytes[8];
-    little_endian_put(bytes, value, size);
-    return status_context(journal_write_at(attempts->fd, (int64_t)offset, bytes, size), "%s",
-                          attempts->path.data);
-}
-
-/* ---- Notes of ranks that died ---- */
-
-static const char note_prefix[] = "crash.";
-
-status attempts_note(const char *directory, int rank, int replica, struct buffer *path,
-                     struct buffer *text)
-{
-    char name[32];
-    snprintf(name, sizeof name, "%s%d", note_prefix, rank);
-    TRY(path_join(directory, name, path));
-    return buffer_format(text, "rank %d replica %d signal ", rank, replica);
-}
-
-/* Goes through the notes: takes them into `last`, or removes them where that is NULL. */
-static status visit_notes(const struct attempts *attempts, struct last_start *last)
-{
-    DIR *folder = opendir(attempts->directory.data);
-    if (folder == NULL) {
-        return status_fail_errno(STATUS_IO, "%s", attempts->directory.data);
-    }
-    status s = STATUS_OK;
-    struct dirent *item;
-    while (s == STATUS_OK && (item = readdir(folder)) != NULL) {
-        if (strncmp(item->d_name, note_prefix, sizeof note_prefix - 1) != 0) {
-            continue;
-        }
-        if (last == NULL) {
-            unlinkat(dirfd(folder), item->d_name, 0);
-            continue;
-        }
-        struct buffer path = {0}, text = {0};
-        int rank, replica, number;
-        s = path_join(attempts->directory.data, item->d_name, &path);
-        if (s == STATUS_OK) {
-            s = file_read(path.data, 4096, &text);
-        }
-        if (s == STATUS_OK &&
-            sscanf(text.data, "rank %d replica %d signal %d", &rank, &replica, &number) == 3) {
-            log_write(LOG_WARNING, "rank %d died of signal %d (%s) in the last start", rank, number,
-                      strsignal(number));
-            void *replicas = last->replicas;
-            s = array_grow(&replicas, &last->replica_capacity, last->replica_count + 1,
-                           sizeof *last->replicas);
-            last->replicas = replicas;
-            if (s == STATUS_OK) {
-                last->replicas[last->replica_count++] = replica;
-            }
-        }
-        buffer_destroy(&path);
-        buffer_destroy(&text);
-    }
-    closedir(folder);
-    return s;
 }
 
 /* ---- Opening and closing ---- */
+
+static status look_back(struct attempts *attempts, const struct journal *journal)
+{
+    struct last_start last;
+    struct crash_notes notes = {0};
+    status s = attempts_file_read(attempts->path.data, &last);
+    if (s == STATUS_OK) {
+        s = crash_notes_read(attempts->directory.data, &notes);
+    }
+    if (s == STATUS_OK) {
+        s = take_in(attempts, journal, &last, &notes);
+    }
+    last_start_destroy(&last);
+    crash_notes_destroy(&notes);
+    return s;
+}
 
 static status open_all(struct attempts *attempts, const char *directory,
                        const struct journal *journal, bool fresh)
 {
     TRY(buffer_append_text(&attempts->directory, directory));
     TRY(path_join(directory, "attempts", &attempts->path));
-    if (!fresh) {
-        struct last_start last = {.alone = -1};
-        status s = read_last_start(attempts, &last);
-        if (s == STATUS_OK) {
-            s = visit_notes(attempts, &last);
-        }
-        if (s == STATUS_OK) {
-            s = judge(attempts, journal, &last);
-        }
-        free(last.suspects);
-        free(last.slots);
-        free(last.replicas);
-        TRY(s);
-    }
-    TRY(write_file(attempts));
-    return visit_notes(attempts, NULL);
+    TRY(fresh ? STATUS_OK : look_back(attempts, journal));
+    TRY(attempts_file_write(attempts->path.data, directory, attempts->suspects,
+                            attempts->suspect_count, &attempts->fd));
+    return crash_notes_remove(directory);
 }
 
 status attempts_open(const char *directory, const struct journal *journal, bool fresh,
@@ -412,15 +275,15 @@ void attempts_close(struct attempts *attempts, enum attempts_end end)
     if (attempts->fd >= 0) {
         if (end == ATTEMPTS_ORDERLY) {
             /* What cannot be written counts as an end that nobody explains: a little blame. */
-            status s = write_head(attempts, AT_STATE, STATE_ORDERLY, 4);
+            status s = attempts_file_set_orderly(attempts->fd);
             (void)s;
         }
         close(attempts->fd);
     }
     buffer_destroy(&attempts->directory);
     buffer_destroy(&attempts->path);
+    under_way_destroy(&attempts->under_way);
     free(attempts->suspects);
-    free(attempts->slots);
     free(attempts);
 }
 
@@ -428,50 +291,36 @@ void attempts_close(struct attempts *attempts, enum attempts_end end)
 
 status attempts_begin(struct attempts *attempts, int64_t row, int32_t replica)
 {
-    size_t slot = 0;
-    while (slot < attempts->slot_count && attempts->slots[slot].row >= 0) {
-        slot++;
-    }
-    if (slot == attempts->slot_count) {
-        void *slots = attempts->slots;
-        status s = array_grow(&slots, &attempts->slot_capacity, slot + 1, sizeof *attempts->slots);
-        attempts->slots = slots;
-        TRY(s);
-        attempts->slot_count++;
-    }
-    attempts->slots[slot] = (struct row_slot){.row = row, .replica = replica};
-    char bytes[SLOT_BYTES];
-    little_endian_put(bytes + SLOT_ROW, (uint64_t)row + 1, 8);
-    little_endian_put(bytes + SLOT_REPLICA, (uint32_t)replica, 4);
-    size_t offset = HEAD_BYTES + attempts->suspect_count * SUSPECT_BYTES + slot * SLOT_BYTES;
-    return status_context(journal_write_at(attempts->fd, (int64_t)offset, bytes, sizeof bytes),
+    return under_way_add(&attempts->under_way, row, replica);
+}
+
+status attempts_write(struct attempts *attempts)
+{
+    return status_context(under_way_write(&attempts->under_way, attempts->fd,
+                                          attempts_file_slots(attempts->suspect_count)),
                           "%s", attempts->path.data);
 }
 
 void attempts_end(struct attempts *attempts, int64_t row)
 {
     /* The slot in the file is left: its row is in the journal by the time that it is read. */
-    for (size_t i = 0; i < attempts->slot_count; i++) {
-        if (attempts->slots[i].row == row) {
-            attempts->slots[i].row = -1;
-            return;
-        }
-    }
+    under_way_remove(&attempts->under_way, row);
 }
 
-static status set_alone(struct attempts *attempts, int64_t row)
+/* Gives a failure its file, and syncs what was written. */
+static status sync_head(struct attempts *attempts, status s)
 {
-    return write_head(attempts, AT_ALONE, (uint64_t)row + 1, 8);
-}
-
-status attempts_begin_alone(struct attempts *attempts, int64_t row)
-{
-    TRY(set_alone(attempts, row));
+    TRY(status_context(s, "%s", attempts->path.data));
     return fdatasync(attempts->fd) == 0 ? STATUS_OK
                                         : status_fail_errno(STATUS_IO, "%s", attempts->path.data);
 }
 
+status attempts_begin_alone(struct attempts *attempts, int64_t row)
+{
+    return sync_head(attempts, attempts_file_set_alone(attempts->fd, row));
+}
+
 status attempts_end_alone(struct attempts *attempts)
 {
-    return set_alone(attempts, -1);
+    return status_context(attempts_file_set_alone(attempts->fd, -1), "%s", attempts->path.data);
 }
