@@ -251,6 +251,56 @@ static void wrong_and_not_finite_scores_are_told(void **state)
     }
 }
 
+/* A row whose text takes several steps ends with the first of them that has a NaN. The others of
+ * the batch go on, and it holds no memory. */
+static void a_nan_before_the_last_chunk_ends_its_row_alone(void **state)
+{
+    (void)state;
+    enum { LENGTH = 24, CHUNK = 8 };
+    static struct given_row rows[2];
+    struct engine_options options = usual_options();
+    options.max_sequences = 2;
+    options.max_batch_tokens = CHUNK;
+    options.prefix_cache = false;
+    struct engine *engine;
+    assert_int_equal(engine_create(&options, &engine), STATUS_OK);
+    struct fake_device device = fake_create(&options);
+    for (int i = 0; i < 2; i++) {
+        rows[i] = (struct given_row){.count = LENGTH, .first_scored = 1};
+        for (int j = 0; j < LENGTH; j++) {
+            rows[i].tokens[j] = (i * 31 + j * 7) % FAKE_VOCABULARY;
+        }
+        assert_int_equal(engine_add_scored(engine, i, rows[i].tokens, LENGTH, 1, &scoring,
+                                           FAKE_VOCABULARY, &rows[i]),
+                         STATUS_OK);
+    }
+    for (int step = 0; engine_unfinished(engine) > 0; step++) {
+        assert_in_range(step, 0, 2 * LENGTH);
+        struct step_plan *plan;
+        struct sample_result results[CHUNK];
+        assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);
+        assert_non_null(plan);
+        fake_run(&device, plan, results);
+        results[0].not_finite = step == 0; /* of the first row's first chunk */
+        assert_int_equal(engine_complete_step(engine, plan, results), STATUS_OK);
+    }
+    for (int i = 0; i < 2; i++) {
+        struct finished_sample *sample = engine_next_finished(engine);
+        assert_non_null(sample);
+        if (sample->row == 0) {
+            assert_int_equal(sample->reason, FINISH_ERROR);
+            assert_string_equal(sample->error,
+                                "row 0: a NaN or an infinity among the logits before token 1");
+        } else {
+            check_scores(&options, &rows[1], sample);
+        }
+        engine_release(engine, sample);
+    }
+    assert_int_equal(engine_counters(engine).blocks_used, 0);
+    engine_destroy(engine);
+    fake_destroy(&device);
+}
+
 /* ---- Embeddings ---- */
 
 static float embedded_value(const struct given_row *row, int column)
@@ -364,6 +414,7 @@ int main(void)
         cmocka_unit_test(scored_tokens_are_computed_again),
         cmocka_unit_test(what_cannot_be_scored_is_refused),
         cmocka_unit_test(wrong_and_not_finite_scores_are_told),
+        cmocka_unit_test(a_nan_before_the_last_chunk_ends_its_row_alone),
         cmocka_unit_test(rows_are_embedded_whole),
         cmocka_unit_test(embedding_options_and_values_are_checked),
     };

@@ -257,9 +257,47 @@ static void processors_follow_the_row(void **state)
     engine_destroy(engine);
 }
 
+/* As many stop ids as a row may have, the last of which counts; one more is refused. */
+static void the_last_of_many_stop_ids_counts(void **state)
+{
+    (void)state;
+    const struct engine_options options = {.max_sequences = 1,
+                                           .max_batch_tokens = 8,
+                                           .kv_blocks = BLOCKS,
+                                           .kv_block_tokens = 4,
+                                           .max_model_len = MAX_MODEL_LEN,
+                                           .steps_in_flight = 1};
+    struct engine *engine;
+    assert_int_equal(engine_create(&options, &engine), STATUS_OK);
+    struct generate_params params = {
+        .max_new_tokens = 9,
+        .samples = 1,
+        .stop_id_count = GENERATE_MAX_STOP_IDS,
+        .sampling = {.top_p = 1, .repetition_penalty = 1, .logprobs = -1}};
+    for (int i = 0; i < GENERATE_MAX_STOP_IDS; i++) {
+        params.stop_ids[i] = 100 + i;
+    }
+    const int32_t prompt[] = {1, 2}, said[] = {99, 100 + GENERATE_MAX_STOP_IDS - 1, 7};
+    assert_int_equal(engine_add(engine, 0, prompt, 2, &params, 1000, NULL), STATUS_OK);
+    for (int i = 0; engine_unfinished(engine) > 0; i++) {
+        struct step_plan *plan;
+        assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);
+        const struct sample_result result = {.token = said[i < 2 ? i : 2]};
+        assert_int_equal(engine_complete_step(engine, plan, &result), STATUS_OK);
+    }
+    struct finished_sample *sample = engine_next_finished(engine);
+    assert_int_equal(sample->reason, FINISH_STOP);
+    assert_int_equal(sample->completion_tokens, 2);
+    engine_release(engine, sample);
+    params.stop_id_count++;
+    assert_int_equal(engine_add(engine, 1, prompt, 2, &params, 1000, NULL), STATUS_INVALID);
+    engine_destroy(engine);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(ends_as_scripted),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_last_of_many_stop_ids_counts),
+                                       cmocka_unit_test(ends_as_scripted),
                                        cmocka_unit_test(processors_follow_the_row)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

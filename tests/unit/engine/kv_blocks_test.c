@@ -105,6 +105,23 @@ static void least_recently_held_goes_first(void **state)
     kv_blocks_destroy(blocks);
 }
 
+/* Numbers of prefixes are never those of the two empty ones: what begins a prompt cannot be found
+ * behind other tokens, nor among the frequencies of long contexts. */
+static void prefixes_are_not_the_empty_ones(void **state)
+{
+    (void)state;
+    struct kv_blocks *blocks = create(3, 1, true);
+    uint64_t prefix = KV_PREFIX_EMPTY;
+    for (int32_t token = 0; token < 3; token++) {
+        const int32_t block = kv_blocks_publish(blocks, kv_blocks_take(blocks), prefix, &token);
+        prefix = kv_blocks_prefix(blocks, block);
+        assert_int_not_equal(prefix, KV_PREFIX_EMPTY);
+        assert_int_not_equal(prefix, KV_PREFIX_EMPTY_LONG_ROPE);
+        assert_int_equal(kv_blocks_find(blocks, KV_PREFIX_EMPTY_LONG_ROPE, &token), KV_BLOCK_NONE);
+    }
+    kv_blocks_destroy(blocks);
+}
+
 /* Random work against a model that is obviously right: a list of holds. */
 static void random_work(void **state)
 {
@@ -155,6 +172,7 @@ int main(void)
         cmocka_unit_test(takes_all_and_no_more),
         cmocka_unit_test(finds_by_whole_prefix),
         cmocka_unit_test(least_recently_held_goes_first),
+        cmocka_unit_test(prefixes_are_not_the_empty_ones),
         cmocka_unit_test(random_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
