@@ -361,6 +361,14 @@ static void misuse_is_refused(void **state)
     fixture_step(backend, 1, NULL);
     assert_int_equal(op->product(backend, matrix, NULL, small, large), STATUS_INTERNAL);
     assert_int_equal(op->product_sliced(backend, matrix, large, small), STATUS_INTERNAL);
+    const float ones[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
+    for (int length = 7; length <= 9; length++) {
+        struct vector *bias;
+        check(op->vector_create(backend, length, ones, &bias));
+        assert_int_equal(op->product(backend, matrix, bias, large, small),
+                         length == 8 ? STATUS_OK : STATUS_INTERNAL);
+        op->vector_destroy(backend, bias);
+    }
     op->buffer_destroy(backend, small);
     op->buffer_destroy(backend, large);
     op->matrix_destroy(backend, matrix);

@@ -147,6 +147,7 @@ static void written_job_reads_back_the_same(void **state)
     assert_int_equal(job_write(&again, &second), STATUS_OK);
     assert_string_equal(first.data, second.data);
     assert_int_equal(again.generate.sampling.logprobs, 3);
+    assert_int_equal(again.engine.kv_memory, job.engine.kv_memory);
     assert_string_equal(again.generate.stop[0], "\n");
     assert_string_equal(again.data.prompt_field, job.data.prompt_field);
     job_destroy(&job);
@@ -236,6 +237,10 @@ static void whole_files_that_are_wrong(void **state)
     assert_refused("- a\n", NULL, "line 1: expected sections");
     assert_refused("just text\n", NULL, "line 1: expected sections");
     assert_refused("model: {path: m}\ndata:\noutput: {path: o}\n", NULL, ": data.input is missing");
+    assert_refused("data: {input: i}\noutput: {path: o}\n", NULL, ": model.path is missing");
+    assert_refused("model:\ndata: {input: i}\noutput: {path: o}\n", NULL,
+                   ": model.path is missing");
+    assert_refused("model: {path: m}\ndata: {input: i}\n", NULL, ": output.path is missing");
     assert_refused("model: {path: 5}\n", NULL,
                    "model.path: expected a string, not 5; put it in "
                    "quotes");
@@ -297,6 +302,32 @@ static void sizes_are_read_with_units(void **state)
     assert_refused(minimal, "engine.kv_memory=99999999TiB", "engine.kv_memory: expected");
     assert_refused(minimal, "engine.kv_memory=-4GiB", "engine.kv_memory: expected");
     assert_refused(minimal, "engine.kv_memory=1.2.3GiB", "engine.kv_memory: expected");
+}
+
+/* By value: 1536MiB is 1.5GiB. */
+static void written_sizes_are_the_same_bytes(void **state)
+{
+    (void)state;
+    static const int64_t sizes[] = {4096,
+                                    4097,
+                                    1000000,
+                                    (int64_t)3 << 29,
+                                    ((int64_t)1 << 30) - 1,
+                                    (int64_t)1 << 30,
+                                    ((int64_t)1 << 30) + 1024,
+                                    (int64_t)5 << 40};
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        struct job job, again;
+        struct buffer written = {0};
+        assert_int_equal(load(minimal, NULL, &job), STATUS_OK);
+        job.engine.kv_memory = sizes[i];
+        assert_int_equal(job_write(&job, &written), STATUS_OK);
+        assert_int_equal(load(written.data, NULL, &again), STATUS_OK);
+        assert_int_equal(again.engine.kv_memory, sizes[i]);
+        job_destroy(&job);
+        job_destroy(&again);
+        buffer_destroy(&written);
+    }
 }
 
 static void suggestions_are_near(void **state)
@@ -369,6 +400,7 @@ int main(void)
         cmocka_unit_test(whole_files_that_are_wrong),
         cmocka_unit_test(wrong_overrides),
         cmocka_unit_test(sizes_are_read_with_units),
+        cmocka_unit_test(written_sizes_are_the_same_bytes),
         cmocka_unit_test(suggestions_are_near),
         cmocka_unit_test(documentation_holds_the_table),
         cmocka_unit_test(example_holds_every_key),

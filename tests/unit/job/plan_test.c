@@ -182,6 +182,34 @@ static void description_names_every_rank(void **state)
     buffer_destroy(&text);
 }
 
+/* Stages of a pipeline take memory alike: each as much as the one that needs most, which may be any
+ * of them (the last has the head and the logits). */
+static void the_largest_stage_counts(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct model_config *config = model_config(fixture->model);
+    struct backend_options options = {
+        .compute = DTYPE_FLOAT32, .max_tokens = 1, .max_sequences = 1};
+    struct backend *backend;
+    struct plan made;
+    fixture->job.layout.tp = 1;
+    fixture->job.layout.pp = 2;
+    assert_int_equal(plan(fixture, 2, PLENTY, &made), STATUS_OK);
+    assert_int_equal(backend_create("cpu", &options, &backend), STATUS_OK);
+    int64_t largest = 0, stages[2];
+    for (int stage = 0; stage < 2; stage++) {
+        struct partition partition;
+        assert_int_equal(partition_create(config, 1, 0, 2, stage, made.slices, &partition),
+                         STATUS_OK);
+        stages[stage] = model_weight_bytes(fixture->model, &partition, backend, made.stored);
+        largest = stages[stage] > largest ? stages[stage] : largest;
+        partition_destroy(&partition);
+    }
+    assert_true(stages[0] != stages[1]);
+    assert_int_equal(made.weight_bytes, largest);
+    backend->operations->destroy(backend);
+}
+
 /* ---- GPUs: what is chosen for them, with a CPU backend to answer for sizes ---- */
 
 static struct plan_device new_gpu = {
@@ -350,6 +378,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(sizes_that_contradict, start, end),
         cmocka_unit_test_setup_teardown(system_memory_is_found, start, end),
         cmocka_unit_test_setup_teardown(description_names_every_rank, start, end),
+        cmocka_unit_test_setup_teardown(the_largest_stage_counts, start, end),
         cmocka_unit_test_setup_teardown(gpu_defaults, start_on_gpu, end),
         cmocka_unit_test_setup_teardown(gpu_float8, start_on_gpu, end),
         cmocka_unit_test_setup_teardown(gpu_float8_checkpoint, start_on_gpu, end),
