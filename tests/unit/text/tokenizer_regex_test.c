@@ -74,6 +74,8 @@ static void patterns_match(void **state)
         {"\\R", "a\r\nb\n", "1-3 4-5 "},
         {"\\bfoo\\b", "a foo food", "2-5 "},
         {"(?x: a b # c\n )", "ab", "0-2 "},
+        {"(?x: a\t\n\v\f\r b [ ] \\  c )", "ab  c", "0-5 "}, /* but for classes and escapes */
+        {"(?x: a b) c", "ab c", "0-4 "},
         {"{|a{x|}", "{a{x}", "0-1 1-4 4-5 "},
         {"[]a]+|[a-]|[\\-.]", "]a-.", "0-2 2-3 3-4 "},
         {"\\x{41}\\u0042\\x43\\t", "ABC\t", "0-4 "},
