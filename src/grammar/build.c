@@ -185,7 +185,9 @@ status builder_add_body(struct nfa_builder *self, grammar_node node, uint32_t ne
     case NODE_REPEAT:
         return add_repeat(self, &content, next, start);
     case NODE_REFERENCE:
-        return add_call(self, content.first, next, start);
+        return self->is_inlined != NULL && self->is_inlined[content.first]
+                   ? builder_add(self, self->expressions->rules[content.first].node, next, start)
+                   : add_call(self, content.first, next, start);
     case NODE_AUTOMATON:
         break;
     }

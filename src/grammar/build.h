@@ -13,6 +13,8 @@ struct nfa_builder {
     struct nfa *nfa;
     const uint32_t *outlined; /* [nodes] the rule that a node is called as, or BUILD_INLINE; NULL:
                                  every node is built in its place */
+    const bool *is_inlined;   /* [rules] whether a reference is built as what it refers to; NULL:
+                                 none is */
     struct nfa_built {
         uint32_t node, next, state; /* node UINT32_MAX: free */
     } * memo;

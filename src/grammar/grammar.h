@@ -52,7 +52,7 @@ void grammar_matcher_destroy(struct grammar_matcher *self);
 status grammar_matcher_clone(const struct grammar_matcher *self,
                              struct grammar_matcher **out) MUST_CHECK;
 /* Back to the beginning. */
-void grammar_matcher_reset(struct grammar_matcher *self);
+status grammar_matcher_reset(struct grammar_matcher *self) MUST_CHECK;
 
 /* Goes on by a token. *ok false: it does not fit, and the matcher stays where it is. An end token
  * fits where the text may end, and changes nothing. */
@@ -75,8 +75,8 @@ bool grammar_matcher_must_end(const struct grammar_matcher *self);
 enum { GRAMMAR_FORCED_MOST = 4096 };
 status grammar_matcher_forced(struct grammar_matcher *self, struct buffer *out) MUST_CHECK;
 
-/* The bytes of the shortest way to a text that may end (of several the first in order of bytes),
- * appended; and how many there are. */
+/* Appends the bytes of the shortest way to a text that may end, of several the same one in the same
+ * place; and how many there are. */
 status grammar_matcher_shortest(struct grammar_matcher *self, struct buffer *out) MUST_CHECK;
 size_t grammar_matcher_shortest_length(const struct grammar_matcher *self);
 

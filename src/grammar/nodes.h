@@ -3,7 +3,7 @@
 #ifndef SLUICE_GRAMMAR_NODES_H
 #define SLUICE_GRAMMAR_NODES_H
 
-#include "grammar/automaton.h"
+#include "grammar/automaton/automaton.h"
 #include "grammar/expression.h"
 
 enum expression_kind {

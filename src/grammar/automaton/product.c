@@ -2,7 +2,7 @@
 /* Two automata side by side: texts of one that are, or are not, texts of the other. */
 #include <stdlib.h>
 
-#include "grammar/automaton.h"
+#include "grammar/automaton/automaton.h"
 
 struct pairs {
     const struct automaton *a, *b;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "grammar/automaton.h"
+#include "grammar/automaton/automaton.h"
 
 struct state_list {
     uint32_t *items;
@@ -308,6 +308,7 @@ static status construct(struct subsets *self, uint32_t start, struct automaton *
     if (self->stamps == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a grammar");
     }
+    TRY(automaton_work(self->nfa->work_left, self->nfa->state_count / 4));
     find_intervals(self);
     TRY(push(&self->starts, 0));
     TRY(push(&self->call_starts, 0));

@@ -2,7 +2,7 @@
 /* Automata that are not deterministic: states and edges, one after the other. */
 #include <stdlib.h>
 
-#include "grammar/automaton.h"
+#include "grammar/automaton/automaton.h"
 
 status automaton_work(uint64_t *work_left, uint64_t amount)
 {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "grammar/automaton.h"
+#include "grammar/automaton/automaton.h"
 
 void automaton_destroy(struct automaton *self)
 {

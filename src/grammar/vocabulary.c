@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A vocabulary's trie, and texts spelt in it. */
+#include "grammar/vocabulary.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LONGEST_TOKEN = 1024 }; /* longer ones never match */
+
+static status no_memory(void)
+{
+    return status_fail(STATUS_NO_MEMORY, "out of memory for a vocabulary's trie");
+}
+
+/* ---- Building ---- */
+
+static int compare_tokens(const void *a, const void *b, void *context)
+{
+    const struct grammar_vocabulary *self = context;
+    const int32_t left = *(const int32_t *)a, right = *(const int32_t *)b;
+    const size_t left_length = self->byte_start[left + 1] - self->byte_start[left];
+    const size_t right_length = self->byte_start[right + 1] - self->byte_start[right];
+    const size_t least = left_length < right_length ? left_length : right_length;
+    const int order =
+        memcmp(self->bytes + self->byte_start[left], self->bytes + self->byte_start[right], least);
+    if (order != 0) {
+        return order;
+    }
+    return left_length != right_length ? (left_length > right_length) - (left_length < right_length)
+                                       : (left > right) - (left < right);
+}
+
+/* Where the walk stands while tokens come in order: nodes from the root to the latest token. */
+struct trie_path {
+    uint32_t nodes[LONGEST_TOKEN + 1];
+    size_t depth;
+};
+
+static void close_path(struct grammar_vocabulary *self, struct trie_path *path, size_t depth)
+{
+    for (; path->depth > depth; path->depth--) {
+        self->nodes[path->nodes[path->depth]].past = self->node_count;
+    }
+}
+
+static void add_token(struct grammar_vocabulary *self, struct trie_path *path, int32_t token,
+                      int32_t *last)
+{
+    const char *bytes = self->bytes + self->byte_start[token];
+    const size_t length = self->byte_start[token + 1] - self->byte_start[token];
+    size_t shared = 0;
+    while (shared < length && shared < path->depth &&
+           self->nodes[path->nodes[shared + 1]].byte == (uint8_t)bytes[shared]) {
+        shared++;
+    }
+    close_path(self, path, shared);
+    for (size_t i = shared; i < length; i++) {
+        path->nodes[++path->depth] = self->node_count;
+        if (i == 0) {
+            self->roots[(uint8_t)bytes[0]] = self->node_count;
+        }
+        self->nodes[self->node_count++] = (struct trie_node){
+            .token = TOKEN_NONE, .depth = (uint16_t)(i + 1), .byte = (uint8_t)bytes[i]};
+    }
+    struct trie_node *node = &self->nodes[path->nodes[length]];
+    if (node->token == TOKEN_NONE) {
+        node->token = token;
+    } else {
+        self->same[*last] = token; /* equal ones come one after the other */
+    }
+    *last = token;
+    self->depth = length > self->depth ? (uint16_t)length : self->depth;
+}
+
+static status build_trie(struct grammar_vocabulary *self)
+{
+    int32_t *order = malloc((self->token_count + 1) * sizeof *order);
+    struct trie_path *path = calloc(1, sizeof *path);
+    self->nodes = malloc(((size_t)self->byte_start[self->token_count] + 1) * sizeof *self->nodes);
+    self->same = malloc((self->token_count + 1) * sizeof *self->same);
+    if (order == NULL || path == NULL || self->nodes == NULL || self->same == NULL) {
+        free(order);
+        free(path);
+        return no_memory();
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < self->token_count; i++) {
+        const size_t length = self->byte_start[i + 1] - self->byte_start[i];
+        self->same[i] = TOKEN_NONE;
+        if (length > 0 && length <= LONGEST_TOKEN && !vocabulary_is_end(self, (int32_t)i)) {
+            order[count++] = (int32_t)i;
+        }
+    }
+    qsort_r(order, count, sizeof *order, compare_tokens, self);
+    self->nodes[0] = (struct trie_node){.token = TOKEN_NONE};
+    self->node_count = 1;
+    int32_t last = TOKEN_NONE;
+    for (size_t i = 0; i < count; i++) {
+        add_token(self, path, order[i], &last);
+    }
+    close_path(self, path, 0);
+    self->nodes[0].past = self->node_count;
+    free(order);
+    free(path);
+    void *fitted = realloc(self->nodes, self->node_count * sizeof *self->nodes);
+    self->nodes = fitted != NULL ? fitted : self->nodes;
+    return STATUS_OK;
+}
+
+static status copy_tokens(struct grammar_vocabulary *self, const char *const *token_bytes,
+                          const size_t *token_lengths, const int32_t *ends, size_t end_count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < self->token_count; i++) {
+        bytes += token_lengths[i];
+    }
+    if (bytes > UINT32_MAX / 2) {
+        return status_fail(STATUS_LIMIT, "a vocabulary of %zu bytes", bytes);
+    }
+    self->bytes = malloc(bytes + 1);
+    self->byte_start = malloc((self->token_count + 1) * sizeof *self->byte_start);
+    self->ends = malloc((end_count + 1) * sizeof *self->ends);
+    if (self->bytes == NULL || self->byte_start == NULL || self->ends == NULL) {
+        return no_memory();
+    }
+    uint32_t at = 0;
+    for (size_t i = 0; i < self->token_count; i++) {
+        self->byte_start[i] = at;
+        if (token_lengths[i] > 0) {
+            memcpy(self->bytes + at, token_bytes[i], token_lengths[i]);
+        }
+        at += (uint32_t)token_lengths[i];
+    }
+    self->byte_start[self->token_count] = at;
+    for (size_t i = 0; i < end_count; i++) {
+        if (ends[i] >= 0 && (size_t)ends[i] < self->token_count) {
+            self->ends[self->end_count++] = ends[i];
+        }
+    }
+    return STATUS_OK;
+}
+
+status grammar_vocabulary_create(const char *const *token_bytes, const size_t *token_lengths,
+                                 size_t count, const int32_t *ends, size_t end_count,
+                                 struct grammar_vocabulary **out)
+{
+    struct grammar_vocabulary *self = calloc(1, sizeof *self);
+    if (self == NULL) {
+        return no_memory();
+    }
+    self->token_count = count;
+    self->words = (count + 31) / 32;
+    status s = copy_tokens(self, token_bytes, token_lengths, ends, end_count);
+    if (s == STATUS_OK) {
+        s = build_trie(self);
+    }
+    if (s != STATUS_OK) {
+        grammar_vocabulary_destroy(self);
+        return s;
+    }
+    *out = self;
+    return STATUS_OK;
+}
+
+void grammar_vocabulary_destroy(struct grammar_vocabulary *self)
+{
+    if (self != NULL) {
+        free(self->bytes);
+        free(self->byte_start);
+        free(self->nodes);
+        free(self->same);
+        free(self->ends);
+        free(self);
+    }
+}
+
+size_t grammar_vocabulary_size(const struct grammar_vocabulary *self)
+{
+    return self->token_count;
+}
+
+bool vocabulary_is_end(const struct grammar_vocabulary *self, int32_t token)
+{
+    for (size_t i = 0; i < self->end_count; i++) {
+        if (self->ends[i] == token) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- Spelling ---- */
+
+/* The child of a node by a byte, or 0. */
+static uint32_t child_of(const struct grammar_vocabulary *self, uint32_t node, uint8_t byte)
+{
+    if (node == 0) {
+        return self->roots[byte];
+    }
+    const uint32_t past = self->nodes[node].past;
+    for (uint32_t child = node + 1; child < past; child = self->nodes[child].past) {
+        if (self->nodes[child].byte >= byte) {
+            return self->nodes[child].byte == byte ? child : 0;
+        }
+    }
+    return 0;
+}
+
+/* fewest[i] is how many tokens bytes[i..] take, token[i] the first of these: the longest of those
+ * that do equally well. */
+static void find_fewest(const struct grammar_vocabulary *self, const char *bytes, size_t count,
+                        uint32_t *fewest, int32_t *token)
+{
+    fewest[count] = 0;
+    for (size_t i = count; i-- > 0;) {
+        fewest[i] = UINT32_MAX;
+        uint32_t node = 0;
+        for (size_t j = i; j < count; j++) {
+            node = child_of(self, node, (uint8_t)bytes[j]);
+            if (node == 0) {
+                break;
+            }
+            const uint32_t after = fewest[j + 1];
+            if (self->nodes[node].token != TOKEN_NONE && after != UINT32_MAX &&
+                after + 1 <= fewest[i]) {
+                fewest[i] = after + 1;
+                token[i] = self->nodes[node].token;
+            }
+        }
+    }
+}
+
+status grammar_vocabulary_spell(const struct grammar_vocabulary *self, const char *bytes,
+                                size_t count, int32_t **ids, size_t *id_count, size_t *capacity,
+                                bool *ok)
+{
+    uint32_t *fewest = malloc((count + 1) * sizeof *fewest);
+    int32_t *token = malloc((count + 1) * sizeof *token);
+    status s = fewest != NULL && token != NULL
+                   ? STATUS_OK
+                   : status_fail(STATUS_NO_MEMORY, "out of memory for the tokens of a text");
+    if (s == STATUS_OK) {
+        find_fewest(self, bytes, count, fewest, token);
+        *ok = fewest[0] != UINT32_MAX;
+        void *grown = *ids;
+        s = *ok ? array_grow(&grown, capacity, *id_count + fewest[0] + 1, sizeof **ids) : STATUS_OK;
+        *ids = grown;
+    }
+    for (size_t i = 0; s == STATUS_OK && *ok && i < count;) {
+        const int32_t id = token[i];
+        (*ids)[(*id_count)++] = id;
+        i += self->byte_start[id + 1] - self->byte_start[id];
+    }
+    free(fewest);
+    free(token);
+    return s;
+}
+
+size_t grammar_vocabulary_settled(const struct grammar_vocabulary *self, const char *bytes,
+                                  size_t count)
+{
+    size_t start = count > self->depth ? count - self->depth : 0;
+    for (; start < count; start++) {
+        uint32_t node = 0;
+        size_t at = start;
+        do {
+            node = child_of(self, node, (uint8_t)bytes[at++]);
+        } while (node != 0 && at < count);
+        if (node != 0 && self->nodes[node].past > node + 1) {
+            return start; /* a token begins here and goes over the end */
+        }
+    }
+    return count;
+}
