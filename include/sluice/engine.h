@@ -15,7 +15,15 @@
 
 struct engine;
 
+/* When a sequence may start beside others. */
+enum engine_admission {
+    ADMIT_BY_NEED, /* all that run will fit until they end, as far as lengths are known; steps are
+                      of about equal size */
+    ADMIT_BY_ROOM, /* what it needs at once fits; steps are as large as may be */
+};
+
 struct engine_options {
+    enum engine_admission admission;
     int max_sequences;    /* running at once, over all steps in flight */
     int max_batch_tokens; /* T at most in a step; at least max_sequences */
     int kv_blocks;        /* blocks of the cache */
@@ -63,6 +71,9 @@ status engine_add(struct engine *engine, int64_t row, const int32_t *prompt, siz
 status engine_add_scored(struct engine *engine, int64_t row, const int32_t *tokens, size_t count,
                          size_t first_scored, const struct generate_params *params, int vocabulary,
                          void *tag) MUST_CHECK;
+
+/* Says that no more rows will be added: what waits need not be spread over time any longer. */
+void engine_end_supply(struct engine *engine);
 
 /* Rows queued or running. */
 int engine_unfinished(const struct engine *engine);
@@ -120,6 +131,7 @@ void engine_release(struct engine *engine, struct finished_sample *sample);
 
 struct engine_counters {
     int64_t steps, prompt_tokens, cached_prompt_tokens, output_tokens, preemptions;
+    int64_t computed_tokens; /* of all steps; what was computed again counts again */
     int running, waiting, blocks_used, peak_blocks_used;
 };
 struct engine_counters engine_counters(const struct engine *engine);

@@ -5,6 +5,7 @@
 
 #include "sluice/backend_kind.h"
 #include "sluice/data.h"
+#include "sluice/engine.h"
 #include "sluice/model.h"
 
 enum strings_choice { STRINGS_VARIABLE, STRINGS_PACKED };
@@ -46,6 +47,7 @@ struct job {
         int64_t max_batch_tokens, max_sequences, kv_block_tokens; /* -1: auto */
         int64_t kv_memory; /* bytes a rank; -1: what memory allows */
         bool prefix_cache;
+        enum engine_admission admission;
     } engine;
     struct {
         const char *path;

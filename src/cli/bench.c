@@ -22,6 +22,7 @@ enum {
     OPTION_TP,
     OPTION_PP,
     OPTION_TP_SLICES,
+    OPTION_ADMISSION,
     OPTION_REPEAT,
     OPTION_COMPARE_ONE,
     OPTION_NO_PHASES,
@@ -32,7 +33,7 @@ struct bench_arguments {
     const char *model, *random_weights;
     int64_t prompt_tokens, new_tokens, requests, repeat;
     int64_t max_sequences, max_batch_tokens, kv_block_tokens, tp, pp, tp_slices;
-    int dtype, kv_dtype;
+    int dtype, kv_dtype, admission;
     const struct backend_kind *device; /* NULL: auto */
     bool compare_one, no_phases, json;
 };
@@ -53,6 +54,7 @@ static const struct argp_option options[] = {
     {"tp", OPTION_TP, "N", 0, "tensor-parallel ranks (default as for a job)", 0},
     {"pp", OPTION_PP, "N", 0, "pipeline stages (default as for a job)", 0},
     {"tp-slices", OPTION_TP_SLICES, "N", 0, "slices of sums (default as for a job)", 0},
+    {"admission", OPTION_ADMISSION, "BY", 0, "need or room (default as for a job)", 0},
     {"repeat", OPTION_REPEAT, "N", 0, "measure N times; the median counts (default 1)", 0},
     {"compare-one", OPTION_COMPARE_ONE, NULL, 0,
      "first the first replica alone, for the share of linear scaling", 0},
@@ -99,6 +101,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return cli_dtype("kv-dtype", argument, &arguments->kv_dtype);
     case OPTION_DEVICE:
         return cli_device("device", argument, &arguments->device);
+    case OPTION_ADMISSION:
+        return cli_admission("admission", argument, &arguments->admission);
     case OPTION_COMPARE_ONE:
         arguments->compare_one = true;
         return 0;
@@ -144,6 +148,7 @@ static void fill_job(const struct bench_arguments *arguments, struct job *job)
     job->engine.max_sequences = arguments->max_sequences;
     job->engine.max_batch_tokens = arguments->max_batch_tokens;
     job->engine.kv_block_tokens = arguments->kv_block_tokens;
+    job->engine.admission = (enum engine_admission)arguments->admission;
     job->engine.prefix_cache = false; /* every prompt is computed, also when repeated */
     job->layout.tp = arguments->tp;
     job->layout.pp = arguments->pp;

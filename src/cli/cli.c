@@ -257,6 +257,17 @@ error_t cli_device(const char *option, const char *text, const struct backend_ki
     return error;
 }
 
+error_t cli_admission(const char *option, const char *text, int *out)
+{
+    static const char *const names[] = {[ADMIT_BY_NEED] = "need", [ADMIT_BY_ROOM] = "room"};
+    int index;
+    error_t error = choose_name(option, text, names, COUNT_OF(names), &index);
+    if (error == 0) {
+        *out = index + 1;
+    }
+    return error;
+}
+
 error_t cli_positional(const char *argument, const char **out)
 {
     if (*out != NULL) {

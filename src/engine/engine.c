@@ -105,6 +105,11 @@ status engine_add_scored(struct engine *engine, int64_t row, const int32_t *toke
     return add_row(engine, row, tokens, count, first_scored, params, vocabulary, tag);
 }
 
+void engine_end_supply(struct engine *engine)
+{
+    engine->scheduler.supply_ended = true;
+}
+
 int engine_unfinished(const struct engine *engine)
 {
     return engine->unfinished_rows;

@@ -16,7 +16,7 @@ struct block {
 
 struct kv_blocks {
     int count, block_tokens;
-    int free_count, cached_count, used, peak_used;
+    int free_count, cached_count, used, peak_used, shared;
     int32_t first_free;
     int32_t oldest, newest; /* cached */
     uint64_t next_prefix;
@@ -87,6 +87,16 @@ int kv_blocks_used(const struct kv_blocks *self)
 int kv_blocks_peak_used(const struct kv_blocks *self)
 {
     return self->peak_used;
+}
+
+int kv_blocks_shared(const struct kv_blocks *self)
+{
+    return self->shared;
+}
+
+int kv_blocks_holds(const struct kv_blocks *self, int32_t block)
+{
+    return self->blocks[block].holds;
 }
 
 static const int32_t *tokens_of(const struct kv_blocks *self, int32_t block)
@@ -161,7 +171,7 @@ void kv_blocks_hold(struct kv_blocks *self, int32_t block)
 {
     struct block *entry = &self->blocks[block];
     if (entry->holds > 0) {
-        entry->holds++;
+        self->shared += ++entry->holds == 2;
         return;
     }
     assert(entry->prefix != 0);
@@ -174,6 +184,7 @@ void kv_blocks_release(struct kv_blocks *self, int32_t block)
     struct block *entry = &self->blocks[block];
     assert(entry->holds > 0);
     if (--entry->holds > 0) {
+        self->shared -= entry->holds == 1;
         return;
     }
     self->used--;
@@ -227,10 +238,11 @@ uint64_t kv_blocks_prefix(const struct kv_blocks *self, int32_t block)
 
 bool kv_blocks_consistent(const struct kv_blocks *self)
 {
-    int held = 0, published = 0, found = 0;
+    int held = 0, shared = 0, published = 0, found = 0;
     for (int32_t block = 0; block < self->count; block++) {
         const struct block *entry = &self->blocks[block];
         held += entry->holds > 0;
+        shared += entry->holds > 1;
         published += entry->prefix != 0;
         found += entry->prefix != 0 &&
                  kv_blocks_find(self, entry->before, tokens_of(self, block)) == block;
@@ -242,7 +254,7 @@ bool kv_blocks_consistent(const struct kv_blocks *self)
     for (int32_t block = self->oldest; block >= 0; block = self->blocks[block].next) {
         cached += self->blocks[block].holds == 0 && self->blocks[block].prefix != 0;
     }
-    return held == self->used && free_count == self->free_count && cached == self->cached_count &&
-           held + free_count + cached == self->count && found == published &&
-           self->used <= self->peak_used;
+    return held == self->used && shared == self->shared && free_count == self->free_count &&
+           cached == self->cached_count && held + free_count + cached == self->count &&
+           found == published && self->used <= self->peak_used;
 }

@@ -30,6 +30,9 @@ void kv_blocks_destroy(struct kv_blocks *self);
 int kv_blocks_available(const struct kv_blocks *self); /* free and cached */
 int kv_blocks_used(const struct kv_blocks *self);      /* held */
 int kv_blocks_peak_used(const struct kv_blocks *self);
+int kv_blocks_shared(const struct kv_blocks *self); /* held more than once */
+/* How often a block is held. */
+int kv_blocks_holds(const struct kv_blocks *self, int32_t block);
 
 /* A block, held once, with meaningless content; KV_BLOCK_NONE where all are held. */
 int32_t kv_blocks_take(struct kv_blocks *self);

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of the cache, kept free when a sequence is admitted beside others: room for these to grow, so
- * that the newcomer is not preempted at once. */
+/* ADMIT_BY_ROOM: of the cache, kept free when a sequence is admitted beside others: room for these
+ * to grow, so that the newcomer is not preempted at once. */
 enum { ADMISSION_RESERVE_DIVISOR = 100 };
 
 /* ---- Lists ---- */
@@ -98,6 +98,7 @@ status scheduler_create(struct scheduler *self, const struct engine_options *opt
     self->options = *options;
     TRY(kv_blocks_create(options->kv_blocks, options->kv_block_tokens, options->prefix_cache,
                          &self->blocks));
+    TRY(admission_create(&self->options, &self->admission));
     self->slots = calloc((size_t)options->steps_in_flight, sizeof *self->slots);
     if (self->slots == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for the plans of steps");
@@ -140,12 +141,14 @@ void scheduler_destroy(struct scheduler *self)
         slot_destroy(&self->slots[i]);
     }
     free(self->slots);
+    admission_destroy(&self->admission);
     kv_blocks_destroy(self->blocks);
 }
 
 void scheduler_add_row(struct scheduler *self, struct engine_row *row)
 {
     rows_append(&self->waiting, row);
+    admission_note_row(&self->admission, row);
     self->waiting_rows++;
     self->unbegun_samples += row->params.samples;
 }
@@ -220,14 +223,31 @@ static void suspend(struct scheduler *self, struct sequence *sequence)
     list_insert(&self->pending, sequence);
 }
 
-/* The youngest sequence that may lose its blocks to `needy`: younger than it and not in flight. */
+/* Tokens that would have to be computed again were its blocks taken: those that nobody else holds.
+ */
+static int cost_of_victim(const struct scheduler *self, const struct sequence *sequence)
+{
+    int own = sequence->block_count;
+    for (int i = 0; i < sequence->published && kv_blocks_shared(self->blocks) > 0; i++) {
+        own -= kv_blocks_holds(self->blocks, sequence->blocks[i]) > 1;
+    }
+    return own;
+}
+
+/* The sequence that is to lose its blocks to `needy`: of those younger than it and not in flight
+ * the one that is cheapest to compute again and has a block to give; the youngest of these. */
 static struct sequence *find_victim(const struct scheduler *self, const struct sequence *needy)
 {
-    struct sequence *victim = self->running.last;
-    while (victim != needy && victim->in_flight) {
-        victim = victim->previous;
+    struct sequence *victim = NULL;
+    int least = 0;
+    for (struct sequence *s = self->running.last; s != needy; s = s->previous) {
+        int cost = s->in_flight ? 0 : cost_of_victim(self, s);
+        if (cost > 0 && (victim == NULL || cost < least)) {
+            victim = s;
+            least = cost;
+        }
     }
-    return victim != needy ? victim : NULL;
+    return victim;
 }
 
 /* Blocks for all its tokens; false where that must wait for steps in flight or older sequences. */
@@ -283,31 +303,50 @@ static status next_pending(struct scheduler *self, struct sequence **out)
     return STATUS_OK;
 }
 
-/* Gives a pending sequence all the blocks that its tokens need; false where there are too few. */
+static void start(struct scheduler *self, struct sequence *sequence)
+{
+    if (sequence->first_step != 0) {
+        return;
+    }
+    sequence->first_step = clock_seconds();
+    self->counters.prompt_tokens += sequence->count;
+    self->counters.cached_prompt_tokens += sequence->computed;
+    self->waiting_rows -= !sequence->row->started;
+    sequence->row->started = true;
+}
+
+/* Whether a sequence that holds what the prefix cache has of it may have all blocks that its tokens
+ * need now, and later. Where nothing else runs it always may: the cache holds any one sequence. */
+static bool has_room_for(struct scheduler *self, const struct sequence *sequence)
+{
+    const bool alone = self->running.count == 0;
+    const bool by_need = self->options.admission == ADMIT_BY_NEED;
+    int reserve = alone || by_need ? 0 : self->options.kv_blocks / ADMISSION_RESERVE_DIVISOR;
+    int needed = blocks_for(self, sequence->count) - sequence->block_count;
+    return kv_blocks_available(self->blocks) >= needed + reserve &&
+           (alone || !by_need || admission_fits(&self->admission, sequence));
+}
+
+/* Gives a pending sequence all the blocks that its tokens need; false where it must wait. */
 static bool admit(struct scheduler *self, struct sequence *sequence)
 {
-    int reserve = self->running.count > 0 ? self->options.kv_blocks / ADMISSION_RESERVE_DIVISOR : 0;
-    if (kv_blocks_available(self->blocks) < 1 + reserve) {
+    if (kv_blocks_available(self->blocks) == 0) {
         return false;
     }
     attach_prefix(self, sequence);
-    int needed = blocks_for(self, sequence->count) - sequence->block_count;
-    if (kv_blocks_available(self->blocks) < needed + reserve) {
+    if (!has_room_for(self, sequence)) {
         release_blocks(self, sequence);
         return false;
+    }
+    if (self->options.admission == ADMIT_BY_NEED) {
+        admission_include(&self->admission, sequence);
     }
     list_remove(&self->pending, sequence);
     list_insert(&self->running, sequence);
     bool extended = extend_blocks(self, sequence);
     assert(extended);
     (void)extended;
-    if (sequence->first_step == 0) {
-        sequence->first_step = clock_seconds();
-        self->counters.prompt_tokens += sequence->count;
-        self->counters.cached_prompt_tokens += sequence->computed;
-        self->waiting_rows -= !sequence->row->started;
-        sequence->row->started = true;
-    }
+    start(self, sequence);
     return true;
 }
 
@@ -363,7 +402,7 @@ static void plan_decodes(struct scheduler *self, struct plan_slot *slot, int sha
 static void plan_chunk(const struct scheduler *self, struct plan_slot *slot,
                        struct sequence *sequence)
 {
-    int room = self->options.max_batch_tokens - slot->step.batch.tokens;
+    int room = slot->most_tokens - slot->step.batch.tokens;
     int rest = sequence->count - sequence->computed;
     int chunk = rest < room ? rest : room;
     /* Of a scored text nearly every token has one; of all else a sequence's last. */
@@ -376,16 +415,15 @@ static void plan_chunk(const struct scheduler *self, struct plan_slot *slot,
 
 static bool has_room(const struct scheduler *self, const struct plan_slot *slot, int share)
 {
-    return slot->count < share && slot->step.batch.tokens < self->options.max_batch_tokens &&
+    return slot->count < share && slot->step.batch.tokens < slot->most_tokens &&
            slot->step.batch.outputs < self->options.max_sequences;
 }
 
 /* Whether a sequence that is not to be cut fits into the rest of the step. */
-static bool fits_whole(const struct scheduler *self, const struct plan_slot *slot,
-                       const struct sequence *sequence)
+static bool fits_whole(const struct plan_slot *slot, const struct sequence *sequence)
 {
     return sequence->row->work != WORK_POOL ||
-           sequence->count <= self->options.max_batch_tokens - slot->step.batch.tokens;
+           sequence->count <= slot->most_tokens - slot->step.batch.tokens;
 }
 
 static void plan_prefills(struct scheduler *self, struct plan_slot *slot, int share)
@@ -398,15 +436,42 @@ static void plan_prefills(struct scheduler *self, struct plan_slot *slot, int sh
     }
 }
 
+/* Whether all that is left may as well start at once. */
+static bool is_last(const struct scheduler *self)
+{
+    return self->supply_ended &&
+           self->unbegun_samples + self->pending.count <= self->options.max_sequences / 4;
+}
+
+/* Whether sequences are to be tried at all. */
+static bool begin_admissions(struct scheduler *self, const struct plan_slot *slot)
+{
+    if (self->options.admission != ADMIT_BY_NEED) {
+        return true;
+    }
+    const struct admission_step step = {
+        .number = self->counters.steps,
+        .prompt_tokens = slot->most_tokens - slot->step.batch.decodes + 1,
+        .is_last = is_last(self),
+        .shares = kv_blocks_shared(self->blocks) > 0,
+    };
+    return admission_begin(&self->admission, &self->running, &step) || self->running.count == 0;
+}
+
 static status plan_admissions(struct scheduler *self, struct plan_slot *slot)
 {
     int64_t wanting = self->pending.count + self->unbegun_samples;
     int64_t room = self->options.max_sequences - self->running.count;
     int share = fair_share(self, self->running.count + (wanting < room ? wanting : room));
+    bool begun = false;
     while (has_room(self, slot, share) && self->running.count < self->options.max_sequences) {
         struct sequence *sequence;
         TRY(next_pending(self, &sequence));
-        if (sequence == NULL || !fits_whole(self, slot, sequence) || !admit(self, sequence)) {
+        if (sequence == NULL || !fits_whole(slot, sequence)) {
+            break;
+        }
+        begun = begun || begin_admissions(self, slot);
+        if (!begun || !admit(self, sequence)) {
             break;
         }
         plan_chunk(self, slot, sequence);
@@ -527,6 +592,7 @@ status scheduler_plan(struct scheduler *self, struct step_plan **out)
     int share = fair_share(self, self->running.count);
     plan_decodes(self, slot, share);
     slot->step.batch.decodes = slot->count;
+    slot->most_tokens = self->options.max_batch_tokens;
     plan_prefills(self, slot, share);
     TRY(plan_admissions(self, slot));
     if (slot->count == 0) {
@@ -540,6 +606,8 @@ status scheduler_plan(struct scheduler *self, struct step_plan **out)
     slot->open = true;
     self->open_plans++;
     self->counters.steps++;
+    admission_note_step(&self->admission);
+    self->counters.computed_tokens += slot->step.batch.tokens;
     *out = &slot->step;
     return STATUS_OK;
 }
@@ -580,4 +648,5 @@ void scheduler_remove(struct scheduler *self, struct sequence *sequence)
     assert(!sequence->in_flight);
     release_blocks(self, sequence);
     list_remove(&self->running, sequence);
+    admission_note_end(&self->admission, sequence);
 }

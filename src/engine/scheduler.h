@@ -4,12 +4,8 @@
 #ifndef SLUICE_SCHEDULER_H
 #define SLUICE_SCHEDULER_H
 
+#include "engine/admission.h"
 #include "engine/sequence.h"
-
-struct sequence_list {
-    struct sequence *first, *last;
-    int count;
-};
 
 struct row_list {
     struct engine_row *first, *last;
@@ -19,6 +15,7 @@ struct row_list {
 struct plan_slot {
     struct step_plan step; /* first: engine_complete_step finds the slot by it */
     bool open;
+    int most_tokens; /* of this step */
     int count;
     struct sequence **sequences;    /* [max_sequences] */
     int32_t *chunks;                /* [max_sequences] tokens of each in this step */
@@ -33,6 +30,7 @@ struct plan_slot {
 struct scheduler {
     struct engine_options options;
     struct kv_blocks *blocks;
+    struct admission admission;
     struct sequence_list running; /* oldest first; hold blocks */
     struct sequence_list
         pending;                 /* oldest first; hold none: preempted ones and the next to start */
@@ -41,6 +39,7 @@ struct scheduler {
     int waiting_rows;            /* rows without an admitted sample */
     int64_t unbegun_samples;
     int64_t next_order;
+    bool supply_ended;       /* no more rows are to come */
     struct plan_slot *slots; /* [steps_in_flight] */
     int open_plans;
     struct engine_counters counters;

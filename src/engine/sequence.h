@@ -4,6 +4,7 @@
 #ifndef SLUICE_SEQUENCE_H
 #define SLUICE_SEQUENCE_H
 
+#include "engine/forecast.h"
 #include "engine/kv_blocks.h"
 #include "engine/processors.h"
 #include "sluice/engine.h"
@@ -44,6 +45,9 @@ struct sequence {
     struct engine_row *row;
     int32_t sample;
     int64_t order; /* age: the lower, the older */
+    struct forecast_need
+        need; /* of the cache, and the next that ends about when it does: both as */
+    struct sequence *next_ending; /* of the last forecast */
     bool in_flight;
     bool long_rope;
     int32_t *tokens; /* [count] */

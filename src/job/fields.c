@@ -44,6 +44,11 @@ static const struct field_choice strings_choices[] = {
     {"packed", STRINGS_PACKED},
     {NULL, 0},
 };
+static const struct field_choice admission_choices[] = {
+    {"need", ADMIT_BY_NEED},
+    {"room", ADMIT_BY_ROOM},
+    {NULL, 0},
+};
 static const struct field_choice slice_choices[] = {
     {"auto", -1}, {"1", 1}, {"2", 2}, {"4", 4}, {"8", 8}, {NULL, 0},
 };
@@ -153,6 +158,11 @@ static const struct job_field job_field_table[] = {
     {"engine", "prefix_cache", FIELD_BOOLEAN, AT(engine.prefix_cache), "true",
      "prompts that start alike share the cached keys and values of the common part", NULL, 0, 0,
      NULL},
+    {"engine", "admission", FIELD_CHOICE, AT(engine.admission), "need",
+     "when a sequence starts beside others; need: when all that run will fit into the cache until "
+     "they end, as far as lengths are known or can be told from rows that have ended; room: when "
+     "its prompt fits now",
+     NULL, 0, 0, admission_choices},
     {"output", "path", FIELD_PATH, AT(output.path), NULL, "the HDF5 file to write", NULL, 0, 0,
      NULL},
     {"output", "include_prompt", FIELD_BOOLEAN, AT(output.include_prompt), "false",

@@ -13,6 +13,7 @@ struct engine_options engine_setup(const struct job *job, const struct model *mo
     const struct model_config *config = model_config(model);
     const bool pools = task_facts(job_task(job, config))->work == WORK_POOL;
     return (struct engine_options){
+        .admission = job->engine.admission,
         .max_sequences = plan->max_sequences,
         .max_batch_tokens = plan->max_batch_tokens,
         .kv_blocks = plan->kv_blocks,

@@ -162,7 +162,10 @@ static status supply(struct step_loop *self, bool *got)
     if (!self->ended && !self->stopping) {
         TRY(self->hooks.supply(self->hooks.context, &supply));
     }
-    self->ended = self->ended || supply == SUPPLY_END;
+    if (supply == SUPPLY_END) {
+        self->ended = true;
+        engine_end_supply(self->engine);
+    }
     self->stopping = self->stopping || supply == SUPPLY_STOP;
     *got = supply != SUPPLY_NOTHING;
     return STATUS_OK;

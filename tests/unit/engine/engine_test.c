@@ -231,9 +231,10 @@ static void answers_depend_on_the_row_alone(void **state)
     static const int blocks[] = {(MAX_MODEL_LEN + BLOCK_TOKENS - 1) / BLOCK_TOKENS, 50, 2000};
     static const int thresholds[] = {0, 40};
     int64_t preemptions[COUNT_OF(blocks)] = {0}, cached = 0;
-    for (size_t t = 0; t < COUNT_OF(thresholds); t++) {
+    for (size_t t = 0; t < 2 * COUNT_OF(thresholds); t++) {
         struct engine_options options = usual_options();
-        options.long_rope_threshold = thresholds[t];
+        options.admission = t % 2 == 0 ? ADMIT_BY_NEED : ADMIT_BY_ROOM;
+        options.long_rope_threshold = thresholds[t / 2];
         int64_t output_tokens = 0, prompt_tokens = 0;
         for (int i = 0; i < ROWS; i++) {
             for (int sample = 0; sample < rows[i].params.samples; sample++) {
@@ -242,7 +243,8 @@ static void answers_depend_on_the_row_alone(void **state)
                 prompt_tokens += rows[i].prompt_count;
             }
         }
-        for (int combination = 0; combination < 3 * 4 * 3 * 2 * 4; combination++) {
+        const int stride = options.admission == ADMIT_BY_ROOM ? 5 : 1;
+        for (int combination = 0; combination < 3 * 4 * 3 * 2 * 4; combination += stride) {
             int rest = combination;
             options.max_sequences = sequences[rest % 3];
             rest /= 3;
@@ -412,6 +414,7 @@ static int64_t run_in_small_cache(bool prefix_cache)
     enum { COUNT = 8 };
     struct engine_options options = usual_options();
     options.prefix_cache = prefix_cache;
+    options.admission = ADMIT_BY_ROOM; /* or there would be nothing to preempt */
     options.max_sequences = COUNT;
     options.kv_blocks = (MAX_MODEL_LEN + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
     struct engine *engine;
