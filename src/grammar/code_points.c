@@ -121,7 +121,11 @@ status grammar_code_points(struct grammar_expressions *self, const struct code_p
         *out = node;
         return STATUS_OK;
     }
+    if (grammar_find_derived(self, DERIVED_MINIMAL, node, 0, out)) {
+        return STATUS_OK;
+    }
     struct automaton *automaton; /* the least there is of it, which stands wherever it is used */
     TRY(grammar_node_automaton(self, node, &automaton));
-    return grammar_automaton_node(self, automaton, out);
+    TRY(grammar_automaton_node(self, automaton, out));
+    return grammar_keep_derived(self, DERIVED_MINIMAL, node, 0, *out);
 }

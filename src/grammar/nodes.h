@@ -91,6 +91,13 @@ status grammar_automaton_node(struct grammar_expressions *self, struct automaton
 status grammar_node_automaton(struct grammar_expressions *self, grammar_node node,
                               struct automaton **out) MUST_CHECK;
 
+/* What operations on nodes came to before: each is computed once. */
+enum derivation { DERIVED_BOTH, DERIVED_WITHOUT, DERIVED_JSON, DERIVED_MINIMAL };
+bool grammar_find_derived(const struct grammar_expressions *self, enum derivation operation,
+                          grammar_node a, grammar_node b, grammar_node *out);
+status grammar_keep_derived(struct grammar_expressions *self, enum derivation operation,
+                            grammar_node a, grammar_node b, grammar_node result) MUST_CHECK;
+
 /* STATUS_UNSUPPORTED where the node refers to a rule. */
 status grammar_require_regular(const struct grammar_expressions *self, grammar_node node,
                                const char *what) MUST_CHECK;

@@ -6,8 +6,6 @@
 
 #include "grammar/build.h"
 
-enum operation { OPERATION_BOTH, OPERATION_WITHOUT, OPERATION_JSON };
-
 /* ---- Automata of nodes ---- */
 
 status grammar_node_automaton(struct grammar_expressions *self, grammar_node node,
@@ -30,8 +28,8 @@ status grammar_node_automaton(struct grammar_expressions *self, grammar_node nod
 
 /* ---- What has been derived before ---- */
 
-static bool find_derived(const struct grammar_expressions *self, enum operation operation,
-                         grammar_node a, grammar_node b, grammar_node *out)
+bool grammar_find_derived(const struct grammar_expressions *self, enum derivation operation,
+                          grammar_node a, grammar_node b, grammar_node *out)
 {
     for (size_t i = 0; i < self->derived_count; i++) {
         const struct derived *derived = &self->derived[i];
@@ -43,8 +41,8 @@ static bool find_derived(const struct grammar_expressions *self, enum operation 
     return false;
 }
 
-static status keep_derived(struct grammar_expressions *self, enum operation operation,
-                           grammar_node a, grammar_node b, grammar_node result)
+status grammar_keep_derived(struct grammar_expressions *self, enum derivation operation,
+                            grammar_node a, grammar_node b, grammar_node result)
 {
     void *derived = self->derived;
     status s = array_grow(&derived, &self->derived_capacity, self->derived_count + 1,
@@ -58,14 +56,14 @@ static status keep_derived(struct grammar_expressions *self, enum operation oper
 
 /* ---- Two at a time ---- */
 
-static status combine(struct grammar_expressions *self, enum operation operation, grammar_node a,
+static status combine(struct grammar_expressions *self, enum derivation operation, grammar_node a,
                       grammar_node b, grammar_node *out)
 {
-    const char *what = operation == OPERATION_BOTH ? "an intersection" : "a difference";
+    const char *what = operation == DERIVED_BOTH ? "an intersection" : "a difference";
     TRY(grammar_require_regular(self, a, what));
     TRY(grammar_require_regular(self, b, what));
     TRY(grammar_work(self, self->derived_count / 4));
-    if (find_derived(self, operation, a, b, out)) {
+    if (grammar_find_derived(self, operation, a, b, out)) {
         return STATUS_OK;
     }
     struct automaton *left = NULL, *right = NULL, *product;
@@ -74,14 +72,14 @@ static status combine(struct grammar_expressions *self, enum operation operation
         s = grammar_node_automaton(self, b, &right);
     }
     if (s == STATUS_OK) {
-        s = automaton_product(left, right, operation == OPERATION_WITHOUT, self->limits.states,
+        s = automaton_product(left, right, operation == DERIVED_WITHOUT, self->limits.states,
                               &self->work_left, &product);
     }
     automaton_destroy(left);
     automaton_destroy(right);
     TRY(s);
     TRY(grammar_automaton_node(self, product, out));
-    return keep_derived(self, operation, a, b, *out);
+    return grammar_keep_derived(self, operation, a, b, *out);
 }
 
 status grammar_both(struct grammar_expressions *self, grammar_node a, grammar_node b,
@@ -91,13 +89,13 @@ status grammar_both(struct grammar_expressions *self, grammar_node a, grammar_no
         *out = a;
         return STATUS_OK;
     }
-    return combine(self, OPERATION_BOTH, a < b ? a : b, a < b ? b : a, out);
+    return combine(self, DERIVED_BOTH, a < b ? a : b, a < b ? b : a, out);
 }
 
 status grammar_without(struct grammar_expressions *self, grammar_node a, grammar_node b,
                        grammar_node *out)
 {
-    return combine(self, OPERATION_WITHOUT, a, b, out);
+    return combine(self, DERIVED_WITHOUT, a, b, out);
 }
 
 status grammar_is_empty(struct grammar_expressions *self, grammar_node node, bool *out)
@@ -233,7 +231,7 @@ static status escape_node(struct grammar_expressions *self, grammar_node node, g
 {
     const struct expression content = self->nodes[node];
     TRY(grammar_work(self, self->derived_count / 4));
-    if (find_derived(self, OPERATION_JSON, node, 0, out)) {
+    if (grammar_find_derived(self, DERIVED_JSON, node, 0, out)) {
         return STATUS_OK;
     }
     if (content.kind == NODE_NOTHING || content.kind == NODE_EMPTY) {
@@ -256,7 +254,7 @@ static status escape_node(struct grammar_expressions *self, grammar_node node, g
     automaton_destroy(automaton);
     TRY(s);
     TRY(grammar_automaton_node(self, escaped, out));
-    return keep_derived(self, OPERATION_JSON, node, 0, *out);
+    return grammar_keep_derived(self, DERIVED_JSON, node, 0, *out);
 }
 
 status grammar_json_string_of(struct grammar_expressions *self, grammar_node node,

@@ -59,7 +59,8 @@ uint32_t regex_parser_digits(struct regex_parser *parser, int base, int most)
 status regex_parser_escaped_class(struct regex_parser *parser, struct unicode_set *set, bool bare,
                                   bool *was_class)
 {
-    static const char letters[] = "dDwWsShHpPNO";
+    const bool is_own = parser->dialect == REGEX_ONIGURUMA;
+    const char *letters = is_own ? "dDwWsShHpPNO" : "dDwWsSpP";
     *was_class = false;
     if (regex_parser_at_end(parser) || strchr(letters, parser->pattern[parser->position]) == NULL) {
         return STATUS_OK;
@@ -74,7 +75,10 @@ status regex_parser_escaped_class(struct regex_parser *parser, struct unicode_se
     struct unicode_set own = {0};
     bool negate = strchr("DWSHPN", letter) != NULL;
     status s = STATUS_OK;
-    switch (letter) {
+    switch (is_own || strchr("pP", letter) != NULL ? letter : '\0') {
+    case '\0':
+        s = regex_set_add_letter(&own, parser->dialect, (char)(letter | 0x20));
+        break;
     case 'd':
     case 'D':
         s = unicode_set_add_categories(&own, UINT32_C(1) << UNICODE_ND);
@@ -122,11 +126,89 @@ status regex_parser_escaped_class(struct regex_parser *parser, struct unicode_se
     return s;
 }
 
+/* A number of exactly so many hexadecimal digits, or, where braces are allowed, of any in them. */
+static status parse_code_point(struct regex_parser *parser, int digits, bool may_have_braces,
+                               uint32_t *out)
+{
+    const bool braces = may_have_braces && regex_parser_take(parser, "{");
+    const size_t start = parser->position;
+    *out = regex_parser_digits(parser, 16, braces ? 8 : digits);
+    const size_t count = parser->position - start;
+    if (count == 0 || *out > 0x10FFFF || (braces && !regex_parser_take(parser, "}")) ||
+        (!braces && count != (size_t)digits)) {
+        return regex_parser_fail(parser, STATUS_INVALID, "not a code point");
+    }
+    return STATUS_OK;
+}
+
+/* \u of ECMA-262: two that are a pair of surrogates are one character. */
+static status parse_ecma_unit(struct regex_parser *parser, uint32_t *out)
+{
+    TRY(parse_code_point(parser, 4, true, out));
+    if (*out < 0xD800 || *out > 0xDBFF || !regex_parser_looking_at(parser, "\\u")) {
+        return STATUS_OK;
+    }
+    const size_t before = parser->position;
+    uint32_t low;
+    parser->position += 2;
+    TRY(parse_code_point(parser, 4, false, &low));
+    if (low < 0xDC00 || low > 0xDFFF) {
+        parser->position = before;
+        return STATUS_OK;
+    }
+    *out = 0x10000 + ((*out - 0xD800) << 10) + (low - 0xDC00);
+    return STATUS_OK;
+}
+
+/* The same for the dialects of grammars: letters that mean nothing are errors there. */
+static status escaped_character_of_dialect(struct regex_parser *parser, uint32_t *out)
+{
+    const bool is_ecma = parser->dialect == REGEX_ECMA;
+    const char *names = is_ecma ? "tnrfv" : "tnrfvab";
+    static const char values[] = "\t\n\r\f\v\a\b";
+    const char letter = parser->pattern[parser->position];
+    const char *named = letter != '\0' ? strchr(names, letter) : NULL;
+    if (named != NULL) {
+        parser->position++;
+        *out = (uint32_t)values[named - names];
+        return STATUS_OK;
+    }
+    if (letter == 'x' || letter == 'u' || (letter == 'U' && !is_ecma)) {
+        parser->position++;
+        return letter == 'u' && is_ecma ? parse_ecma_unit(parser, out)
+                                        : parse_code_point(parser,
+                                                           letter == 'x'   ? 2
+                                                           : letter == 'u' ? 4
+                                                                           : 8,
+                                                           false, out);
+    }
+    if (letter == '0') {
+        *out = regex_parser_digits(parser, 8, is_ecma ? 1 : 3);
+        return STATUS_OK;
+    }
+    if (letter == 'c' && is_ecma && parser->position + 1 < parser->length) {
+        *out = (uint32_t)parser->pattern[parser->position + 1] & 0x1F;
+        parser->position += 2;
+        return STATUS_OK;
+    }
+    if (letter >= '1' && letter <= '9') {
+        return regex_parser_fail(parser, STATUS_UNSUPPORTED, "back references");
+    }
+    if ((letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z')) {
+        return regex_parser_fail(parser, STATUS_INVALID, "an unknown escape");
+    }
+    *out = (uint32_t)unicode_next(parser->pattern, &parser->position);
+    return STATUS_OK;
+}
+
 /* What stands behind a backslash, where it is one character. */
 status regex_parser_escaped_character(struct regex_parser *parser, uint32_t *out)
 {
     if (regex_parser_at_end(parser)) {
         return regex_parser_fail(parser, STATUS_INVALID, "ends with a backslash");
+    }
+    if (parser->dialect != REGEX_ONIGURUMA) {
+        return escaped_character_of_dialect(parser, out);
     }
     static const char names[] = "tnrfvae", values[] = "\t\n\r\f\v\a\x1b";
     char letter = parser->pattern[parser->position];
@@ -211,7 +293,7 @@ static status parse_class_item(struct regex_parser *parser, struct unicode_set *
 {
     *character = UINT32_MAX;
     bool was_class;
-    if (regex_parser_looking_at(parser, "[")) {
+    if (parser->dialect == REGEX_ONIGURUMA && regex_parser_looking_at(parser, "[")) {
         TRY(parse_bracket_name(parser, set, &was_class));
         if (was_class) {
             return STATUS_OK;
@@ -243,11 +325,13 @@ static status parse_class_item(struct regex_parser *parser, struct unicode_set *
 /* The union up to "&&" or "]", which is not consumed. */
 static status parse_class_union(struct regex_parser *parser, struct unicode_set *set, bool first)
 {
+    const bool is_own = parser->dialect == REGEX_ONIGURUMA;
+    first = first && parser->dialect != REGEX_ECMA; /* where [] is a class of nothing */
     for (;; first = false) {
         if (regex_parser_at_end(parser)) {
             return regex_parser_fail(parser, STATUS_INVALID, "a [ without ]");
         }
-        if (regex_parser_looking_at(parser, "&&") ||
+        if ((is_own && regex_parser_looking_at(parser, "&&")) ||
             (!first && regex_parser_looking_at(parser, "]"))) {
             return STATUS_OK;
         }
@@ -258,7 +342,8 @@ static status parse_class_union(struct regex_parser *parser, struct unicode_set 
         }
         uint32_t high = low;
         if (regex_parser_looking_at(parser, "-") && !regex_parser_looking_at(parser, "-]") &&
-            !regex_parser_looking_at(parser, "-[") && !regex_parser_looking_at(parser, "-&&")) {
+            !(is_own &&
+              (regex_parser_looking_at(parser, "-[") || regex_parser_looking_at(parser, "-&&")))) {
             parser->position++;
             if (regex_parser_at_end(parser)) {
                 return regex_parser_fail(parser, STATUS_INVALID, "a [ without ]");
@@ -282,7 +367,7 @@ status regex_parser_class(struct regex_parser *parser, struct unicode_set *out)
     bool negate = regex_parser_take(parser, "^");
     TRY(parse_class_union(parser, out, true));
     unicode_set_finish(out);
-    while (regex_parser_take(parser, "&&")) {
+    while (parser->dialect == REGEX_ONIGURUMA && regex_parser_take(parser, "&&")) {
         struct unicode_set other = {0};
         status s = parse_class_union(parser, &other, false);
         if (s == STATUS_OK) {

@@ -350,7 +350,7 @@ status regex_create(const char *pattern, size_t length, struct regex **out)
     regex->word_set = UINT32_MAX;
     struct arena arena = {0};
     struct regex_node *root;
-    status s = regex_parse(pattern, length, regex, &arena, &root);
+    status s = regex_parse(pattern, length, REGEX_ONIGURUMA, regex, &arena, &root);
     if (s == STATUS_OK) {
         size_t count = 0;
         for (const struct regex_node *child = root->child; child != NULL; child = child->next) {

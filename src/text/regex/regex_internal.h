@@ -79,9 +79,17 @@ struct regex_node {
     struct regex_node *next;    /* sibling */
 };
 
+/* Whose syntax a pattern is in, and whose classes. Patterns of the last two are for grammars
+ * (src/grammar/regex_front.h), which have no matcher of this folder. */
+enum regex_dialect {
+    REGEX_ONIGURUMA, /* tokenizer.json */
+    REGEX_ECMA,      /* ECMA-262 with the flag u, and unknown escapes of punctuation */
+    REGEX_PYTHON,    /* Python's re, for str; \p{…} as well */
+};
+
 /* Parses into *out; sets go into `regex`. */
-status regex_parse(const char *pattern, size_t length, struct regex *regex, struct arena *arena,
-                   struct regex_node **out) MUST_CHECK;
+status regex_parse(const char *pattern, size_t length, enum regex_dialect dialect,
+                   struct regex *regex, struct arena *arena, struct regex_node **out) MUST_CHECK;
 
 /* ---- Parser (regex_parse.c, and regex_class.c for classes) ---- */
 
@@ -92,6 +100,7 @@ struct regex_parser {
     size_t length, position;
     struct regex *regex;
     struct arena *arena;
+    enum regex_dialect dialect;
     int depth;
     bool ignore_case, dot_all, extended; /* (?i) (?m) (?x) */
 };
@@ -124,6 +133,10 @@ status regex_set_new(struct regex *regex, uint32_t *index) MUST_CHECK;
  * where punct has the symbols too. */
 status regex_set_add_property(struct unicode_set *set, const char *name, size_t length,
                               bool bracket) MUST_CHECK;
+
+/* \d, \w or \s (`letter` in lower case) of a dialect other than Oniguruma's. */
+status regex_set_add_letter(struct unicode_set *set, enum regex_dialect dialect,
+                            char letter) MUST_CHECK;
 
 /* \w as the regular expressions have it; `bare`: outside of brackets. */
 status regex_set_add_word(struct unicode_set *set, bool bare) MUST_CHECK;

@@ -33,14 +33,24 @@ static status parse_alternatives(struct regex_parser *parser, struct regex_node 
 /* Letters of (?imx-imx; *closed tells whether ")" (true) or ":" ended them. */
 static status parse_options(struct regex_parser *parser, bool *closed)
 {
+    /* What Oniguruma calls m is s elsewhere; m of the others is about ^ and $ at every line. */
+    const char dot_all = parser->dialect == REGEX_ONIGURUMA ? 'm' : 's';
+    const char *known = parser->dialect == REGEX_ECMA     ? ":"
+                        : parser->dialect == REGEX_PYTHON ? "isxu-):"
+                                                          : "imx-):";
     for (bool value = true; !regex_parser_at_end(parser);) {
         char c = parser->pattern[parser->position++];
+        if (c == '\0' || strchr(known, c) == NULL) {
+            c = '\0';
+        } else if (c == dot_all) {
+            parser->dot_all = value;
+            continue;
+        }
         switch (c) {
         case 'i':
             parser->ignore_case = value;
             break;
-        case 'm':
-            parser->dot_all = value;
+        case 'u': /* as it is */
             break;
         case 'x':
             parser->extended = value;
@@ -67,7 +77,8 @@ static status parse_group(struct regex_parser *parser, struct regex_node **out)
     struct regex_node *node = NULL;
     *out = NULL;
     bool closed = false;
-    if (regex_parser_take(parser, "?#")) {
+    const bool is_python = parser->dialect == REGEX_PYTHON;
+    if (parser->dialect != REGEX_ECMA && regex_parser_take(parser, "?#")) {
         const char *start = parser->pattern + parser->position;
         const char *end = memchr(start, ')', parser->length - parser->position);
         if (end == NULL) {
@@ -91,9 +102,13 @@ static status parse_group(struct regex_parser *parser, struct regex_node **out)
             node->negated = kinds[i].negated;
         }
     }
+    if (node == NULL && is_python && regex_parser_looking_at(parser, "?P<")) {
+        parser->position++; /* the name is as elsewhere; its first letter does no harm */
+    }
     if (node == NULL &&
-        (regex_parser_looking_at(parser, "?<") || regex_parser_looking_at(parser, "?'"))) {
-        char close = regex_parser_looking_at(parser, "?<") ? '>' : '\'';
+        (regex_parser_looking_at(parser, "?<") || regex_parser_looking_at(parser, "?'") ||
+         (is_python && regex_parser_looking_at(parser, "P<")))) {
+        char close = regex_parser_looking_at(parser, "?'") ? '\'' : '>';
         const char *start = parser->pattern + parser->position + 2;
         const char *end = memchr(start, close, parser->length - parser->position - 2);
         if (end == NULL) {
@@ -167,13 +182,18 @@ static status parse_atom(struct regex_parser *parser, struct regex_node **out)
     static const struct {
         const char *escape;
         enum regex_assertion which;
+        unsigned dialects; /* a bit each */
     } assertions[] = {
-        {"\\A", REGEX_TEXT_START},        {"\\z", REGEX_TEXT_END},
-        {"\\b", REGEX_WORD_BOUNDARY},     {"\\Z", REGEX_TEXT_END_OR_NEWLINE},
-        {"\\B", REGEX_NOT_WORD_BOUNDARY},
+        {"\\A", REGEX_TEXT_START, 1 << REGEX_ONIGURUMA | 1 << REGEX_PYTHON},
+        {"\\z", REGEX_TEXT_END, 1 << REGEX_ONIGURUMA},
+        {"\\Z", REGEX_TEXT_END_OR_NEWLINE, 1 << REGEX_ONIGURUMA},
+        {"\\Z", REGEX_TEXT_END, 1 << REGEX_PYTHON},
+        {"\\b", REGEX_WORD_BOUNDARY, ~0U},
+        {"\\B", REGEX_NOT_WORD_BOUNDARY, ~0U},
     };
     for (size_t i = 0; i < COUNT_OF(assertions); i++) {
-        if (regex_parser_take(parser, assertions[i].escape)) {
+        if ((assertions[i].dialects >> parser->dialect & 1) != 0 &&
+            regex_parser_take(parser, assertions[i].escape)) {
             if (assertions[i].which >= REGEX_WORD_BOUNDARY &&
                 parser->regex->word_set == UINT32_MAX) {
                 TRY(regex_set_new(parser->regex, &parser->regex->word_set));
@@ -184,7 +204,7 @@ static status parse_atom(struct regex_parser *parser, struct regex_node **out)
             return new_assertion(parser, assertions[i].which, out);
         }
     }
-    if (regex_parser_take(parser, "\\R")) {
+    if (parser->dialect == REGEX_ONIGURUMA && regex_parser_take(parser, "\\R")) {
         return new_line_break(parser, out);
     }
     if (regex_parser_looking_at(parser, "*") || regex_parser_looking_at(parser, "+") ||
@@ -201,6 +221,10 @@ static status parse_atom(struct regex_parser *parser, struct regex_node **out)
     } else if (regex_parser_take(parser, ".")) {
         if (!parser->dot_all) {
             s = unicode_set_add(&set, '\n', '\n');
+        }
+        if (s == STATUS_OK && parser->dialect == REGEX_ECMA) {
+            static const uint32_t breaks[] = {'\r', '\r', 0x2028, 0x2029};
+            s = unicode_set_add_ranges(&set, breaks, COUNT_OF(breaks));
         }
         unicode_set_finish(&set);
         if (s == STATUS_OK) {
@@ -235,7 +259,7 @@ static bool parse_interval(struct regex_parser *parser, uint32_t *low, uint32_t 
     bool has_low = parser->position > digits;
     *high = *low;
     bool has_high = has_low;
-    if (regex_parser_take(parser, ",")) {
+    if ((has_low || parser->dialect != REGEX_ECMA) && regex_parser_take(parser, ",")) {
         digits = parser->position;
         *high = regex_parser_digits(parser, 10, 7);
         has_high = parser->position > digits;
@@ -286,14 +310,18 @@ static status parse_quantifiers(struct regex_parser *parser, struct regex_node *
         if (low > high || low > MAX_REPEAT || (high > MAX_REPEAT && high != REGEX_UNBOUNDED)) {
             return regex_parser_fail(parser, STATUS_INVALID, "a bad number of repetitions");
         }
+        const bool is_own = parser->dialect == REGEX_ONIGURUMA;
+        if (count > 0 && !is_own) {
+            return regex_parser_fail(parser, STATUS_INVALID, "nothing to repeat");
+        }
         enum regex_mode mode = REGEX_GREEDY;
-        if (interval && low == high && regex_parser_take(parser, "?")) {
+        if (is_own && interval && low == high && regex_parser_take(parser, "?")) {
             /* a{2}? is an optional a{2}, not a reluctant one. */
             TRY(repeat(parser, low, high, mode, node));
             low = 0, high = 1;
         } else if (regex_parser_take(parser, "?")) {
             mode = REGEX_LAZY;
-        } else if (!interval && regex_parser_take(parser, "+")) {
+        } else if ((!interval || !is_own) && regex_parser_take(parser, "+")) {
             mode = REGEX_POSSESSIVE;
         }
         TRY(repeat(parser, low, high, mode, node));
@@ -354,11 +382,11 @@ static status parse_alternatives(struct regex_parser *parser, struct regex_node 
     return STATUS_OK;
 }
 
-status regex_parse(const char *pattern, size_t length, struct regex *regex, struct arena *arena,
-                   struct regex_node **out)
+status regex_parse(const char *pattern, size_t length, enum regex_dialect dialect,
+                   struct regex *regex, struct arena *arena, struct regex_node **out)
 {
     struct regex_parser parser = {
-        .pattern = pattern, .length = length, .regex = regex, .arena = arena};
+        .pattern = pattern, .length = length, .dialect = dialect, .regex = regex, .arena = arena};
     TRY(parse_alternatives(&parser, out));
     return regex_parser_at_end(&parser)
                ? STATUS_OK

@@ -127,11 +127,44 @@ status regex_set_add_space(struct unicode_set *set)
     return unicode_set_add_ranges(set, spaces, COUNT_OF(spaces));
 }
 
+status regex_set_add_letter(struct unicode_set *set, enum regex_dialect dialect, char letter)
+{
+    static const uint32_t digits[] = {'0', '9'};
+    static const uint32_t word[] = {'0', '9', 'A', 'Z', '_', '_', 'a', 'z'};
+    static const uint32_t python_spaces[] = {0x1C, 0x1F};
+    const bool is_ecma = dialect == REGEX_ECMA;
+    if (letter == 'd') {
+        return is_ecma ? unicode_set_add_ranges(set, digits, COUNT_OF(digits))
+                       : unicode_set_add_categories(set, ONE(UNICODE_ND));
+    }
+    if (letter == 'w') {
+        TRY(unicode_set_add_ranges(set, word, COUNT_OF(word)));
+        return is_ecma ? STATUS_OK : unicode_set_add_categories(set, LETTER | NUMBER);
+    }
+    TRY(regex_set_add_space(set));
+    if (!is_ecma) { /* str.isspace() has the separators of information, too */
+        return unicode_set_add_ranges(set, python_spaces, COUNT_OF(python_spaces));
+    }
+    unicode_set_finish(set); /* White_Space but for U+0085, and the byte order mark */
+    struct unicode_set others = {0};
+    status s = unicode_set_add(&others, 0x85, 0x85);
+    unicode_set_finish(&others);
+    s = s == STATUS_OK ? unicode_set_negate(&others) : s;
+    s = s == STATUS_OK ? unicode_set_intersect(set, &others) : s;
+    unicode_set_destroy(&others);
+    return s == STATUS_OK ? unicode_set_add(set, 0xFEFF, 0xFEFF) : s;
+}
+
 status regex_set_add_property(struct unicode_set *set, const char *name, size_t length,
                               bool bracket)
 {
     char plain[64];
     size_t used = 0;
+    const char *value = memchr(name, '=', length); /* Script=Latin, gc=Lu: the value says it */
+    if (value != NULL) {
+        length -= (size_t)(value + 1 - name);
+        name = value + 1;
+    }
     for (size_t i = 0; i < length; i++) {
         if (name[i] != ' ' && name[i] != '_' && name[i] != '-' && used < sizeof plain - 1) {
             plain[used++] = (char)tolower((unsigned char)name[i]);
