@@ -3,6 +3,7 @@
 #ifndef SLUICE_CHAT_H
 #define SLUICE_CHAT_H
 
+#include "sluice/answer.h"
 #include "sluice/base.h"
 #include "sluice/json.h"
 
@@ -45,6 +46,9 @@ status model_use_template(struct model *model, const char *name_or_file) MUST_CH
 
 /* The names of the model's templates, "default, tool_use"; "" where it has none. */
 const char *model_template_names(const struct model *model);
+/* The form of tool calls that the template for rows with tools is written for; NULL: none that is
+ * known. */
+const struct tool_call_form *model_tool_call_form(const struct model *model);
 /* Whether it has one by that name. */
 bool model_has_template(const struct model *model, const char *name);
 

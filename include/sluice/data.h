@@ -151,6 +151,7 @@ struct row {
     const struct json *truncation_side;    /* string: where params.truncate_prompt cuts */
     const struct json *return_token_ids;   /* boolean */
     const struct json *dimensions;         /* number: of an embedding */
+    bool may_call_tools;                   /* it has tools, and tool_choice is not none */
     const struct json
         *passthrough; /* object of all other fields, as they were; NULL where there are none */
     /* For warnings. */
@@ -220,6 +221,13 @@ status request_fields_describe(struct buffer *out) MUST_CHECK;
 
 /* ---- Results: src/data/output/columns.c and result.c ---- */
 
+/* Whether an answer has the form that it was to have. */
+enum validity {
+    VALID_NONE,  /* none was asked for */
+    VALID_FALSE, /* it was cut off before its end */
+    VALID_TRUE,
+};
+
 /* One sample of one row. The table of src/data/output/columns.c has a line for each member.
  * Pointers are borrowed (encode) or live in the arena (decode). */
 struct result {
@@ -239,6 +247,12 @@ struct result {
     size_t prompt_length;
     const char *text;
     size_t text_length;
+    const char *reasoning; /* what the model thought before the text; NULL where nothing */
+    size_t reasoning_length;
+    const char *tool_calls; /* JSON list of {"name", "arguments"}, which are a text of JSON; NULL:
+                               none */
+    size_t tool_calls_length;
+    enum validity valid;
     const char *error; /* "" where there is none */
     size_t error_length;
     const char *passthrough; /* JSON object text, "" where there is none */
@@ -277,9 +291,10 @@ status result_decode(const void *bytes, size_t length, struct arena *arena, stru
  * these members. */
 struct output_columns {
     bool prompt, token_ids, logprobs;
-    bool id_is_number;       /* some id was a number */
-    bool arithmetic;         /* some rows were computed by another arithmetic than the others */
-    bool packed_texts;       /* texts are stored as compressed bytes and offsets */
+    bool id_is_number; /* some id was a number */
+    bool arithmetic;   /* some rows were computed by another arithmetic than the others */
+    bool packed_texts; /* texts are stored as compressed bytes and offsets */
+    bool reasoning, tool_calls, valid;
     bool scores;             /* sum and mean of each result's log-probabilities */
     int32_t top_logprobs;    /* the largest k that is asked for; 0 for none */
     int32_t embedding_width; /* 0: none */

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "sluice/sampling.h"
+#include "sluice/structured.h"
 
 enum {
     GENERATE_MAX_STOPS = 16,       /* stop strings of a row */
@@ -52,6 +53,7 @@ struct generate_params {
     int bias_count;
     const struct logit_bias *biases; /* [bias_count] ids ascending, each once */
     bool continue_final_message; /* of a conversation: the answer goes on with its last message */
+    struct structured_request structured; /* the form that an answer must have */
     bool ignore_eos; /* the model's end tokens do not stop; stop strings and stop_token_ids still do
                       */
     bool include_stop;        /* the text keeps the stop string, and the end token's text */

@@ -26,6 +26,8 @@ struct job {
         int dtype;    /* enum weight_format, -1: as the checkpoint and the device suggest */
         int kv_dtype; /* enum dtype, -1: float32 on the CPU, bfloat16 on a GPU */
         int64_t max_model_len; /* -1: what the model says */
+        int reasoning;         /* index of reasoning_form_at, -1: by the vocabulary, -2: none */
+        int tool_calls;        /* index of tool_call_form_at, -1: by the template, -2: none */
     } model;
     struct {
         struct job_paths input; /* names and patterns: input_files_resolve makes files of them */

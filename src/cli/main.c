@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "job/suggest.h"
+#include "sluice/answer.h"
 #include "sluice/job.h"
 #include "sluice/model.h"
 
@@ -28,7 +29,8 @@ static const struct command {
     {"render", command_render, "messages to prompt text, JSON lines in and out"},
     {"logits", command_logits, "token ids to logits, into an HDF5 file"},
     {"help", command_help,
-     "this list; help COMMAND; help job, fields, models or formats: tables of what there is"},
+     "this list; help COMMAND; help job, fields, models, formats or answers: tables of what there "
+     "is"},
 };
 
 static const struct command *find_command(const char *name)
@@ -59,10 +61,9 @@ static const struct topic {
     const char *name;
     status (*describe)(struct buffer *out);
 } topics[] = {
-    {"job", job_describe_keys},
-    {"fields", request_fields_describe},
-    {"models", model_describe_families},
-    {"formats", model_describe_formats},
+    {"job", job_describe_keys},          {"fields", request_fields_describe},
+    {"models", model_describe_families}, {"formats", model_describe_formats},
+    {"answers", answer_forms_describe},
 };
 
 static const struct topic *find_topic(const char *name)

@@ -49,6 +49,16 @@ static const struct field_choice admission_choices[] = {
     {"room", ADMIT_BY_ROOM},
     {NULL, 0},
 };
+/* In the order of the tables in src/text/answer/forms.c. */
+static const struct field_choice reasoning_choices[] = {
+    {"auto", -1}, {"none", -2},     {"think", 0},   {"seed", 1},
+    {"kimi", 2},  {"magistral", 3}, {"harmony", 4}, {NULL, 0},
+};
+static const struct field_choice tool_call_choices[] = {
+    {"auto", -1},        {"none", -2},       {"harmony", 0},  {"hermes", 1},
+    {"mistral_args", 2}, {"mistral", 3},     {"deepseek", 4}, {"phi4", 5},
+    {"granite", 6},      {"llama3_json", 7}, {NULL, 0},
+};
 static const struct field_choice slice_choices[] = {
     {"auto", -1}, {"1", 1}, {"2", 2}, {"4", 4}, {"8", 8}, {NULL, 0},
 };
@@ -78,6 +88,14 @@ static const struct job_field job_field_table[] = {
      "tokens of prompt and answer together at most; auto: what the model was made for, or what "
      "memory holds where that is less",
      "auto", 2, INT32_MAX / 2, NULL},
+    {"model", "reasoning", FIELD_CHOICE, AT(model.reasoning), "auto",
+     "how answers mark what the model thought, which then stands in a column of its own and not in "
+     "`text`; auto: by the markers that are tokens of the vocabulary; none: answers stay whole",
+     NULL, 0, 0, reasoning_choices},
+    {"model", "tool_calls", FIELD_CHOICE, AT(model.tool_calls), "auto",
+     "how answers to rows with tools call them; the calls then stand in a column of their own; "
+     "auto: as the chat template has it; none: answers stay whole",
+     NULL, 0, 0, tool_call_choices},
     {"data", "input", FIELD_PATHS, AT(data.input), NULL,
      "the data set: `.jsonl`, `.csv`, `.tsv` (each also `.gz` or `.zst`) or `.h5`; several files "
      "of "

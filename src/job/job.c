@@ -464,7 +464,8 @@ static status write_generate(const struct job *job, struct buffer *out)
         /* As a value that was set would be written: two jobs that are the same read the same. */
         bool is_word = row.default_text[0] >= 'a' && row.default_text[0] <= 'z' &&
                        strcmp(row.default_text, "false") != 0 &&
-                       strcmp(row.default_text, "true") != 0;
+                       strcmp(row.default_text, "true") != 0 &&
+                       strcmp(row.default_text, "null") != 0;
         TRY(value != NULL ? write_setting(&row, value, out)
             : is_word     ? yaml_write_string(row.default_text, strlen(row.default_text), out)
                           : buffer_append_text(out, row.default_text));

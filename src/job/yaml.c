@@ -189,7 +189,9 @@ static status read_key(struct reader *reader, const char *what, const char **key
     return *key != NULL ? STATUS_OK : no_memory();
 }
 
-/* The map that starts with the current event, of names and scalars. */
+static status read_value(struct reader *reader, int depth, struct json **out);
+
+/* The map that starts with the current event, of names with scalars or lists. */
 static status read_map(struct reader *reader, struct json *value)
 {
     value->type = JSON_OBJECT;
@@ -197,9 +199,8 @@ static status read_map(struct reader *reader, struct json *value)
     size_t capacity = 0, count = 0;
     status s;
     while ((s = next_event(reader)) == STATUS_OK && reader->event.type != YAML_MAPPING_END_EVENT) {
-        struct json_member member = {.value = arena_allocate(reader->arena, sizeof(struct json))};
-        s = member.value == NULL ? no_memory()
-            : count == MAX_LIST_ITEMS
+        struct json_member member = {0};
+        s = count == MAX_LIST_ITEMS
                 ? status_fail(STATUS_INVALID, "line %d: a map of more than %d names",
                               event_line(reader), MAX_LIST_ITEMS)
                 : read_key(reader, "key", &member.key);
@@ -208,10 +209,7 @@ static status read_map(struct reader *reader, struct json *value)
             s = next_event(reader);
         }
         if (s == STATUS_OK) {
-            s = reader->event.type == YAML_SCALAR_EVENT
-                    ? read_scalar(reader, member.value)
-                    : status_fail(STATUS_INVALID, "line %d: expected a single value, not %s",
-                                  event_line(reader), event_word(&reader->event));
+            s = read_value(reader, 1, &member.value);
         }
         if (s == STATUS_OK) {
             s = array_grow(&members, &capacity, count + 1, sizeof member);

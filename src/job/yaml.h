@@ -12,7 +12,7 @@
 struct yaml_entry {
     const char *section, *key;
     const struct json *value; /* NULL for a section; null, boolean, number, string, an array of
-                                 such, or an object of scalars */
+                                 such, or an object of scalars and lists */
     int line;                 /* of the key, from 1 */
 };
 

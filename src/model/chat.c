@@ -213,6 +213,20 @@ static status choose(const struct model *model, struct chat_cache *cache,
     return named != NULL ? use_named(model, named, out) : fail_none(model);
 }
 
+const struct tool_call_form *model_tool_call_form(const struct model *model)
+{
+    const struct template_set *set = &model->templates;
+    const char *const names[] = {set->chosen, "tool_use", "default"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        const struct named_template *named =
+            names[i] != NULL ? template_set_find(set, names[i], strlen(names[i])) : NULL;
+        if (named != NULL) {
+            return named->calls;
+        }
+    }
+    return NULL;
+}
+
 /* ---- Rendering ---- */
 
 status model_render_chat(const struct model *model, struct chat_cache *cache,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run/answers.h"
 #include "run/prompt.h"
 #include "run/ranks/wire.h"
 #include "sluice/task.h"
@@ -23,12 +24,14 @@ struct pending_row {
     size_t passthrough_length;
     struct result *results; /* [params.samples] */
     int finished;
+    bool is_thinking; /* the prompt ends within what the model thinks */
 };
 
 struct open_rows {
     struct open_rows_options options;
     struct row_format format;
     struct prompt_encoder prompts;
+    struct answer_reader answers;
     struct buffer text, encoded, message;
     struct notes notes;
     int64_t taken, unfinished;
@@ -43,6 +46,7 @@ status open_rows_create(const struct open_rows_options *options, struct open_row
     }
     self->options = *options;
     self->format = prompt_row_format(options->job);
+    answer_reader_start(&self->answers, options->job, options->model);
     status s =
         prompt_encoder_start(&self->prompts, options->model, options->max_model_len, options->now);
     if (s != STATUS_OK) {
@@ -89,6 +93,7 @@ void open_rows_destroy(struct open_rows *self)
         pending_destroy(self, self->pending);
     }
     prompt_encoder_end(&self->prompts);
+    answer_reader_end(&self->answers);
     buffer_destroy(&self->text);
     buffer_destroy(&self->encoded);
     buffer_destroy(&self->message);
@@ -164,9 +169,15 @@ static status admit(struct open_rows *self, const struct record *record,
     if (pending->results == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
     }
+    if (pending->row.params.structured.kind != STRUCTURED_NONE &&
+        task_facts(pending->row.params.task)->work == WORK_SAMPLE) {
+        return status_fail(STATUS_UNSUPPORTED, "%s: answers cannot be given a form yet",
+                           structured_kind_name(pending->row.params.structured.kind));
+    }
     const struct token_list *tokens = &self->prompts.tokens;
     int vocabulary = model_config(self->options.model)->vocabulary;
     if (task_facts(pending->row.params.task)->work != WORK_READ) {
+        pending->is_thinking = answer_reader_is_thinking(&self->answers, tokens);
         return engine_add(self->options.engine, pending->row.index, tokens->ids, tokens->count,
                           &pending->row.params, vocabulary, pending);
     }
@@ -276,6 +287,10 @@ static status keep_sample(struct open_rows *self, struct pending_row *pending,
     } else {
         result->text = arena_copy(arena, sample->text, sample->text_length);
         result->text_length = sample->text_length;
+    }
+    if (work == WORK_SAMPLE && result->text != NULL) {
+        TRY(answer_reader_take(&self->answers, &pending->row, pending->is_thinking, sample, arena,
+                               result));
     }
     result->error = arena_copy(arena, error, strlen(error));
     result->error_length = strlen(error);

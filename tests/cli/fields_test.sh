@@ -47,7 +47,7 @@ grep -q '"id":"a".*"temperature":12,"n":3' out || fail "columns did not travel o
 
 echo '{"prompt": "Weather: rain", "response_format": "A4"}' >rows.jsonl
 run_program run --quiet job.yaml
-says 'response_format: not supported; leave the field out, or set data.row_parameters=false where it is data'
+says 'response_format.type: A4; expected text, json_object or json_schema; or set data.row_parameters=false where it is data'
 answers data.row_parameters=false
 grep -q '"response_format":"A4"' out || fail "a column did not travel on"
 

@@ -19,6 +19,9 @@ for topic in models formats; do
     done
 done
 
+run_program help answers
+[[ "$(<"$SLUICE_SOURCE_DIR/docs/chat.md")" == *"$(<out)"* ]] || fail "docs/chat.md does not hold what sluice help answers prints"
+
 # A line "key value" for what the program is of.
 run_program --version
 [ "$(head -n 1 out)" = "sluice $(sed -n 's/^project(sluice VERSION \([0-9.]*\).*/\1/p' "$SLUICE_SOURCE_DIR/CMakeLists.txt")" ] ||

@@ -261,10 +261,61 @@ static status write_text_logprobs(struct openai_exporter *self, const struct res
 
 /* ---- Choices ---- */
 
+/* One call; its id says where it stands, so that it is the same in every export. */
+static status write_tool_call(const struct result *result, size_t i, const struct json *call,
+                              struct buffer *line)
+{
+    const struct json *name = json_get(call, "name"), *arguments = json_get(call, "arguments");
+    if (name == NULL || arguments == NULL) {
+        return status_fail(STATUS_INVALID, "row %lld: tool_calls: no list of calls",
+                           (long long)result->row);
+    }
+    TRY(buffer_format(line,
+                      "{\"id\":\"call_%lld_%d_%zu\",\"type\":\"function\",\"function\":{\"name\":",
+                      (long long)result->row, result->sample, i));
+    TRY(json_write(name, line));
+    TRY(buffer_append_text(line, ",\"arguments\":"));
+    TRY(json_write(arguments, line));
+    return buffer_append_text(line, "}}");
+}
+
+static status write_calls(const struct result *result, const struct json *calls,
+                          struct buffer *line)
+{
+    TRY(buffer_append_text(line, ",\"tool_calls\":["));
+    for (size_t i = 0; calls->type == JSON_ARRAY && i < calls->length; i++) {
+        TRY(separate(line, i == 0));
+        TRY(write_tool_call(result, i, calls->items[i], line));
+    }
+    return buffer_append_byte(line, ']');
+}
+
+static status write_tool_calls(struct openai_exporter *self, const struct result *result)
+{
+    struct arena arena = {0};
+    struct json *calls;
+    status s = json_parse(result->tool_calls, result->tool_calls_length, &arena, &calls);
+    if (s == STATUS_OK) {
+        s = write_calls(result, calls, &self->line);
+    }
+    arena_destroy(&arena);
+    return s;
+}
+
+/* Beside calls an empty text is null, as both servers have it. */
 static status write_message(struct openai_exporter *self, const struct result *result)
 {
+    const bool is_null = result->tool_calls != NULL && result->text_length == 0;
     TRY(buffer_append_text(&self->line, "\"message\":{\"role\":\"assistant\",\"content\":"));
-    TRY(export_text(result->text, result->text_length, &self->line));
+    TRY(is_null ? buffer_append_text(&self->line, "null")
+                : export_text(result->text, result->text_length, &self->line));
+    if (result->reasoning != NULL) {
+        TRY(buffer_append_text(&self->line, ",\"reasoning_content\":"));
+        TRY(export_text(result->reasoning, result->reasoning_length, &self->line));
+    }
+    if (result->tool_calls != NULL) {
+        TRY(write_tool_calls(self, result));
+    }
     TRY(buffer_append_text(&self->line, "},\"logprobs\":"));
     return write_chat_logprobs(self, result);
 }
@@ -290,8 +341,11 @@ static status write_columns(struct openai_exporter *self, const struct result *r
     const struct stored_result stored = {.result = *result};
     for (size_t i = 0; i < result_column_count; i++) {
         const struct result_column *column = &result_columns[i];
-        if (column->is_choice && output_reader_has(self->job->reader, column) &&
-            column_is_there(column, &stored)) {
+        if (result->tool_calls != NULL && result->finish_reason == FINISH_STOP &&
+            column->member == offsetof(struct stored_result, result.finish_reason)) {
+            TRY(buffer_format(&self->line, ",\"%s\":\"tool_calls\"", column->name));
+        } else if (column->is_choice && output_reader_has(self->job->reader, column) &&
+                   column_is_there(column, &stored)) {
             TRY(buffer_format(&self->line, ",\"%s\":", column->name));
             TRY(export_value(column, &stored, self->is_base64, &self->line));
         }

@@ -174,6 +174,9 @@ static status write_name(const struct result_column *column, const struct stored
     if (column->member_bytes == sizeof(bool)) {
         return buffer_append_text(out, value != 0 ? "true" : "false");
     }
+    if (column->json == JSON_TRUTH) {
+        return buffer_append_text(out, column->value_name(value));
+    }
     return buffer_format(out, "\"%s\"", column->value_name(value));
 }
 
@@ -191,9 +194,11 @@ status export_value(const struct result_column *column, const struct stored_resu
     case COLUMN_NAME:
         return write_name(column, result, out);
     case COLUMN_TEXT:
-        return column->json == JSON_ID ? export_id(&result->result, out)
-                                       : export_text(column_pointer(column, result),
-                                                     column_text_length(column, result), out);
+        return column->json == JSON_ID      ? export_id(&result->result, out)
+               : column->json == JSON_VALUE ? buffer_append(out, column_pointer(column, result),
+                                                            column_text_length(column, result))
+                                            : export_text(column_pointer(column, result),
+                                                          column_text_length(column, result), out);
     case COLUMN_TOKEN_IDS:
     case COLUMN_FLOATS:
         break;
@@ -209,6 +214,8 @@ bool export_has_value(const struct output_reader *reader, const struct result_co
     switch (column->json) {
     case JSON_NOT:
     case JSON_THERE:
+    case JSON_VALUE:
+    case JSON_TRUTH:
         return (column->path == NULL || output_reader_has(reader, column)) &&
                column_is_there(column, result);
     case JSON_FILLED:

@@ -43,6 +43,9 @@ enum column_reading column_reading_of(const char *name, const struct record_read
         return COLUMN_TEXT;
     }
     bool has_member = field->use == REQUEST_TEMPLATE || field->use == REQUEST_MEMBER;
+    if (strcmp(name, "guided_regex") == 0 || strcmp(name, "guided_grammar") == 0) {
+        return COLUMN_TEXT; /* "[0-9]" is a list, too */
+    }
     bool is_words = strcmp(name, "stop") == 0 || (has_member && field->type == JSON_STRING);
     return is_words ? COLUMN_WORDS : COLUMN_VALUE;
 }

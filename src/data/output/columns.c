@@ -24,6 +24,14 @@ static const char *truth_name(int value)
     return value != 0 ? "TRUE" : "FALSE";
 }
 
+/* What an answer is that was asked for in a form. */
+static const char *valid_name(int value)
+{
+    static const char *const names[] = {
+        [VALID_NONE] = "none", [VALID_FALSE] = "false", [VALID_TRUE] = "true"};
+    return names[value];
+}
+
 const struct flat_shape flat_shapes[COLUMN_SHAPES] = {
     [PER_TOKEN] = {offsetof(struct stored_result, result.completion_tokens), "completion_tokens",
                    "/results/token_offsets"},
@@ -58,6 +66,12 @@ const struct result_column result_columns[] = {
      PART(1024), .length_bytes = 1, .json = JSON_THERE},
     {"prompt", "/results/prompt", TEXT(prompt), WHEN(prompt), HEAD, .bit = 1, IN_LINES(THERE)},
     {"text", "/results/text", TEXT(text), HEAD, REQUIRED, IN_LINES(ALWAYS)},
+    {"reasoning", "/results/reasoning", TEXT(reasoning), WHEN(reasoning),
+     PART(2048), .length_bytes = 4, .json = JSON_THERE},
+    {"tool_calls", "/results/tool_calls", TEXT(tool_calls), WHEN(tool_calls),
+     PART(4096), .length_bytes = 4, .json = JSON_VALUE},
+    {"valid", "/results/valid", NAMES(valid, valid_name, VALID_TRUE), WHEN(valid),
+     PART(8192), .json = JSON_TRUTH, .is_choice = true},
     {"finish_reason", "/results/finish_reason",
      NAMES(finish_reason, finish_value_name, FINISH_ERROR),
      HEAD, REQUIRED, IN_LINES(THERE), .is_choice = true},
@@ -207,6 +221,9 @@ bool column_is_there(const struct result_column *column, const struct stored_res
 {
     if (column->kind == COLUMN_DOUBLE) {
         return isfinite(*(const double *)column_member(column, result));
+    }
+    if (column->json == JSON_TRUTH) {
+        return column_name_value(column, result) != VALID_NONE;
     }
     if (column->kind != COLUMN_TEXT && !column_is_array(column)) {
         return true;

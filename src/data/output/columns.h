@@ -57,7 +57,10 @@ enum column_json {
     JSON_THERE,  /* where the file has the column and the result a value of it */
     JSON_FILLED, /* a text that is not empty */
     JSON_ALWAYS,
-    JSON_ID, /* always; a number where id_is_number */
+    JSON_ID,    /* always; a number where id_is_number */
+    JSON_VALUE, /* a text that is JSON: there as JSON_THERE, and written as the value it is */
+    JSON_TRUTH, /* an enum of none, false and true: there but for none, and written without quotes
+                 */
 };
 
 struct result_column {

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/row/structured.h"
+
 enum field_kind {
     FIELD_JOB_WORD, /* of the whole job: one of the two words in `type`, an enum from 0 */
     FIELD_INTEGER,
@@ -19,6 +21,7 @@ enum field_kind {
     FIELD_STOP_IDS,
     FIELD_ALLOWED_IDS,
     FIELD_LOGIT_BIAS,
+    FIELD_STRUCTURED,
     FIELD_LOGPROBS,
     FIELD_TOP_LOGPROBS,
 };
@@ -131,15 +134,22 @@ static const struct generate_field generate_field_table[] = {
     {{"allowed_token_ids"},
      FIELD_ALLOWED_IDS,
      0,
-     "list of token ids",
-     "[]",
-     "only these tokens are drawn; an empty list is off"},
+     "list of at least one token id",
+     "null",
+     "only these tokens are drawn"},
     {{"logit_bias"},
      FIELD_LOGIT_BIAS,
      0,
      "map of at most 1024 token ids to numbers in [-100, 100]",
      "{}",
      "added to the tokens' logits before penalties and temperature"},
+    {{"structured"},
+     FIELD_STRUCTURED,
+     0,
+     "map",
+     "{}",
+     "the form that answers must have: one of `json_schema`, `json_object`, `regex`, `choice`, "
+     "`grammar`, and settings (docs/structured-output.md)"},
     {{"ignore_eos"},
      FIELD_BOOLEAN,
      AT(ignore_eos),
@@ -385,12 +395,13 @@ static status read_allowed_ids(const char *name, const struct json *value, struc
     if (value->type != JSON_ARRAY) {
         return expected(name, "a list of token ids", value);
     }
-    int32_t *ids = NULL;
-    if (value->length > 0) {
-        ids = arena_allocate_array(arena, value->length, sizeof *ids);
-        if (ids == NULL || value->length > INT_MAX) {
-            return status_fail(STATUS_NO_MEMORY, "out of memory for %s", name);
-        }
+    if (value->length == 0) {
+        return status_fail(STATUS_INVALID, "%s: an empty list leaves no token to draw; null is off",
+                           name);
+    }
+    int32_t *ids = arena_allocate_array(arena, value->length, sizeof *ids);
+    if (ids == NULL || value->length > INT_MAX) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for %s", name);
     }
     for (size_t i = 0; i < value->length; i++) {
         int64_t id;
@@ -524,6 +535,8 @@ static status field_set(const struct generate_field *field, const char *name,
         return read_allowed_ids(name, value, arena, params);
     case FIELD_LOGIT_BIAS:
         return read_logit_bias(field, name, value, arena, params);
+    case FIELD_STRUCTURED:
+        return structured_set(&params->structured, value, arena);
     case FIELD_LOGPROBS:
         if (value->type == JSON_BOOLEAN) {
             /* true leaves a larger wish, of the job or of top_logprobs, as it is. */
@@ -559,10 +572,14 @@ status generate_params_set(struct generate_params *params, const char *name,
 
 void generate_params_defaults(struct generate_params *params)
 {
-    *params = (struct generate_params){.sampling.logprobs = -1};
+    *params = (struct generate_params){.sampling.logprobs = -1,
+                                       .structured.compile_limit = STRUCTURED_COMPILE_LIMIT};
     for (size_t i = 0; i < COUNT_OF(generate_field_table); i++) {
         const struct generate_field *field = &generate_field_table[i];
         const char *text = field->default_text;
+        if (strcmp(text, "null") == 0) {
+            continue; /* nothing, which is what is there */
+        }
         bool is_true = strcmp(text, "true") == 0;
         bool is_boolean = is_true || strcmp(text, "false") == 0;
         struct json value = {.boolean = is_true,

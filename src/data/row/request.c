@@ -12,6 +12,7 @@
 #include "data/row/extra_body.h"
 #include "data/row/prompt_template.h"
 #include "data/row/request_fields.h"
+#include "data/row/structured.h"
 #include "sluice/messages.h"
 #include "sluice/task.h"
 
@@ -134,8 +135,9 @@ static bool is_consumed(const struct request *request, const struct json_member 
         return true;
     }
     const struct request_field *field = field_of(request, member);
-    return field != NULL && (field->use == REQUEST_PARAMETER || field->use == REQUEST_MEMBER ||
-                             (field->use == REQUEST_TEMPLATE && request->templated));
+    return field != NULL &&
+           (field->use == REQUEST_PARAMETER || field->use == REQUEST_MEMBER ||
+            field->use == REQUEST_FORM || (field->use == REQUEST_TEMPLATE && request->templated));
 }
 
 /* The fields that are not understood, as an object; NULL where there are none. */
@@ -450,6 +452,34 @@ static status read_parameters(const struct request *request, struct arena *arena
     return STATUS_OK;
 }
 
+/* The form of the answer. tool_choice speaks of the tools, whether or not they are rendered. */
+static status read_form(const struct request *request, struct arena *arena, struct row *row)
+{
+    const struct json_member *tools = find_member(request->fields, "tools");
+    bool may_call = tools != NULL && tools->value->type == JSON_ARRAY && tools->value->length > 0;
+    for (size_t i = 0; i < request->fields->length; i++) {
+        const struct json_member *member = &request->fields->members[i];
+        const struct request_field *field = field_of(request, member);
+        if (field == NULL || field->use != REQUEST_FORM) {
+            continue;
+        }
+        may_call =
+            may_call && !(key_is(member, "tool_choice") && json_is_string(member->value, "none"));
+        status s =
+            key_is(member, "tool_choice")
+                ? structured_tool_choice(&row->params.structured, member->value,
+                                         tools != NULL ? tools->value : NULL, arena)
+                : structured_field_set(&row->params.structured, field->name, member->value, arena);
+        if (s != STATUS_OK) {
+            return status_fail(
+                s, "%s%s%s", request->prefix, status_message(),
+                request->envelope ? "" : "; or set data.row_parameters=false where it is data");
+        }
+    }
+    row->may_call_tools = may_call && request->templated;
+    return STATUS_OK;
+}
+
 /* "logprobs" as true or false says whether, "top_logprobs" how many: together, in any order. */
 static status check_logprobs(const struct request *request)
 {
@@ -490,8 +520,8 @@ static status collect_remarks(const struct request *request, const struct row_fo
     for (size_t i = 0; i < request->fields->length; i++) {
         const struct json_member *member = &request->fields->members[i];
         const struct request_field *field = field_of(request, member);
-        bool taken =
-            field != NULL && (field->use == REQUEST_PARAMETER || field->use == REQUEST_MEMBER);
+        bool taken = field != NULL && (field->use == REQUEST_PARAMETER ||
+                                       field->use == REQUEST_MEMBER || field->use == REQUEST_FORM);
         if (member->value->type == JSON_NULL) {
             continue;
         }
@@ -532,5 +562,6 @@ status request_parse(const struct json *line, const struct row_format *format, s
     TRY(read_members(&request, row));
     TRY(check_refused(&request));
     TRY(check_logprobs(&request));
-    return read_parameters(&request, arena, row);
+    TRY(read_parameters(&request, arena, row));
+    return read_form(&request, arena, row);
 }

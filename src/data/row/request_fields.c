@@ -28,6 +28,10 @@
         .name = (text), .use = REQUEST_MEMBER, .body_only = true, .type = (kind),                  \
         .offset = offsetof(struct row, member), .here = (says), .in_vllm = HONOURS                 \
     }
+#define FORM(text, vllm, says)                                                                     \
+    {                                                                                              \
+        .name = (text), .use = REQUEST_FORM, .here = (says), .in_vllm = (vllm)                     \
+    }
 /* Refused in every row, or in the body of an OpenAI line only. */
 #define REFUSED(text, vllm, ...)                                                                   \
     {                                                                                              \
@@ -85,6 +89,20 @@ static const struct request_field table[] = {
     PARAMETER("logprobs", SAME),
     PARAMETER("top_logprobs", SAME),
     PARAMETER("continue_final_message", SAME),
+    PARAMETER("structured", UNKNOWN),
+
+    /* The form of the answer: structured.c says what each means. */
+    FORM("response_format", HONOURS, "`text`, `json_object` or `json_schema`"),
+    FORM("structured_outputs", HONOURS,
+         "one of `json`, `json_object`, `regex`, `choice`, `grammar`"),
+    FORM("guided_json", "older versions honour it", "a JSON schema, or its text"),
+    FORM("guided_regex", "older versions honour it", "a regular expression of the whole answer"),
+    FORM("guided_choice", "older versions honour it", "a list of answers"),
+    FORM("guided_grammar", "older versions honour it", "GBNF or Lark"),
+    FORM("guided_decoding", "older versions honour it", "as `structured_outputs`"),
+    FORM("tool_choice", HONOURS,
+         "`required` or a function: calls in the form of the model's family; `none` and `auto` "
+         "change nothing"),
 
     /* What the chat template sees besides the messages. */
     TEMPLATE("tools", JSON_ARRAY, tools, "the template's `tools`"),
@@ -106,13 +124,6 @@ static const struct request_field table[] = {
                 "the vectors' own length; another one is an error"),
 
     /* What would change the answer and is not built in. */
-    REFUSED("response_format", HONOURS, "text"),
-    REFUSED("structured_outputs", HONOURS, NULL),
-    REFUSED("guided_json", "older versions honour it", NULL),
-    REFUSED("guided_regex", "older versions honour it", NULL),
-    REFUSED("guided_choice", "older versions honour it", NULL),
-    REFUSED("guided_grammar", "older versions honour it", NULL),
-    REFUSED("guided_decoding", "older versions honour it", NULL),
     REFUSED("guided_whitespace_pattern", "older versions honour it", NULL),
     BODY_REFUSED("bad_words", HONOURS, NULL),
     REFUSED("logits_processors", "older versions honour it", NULL),
@@ -126,7 +137,6 @@ static const struct request_field table[] = {
     BODY_REFUSED("suffix", "an error", NULL),
     BODY_REFUSED("prompt_embeds", HONOURS, NULL),
     REFUSED("stream", "an error", NULL),
-    REFUSED("tool_choice", HONOURS, "none", "auto"),
     BODY_REFUSED_FALSE("parallel_tool_calls", HONOURS),
     BODY_REFUSED("functions", IGNORES, NULL),
     BODY_REFUSED("function_call", IGNORES, "none", "auto"),
@@ -215,8 +225,8 @@ static const struct request_field table[] = {
     HARMLESS("ec_transfer_params", "moves caches between servers", "there is no server"),
     HARMLESS("mm_processor_kwargs", HONOURS, "a prompt with media is refused"),
     HARMLESS("media_io_kwargs", HONOURS, "a prompt with media is refused"),
-    HARMLESS("guided_decoding_backend", "older versions honour it", "guided_* is refused"),
-    HARMLESS("separate_reasoning", UNKNOWN, "the text is whole"),
+    HARMLESS("guided_decoding_backend", "older versions honour it", "there is one way here"),
+    HARMLESS("separate_reasoning", UNKNOWN, "model.reasoning says it"),
     HARMLESS("stream_reasoning", UNKNOWN, "nothing is streamed"),
     HARMLESS("return_mm_kwargs", IGNORES, "travels on"),
     HARMLESS("return_token_offsets", IGNORES, "travels on"),
@@ -248,7 +258,8 @@ const char *request_use_name(enum request_use use)
     static const char *const names[] = {
         [REQUEST_PROMPT] = "prompt",     [REQUEST_PARAMETER] = "honoured",
         [REQUEST_TEMPLATE] = "honoured", [REQUEST_MEMBER] = "honoured",
-        [REQUEST_REFUSED] = "refused",   [REQUEST_HARMLESS] = "harmless",
+        [REQUEST_FORM] = "honoured",     [REQUEST_REFUSED] = "refused",
+        [REQUEST_HARMLESS] = "harmless",
     };
     return names[use];
 }

@@ -15,6 +15,7 @@ enum request_use {
     REQUEST_PARAMETER, /* a parameter of src/data/row/generate.c under one of its names */
     REQUEST_TEMPLATE,  /* a member of struct row where the chat template is used, else data */
     REQUEST_MEMBER,    /* a member of struct row, always */
+    REQUEST_FORM,      /* the form of the answer: src/data/row/structured.c */
     REQUEST_REFUSED,   /* an error row where it asks for something */
     REQUEST_HARMLESS,  /* changes no answer; travels on */
 };

@@ -63,6 +63,7 @@ static status begin_row(int64_t index, const struct generate_params *defaults, s
 {
     *row = (struct row){.index = index, .params = *defaults};
     row->params.seed_is_own = false;
+    row->params.structured.is_own = false;
     char number[24];
     int length = snprintf(number, sizeof number, "%lld", (long long)index);
     row->id = arena_copy(arena, number, (size_t)length);

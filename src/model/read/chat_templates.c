@@ -44,7 +44,8 @@ static status add(struct template_set *set, const char *name, size_t name_length
     void *items = set->items;
     TRY(array_grow(&items, &set->capacity, set->count + 1, sizeof *set->items));
     set->items = items;
-    struct named_template item = {.name = arena_copy(&set->arena, name, name_length)};
+    struct named_template item = {.name = arena_copy(&set->arena, name, name_length),
+                                  .calls = tool_call_form_of(text, length)};
     if (item.name == NULL) {
         return no_memory();
     }

@@ -4,6 +4,7 @@
 #define SLUICE_MODEL_CHAT_TEMPLATES_H
 
 #include "model/formats/gguf.h"
+#include "sluice/answer.h"
 #include "sluice/chat_template.h"
 #include "sluice/json.h"
 
@@ -13,6 +14,7 @@ struct named_template {
     struct chat_template *template_; /* or NULL: */
     const char *problem;             /* why it cannot be used */
     status status;
+    const struct tool_call_form *calls; /* in which it has tools called; NULL: none that is known */
 };
 
 struct template_set {

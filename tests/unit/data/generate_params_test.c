@@ -64,7 +64,7 @@ static void every_field_describes_itself_and_takes_its_default(void **state)
         assert_memory_equal(&params, &expected, sizeof params);
         count++;
     }
-    assert_int_equal(count, 24);
+    assert_int_equal(count, 25);
     arena_destroy(&arena);
 }
 
@@ -102,8 +102,8 @@ static void values_arrive(void **state)
     assert_int_equal(set(&params, &arena, "allowed_token_ids", "[7, 0, 7]"), STATUS_OK);
     assert_int_equal(params.allowed_id_count, 3);
     assert_int_equal(params.allowed_ids[0], 7);
-    assert_int_equal(set(&params, &arena, "allowed_token_ids", "[]"), STATUS_OK);
-    assert_int_equal(params.allowed_id_count, 0);
+    assert_int_equal(set(&params, &arena, "allowed_token_ids", "null"), STATUS_OK);
+    assert_int_equal(params.allowed_id_count, 3);
     assert_int_equal(
         set(&params, &arena, "logit_bias", "{\"2147483647\": -100, \"5\": 0.5, \"12\": 100}"),
         STATUS_OK);
@@ -189,6 +189,7 @@ static void wrong_values_say_what_is_wrong(void **state)
         {"stop_token_ids", "5", "stop_token_ids: expected a list of token ids, not 5"},
         {"min_tokens", "-1", "min_tokens: -1 is not in [0, 1000000000]"},
         {"allowed_token_ids", "[1, 0.5]", "allowed_token_ids: expected token ids of at least 0"},
+        {"allowed_token_ids", "[]", "allowed_token_ids: an empty list leaves no token to draw"},
         {"allowed_token_ids", "{}", "allowed_token_ids: expected a list of token ids"},
         {"logit_bias", "[]", "logit_bias: expected a map of token ids to numbers, not an array"},
         {"logit_bias", "{\"5\": 100.5}", "logit_bias: 100.5 is not in [-100, 100]"},

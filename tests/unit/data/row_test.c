@@ -105,7 +105,7 @@ static void messages_with_tools(void **state)
     assert_int_equal(p.row.tools->length, 1);
     assert_non_null(p.row.documents);
     assert_int_equal(p.row.template_variables->length, 1);
-    assert_string_equal(p.passthrough.data, "{\"tool_choice\":\"auto\",\"more\":1}");
+    assert_string_equal(p.passthrough.data, "{\"more\":1}");
     release(&p);
 }
 
@@ -144,9 +144,9 @@ static void openai_batch_line(void **state)
     assert_int_equal(p.row.params.samples, 2);
     assert_int_equal(p.row.params.sampling.logprobs, 2);
     assert_string_equal(p.row.params.stop[0], "X");
-    assert_string_equal(p.passthrough.data,
-                        "{\"extra\":[],\"body\":{\"model\":\"m\",\"user\":\"u\",\"stream\":false,"
-                        "\"response_format\":{\"type\":\"text\"}}}");
+    assert_string_equal(
+        p.passthrough.data,
+        "{\"extra\":[],\"body\":{\"model\":\"m\",\"user\":\"u\",\"stream\":false}}");
     release(&p);
     /* A column that happens to be called body makes no envelope. */
     parse(&p, "{\"id\": \"1\", \"prompt\": \"x\", \"body\": {\"prompt\": \"y\"}}");
@@ -351,13 +351,14 @@ static void bad_rows_say_what_is_wrong(void **state)
         {"{\"prompt\": \"x\", \"id\": [1]}", "id: expected a string or a number, not an array"},
         {"{\"prompt\": \"x\", \"logprobs\": false, \"top_logprobs\": 2}",
          "top_logprobs: logprobs is false"},
-        {"{\"prompt\": \"x\", \"response_format\": {\"type\": \"json_object\"}}",
-         "response_format: not supported; leave the field out"},
+        {"{\"prompt\": \"x\", \"response_format\": {\"type\": \"xml\"}}",
+         "response_format.type: xml; expected text, json_object or json_schema; or set "
+         "data.row_parameters=false where it is data"},
         {BODY("\"stream\": true"), "body.stream: not supported"},
         {BODY("\"logit_bias\": {\"x\": 1}"), "body.logit_bias: expected token ids as names"},
         {BODY("\"best_of\": 3"), "body.best_of: not supported"},
         {BODY("\"suffix\": \"end\""), "body.suffix: not supported"},
-        {BODY("\"tool_choice\": \"required\""), "body.tool_choice: not supported"},
+        {BODY("\"tool_choice\": \"required\""), "body.tool_choice: the row has no tools"},
         {BODY("\"prompt_logprobs\": 0"), "body.prompt_logprobs: not supported"},
         {BODY("\"length_penalty\": 0.5"), "body.length_penalty: not supported"},
         {BODY("\"modalities\": [\"text\", \"audio\"]"), "body.modalities: not supported"},
@@ -406,7 +407,7 @@ static void harmless_values_of_refused_fields(void **state)
     static const char *const lines[] = {
         BODY("\"best_of\": 2, \"n\": 2"),
         BODY("\"best_of\": 1"),
-        BODY("\"length_penalty\": 1.0, \"prompt_logprobs\": null, \"allowed_token_ids\": []"),
+        BODY("\"length_penalty\": 1.0, \"prompt_logprobs\": null"),
         BODY("\"modalities\": [\"text\"], \"parallel_tool_calls\": true, \"num_beams\": 1"),
         BODY("\"user\": \"me\", \"metadata\": {\"a\": \"b\"}, \"store\": true, \"priority\": 5"),
         BODY("\"echo\": false, \"suffix\": null, \"min_tokens\": 0, \"tool_choice\": \"none\""),
