@@ -33,25 +33,30 @@ struct load {
     int machine, prompt, output, requests, at_once;
     bool is_spread;       /* lengths are log-normal about those means */
     bool length_is_known; /* to the engine */
+    int prefix, prefixes; /* tokens that the prompts of so many groups have in common */
+    int group;            /* rows of a group that follow each other */
 };
 static const struct load loads[] = {
-    {"128/128", 0, 128, 128, 8192, 2048, false, true},
-    {"128/2048", 0, 128, 2048, 3000, 2048, false, true},
-    {"500/2000", 0, 500, 2000, 3000, 2048, false, true},
-    {"1000/1000", 0, 1000, 1000, 3000, 2048, false, true},
-    {"1000/1000-12000", 0, 1000, 1000, 12000, 2048, false, true},
-    {"1000/1000-1536", 0, 1000, 1000, 1536, 2048, false, true},
-    {"1000/2000", 0, 1000, 2000, 1500, 2048, false, true},
-    {"2048/128", 0, 2048, 128, 3000, 2048, false, true},
-    {"2048/2048", 0, 2048, 2048, 1500, 2048, false, true},
-    {"5000/500", 0, 5000, 500, 1500, 2048, false, true},
-    {"20000/2000", 0, 20000, 2000, 300, 512, false, true},
-    {"70B-1000/1000", 1, 1000, 1000, 1000, 512, false, true},
-    {"70B-128/2048", 1, 128, 2048, 1000, 512, false, true},
-    {"spread-oracle", 0, 220, 200, 20000, 4096, true, true},
-    {"spread-unknown", 0, 220, 200, 20000, 4096, true, false},
-    {"70B-spread-oracle", 1, 220, 200, 20000, 4096, true, true},
-    {"70B-spread-unknown", 1, 220, 200, 20000, 4096, true, false},
+    {"128/128", 0, 128, 128, 8192, 2048, false, true, 0, 0, 0},
+    {"128/2048", 0, 128, 2048, 3000, 2048, false, true, 0, 0, 0},
+    {"500/2000", 0, 500, 2000, 3000, 2048, false, true, 0, 0, 0},
+    {"1000/1000", 0, 1000, 1000, 3000, 2048, false, true, 0, 0, 0},
+    {"1000/1000-12000", 0, 1000, 1000, 12000, 2048, false, true, 0, 0, 0},
+    {"1000/1000-1536", 0, 1000, 1000, 1536, 2048, false, true, 0, 0, 0},
+    {"1000/2000", 0, 1000, 2000, 1500, 2048, false, true, 0, 0, 0},
+    {"2048/128", 0, 2048, 128, 3000, 2048, false, true, 0, 0, 0},
+    {"2048/2048", 0, 2048, 2048, 1500, 2048, false, true, 0, 0, 0},
+    {"5000/500", 0, 5000, 500, 1500, 2048, false, true, 0, 0, 0},
+    {"20000/2000", 0, 20000, 2000, 300, 512, false, true, 0, 0, 0},
+    {"70B-1000/1000", 1, 1000, 1000, 1000, 512, false, true, 0, 0, 0},
+    {"70B-128/2048", 1, 128, 2048, 1000, 512, false, true, 0, 0, 0},
+    {"spread-oracle", 0, 220, 200, 20000, 4096, true, true, 0, 0, 0},
+    {"spread-unknown", 0, 220, 200, 20000, 4096, true, false, 0, 0, 0},
+    {"70B-spread-oracle", 1, 220, 200, 20000, 4096, true, true, 0, 0, 0},
+    {"70B-spread-unknown", 1, 220, 200, 20000, 4096, true, false, 0, 0, 0},
+    {"1-prefix", 0, 1700, 64, 10000, 2048, false, true, 1500, 1, 1},
+    {"2000-prefixes", 0, 1700, 64, 10000, 2048, false, true, 1500, 2000, 1},
+    {"2000-prefixes-ordered", 0, 1700, 64, 10000, 2048, false, true, 1500, 2000, 5},
 };
 enum { SPREAD_MOST = 2048 };
 
@@ -125,8 +130,9 @@ static void add_row(struct engine *engine, const struct load *load, int64_t row,
     params.max_new_tokens = load->length_is_known ? output : SPREAD_MOST;
     params.ignore_eos = load->length_is_known;
     params.sampling.stream = (uint64_t)row;
+    const int group = load->prefixes > 0 ? (int)(row / load->group) % load->prefixes : 0;
     for (int i = 0; i < count; i++) {
-        int64_t key[2] = {row, i};
+        int64_t key[2] = {i < load->prefix ? -1 - group : row, i};
         prompt[i] = (int32_t)(hash_bytes(key, sizeof key, 0) % VOCABULARY);
     }
     check(engine_add(engine, row, prompt, (size_t)count, &params, VOCABULARY, NULL));

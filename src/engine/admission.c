@@ -187,11 +187,13 @@ static int64_t limit(const struct admission *self)
     return self->options->kv_blocks - (int64_t)ceil(RISK / 2 * sqrt(self->guessed));
 }
 
-/* Positions times steps that a sequence takes of the cache. */
-static double promised(const struct forecast_need *need)
+/* Positions times steps that a sequence takes of the cache, besides what it found there. */
+static double promised(const struct admission *self, const struct sequence *sequence,
+                       const struct forecast_need *need)
 {
     double steps = need->steps;
-    return steps * (need->tokens + (need->is_read ? 0 : steps / 2));
+    double found = (double)sequence->block_count * self->options->kv_block_tokens;
+    return steps * (need->tokens - found + (need->is_read ? 0 : steps / 2));
 }
 
 /* Rows of one length that start together end together: the cache is full at their end and half
@@ -219,7 +221,7 @@ void admission_include(struct admission *self, const struct sequence *sequence)
 {
     struct forecast_need need = need_of(self, sequence, 0);
     if (length_is_known(self, sequence->row)) {
-        self->credit -= promised(&need);
+        self->credit -= promised(self, sequence, &need);
     } else {
         self->guessed += square_of_blocks(self, &need);
     }

@@ -9,6 +9,8 @@
 /* ADMIT_BY_ROOM: of the cache, kept free when a sequence is admitted beside others: room for these
  * to grow, so that the newcomer is not preempted at once. */
 enum { ADMISSION_RESERVE_DIVISOR = 100 };
+/* Of the blocks that a sequence lacks, one in so many is worth waiting for. */
+enum { LEAST_SHARE = 8 };
 
 /* ---- Lists ---- */
 
@@ -51,47 +53,6 @@ static struct engine_row *rows_take(struct row_list *list)
 }
 
 /* ---- Life ---- */
-
-static status slot_create(struct plan_slot *slot, const struct engine_options *options)
-{
-    size_t sequences = (size_t)options->max_sequences;
-    size_t tokens = (size_t)options->max_batch_tokens;
-    slot->sequences = calloc(sequences, sizeof(struct sequence *));
-    slot->chunks = calloc(sequences, sizeof *slot->chunks);
-    slot->outputs = calloc(sequences, sizeof *slot->outputs);
-    slot->token_ids = calloc(tokens, sizeof *slot->token_ids);
-    slot->positions = calloc(tokens, sizeof *slot->positions);
-    slot->query_start = calloc(sequences + 1, sizeof *slot->query_start);
-    slot->context_length = calloc(sequences, sizeof *slot->context_length);
-    slot->output_rows = calloc(sequences, sizeof *slot->output_rows);
-    slot->long_rope = calloc(sequences, sizeof *slot->long_rope);
-    slot->step.requests = calloc(sequences, sizeof *slot->step.requests);
-    size_t width = (size_t)options->embedding_width;
-    slot->step.embeddings = width > 0 ? calloc(sequences * width, sizeof(float)) : NULL;
-    bool created = slot->sequences != NULL && slot->chunks != NULL && slot->outputs != NULL &&
-                   (width == 0 || slot->step.embeddings != NULL) && slot->token_ids != NULL &&
-                   slot->positions != NULL && slot->query_start != NULL &&
-                   slot->context_length != NULL && slot->output_rows != NULL &&
-                   slot->long_rope != NULL && slot->step.requests != NULL;
-    return created ? STATUS_OK
-                   : status_fail(STATUS_NO_MEMORY, "out of memory for the plan of a step");
-}
-
-static void slot_destroy(struct plan_slot *slot)
-{
-    free(slot->sequences);
-    free(slot->chunks);
-    free(slot->outputs);
-    free(slot->step.embeddings);
-    free(slot->token_ids);
-    free(slot->positions);
-    free(slot->query_start);
-    free(slot->context_length);
-    free(slot->output_rows);
-    free(slot->long_rope);
-    free(slot->step.requests);
-    free(slot->block_table);
-}
 
 status scheduler_create(struct scheduler *self, const struct engine_options *options)
 {
@@ -137,6 +98,7 @@ void scheduler_destroy(struct scheduler *self)
     }
     destroy_sequences(&self->running);
     destroy_sequences(&self->pending);
+    destroy_sequences(&self->parked);
     for (int i = 0; self->slots != NULL && i < self->options.steps_in_flight; i++) {
         slot_destroy(&self->slots[i]);
     }
@@ -212,12 +174,81 @@ static void release_blocks(struct scheduler *self, struct sequence *sequence)
     sequence->computed = 0;
 }
 
+/* ---- Prompts that begin alike ---- */
+
+/* Of two sequences: full blocks at their beginning that are equal, up to `most`. */
+static int common_blocks(const struct scheduler *self, const struct sequence *a,
+                         const struct sequence *b, int most)
+{
+    const size_t bytes = (size_t)self->options.kv_block_tokens * sizeof *a->tokens;
+    int blocks = 0;
+    while (blocks < most &&
+           memcmp(block_tokens_at(self, a, blocks), block_tokens_at(self, b, blocks), bytes) == 0) {
+        blocks++;
+    }
+    return blocks;
+}
+
+/* Whether a sequence's prompt is on its way through the model. */
+static bool is_prefilling(const struct sequence *sequence)
+{
+    return sequence->computed < sequence->row->prompt_count &&
+           sequence->count - sequence->computed > 1;
+}
+
+/* A running sequence that is computing blocks which `sequence` lacks, and which are worth waiting
+ * for. Rows with one beginning come one after the other; without this they would all compute it at
+ * once. Only the youngest are looked at, which have just started. */
+static struct sequence *find_head(const struct scheduler *self, struct sequence *sequence)
+{
+    const int block_tokens = self->options.kv_block_tokens;
+    const int useful = sequence_first_output(sequence) / block_tokens;
+    const int least = sequence->published + 1 + (useful - sequence->published) / LEAST_SHARE;
+    for (struct sequence *s = self->running.last; s != NULL && is_prefilling(s); s = s->previous) {
+        int whole = s->row->prompt_count / block_tokens;
+        int most = whole < useful ? whole : useful;
+        if (s->long_rope != sequence->long_rope || s->published >= most || most < least) {
+            continue;
+        }
+        int common = common_blocks(self, s, sequence, most);
+        if (common >= least && common > s->published) {
+            sequence->parked_until = common;
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static void park(struct scheduler *self, struct sequence *sequence, struct sequence *head)
+{
+    sequence->parked_on = head;
+    list_remove(&self->pending, sequence);
+    list_insert(&self->parked, sequence);
+}
+
+/* Those whose blocks are there now go back in line, and so do those that wait for `lost`. */
+static void unpark(struct scheduler *self, const struct sequence *lost)
+{
+    struct sequence *sequence = self->parked.first;
+    while (sequence != NULL) {
+        struct sequence *next = sequence->next;
+        const struct sequence *head = sequence->parked_on;
+        if (head == lost || head->published >= sequence->parked_until || !is_prefilling(head)) {
+            sequence->parked_on = NULL;
+            list_remove(&self->parked, sequence);
+            list_insert(&self->pending, sequence);
+        }
+        sequence = next;
+    }
+}
+
 /* Takes a running sequence's blocks away; it is computed again later, as far as the prefix cache
  * has forgotten it. */
 static void suspend(struct scheduler *self, struct sequence *sequence)
 {
     assert(!sequence->in_flight);
     publish_blocks(self, sequence, sequence->computed);
+    unpark(self, sequence);
     release_blocks(self, sequence);
     list_remove(&self->running, sequence);
     list_insert(&self->pending, sequence);
@@ -327,16 +358,26 @@ static bool has_room_for(struct scheduler *self, const struct sequence *sequence
            (alone || !by_need || admission_fits(&self->admission, sequence));
 }
 
-/* Gives a pending sequence all the blocks that its tokens need; false where it must wait. */
-static bool admit(struct scheduler *self, struct sequence *sequence)
+/* What became of a sequence that wanted to start. */
+enum admitted { ADMITTED, PARKED, REFUSED };
+
+/* Gives a pending sequence all the blocks that its tokens need, where it may have them. */
+static enum admitted admit(struct scheduler *self, struct sequence *sequence)
 {
     if (kv_blocks_available(self->blocks) == 0) {
-        return false;
+        return REFUSED;
     }
     attach_prefix(self, sequence);
-    if (!has_room_for(self, sequence)) {
+    struct sequence *head =
+        self->options.prefix_cache && self->parked.count < self->options.max_sequences
+            ? find_head(self, sequence)
+            : NULL;
+    if (head != NULL || !has_room_for(self, sequence)) {
         release_blocks(self, sequence);
-        return false;
+        if (head != NULL) {
+            park(self, sequence, head);
+        }
+        return head != NULL ? PARKED : REFUSED;
     }
     if (self->options.admission == ADMIT_BY_NEED) {
         admission_include(&self->admission, sequence);
@@ -347,7 +388,7 @@ static bool admit(struct scheduler *self, struct sequence *sequence)
     assert(extended);
     (void)extended;
     start(self, sequence);
-    return true;
+    return ADMITTED;
 }
 
 /* ---- The plan ---- */
@@ -366,21 +407,6 @@ static int fair_share(const struct scheduler *self, int64_t all)
     plans -= self->open_plans;
     int64_t ready_share = (all - in_flight + plans - 1) / plans;
     return (int)(share < ready_share ? share : ready_share);
-}
-
-static void slot_add(struct plan_slot *slot, struct sequence *sequence, int chunk)
-{
-    assert(!sequence->in_flight && chunk > 0 && sequence->computed + chunk <= sequence->count);
-    sequence->in_flight = true;
-    int end = sequence->computed + chunk, first = sequence_first_output(sequence);
-    assert(sequence->computed <= first);
-    int outputs = end > first ? end - first : 0;
-    slot->sequences[slot->count] = sequence;
-    slot->chunks[slot->count] = chunk;
-    slot->outputs[slot->count] = outputs;
-    slot->count++;
-    slot->step.batch.tokens += chunk;
-    slot->step.batch.outputs += outputs;
 }
 
 /* Sequences with one token to compute, oldest first. A block that one of them lacks comes from the
@@ -460,7 +486,7 @@ static bool begin_admissions(struct scheduler *self, const struct plan_slot *slo
 
 static status plan_admissions(struct scheduler *self, struct plan_slot *slot)
 {
-    int64_t wanting = self->pending.count + self->unbegun_samples;
+    int64_t wanting = self->pending.count + self->parked.count + self->unbegun_samples;
     int64_t room = self->options.max_sequences - self->running.count;
     int share = fair_share(self, self->running.count + (wanting < room ? wanting : room));
     bool begun = false;
@@ -471,108 +497,15 @@ static status plan_admissions(struct scheduler *self, struct plan_slot *slot)
             break;
         }
         begun = begun || begin_admissions(self, slot);
-        if (!begun || !admit(self, sequence)) {
+        enum admitted admitted = begun ? admit(self, sequence) : REFUSED;
+        if (admitted == REFUSED) {
             break;
         }
-        plan_chunk(self, slot, sequence);
-    }
-    return STATUS_OK;
-}
-
-static status fill_block_table(struct scheduler *self, struct plan_slot *slot)
-{
-    struct batch *batch = &slot->step.batch;
-    int stride = 0;
-    for (int i = 0; i < slot->count; i++) {
-        int blocks = blocks_for(self, slot->context_length[i]);
-        stride = blocks > stride ? blocks : stride;
-    }
-    void *table = slot->block_table;
-    size_t entries = (size_t)stride * (size_t)slot->count;
-    status s = array_grow(&table, &slot->block_table_capacity, entries, sizeof *slot->block_table);
-    slot->block_table = table;
-    TRY(s);
-    for (int i = 0; i < slot->count; i++) {
-        int32_t *entry = slot->block_table + (size_t)i * (size_t)stride;
-        int blocks = blocks_for(self, slot->context_length[i]);
-        assert(blocks <= slot->sequences[i]->block_count);
-        memcpy(entry, slot->sequences[i]->blocks, (size_t)blocks * sizeof *entry);
-        /* A valid block also where nothing may be read, for kernels that load whole rows. */
-        memset(entry + blocks, 0, (size_t)(stride - blocks) * sizeof *entry);
-    }
-    batch->block_table = slot->block_table;
-    batch->block_table_stride = stride;
-    return STATUS_OK;
-}
-
-/* Of output `index` of the sequence in this step. */
-static void fill_request(const struct sequence *sequence, int index, struct sample_request *request)
-{
-    const struct engine_row *row = sequence->row;
-    if (row->work == WORK_READ) {
-        int scored = sequence->scored + index;
-        *request = (struct sample_request){.params = &row->params.sampling,
-                                           .is_scored = true,
-                                           .scored = row->prompt[row->first_scored + scored],
-                                           .sample = sequence->sample,
-                                           .position = scored};
-        return;
-    }
-    *request = (struct sample_request){
-        .params = &row->params.sampling,
-        .sample = sequence->sample,
-        .position = sequence->count - row->prompt_count,
-        .history = row->needs_history ? sequence->tokens : NULL,
-        .history_count = row->needs_history ? sequence->count : 0,
-        .prompt_count = row->needs_history ? row->prompt_count : 0,
-    };
-    processors_apply(&row->processors, request);
-}
-
-/* The border between sequences that lies nearest to half of the step's tokens; 0 where one of the
- * halves would be too small to be worth it. */
-static int first_half(const struct scheduler *self, const struct plan_slot *slot)
-{
-    const int tokens = slot->step.batch.tokens, least = self->options.half_tokens;
-    int best = 0;
-    for (int i = 1; least > 0 && i < slot->count; i++) {
-        int before = slot->query_start[i], other = slot->query_start[best];
-        bool fits = before >= least && tokens - before >= least;
-        best = fits && (best == 0 || abs(2 * before - tokens) < abs(2 * other - tokens)) ? i : best;
-    }
-    return best;
-}
-
-static status slot_fill(struct scheduler *self, struct plan_slot *slot)
-{
-    struct batch *batch = &slot->step.batch;
-    int token = 0, output = 0;
-    for (int i = 0; i < slot->count; i++) {
-        const struct sequence *sequence = slot->sequences[i];
-        slot->query_start[i] = token;
-        for (int j = 0; j < slot->chunks[i]; j++, token++) {
-            slot->token_ids[token] = sequence->tokens[sequence->computed + j];
-            slot->positions[token] = sequence->computed + j;
-        }
-        slot->context_length[i] = sequence->computed + slot->chunks[i];
-        slot->long_rope[i] = sequence->long_rope;
-        for (int j = 0; j < slot->outputs[i]; j++, output++) {
-            fill_request(sequence, j, &slot->step.requests[output]);
-            slot->output_rows[output] = token - slot->outputs[i] + j;
+        if (admitted == ADMITTED) {
+            plan_chunk(self, slot, sequence);
         }
     }
-    slot->query_start[slot->count] = token;
-    assert(token == batch->tokens && token <= self->options.max_batch_tokens);
-    assert(output == batch->outputs && output <= self->options.max_sequences);
-    batch->sequences = slot->count;
-    batch->token_ids = slot->token_ids;
-    batch->positions = slot->positions;
-    batch->query_start = slot->query_start;
-    batch->context_length = slot->context_length;
-    batch->output_rows = slot->output_rows;
-    batch->long_rope = self->options.long_rope_threshold > 0 ? slot->long_rope : NULL;
-    batch->first_half = first_half(self, slot);
-    return fill_block_table(self, slot);
+    return STATUS_OK;
 }
 
 status scheduler_plan(struct scheduler *self, struct step_plan **out)
@@ -602,7 +535,7 @@ status scheduler_plan(struct scheduler *self, struct step_plan **out)
                    ? STATUS_OK
                    : status_fail(STATUS_INTERNAL, "rows are queued and none of them can run");
     }
-    TRY(slot_fill(self, slot));
+    TRY(slot_fill(slot, &self->options));
     slot->open = true;
     self->open_plans++;
     self->counters.steps++;
@@ -633,6 +566,7 @@ void scheduler_close(struct scheduler *self, struct plan_slot *slot)
             rows_append(&self->fanning_out, sequence->row);
         }
     }
+    unpark(self, NULL);
 }
 
 void scheduler_continue(struct scheduler *self, struct sequence *sequence)
@@ -646,6 +580,7 @@ void scheduler_continue(struct scheduler *self, struct sequence *sequence)
 void scheduler_remove(struct scheduler *self, struct sequence *sequence)
 {
     assert(!sequence->in_flight);
+    unpark(self, sequence);
     release_blocks(self, sequence);
     list_remove(&self->running, sequence);
     admission_note_end(&self->admission, sequence);

@@ -5,26 +5,11 @@
 #define SLUICE_SCHEDULER_H
 
 #include "engine/admission.h"
+#include "engine/plan_slot.h"
 #include "engine/sequence.h"
 
 struct row_list {
     struct engine_row *first, *last;
-};
-
-/* A step_plan and what belongs to it. */
-struct plan_slot {
-    struct step_plan step; /* first: engine_complete_step finds the slot by it */
-    bool open;
-    int most_tokens; /* of this step */
-    int count;
-    struct sequence **sequences;    /* [max_sequences] */
-    int32_t *chunks;                /* [max_sequences] tokens of each in this step */
-    int32_t *outputs;               /* [max_sequences] of these: whose logits are wanted */
-    int32_t *token_ids, *positions; /* [max_batch_tokens] */
-    int32_t *query_start, *context_length, *output_rows; /* [max_sequences + 1] */
-    uint8_t *long_rope;                                  /* [max_sequences] */
-    int32_t *block_table;
-    size_t block_table_capacity;
 };
 
 struct scheduler {
@@ -34,6 +19,7 @@ struct scheduler {
     struct sequence_list running; /* oldest first; hold blocks */
     struct sequence_list
         pending;                 /* oldest first; hold none: preempted ones and the next to start */
+    struct sequence_list parked; /* oldest first; hold none: see find_head */
     struct row_list waiting;     /* not begun */
     struct row_list fanning_out; /* begun, with further samples that may start */
     int waiting_rows;            /* rows without an admitted sample */

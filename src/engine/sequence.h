@@ -56,8 +56,10 @@ struct sequence {
     int scored;      /* tokens whose log-probabilities are there already */
     int32_t *blocks; /* [block_count], room for the longest that it may become */
     int block_count;
-    int published;   /* leading blocks that are in the prefix cache */
-    uint64_t prefix; /* ending with the last of those */
+    int published;              /* leading blocks that are in the prefix cache */
+    struct sequence *parked_on; /* it waits for blocks of a prompt that this one is computing, */
+    int parked_until;           /* until so many are published */
+    uint64_t prefix;            /* ending with the last of those */
     struct token_stream stream;
     struct buffer text, error;
     float *logprobs; /* [output tokens] */

@@ -331,6 +331,46 @@ static void samples_and_repeated_prompts_share_blocks(void **state)
     fake_destroy(&device);
 }
 
+/* Rows that are queued together and begin alike: one computes the beginning, the others wait for
+ * it, and rows behind them do not. */
+static void what_rows_begin_with_is_computed_once(void **state)
+{
+    (void)state;
+    enum { ALIKE = 6, HEAD = 40, TAIL = 5, OTHER = 20, TOGETHER = ALIKE + 2 };
+    struct engine_options options = usual_options();
+    options.max_sequences = 64;
+    options.max_batch_tokens = 128;
+    struct engine *engine;
+    assert_int_equal(engine_create(&options, &engine), STATUS_OK);
+    struct fake_device device = fake_create(&options);
+    struct sample_result results[64];
+    struct generate_params params = plain;
+    params.max_new_tokens = 1;
+    for (int i = 0; i < TOGETHER; i++) {
+        int32_t prompt[HEAD + TAIL];
+        for (int j = 0; j < HEAD + TAIL; j++) {
+            prompt[j] = i < ALIKE && j < HEAD ? j : i * 7 + j % 5;
+        }
+        const size_t count = i < ALIKE ? HEAD + TAIL : OTHER;
+        assert_int_equal(engine_add(engine, i, prompt, count, &params, FAKE_VOCABULARY, NULL),
+                         STATUS_OK);
+    }
+    struct step_plan *plan;
+    assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);
+    assert_int_equal(plan->batch.sequences, 1 + TOGETHER - ALIKE);
+    assert_int_equal(plan->batch.tokens, HEAD + TAIL + (TOGETHER - ALIKE) * OTHER);
+    fake_run(&device, plan, results);
+    assert_int_equal(engine_complete_step(engine, plan, results), STATUS_OK);
+    assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);
+    assert_int_equal(plan->batch.sequences, ALIKE - 1);
+    assert_int_equal(plan->batch.tokens, (ALIKE - 1) * TAIL);
+    fake_run(&device, plan, results);
+    assert_int_equal(engine_complete_step(engine, plan, results), STATUS_OK);
+    assert_int_equal(engine_unfinished(engine), 0);
+    engine_destroy(engine);
+    fake_destroy(&device);
+}
+
 /* What must go goes from the end of a prompt: its beginning stays useful. */
 static void prompts_are_forgotten_from_their_end(void **state)
 {
@@ -689,6 +729,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_depend_on_the_row_alone),
         cmocka_unit_test(samples_and_repeated_prompts_share_blocks),
+        cmocka_unit_test(what_rows_begin_with_is_computed_once),
         cmocka_unit_test(prompts_are_forgotten_from_their_end),
         cmocka_unit_test(decoding_never_starves),
         cmocka_unit_test(oldest_is_never_preempted),

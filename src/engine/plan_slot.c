@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the sequences of a step to its arrays. */
+#include "engine/plan_slot.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+status slot_create(struct plan_slot *slot, const struct engine_options *options)
+{
+    size_t sequences = (size_t)options->max_sequences;
+    size_t tokens = (size_t)options->max_batch_tokens;
+    slot->sequences = calloc(sequences, sizeof(struct sequence *));
+    slot->chunks = calloc(sequences, sizeof *slot->chunks);
+    slot->outputs = calloc(sequences, sizeof *slot->outputs);
+    slot->token_ids = calloc(tokens, sizeof *slot->token_ids);
+    slot->positions = calloc(tokens, sizeof *slot->positions);
+    slot->query_start = calloc(sequences + 1, sizeof *slot->query_start);
+    slot->context_length = calloc(sequences, sizeof *slot->context_length);
+    slot->output_rows = calloc(sequences, sizeof *slot->output_rows);
+    slot->long_rope = calloc(sequences, sizeof *slot->long_rope);
+    slot->step.requests = calloc(sequences, sizeof *slot->step.requests);
+    size_t width = (size_t)options->embedding_width;
+    slot->step.embeddings = width > 0 ? calloc(sequences * width, sizeof(float)) : NULL;
+    bool created = slot->sequences != NULL && slot->chunks != NULL && slot->outputs != NULL &&
+                   (width == 0 || slot->step.embeddings != NULL) && slot->token_ids != NULL &&
+                   slot->positions != NULL && slot->query_start != NULL &&
+                   slot->context_length != NULL && slot->output_rows != NULL &&
+                   slot->long_rope != NULL && slot->step.requests != NULL;
+    return created ? STATUS_OK
+                   : status_fail(STATUS_NO_MEMORY, "out of memory for the plan of a step");
+}
+
+void slot_destroy(struct plan_slot *slot)
+{
+    free(slot->sequences);
+    free(slot->chunks);
+    free(slot->outputs);
+    free(slot->step.embeddings);
+    free(slot->token_ids);
+    free(slot->positions);
+    free(slot->query_start);
+    free(slot->context_length);
+    free(slot->output_rows);
+    free(slot->long_rope);
+    free(slot->step.requests);
+    free(slot->block_table);
+}
+
+void slot_add(struct plan_slot *slot, struct sequence *sequence, int chunk)
+{
+    assert(!sequence->in_flight && chunk > 0 && sequence->computed + chunk <= sequence->count);
+    sequence->in_flight = true;
+    int end = sequence->computed + chunk, first = sequence_first_output(sequence);
+    assert(sequence->computed <= first);
+    int outputs = end > first ? end - first : 0;
+    slot->sequences[slot->count] = sequence;
+    slot->chunks[slot->count] = chunk;
+    slot->outputs[slot->count] = outputs;
+    slot->count++;
+    slot->step.batch.tokens += chunk;
+    slot->step.batch.outputs += outputs;
+}
+
+static status fill_block_table(struct plan_slot *slot, const struct engine_options *options)
+{
+    struct batch *batch = &slot->step.batch;
+    int stride = 0;
+    for (int i = 0; i < slot->count; i++) {
+        int blocks = (slot->context_length[i] - 1) / options->kv_block_tokens + 1;
+        stride = blocks > stride ? blocks : stride;
+    }
+    void *table = slot->block_table;
+    size_t entries = (size_t)stride * (size_t)slot->count;
+    status s = array_grow(&table, &slot->block_table_capacity, entries, sizeof *slot->block_table);
+    slot->block_table = table;
+    TRY(s);
+    for (int i = 0; i < slot->count; i++) {
+        int32_t *entry = slot->block_table + (size_t)i * (size_t)stride;
+        int blocks = (slot->context_length[i] - 1) / options->kv_block_tokens + 1;
+        assert(blocks <= slot->sequences[i]->block_count);
+        memcpy(entry, slot->sequences[i]->blocks, (size_t)blocks * sizeof *entry);
+        /* A valid block also where nothing may be read, for kernels that load whole rows. */
+        memset(entry + blocks, 0, (size_t)(stride - blocks) * sizeof *entry);
+    }
+    batch->block_table = slot->block_table;
+    batch->block_table_stride = stride;
+    return STATUS_OK;
+}
+
+/* Of output `index` of the sequence in this step. */
+static void fill_request(const struct sequence *sequence, int index, struct sample_request *request)
+{
+    const struct engine_row *row = sequence->row;
+    if (row->work == WORK_READ) {
+        int scored = sequence->scored + index;
+        *request = (struct sample_request){.params = &row->params.sampling,
+                                           .is_scored = true,
+                                           .scored = row->prompt[row->first_scored + scored],
+                                           .sample = sequence->sample,
+                                           .position = scored};
+        return;
+    }
+    *request = (struct sample_request){
+        .params = &row->params.sampling,
+        .sample = sequence->sample,
+        .position = sequence->count - row->prompt_count,
+        .history = row->needs_history ? sequence->tokens : NULL,
+        .history_count = row->needs_history ? sequence->count : 0,
+        .prompt_count = row->needs_history ? row->prompt_count : 0,
+    };
+    processors_apply(&row->processors, request);
+}
+
+/* The border between sequences that lies nearest to half of the step's tokens; 0 where one of the
+ * halves would be too small to be worth it. */
+static int first_half(const struct plan_slot *slot, const struct engine_options *options)
+{
+    const int tokens = slot->step.batch.tokens, least = options->half_tokens;
+    int best = 0;
+    for (int i = 1; least > 0 && i < slot->count; i++) {
+        int before = slot->query_start[i], other = slot->query_start[best];
+        bool fits = before >= least && tokens - before >= least;
+        best = fits && (best == 0 || abs(2 * before - tokens) < abs(2 * other - tokens)) ? i : best;
+    }
+    return best;
+}
+
+status slot_fill(struct plan_slot *slot, const struct engine_options *options)
+{
+    struct batch *batch = &slot->step.batch;
+    int token = 0, output = 0;
+    for (int i = 0; i < slot->count; i++) {
+        const struct sequence *sequence = slot->sequences[i];
+        slot->query_start[i] = token;
+        for (int j = 0; j < slot->chunks[i]; j++, token++) {
+            slot->token_ids[token] = sequence->tokens[sequence->computed + j];
+            slot->positions[token] = sequence->computed + j;
+        }
+        slot->context_length[i] = sequence->computed + slot->chunks[i];
+        slot->long_rope[i] = sequence->long_rope;
+        for (int j = 0; j < slot->outputs[i]; j++, output++) {
+            fill_request(sequence, j, &slot->step.requests[output]);
+            slot->output_rows[output] = token - slot->outputs[i] + j;
+        }
+    }
+    slot->query_start[slot->count] = token;
+    assert(token == batch->tokens && token <= options->max_batch_tokens);
+    assert(output == batch->outputs && output <= options->max_sequences);
+    batch->sequences = slot->count;
+    batch->token_ids = slot->token_ids;
+    batch->positions = slot->positions;
+    batch->query_start = slot->query_start;
+    batch->context_length = slot->context_length;
+    batch->output_rows = slot->output_rows;
+    batch->long_rope = options->long_rope_threshold > 0 ? slot->long_rope : NULL;
+    batch->first_half = first_half(slot, options);
+    return fill_block_table(slot, options);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A plan while it is made and while it is open: which sequences are in the step with how many
+ * tokens, and the arrays that say so to whoever runs it. */
+#ifndef SLUICE_PLAN_SLOT_H
+#define SLUICE_PLAN_SLOT_H
+
+#include "engine/sequence.h"
+
+/* A step_plan and what belongs to it. */
+struct plan_slot {
+    struct step_plan step; /* first: engine_complete_step finds the slot by it */
+    bool open;
+    int most_tokens; /* of this step */
+    int count;
+    struct sequence **sequences;    /* [max_sequences] */
+    int32_t *chunks;                /* [max_sequences] tokens of each in this step */
+    int32_t *outputs;               /* [max_sequences] of these: whose logits are wanted */
+    int32_t *token_ids, *positions; /* [max_batch_tokens] */
+    int32_t *query_start, *context_length, *output_rows; /* [max_sequences + 1] */
+    uint8_t *long_rope;                                  /* [max_sequences] */
+    int32_t *block_table;
+    size_t block_table_capacity;
+};
+
+status slot_create(struct plan_slot *slot, const struct engine_options *options) MUST_CHECK;
+void slot_destroy(struct plan_slot *slot);
+
+/* Takes the next `chunk` tokens of a sequence into the step. */
+void slot_add(struct plan_slot *slot, struct sequence *sequence, int chunk);
+/* Fills the step's arrays from the sequences in it, whose blocks are all there. */
+status slot_fill(struct plan_slot *slot, const struct engine_options *options) MUST_CHECK;
+
+#endif
