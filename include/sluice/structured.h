@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What form an answer must have, as a job or a row asks for it: src/data/row/structured.c reads it,
- * src/grammar/request.h makes a grammar of it. */
+ * src/grammar/request/request.h makes a grammar of it. */
 #ifndef SLUICE_STRUCTURED_H
 #define SLUICE_STRUCTURED_H
 

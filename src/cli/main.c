@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "grammar/schema/schema.h"
 #include "job/suggest.h"
 #include "sluice/answer.h"
 #include "sluice/job.h"
@@ -29,8 +30,8 @@ static const struct command {
     {"render", command_render, "messages to prompt text, JSON lines in and out"},
     {"logits", command_logits, "token ids to logits, into an HDF5 file"},
     {"help", command_help,
-     "this list; help COMMAND; help job, fields, models, formats or answers: tables of what there "
-     "is"},
+     "this list; help COMMAND; help job, fields, models, formats, answers or schema: tables of "
+     "what there is"},
 };
 
 static const struct command *find_command(const char *name)
@@ -63,7 +64,7 @@ static const struct topic {
 } topics[] = {
     {"job", job_describe_keys},          {"fields", request_fields_describe},
     {"models", model_describe_families}, {"formats", model_describe_formats},
-    {"answers", answer_forms_describe},
+    {"answers", answer_forms_describe},  {"schema", schema_describe},
 };
 
 static const struct topic *find_topic(const char *name)

@@ -19,6 +19,8 @@ for topic in models formats; do
     done
 done
 
+run_program help schema
+[[ "$(<"$SLUICE_SOURCE_DIR/docs/structured-output.md")" == *"$(<out)"* ]] || fail "docs/structured-output.md does not hold what sluice help schema prints"
 run_program help answers
 [[ "$(<"$SLUICE_SOURCE_DIR/docs/chat.md")" == *"$(<out)"* ]] || fail "docs/chat.md does not hold what sluice help answers prints"
 

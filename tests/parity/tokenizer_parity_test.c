@@ -12,126 +12,11 @@
 #include <cmocka.h>
 #include <zlib.h>
 
+#include "packed_tokenizer.h"
 #include "sluice/json.h"
 #include "sluice/tokenizer.h"
 
 static const char *const names[] = {"gemma", "llama2", "llama3_1", "qwen2_5"};
-
-/* ---- Reading the data ---- */
-
-static struct json *read_data(const char *name, struct arena *arena)
-{
-    char path[1024];
-    snprintf(path, sizeof path, "%s/tokenizers/%s.json.gz", SLUICE_TEST_DATA, name);
-    gzFile file = gzopen(path, "rb");
-    assert_non_null(file);
-    struct buffer text = {0};
-    static char block[1 << 16];
-    int got;
-    while ((got = gzread(file, block, sizeof block)) > 0) {
-        assert_int_equal(buffer_append(&text, block, (size_t)got), STATUS_OK);
-    }
-    assert_int_equal(got, 0);
-    gzclose(file);
-    struct json *root;
-    assert_int_equal(json_parse(text.data, text.length, arena, &root), STATUS_OK);
-    buffer_destroy(&text);
-    return root;
-}
-
-static size_t number(const struct json *value)
-{
-    int64_t integer;
-    assert_true(json_int64(value, &integer));
-    return (size_t)integer;
-}
-
-static void append(struct buffer *out, const char *text)
-{
-    assert_int_equal(buffer_append_text(out, text), STATUS_OK);
-}
-
-static void append_string(struct buffer *out, const char *text, size_t length)
-{
-    assert_int_equal(json_write_string(text, length, out), STATUS_OK);
-}
-
-/* A merge as tools/pack_tokenizer.py wrote it. */
-struct merge {
-    const struct json *token;
-    size_t left_length;
-};
-
-static struct merge *unpack_merges(const struct json *packed, size_t *count)
-{
-    const struct json *numbers = json_get(packed, "merges"), *tokens = json_get(packed, "tokens");
-    *count = numbers->length / 2;
-    struct merge *merges = calloc(*count, sizeof *merges);
-    assert_non_null(merges);
-    int64_t id = 0;
-    for (size_t i = 0; i < *count; i++) {
-        int64_t step;
-        assert_true(json_int64(numbers->items[2 * i], &step));
-        id += step;
-        merges[i] = (struct merge){tokens->items[id], number(numbers->items[2 * i + 1])};
-    }
-    return merges;
-}
-
-/* The text of the tokenizer.json that was packed. */
-static void unpack(const struct json *packed, struct buffer *out)
-{
-    const struct json *rest = json_get(packed, "tokenizer"), *tokens = json_get(packed, "tokens");
-    const struct json *model = json_get(rest, "model");
-    bool pairs;
-    assert_true(json_bool(json_get(packed, "merges_are_pairs"), &pairs));
-    append(out, "{");
-    for (size_t i = 0; i < rest->length; i++) {
-        if (rest->members[i].value != model) {
-            append_string(out, rest->members[i].key, rest->members[i].key_length);
-            append(out, ":");
-            assert_int_equal(json_write(rest->members[i].value, out), STATUS_OK);
-            append(out, ",");
-        }
-    }
-    append(out, "\"model\":{");
-    for (size_t i = 0; i < model->length; i++) {
-        append_string(out, model->members[i].key, model->members[i].key_length);
-        append(out, ":");
-        assert_int_equal(json_write(model->members[i].value, out), STATUS_OK);
-        append(out, ",");
-    }
-    append(out, "\"vocab\":{");
-    for (size_t i = 0; i < tokens->length; i++) {
-        append_string(out, tokens->items[i]->text, tokens->items[i]->length);
-        assert_int_equal(buffer_format(out, ":%zu%s", i, i + 1 < tokens->length ? "," : ""),
-                         STATUS_OK);
-    }
-    append(out, "},\"merges\":[");
-    size_t count;
-    struct merge *merges = unpack_merges(packed, &count);
-    for (size_t i = 0; i < count; i++) {
-        struct buffer both = {0};
-        const char *token = merges[i].token->text;
-        size_t left = merges[i].left_length, right = merges[i].token->length - left;
-        append(out, i > 0 ? "," : "");
-        if (pairs) {
-            append(out, "[");
-            append_string(out, token, left);
-            append(out, ",");
-            append_string(out, token + left, right);
-            append(out, "]");
-        } else {
-            assert_int_equal(buffer_append(&both, token, left), STATUS_OK);
-            append(&both, " ");
-            assert_int_equal(buffer_append(&both, token + left, right), STATUS_OK);
-            append_string(out, both.data, both.length);
-        }
-        buffer_destroy(&both);
-    }
-    free(merges);
-    append(out, "]}}");
-}
 
 /* ---- Comparing ---- */
 
@@ -159,7 +44,7 @@ static void read_ids(const struct json *ids, struct token_list *out)
     out->ids = calloc(ids->length + 1, sizeof *out->ids);
     assert_non_null(out->ids);
     for (size_t i = 0; i < ids->length; i++) {
-        out->ids[i] = (int32_t)number(ids->items[i]);
+        out->ids[i] = (int32_t)packed_number(ids->items[i]);
     }
 }
 
@@ -231,7 +116,7 @@ static void assert_row(const struct subject *subject, const struct json *text,
     read_ids(all != NULL ? all : json_get(row, "ids"), &special);
     if (front != NULL) {
         memmove(special.ids + 1, special.ids, special.count * sizeof *special.ids);
-        special.ids[0] = (int32_t)number(front);
+        special.ids[0] = (int32_t)packed_number(front);
         special.count++;
     }
     const struct json *decoded = json_get(row, "decoded"), *skip = json_get(row, "decoded_skip");
@@ -251,13 +136,13 @@ static void real_tokenizers_agree(void **state)
 {
     (void)state;
     struct arena expected_arena = {0};
-    const struct json *expected = read_data("expected", &expected_arena);
+    const struct json *expected = packed_read("expected", &expected_arena);
     const struct json *texts = json_get(expected, "texts");
     assert_int_equal(texts->length, 1524);
     for (size_t t = 0; t < COUNT_OF(names); t++) {
         struct arena arena = {0};
         struct buffer json = {0};
-        unpack(read_data(names[t], &arena), &json);
+        packed_unpack(packed_read(names[t], &arena), &json);
         struct tokenizer *tokenizer;
         if (tokenizer_create(json.data, json.length, NULL, 0, &tokenizer) != STATUS_OK) {
             fail_msg("%s: %s", names[t], status_message());
@@ -279,7 +164,7 @@ static void small_tokenizers_agree(void **state)
 {
     (void)state;
     struct arena arena = {0};
-    const struct json *root = read_data("cases", &arena);
+    const struct json *root = packed_read("cases", &arena);
     const struct json *texts = json_get(root, "texts"), *cases = json_get(root, "cases");
     assert_true(cases->length > 150);
     size_t compared = 0;
@@ -311,13 +196,13 @@ static void small_tokenizers_agree(void **state)
 static struct tokenizer *create_as_gguf(const char *name, const char *model, const char *pre)
 {
     struct arena arena = {0};
-    const struct json *packed = read_data(name, &arena);
+    const struct json *packed = packed_read(name, &arena);
     const struct json *tokens = json_get(packed, "tokens");
     const struct json *added = json_get(json_get(packed, "tokenizer"), "added_tokens");
     bool by_score = strcmp(model, "llama") == 0;
     size_t count = tokens->length;
     for (size_t i = 0; i < added->length; i++) {
-        size_t id = number(json_get(added->items[i], "id"));
+        size_t id = packed_number(json_get(added->items[i], "id"));
         count = id + 1 > count ? id + 1 : count;
     }
     const char **texts = calloc(count, sizeof *texts);
@@ -330,12 +215,12 @@ static struct tokenizer *create_as_gguf(const char *name, const char *model, con
         scores[i] = -1e9f;
     }
     for (size_t i = 0; i < added->length; i++) {
-        size_t id = number(json_get(added->items[i], "id"));
+        size_t id = packed_number(json_get(added->items[i], "id"));
         texts[id] = json_string(json_get(added->items[i], "content"));
         types[id] = 3;
     }
     size_t merge_count;
-    struct merge *merges = unpack_merges(packed, &merge_count);
+    struct packed_merge *merges = packed_merges(packed, &merge_count);
     const char **merge_texts = calloc(merge_count, sizeof *merge_texts);
     assert_non_null(merge_texts);
     /* The merges were made from scores: those of one token stand together, the best token first. */
@@ -351,8 +236,8 @@ static struct tokenizer *create_as_gguf(const char *name, const char *model, con
         struct buffer text = {0};
         assert_int_equal(buffer_append(&text, merges[i].token->text, merges[i].left_length),
                          STATUS_OK);
-        append(&text, " ");
-        append(&text, merges[i].token->text + merges[i].left_length);
+        packed_append(&text, " ");
+        packed_append(&text, merges[i].token->text + merges[i].left_length);
         merge_texts[i] = arena_copy(&arena, text.data, text.length);
         buffer_destroy(&text);
     }
@@ -389,7 +274,7 @@ static void gguf_vocabularies_agree(void **state)
     static const char *const files[][3] = {
         {"llama2", "llama", NULL}, {"llama3_1", "gpt2", "llama-bpe"}, {"qwen2_5", "gpt2", "qwen2"}};
     struct arena arena = {0};
-    const struct json *expected = read_data("expected", &arena);
+    const struct json *expected = packed_read("expected", &arena);
     const struct json *texts = json_get(expected, "texts");
     for (size_t f = 0; f < COUNT_OF(files); f++) {
         struct subject subject;

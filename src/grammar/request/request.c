@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Forms of answers to expressions, by their kind. */
+#include "grammar/request/request.h"
+
+#include <string.h>
+
+#include "grammar/ebnf_front.h"
+#include "grammar/regex_front.h"
+#include "grammar/request/tool_calls.h"
+#include "grammar/schema/schema.h"
+
+static struct schema_options schema_options_of(const struct structured_request *request)
+{
+    return (struct schema_options){.any_white_space = request->any_white_space,
+                                   .closed_objects = request->closed_objects};
+}
+
+static status add_schema(struct grammar_expressions *expressions,
+                         const struct structured_request *request, grammar_node *out)
+{
+    static const char any_object[] = "{\"type\":\"object\"}";
+    const struct schema_options options = schema_options_of(request);
+    return request->kind == STRUCTURED_JSON_OBJECT
+               ? schema_compile_text(expressions, any_object, strlen(any_object), &options, out)
+               : schema_compile_text(expressions, request->text, request->text_length, &options,
+                                     out);
+}
+
+static status add_choices(struct grammar_expressions *expressions, const struct json *list,
+                          struct arena *arena, grammar_node *out)
+{
+    grammar_node *ways = arena_allocate_array(arena, list->length + 1, sizeof *ways);
+    if (ways == NULL || list->type != JSON_ARRAY) {
+        return status_fail(ways == NULL ? STATUS_NO_MEMORY : STATUS_INVALID,
+                           ways == NULL ? "out of memory for choices" : "expected a list");
+    }
+    for (size_t i = 0; i < list->length; i++) {
+        const char *text = json_string(list->items[i]);
+        if (text == NULL) {
+            return status_fail(STATUS_INVALID, "expected a list of strings");
+        }
+        TRY(grammar_literal(expressions, text, list->items[i]->length, &ways[i]));
+    }
+    return grammar_choice(expressions, ways, list->length, out);
+}
+
+static status add_choice(struct grammar_expressions *expressions,
+                         const struct structured_request *request, grammar_node *out)
+{
+    struct arena arena = {0};
+    struct json *list;
+    status s = json_parse(request->text, request->text_length, &arena, &list);
+    if (s == STATUS_OK) {
+        s = add_choices(expressions, list, &arena, out);
+    }
+    arena_destroy(&arena);
+    return s;
+}
+
+static status add_regex(struct grammar_expressions *expressions,
+                        const struct structured_request *request, grammar_node *out)
+{
+    const struct grammar_regex_options options = {.dialect = GRAMMAR_REGEX_PYTHON};
+    return grammar_regex(expressions, request->text, request->text_length, options, out);
+}
+
+static status add_form(struct grammar_expressions *expressions,
+                       const struct structured_request *request, const struct tool_call_form *calls,
+                       grammar_node *out)
+{
+    const struct schema_options options = schema_options_of(request);
+    switch (request->kind) {
+    case STRUCTURED_JSON_OBJECT:
+    case STRUCTURED_JSON_SCHEMA:
+        return add_schema(expressions, request, out);
+    case STRUCTURED_REGEX:
+        return add_regex(expressions, request, out);
+    case STRUCTURED_CHOICE:
+        return add_choice(expressions, request, out);
+    case STRUCTURED_GRAMMAR:
+        return grammar_ebnf(expressions, request->text, request->text_length, out);
+    case STRUCTURED_TOOL_CALL:
+        return tool_calls_node(expressions, request, calls, &options, out);
+    case STRUCTURED_NONE:
+        break;
+    }
+    return status_fail(STATUS_INTERNAL, "no form to compile");
+}
+
+status structured_compile(const struct structured_request *request,
+                          const struct tool_call_form *calls, struct grammar **out)
+{
+    const struct grammar_limits limits = {.seconds = request->compile_limit};
+    struct grammar_expressions *expressions;
+    grammar_node root;
+    TRY(grammar_expressions_create(&limits, &expressions));
+    status s = add_form(expressions, request, calls, &root);
+    if (s == STATUS_OK) {
+        s = grammar_compile(expressions, root, &limits, out);
+    }
+    grammar_expressions_destroy(expressions);
+    return status_context(s, "%s", structured_kind_name(request->kind));
+}
