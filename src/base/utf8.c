@@ -57,22 +57,6 @@ size_t utf8_encode(int32_t code_point, char out[4])
     return 4;
 }
 
-bool utf8_valid(const char *text, size_t length, size_t *bad_offset)
-{
-    size_t offset = 0;
-    while (offset < length) {
-        size_t size;
-        if (utf8_decode(text + offset, length - offset, &size) < 0) {
-            if (bad_offset != NULL) {
-                *bad_offset = offset;
-            }
-            return false;
-        }
-        offset += size;
-    }
-    return true;
-}
-
 bool utf8_is_control(int32_t code_point)
 {
     return (code_point >= 0 && code_point < 0x20) || (code_point >= 0x7F && code_point < 0xA0);

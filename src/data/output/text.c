@@ -83,6 +83,10 @@ status output_text_create(hid_t file, const char *path, hid_t string_type, bool 
 static status append_clean(const char *text, size_t length, bool nul_is_fine, struct buffer *out)
 {
     size_t start = 0;
+    if (length > 0 && (nul_is_fine || memchr(text, '\0', length) == NULL) &&
+        utf8_valid(text, length, NULL)) {
+        return buffer_append(out, text, length);
+    }
     for (size_t i = 0; i < length;) {
         size_t size = 1;
         if ((text[i] != '\0' || nul_is_fine) && utf8_decode(text + i, length - i, &size) >= 0) {
