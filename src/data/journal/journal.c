@@ -16,13 +16,13 @@
 #include "data/journal/file.h"
 #include "data/journal/folder.h"
 #include "data/journal/lock.h"
+#include "data/journal/row_index.h"
 #include "data/journal/window.h"
 #include "data/output/result.h"
 #include "sluice/data.h"
 
 enum {
     PENDING_BYTES = 1 << 20, /* appended rows are written when there are as many bytes of them */
-    PAGE_ROWS = 512,         /* of the index */
     IDENTITY_BYTES = 1 << 20 /* at most */
 };
 
@@ -37,65 +37,26 @@ struct journal {
     bool keep_mixed;       /* another arithmetic is no reason to refuse it */
     struct buffer begun;   /* the arithmetic that it was begun with */
     bool failed;           /* a write or sync failed: what the file holds past `end` is unknown */
-    int64_t rows;
     struct output_columns columns; /* that the rows need, all together */
     int64_t error_rows, output_tokens;
     char last_error[JOURNAL_ERROR_BYTES];
-    int64_t **pages; /* [page_count] of int64 [PAGE_ROWS]: a row's offset, 0 where there is none */
-    size_t page_count, page_capacity;
+    struct row_index index;
     struct journal_windows windows;
 };
 
-static int64_t *index_slot(const struct journal *journal, int64_t row)
-{
-    size_t page = (size_t)(row / PAGE_ROWS);
-    if (row < 0 || page >= journal->page_count || journal->pages[page] == NULL) {
-        return NULL;
-    }
-    return &journal->pages[page][row % PAGE_ROWS];
-}
-
-static status index_add(struct journal *journal, int64_t row, int64_t offset)
-{
-    size_t page = (size_t)(row / PAGE_ROWS);
-    if (page >= journal->page_count) {
-        void *pages = journal->pages;
-        status s = array_grow(&pages, &journal->page_capacity, page + 1, sizeof *journal->pages);
-        journal->pages = pages;
-        TRY(s);
-        memset(journal->pages + journal->page_count, 0,
-               (page + 1 - journal->page_count) * sizeof *journal->pages);
-        journal->page_count = page + 1;
-    }
-    if (journal->pages[page] == NULL &&
-        (journal->pages[page] = calloc(PAGE_ROWS, sizeof **journal->pages)) == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for the journal's index");
-    }
-    int64_t *slot = &journal->pages[page][row % PAGE_ROWS];
-    if (*slot != 0) {
-        return status_fail(STATUS_INVALID,
-                           "offset %lld: row %lld is there twice; start afresh with --fresh",
-                           (long long)offset, (long long)row);
-    }
-    *slot = offset;
-    journal->rows++;
-    return STATUS_OK;
-}
-
 bool journal_has_row(const struct journal *journal, int64_t row)
 {
-    const int64_t *slot = index_slot(journal, row);
-    return slot != NULL && *slot != 0;
+    return row_index_has(&journal->index, row);
 }
 
 int64_t journal_row_count(const struct journal *journal)
 {
-    return journal->rows;
+    return journal->index.rows;
 }
 
 struct journal_totals journal_totals(const struct journal *journal)
 {
-    return (struct journal_totals){.rows = journal->rows,
+    return (struct journal_totals){.rows = journal->index.rows,
                                    .error_rows = journal->error_rows,
                                    .output_tokens = journal->output_tokens,
                                    .last_error = journal->last_error};
@@ -260,7 +221,9 @@ static status read_entries(struct journal *journal, int64_t size)
             break;
         }
         if (!entry.mark) {
-            TRY(index_add(journal, entry.row, journal->end));
+            const struct journal_place place = {entry.row, journal->end,
+                                                JOURNAL_ENTRY_BYTES + (uint32_t)entry.length};
+            TRY(row_index_add(&journal->index, &place));
             TRY(note_results(journal, bytes + JOURNAL_ENTRY_BYTES, (size_t)entry.length));
         }
         journal->unmarked = !entry.mark;
@@ -386,7 +349,7 @@ status journal_look(const char *directory, const char *identity, bool keep_mixed
     journal->is_looked_at = journal->failed = true;
     journal->keep_mixed = keep_mixed;
     status s = look(journal, directory, identity, out);
-    out->rows = journal->rows;
+    out->rows = journal->index.rows;
     journal_close(journal, false);
     return s;
 }
@@ -473,7 +436,8 @@ status journal_append(struct journal *journal, int64_t row, const void *bytes, s
     size_t start = journal->pending.length;
     int64_t offset = journal->end + (int64_t)start;
     TRY(buffer_reserve(&journal->pending, JOURNAL_ENTRY_BYTES + length));
-    TRY(index_add(journal, row, offset));
+    const struct journal_place place = {row, offset, JOURNAL_ENTRY_BYTES + (uint32_t)length};
+    TRY(row_index_add(&journal->index, &place));
     char *head = journal->pending.data + start;
     memcpy(head + JOURNAL_ENTRY_BYTES, bytes, length);
     journal_put_entry(head, &entry, offset);
@@ -513,58 +477,36 @@ status journal_commit(struct journal *journal)
 
 /* ---- Reading ---- */
 
-static status visit_row(struct journal *journal, int64_t row, int64_t offset, struct arena *arena,
-                        result_visitor visit, void *context)
+static status visit_rows(struct journal *journal, struct journal_place *places,
+                         result_visitor visit, void *context)
 {
-    struct journal_entry entry;
-    const char *bytes;
-    bool whole;
-    TRY(read_entry(journal, journal->end, offset, &entry, &bytes, &whole));
-    if (!whole || entry.mark || entry.row != row) {
-        return status_fail(STATUS_INVALID,
-                           "%s: offset %lld: row %lld was damaged after it was "
-                           "written; start again, to see whether the disk reads it now, or "
-                           "afresh with --fresh",
-                           journal->path.data, (long long)offset, (long long)row);
-    }
-    const char *next = bytes + JOURNAL_ENTRY_BYTES;
-    size_t left = (size_t)entry.length;
-    int32_t previous = -1;
-    for (uint32_t i = 0; i < entry.samples; i++) {
-        struct result result;
-        size_t used;
-        arena_reset(arena);
-        TRY(status_context(result_decode(next, left, arena, &result, &used),
-                           "%s: offset %lld: row %lld", journal->path.data, (long long)offset,
-                           (long long)row));
-        if (result.row != row || result.sample <= previous) {
-            return status_fail(STATUS_INVALID, "%s: offset %lld: row %lld: samples out of order",
-                               journal->path.data, (long long)offset, (long long)row);
+    const struct journal_file file = {journal->fd, journal->end, journal->path.data};
+    struct read_back read = {0};
+    status s = STATUS_OK;
+    int64_t row = 0;
+    size_t count;
+    while (s == STATUS_OK &&
+           (count = row_index_collect(&journal->index, &row, INT64_MAX, places)) > 0) {
+        s = interrupt_check();
+        if (s == STATUS_OK) {
+            s = read_back_visit(&read, &file, places, count, visit, context);
         }
-        previous = result.sample;
-        next += used;
-        left -= used;
-        TRY(visit(context, &result));
     }
-    return STATUS_OK;
+    read_back_destroy(&read);
+    return s;
 }
 
 status journal_visit(struct journal *journal, result_visitor visit, void *context)
 {
     TRY(write_pending(journal));
-    struct arena arena = {0};
-    status s = STATUS_OK;
-    for (size_t page = 0; s == STATUS_OK && page < journal->page_count; page++) {
-        for (int64_t i = 0; s == STATUS_OK && journal->pages[page] != NULL && i < PAGE_ROWS; i++) {
-            int64_t offset = journal->pages[page][i];
-            if (offset != 0) {
-                s = visit_row(journal, (int64_t)page * PAGE_ROWS + i, offset, &arena, visit,
-                              context);
-            }
-        }
+    size_t rows = (size_t)journal->index.rows;
+    rows = rows < read_back_limits.rows ? rows : read_back_limits.rows;
+    struct journal_place *places = malloc((rows + 1) * sizeof *places);
+    if (places == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the places of %zu rows", rows);
     }
-    arena_destroy(&arena);
-    journal_windows_destroy(&journal->windows);
+    status s = visit_rows(journal, places, visit, context);
+    free(places);
     return s;
 }
 
@@ -588,10 +530,7 @@ void journal_close(struct journal *journal, bool remove)
     if (remove) {
         rmdir(journal->directory.data);
     }
-    for (size_t page = 0; page < journal->page_count; page++) {
-        free(journal->pages[page]);
-    }
-    free(journal->pages);
+    row_index_destroy(&journal->index);
     journal_windows_destroy(&journal->windows);
     buffer_destroy(&journal->pending);
     buffer_destroy(&journal->directory);

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Entries are sorted by their places in the file and read in runs, several threads at a time; then
+ * they are visited by row. */
+#include "data/journal/read_back.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/journal/file.h"
+
+enum {
+    RUN_BYTES = 1 << 20, /* of one read, unless it is one entry */
+    GAP_BYTES = 4096,    /* that are read along rather than starting another read */
+};
+
+struct read_back_limits read_back_limits = {.bytes = 256 << 20, .rows = 1 << 20};
+
+/* An entry: where it stands in the file and, once the runs are made, in memory. */
+struct read_order {
+    int64_t offset;
+    size_t index, at;
+    uint32_t length;
+};
+
+/* Neighbours in the file, read at once. */
+struct read_run {
+    int64_t offset;
+    size_t at, length;
+};
+
+static status make_room(struct read_back *self, size_t count)
+{
+    if (count <= self->capacity) {
+        return STATUS_OK;
+    }
+    free(self->order);
+    free(self->runs);
+    self->capacity = 0;
+    self->order = malloc(count * sizeof *self->order);
+    self->runs = malloc(count * sizeof *self->runs);
+    if (self->order == NULL || self->runs == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the places of %zu rows", count);
+    }
+    self->capacity = count;
+    return STATUS_OK;
+}
+
+/* ---- Runs ---- */
+
+static int compare_offsets(const void *a, const void *b)
+{
+    int64_t first = ((const struct read_order *)a)->offset;
+    int64_t second = ((const struct read_order *)b)->offset;
+    return (first > second) - (first < second);
+}
+
+/* Rows that finished in order stand in order. */
+static void sort_places(struct read_back *self, const struct journal_place *places, size_t count)
+{
+    bool is_sorted = true;
+    for (size_t i = 0; i < count; i++) {
+        self->order[i] =
+            (struct read_order){.offset = places[i].offset, .index = i, .length = places[i].length};
+        is_sorted = is_sorted && (i == 0 || places[i - 1].offset < places[i].offset);
+    }
+    if (!is_sorted) {
+        qsort(self->order, count, sizeof *self->order, compare_offsets);
+    }
+}
+
+/* Gaps are taken along as long as a run has no more bytes of them than of entries: so at most twice
+ * as much is read as is wanted. Returns the number of runs; *bytes are all of theirs. */
+static size_t make_runs(struct read_back *self, size_t count, size_t *bytes)
+{
+    size_t runs = 0, wanted = 0;
+    *bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct read_order *entry = &self->order[i];
+        struct read_run *run = runs > 0 ? &self->runs[runs - 1] : NULL;
+        int64_t gap = run != NULL ? entry->offset - run->offset - (int64_t)run->length : 0;
+        bool joins = run != NULL && gap >= 0 && gap <= GAP_BYTES &&
+                     run->length + (size_t)gap - wanted <= wanted && run->length < RUN_BYTES;
+        if (!joins) {
+            run = &self->runs[runs++];
+            *run = (struct read_run){.offset = entry->offset, .at = *bytes};
+            wanted = 0;
+            gap = 0;
+        }
+        entry->at = run->at + run->length + (size_t)gap;
+        run->length += (size_t)gap + entry->length;
+        wanted += entry->length;
+        *bytes = run->at + run->length;
+    }
+    return runs;
+}
+
+static status read_runs(struct read_back *self, const struct journal_file *file, size_t runs)
+{
+    char *bytes = self->bytes.data;
+    const struct read_run *all = self->runs;
+    long failed = -1;
+    int threads = runs < 64 ? 1 : self->threads > 0 ? self->threads : omp_get_max_threads();
+#pragma omp parallel for schedule(dynamic, 64) num_threads(threads) reduction(max : failed)
+    for (long i = 0; i < (long)runs; i++) {
+        bool past = all[i].length > (uint64_t)(file->end - all[i].offset);
+        if (past || journal_read_at(file->fd, all[i].offset, bytes + all[i].at, all[i].length) !=
+                        STATUS_OK) {
+            failed = i;
+        }
+    }
+    if (failed < 0) {
+        return STATUS_OK;
+    }
+    /* Once more, for the message: those of other threads are theirs. */
+    const struct read_run *run = &all[failed];
+    TRY(status_context(journal_read_at(file->fd, run->offset, bytes + run->at, run->length), "%s",
+                       file->path));
+    return STATUS_OK;
+}
+
+/* ---- Entries ---- */
+
+static bool is_entry(const char *bytes, const struct journal_place *place)
+{
+    struct journal_entry entry;
+    return place->length > JOURNAL_ENTRY_BYTES && journal_get_entry(bytes, &entry) && !entry.mark &&
+           entry.row == place->row && entry.length == place->length - JOURNAL_ENTRY_BYTES &&
+           journal_entry_valid(bytes, place->length, place->offset);
+}
+
+static status visit_entry(struct arena *arena, const struct journal_file *file, const char *bytes,
+                          const struct journal_place *place, result_visitor visit, void *context)
+{
+    long long row = place->row, offset = place->offset;
+    struct journal_entry entry;
+    if (!is_entry(bytes, place) || !journal_get_entry(bytes, &entry)) {
+        return status_fail(STATUS_INVALID,
+                           "%s: offset %lld: row %lld was damaged after it was "
+                           "written; start again, to see whether the disk reads it now, or "
+                           "afresh with --fresh",
+                           file->path, offset, row);
+    }
+    const char *next = bytes + JOURNAL_ENTRY_BYTES;
+    size_t left = (size_t)entry.length;
+    int32_t previous = -1;
+    for (uint32_t i = 0; i < entry.samples; i++) {
+        struct result result;
+        size_t used;
+        arena_reset(arena);
+        TRY(status_context(result_decode(next, left, arena, &result, &used),
+                           "%s: offset %lld: row %lld", file->path, offset, row));
+        if (result.row != place->row || result.sample <= previous) {
+            return status_fail(STATUS_INVALID, "%s: offset %lld: row %lld: samples out of order",
+                               file->path, offset, row);
+        }
+        previous = result.sample;
+        next += used;
+        left -= used;
+        TRY(visit(context, &result));
+    }
+    return STATUS_OK;
+}
+
+/* Back into the order of the rows: each finds its place in memory at its own index. */
+static void order_by_row(struct read_back *self, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        while (self->order[i].index != i) {
+            size_t to = self->order[i].index;
+            struct read_order other = self->order[to];
+            self->order[to] = self->order[i];
+            self->order[i] = other;
+        }
+    }
+}
+
+/* The rows that are read together: as many as fit, and one at least. */
+static size_t group_size(const struct journal_place *places, size_t count)
+{
+    size_t rows = 0;
+    int64_t bytes = 0;
+    while (rows < count && rows < read_back_limits.rows &&
+           (rows == 0 || bytes < read_back_limits.bytes)) {
+        bytes += places[rows++].length;
+    }
+    return rows;
+}
+
+static status visit_group(struct read_back *self, const struct journal_file *file,
+                          const struct journal_place *places, size_t count, result_visitor visit,
+                          void *context)
+{
+    size_t bytes;
+    TRY(make_room(self, count));
+    sort_places(self, places, count);
+    size_t runs = make_runs(self, count, &bytes);
+    buffer_clear(&self->bytes);
+    TRY(buffer_reserve(&self->bytes, bytes));
+    TRY(read_runs(self, file, runs));
+    order_by_row(self, count);
+    for (size_t i = 0; i < count; i++) {
+        TRY(visit_entry(&self->arena, file, self->bytes.data + self->order[i].at, &places[i], visit,
+                        context));
+    }
+    return STATUS_OK;
+}
+
+status read_back_visit(struct read_back *self, const struct journal_file *file,
+                       const struct journal_place *places, size_t count, result_visitor visit,
+                       void *context)
+{
+    while (count > 0) {
+        size_t rows = group_size(places, count);
+        TRY(visit_group(self, file, places, rows, visit, context));
+        places += rows;
+        count -= rows;
+    }
+    return STATUS_OK;
+}
+
+void read_back_destroy(struct read_back *self)
+{
+    free(self->order);
+    free(self->runs);
+    buffer_destroy(&self->bytes);
+    arena_destroy(&self->arena);
+    *self = (struct read_back){0};
+}
