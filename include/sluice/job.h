@@ -8,6 +8,7 @@
 #include "sluice/engine.h"
 #include "sluice/model.h"
 
+enum share_reads { SHARE_AUTO, SHARE_ALWAYS, SHARE_NEVER };
 enum strings_choice { STRINGS_VARIABLE, STRINGS_PACKED };
 
 /* One path, or several. */
@@ -59,6 +60,7 @@ struct job {
     struct {
         int64_t silence_warn;  /* seconds */
         int64_t silence_limit; /* seconds; -1: off */
+        int share_reads;       /* enum share_reads */
     } run;
     /* What set `generate`, by name; job_write writes these values and defaults for the rest. */
     struct job_setting {
@@ -136,6 +138,7 @@ struct plan {
     int64_t activation_bytes;
     int64_t kv_bytes;     /* a rank */
     int64_t memory_bytes; /* that a rank may use */
+    bool share_reads;     /* the ranks of a host read weights together */
     double silence_limit; /* the job's run.silence_limit, in seconds; -1: off */
     bool random_weights;  /* false; the benchmark sets it: fill the weights instead of reading them
                            */

@@ -59,6 +59,8 @@ static const struct field_choice tool_call_choices[] = {
     {"mistral_args", 2}, {"mistral", 3},     {"deepseek", 4}, {"phi4", 5},
     {"granite", 6},      {"llama3_json", 7}, {NULL, 0},
 };
+static const struct field_choice share_choices[] = {
+    {"auto", SHARE_AUTO}, {"always", SHARE_ALWAYS}, {"never", SHARE_NEVER}, {NULL, 0}};
 static const struct field_choice slice_choices[] = {
     {"auto", -1}, {"1", 1}, {"2", 2}, {"4", 4}, {"8", 8}, {NULL, 0},
 };
@@ -200,6 +202,11 @@ static const struct job_field job_field_table[] = {
      "that wait for a GPU's message that does not come end 10 s later; off: the job waits for "
      "ever",
      "off", 3, 86400, NULL},
+    {"run", "share_reads", FIELD_CHOICE, AT(run.share_reads), "auto",
+     "whether the ranks of a host read each byte of the weights once, through shared memory of "
+     "256 MiB, or each for itself; auto: where the files lie on a file system that hosts share "
+     "(NFS, Lustre, FUSE…)",
+     NULL, 0, 0, share_choices},
 };
 
 const struct job_field *job_field_at(size_t index)

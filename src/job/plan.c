@@ -402,12 +402,19 @@ static status begin_plan(const struct job *job, const struct model *model,
     return STATUS_OK;
 }
 
+static bool shares_reads(const struct job *job, const struct model *model)
+{
+    return job->run.share_reads == SHARE_AUTO ? model_is_remote(model)
+                                              : job->run.share_reads == SHARE_ALWAYS;
+}
+
 status plan_create_on(const struct job *job, const struct model *model, int ranks,
                       const struct plan_device *device, struct backend *backend, struct plan *out)
 {
     struct plan plan = {.kind = device->kind,
                         .device_index = device->index,
                         .ranks = ranks,
+                        .share_reads = shares_reads(job, model),
                         .silence_limit = (double)job->run.silence_limit};
     memcpy(plan.arithmetic, device->arithmetic, sizeof plan.arithmetic);
     TRY(begin_plan(job, model, device, &plan));

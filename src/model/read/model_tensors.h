@@ -34,6 +34,7 @@ struct tensor_table {
     size_t count, capacity; /* sorted by name once tensor_table_finish was called */
     struct tensor_file *files;
     size_t file_count, file_capacity;
+    struct shared_reads *shared; /* where weights are read through it; NULL: from the files */
 };
 
 /* Opens a regular file and adds it; *out is its index. One that shows by its first bytes that it is

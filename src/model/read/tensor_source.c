@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/read/shared_reads.h"
 #include "weights/gguf_quants.h"
 
 /* ---- What belongs to a tensor ---- */
@@ -212,6 +213,15 @@ static status check_rectangle(const struct tensor_table *table, const struct ten
                : STATUS_OK;
 }
 
+/* From a file, or from memory where another rank has put it. */
+static status read_bytes(const struct tensor_table *table, int file, uint64_t offset, void *to,
+                         size_t bytes)
+{
+    return table->shared != NULL
+               ? shared_reads_read(table->shared, &table->files[file], file, offset, to, bytes)
+               : tensor_file_read(&table->files[file], offset, to, bytes);
+}
+
 /* Reads the rectangle's bytes into scratch->raw. */
 static status stage_rows(const struct tensor_table *table, const struct tensor_read *read,
                          struct tensor_scratch *scratch, struct staged_rows *out)
@@ -220,7 +230,6 @@ static status stage_rows(const struct tensor_table *table, const struct tensor_r
     enum { WORTHWHILE_BYTES = 4096 };
     const struct tensor *tensor = read->source.values;
     const struct weight_format_facts *facts = weight_format_facts(tensor->format);
-    const struct tensor_file *file = &table->files[tensor->file];
     const size_t elements = (size_t)facts->elements, block_bytes = (size_t)facts->bytes;
     const size_t row_bytes = row_bytes_of(tensor);
     size_t first_block = (size_t)read->first_column / elements;
@@ -240,11 +249,11 @@ static status stage_rows(const struct tensor_table *table, const struct tensor_r
     scratch->raw = raw;
     const uint64_t start = tensor->offset + (uint64_t)read->first_row * row_bytes;
     if (s == STATUS_OK && !by_range) {
-        s = tensor_file_read(file, start, scratch->raw, rows * row_bytes);
+        s = read_bytes(table, tensor->file, start, scratch->raw, rows * row_bytes);
     }
     for (size_t row = 0; s == STATUS_OK && by_range && row < rows; row++) {
-        s = tensor_file_read(file, start + row * row_bytes + first_block * block_bytes,
-                             scratch->raw + row * range_bytes, range_bytes);
+        s = read_bytes(table, tensor->file, start + row * row_bytes + first_block * block_bytes,
+                       scratch->raw + row * range_bytes, range_bytes);
     }
     *out = (struct staged_rows){.first_column = (int64_t)(first_block * elements),
                                 .columns = blocks * elements,

@@ -2,6 +2,7 @@
 /* One rank's part of a replica. */
 #include "run/steps/stage.h"
 
+#include "run/hosts/shared_load.h"
 #include "run/ranks/world.h"
 #include "sluice/comm_create.h"
 #include "sluice/mpi_check.h"
@@ -103,6 +104,33 @@ struct forward_options stage_forward_options(const struct stage *stage)
                                     .max_model_len = plan->max_model_len};
 }
 
+/* From the files, alone or together with the host's other ranks. */
+static status load_model(struct stage *stage, MPI_Comm replica)
+{
+    const struct plan *plan = stage->plan;
+    struct host_memory memory;
+    if (!plan->share_reads || replica == MPI_COMM_NULL) {
+        return model_load(stage->model, &stage->partition, stage->backend, plan->stored,
+                          &stage->weights);
+    }
+    TRY(shared_load_begin(stage->model, &memory));
+    const status s =
+        model_load(stage->model, &stage->partition, stage->backend, plan->stored, &stage->weights);
+    const status ended = shared_load_end(stage->model, &memory); /* keeps the message */
+    return s != STATUS_OK ? s : ended;
+}
+
+static status load_weights(struct stage *stage, MPI_Comm replica)
+{
+    const struct plan *plan = stage->plan;
+    const double start = clock_seconds();
+    TRY(plan->random_weights ? model_load_random(model_config(stage->model), &stage->partition,
+                                                 stage->backend, plan->stored, 0, &stage->weights)
+                             : load_model(stage, replica));
+    stage->load_seconds = clock_seconds() - start;
+    return STATUS_OK;
+}
+
 status stage_create(const struct plan *plan, struct model *model, MPI_Comm replica,
                     int replica_rank, struct stage *stage)
 {
@@ -116,12 +144,7 @@ status stage_create(const struct plan *plan, struct model *model, MPI_Comm repli
                                       .device = plan->device_index};
     TRY(agree(replica, backend_create(plan->kind->name, &backend, &stage->backend)));
     TRY(create_communicators(stage, replica, replica_rank));
-    double start = clock_seconds();
-    TRY(plan->random_weights
-            ? model_load_random(config, &stage->partition, stage->backend, plan->stored, 0,
-                                &stage->weights)
-            : model_load(model, &stage->partition, stage->backend, plan->stored, &stage->weights));
-    stage->load_seconds = clock_seconds() - start;
+    TRY(load_weights(stage, replica));
     const struct cache_layout cache =
         partition_cache(&stage->partition, plan->kv_block_tokens, plan->kv_dtype);
     TRY(stage->backend->operations->kv_create(stage->backend, &cache, plan->kv_blocks,
