@@ -53,7 +53,7 @@ packets_slow() {
 ranks_of() {
     local pid
     for pid in $(ip netns pids "$TWO_HOSTS-$1"); do
-        if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = sluice ]; then echo "$pid"; fi
+        if [ "/proc/$pid/exe" -ef "$SLUICE" ]; then echo "$pid"; fi
     done
 }
 
