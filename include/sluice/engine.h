@@ -101,6 +101,10 @@ struct step_plan {
  * far. Greedy progress: the oldest sequence is never preempted. */
 status engine_plan_step(struct engine *engine, struct step_plan **out) MUST_CHECK;
 
+/* Returns when the masks of a plan's requests are there, which are computed while the device is at
+ * the step: to be called before its requests are read. */
+status engine_await_masks(struct engine *engine, struct step_plan *plan) MUST_CHECK;
+
 /* Takes results[batch.outputs] of a plan, in any order of plans; the plan is gone afterwards.
  * Applies end tokens, stop strings (also across token boundaries: text is cut before the stop
  * string), lengths. */
@@ -123,7 +127,9 @@ struct finished_sample {
     const int32_t *top_ids;   /* [completion_tokens, k] or NULL */
     const float *top_logprobs;
     const float *embedding; /* [embedding_width] or NULL */
-    double seconds;         /* from its first step to its last */
+    bool has_form;          /* the row had a grammar; is_valid: the text is one of its own */
+    bool is_valid;
+    double seconds; /* from its first step to its last */
 };
 /* The next finished sample in order of finishing, or NULL. */
 struct finished_sample *engine_next_finished(struct engine *engine);

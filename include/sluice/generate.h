@@ -13,7 +13,10 @@
 #include "sluice/sampling.h"
 #include "sluice/structured.h"
 
+struct grammar_masks; /* src/grammar/grammar.h */
+
 enum {
+    GENERATE_MAX_MARKER = 8,       /* tokens before which a grammar does not count */
     GENERATE_MAX_STOPS = 16,       /* stop strings of a row */
     GENERATE_MAX_STOP_BYTES = 256, /* of one stop string */
     GENERATE_MAX_STOP_IDS = 64,
@@ -54,6 +57,12 @@ struct generate_params {
     const struct logit_bias *biases; /* [bias_count] ids ascending, each once */
     bool continue_final_message; /* of a conversation: the answer goes on with its last message */
     struct structured_request structured; /* the form that an answer must have */
+    struct grammar_masks *grammar; /* what the answer must be: set by who adds the row to an engine,
+                                      borrowed until its last sample is released; NULL: anything */
+    bool grammar_closes;           /* the last of max_new_tokens go to closing what is open */
+    int grammar_after_count;
+    int32_t grammar_after[GENERATE_MAX_MARKER]; /* [grammar_after_count] the grammar counts from
+                                                   behind these tokens on: thinking comes before */
     bool ignore_eos; /* the model's end tokens do not stop; stop strings and stop_token_ids still do
                       */
     bool include_stop;        /* the text keeps the stop string, and the end token's text */

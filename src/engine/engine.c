@@ -9,6 +9,7 @@
 
 struct engine {
     struct scheduler scheduler;
+    struct constraint_tools tools;
     struct sequence *first_finished, *last_finished; /* not handed out yet, linked by next */
     int unfinished_rows;
 };
@@ -50,6 +51,7 @@ status engine_create(const struct engine_options *options, struct engine **out)
     if (self == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for the engine");
     }
+    self->tools.tokenizer = options->tokenizer;
     status s = scheduler_create(&self->scheduler, options);
     if (s != STATUS_OK) {
         engine_destroy(self);
@@ -77,6 +79,7 @@ void engine_destroy(struct engine *engine)
         engine_release(engine, engine_next_finished(engine));
     }
     scheduler_destroy(&engine->scheduler);
+    constraint_tools_destroy(&engine->tools);
     free(engine);
 }
 
@@ -87,6 +90,7 @@ static status add_row(struct engine *engine, int64_t row, const int32_t *tokens,
     struct engine_row *created;
     TRY(engine_row_create(&engine->scheduler.options, row, tokens, count, first_scored, params,
                           vocabulary, tag, &created));
+    created->tools = &engine->tools;
     scheduler_add_row(&engine->scheduler, created);
     engine->unfinished_rows++;
     return STATUS_OK;
@@ -134,7 +138,8 @@ static void finish_sequence(struct engine *self, struct sequence *sequence)
     self->unfinished_rows -= ++row->samples_finished == row->params.samples;
 }
 
-/* The token that was drawn, where the step reached the prompt's end. */
+/* What a step brought a sequence that is sampled: the token that was drawn, where it reached the
+ * end, behind log-probabilities of tokens that were not. */
 static status accept_token(struct engine *self, struct sequence *sequence,
                            const struct sample_result *results, int count, bool *ended)
 {
@@ -142,7 +147,7 @@ static status accept_token(struct engine *self, struct sequence *sequence,
         return STATUS_OK;
     }
     int before = sequence->count;
-    TRY(sequence_accept(sequence, &self->scheduler.options, results, ended));
+    TRY(sequence_accept(sequence, &self->scheduler.options, results, count, ended));
     self->scheduler.counters.output_tokens += sequence->count - before;
     if (!*ended) {
         scheduler_continue(&self->scheduler, sequence);
@@ -177,6 +182,11 @@ static status accept(struct engine *self, struct sequence *sequence,
         break;
     }
     return accept_token(self, sequence, results, count, ended);
+}
+
+status engine_await_masks(struct engine *engine, struct step_plan *plan)
+{
+    return scheduler_await_masks(&engine->scheduler, (struct plan_slot *)plan);
 }
 
 status engine_complete_step(struct engine *engine, struct step_plan *plan,

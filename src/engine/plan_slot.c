@@ -20,13 +20,15 @@ status slot_create(struct plan_slot *slot, const struct engine_options *options)
     slot->output_rows = calloc(sequences, sizeof *slot->output_rows);
     slot->long_rope = calloc(sequences, sizeof *slot->long_rope);
     slot->step.requests = calloc(sequences, sizeof *slot->step.requests);
+    slot->mask_outputs = calloc(sequences, sizeof *slot->mask_outputs);
     size_t width = (size_t)options->embedding_width;
     slot->step.embeddings = width > 0 ? calloc(sequences * width, sizeof(float)) : NULL;
     bool created = slot->sequences != NULL && slot->chunks != NULL && slot->outputs != NULL &&
                    (width == 0 || slot->step.embeddings != NULL) && slot->token_ids != NULL &&
                    slot->positions != NULL && slot->query_start != NULL &&
                    slot->context_length != NULL && slot->output_rows != NULL &&
-                   slot->long_rope != NULL && slot->step.requests != NULL;
+                   slot->long_rope != NULL && slot->step.requests != NULL &&
+                   slot->mask_outputs != NULL;
     return created ? STATUS_OK
                    : status_fail(STATUS_NO_MEMORY, "out of memory for the plan of a step");
 }
@@ -44,6 +46,8 @@ void slot_destroy(struct plan_slot *slot)
     free(slot->output_rows);
     free(slot->long_rope);
     free(slot->step.requests);
+    free(slot->mask_outputs);
+    mask_batch_destroy(&slot->masks);
     free(slot->block_table);
 }
 
@@ -101,6 +105,15 @@ static void fill_request(const struct sequence *sequence, int index, struct samp
                                            .position = scored};
         return;
     }
+    const int at = sequence_first_output(sequence) + index;
+    if (at < sequence->count - 1) { /* the next token is there: it was not drawn */
+        *request = (struct sample_request){.params = &row->params.sampling,
+                                           .is_scored = true,
+                                           .scored = sequence->tokens[at + 1],
+                                           .sample = sequence->sample,
+                                           .position = at + 1 - row->prompt_count};
+        return;
+    }
     *request = (struct sample_request){
         .params = &row->params.sampling,
         .sample = sequence->sample,
@@ -110,6 +123,17 @@ static void fill_request(const struct sequence *sequence, int index, struct samp
         .prompt_count = row->needs_history ? row->prompt_count : 0,
     };
     processors_apply(&row->processors, request);
+}
+
+/* The mask of a sequence whose grammar says what may be drawn as output `output` of the step. */
+static status add_mask(struct plan_slot *slot, const struct sequence *sequence, int output)
+{
+    if (sequence->constraint == NULL || sequence->is_ending ||
+        slot->step.requests[output].is_scored) {
+        return STATUS_OK;
+    }
+    slot->mask_outputs[slot->masks.count] = output;
+    return mask_batch_add(&slot->masks, sequence->constraint);
 }
 
 /* The border between sequences that lies nearest to half of the step's tokens; 0 where one of the
@@ -130,6 +154,7 @@ status slot_fill(struct plan_slot *slot, const struct engine_options *options)
 {
     struct batch *batch = &slot->step.batch;
     int token = 0, output = 0;
+    slot->masks.count = 0;
     for (int i = 0; i < slot->count; i++) {
         const struct sequence *sequence = slot->sequences[i];
         slot->query_start[i] = token;
@@ -141,6 +166,7 @@ status slot_fill(struct plan_slot *slot, const struct engine_options *options)
         slot->long_rope[i] = sequence->long_rope;
         for (int j = 0; j < slot->outputs[i]; j++, output++) {
             fill_request(sequence, j, &slot->step.requests[output]);
+            TRY(add_mask(slot, sequence, output));
             slot->output_rows[output] = token - slot->outputs[i] + j;
         }
     }

@@ -4,6 +4,7 @@
 #ifndef SLUICE_PLAN_SLOT_H
 #define SLUICE_PLAN_SLOT_H
 
+#include "engine/mask_pool.h"
 #include "engine/sequence.h"
 
 /* A step_plan and what belongs to it. */
@@ -18,6 +19,8 @@ struct plan_slot {
     int32_t *token_ids, *positions; /* [max_batch_tokens] */
     int32_t *query_start, *context_length, *output_rows; /* [max_sequences + 1] */
     uint8_t *long_rope;                                  /* [max_sequences] */
+    struct mask_batch masks;                             /* of sequences with a grammar */
+    int32_t *mask_outputs; /* [max_sequences] which request each is of */
     int32_t *block_table;
     size_t block_table_capacity;
 };

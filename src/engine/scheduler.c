@@ -60,6 +60,7 @@ status scheduler_create(struct scheduler *self, const struct engine_options *opt
     TRY(kv_blocks_create(options->kv_blocks, options->kv_block_tokens, options->prefix_cache,
                          &self->blocks));
     TRY(admission_create(&self->options, &self->admission));
+    TRY(mask_pool_create(&self->mask_pool));
     self->slots = calloc((size_t)options->steps_in_flight, sizeof *self->slots);
     if (self->slots == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for the plans of steps");
@@ -87,6 +88,7 @@ static void destroy_sequences(struct sequence_list *list)
 void scheduler_destroy(struct scheduler *self)
 {
     struct engine_row *row;
+    mask_pool_destroy(self->mask_pool); /* first: it may be at masks of sequences */
     while ((row = rows_take(&self->waiting)) != NULL) {
         engine_row_destroy(row);
     }
@@ -340,7 +342,9 @@ static void start(struct scheduler *self, struct sequence *sequence)
         return;
     }
     sequence->first_step = clock_seconds();
-    self->counters.prompt_tokens += sequence->count;
+    const int begun = sequence->constraint != NULL ? sequence->row->prompt_count : sequence->count;
+    self->counters.prompt_tokens += begun;
+    self->counters.output_tokens += sequence->count - begun; /* what a grammar begins with */
     self->counters.cached_prompt_tokens += sequence->computed;
     self->waiting_rows -= !sequence->row->started;
     sequence->row->started = true;
@@ -456,7 +460,9 @@ static void plan_prefills(struct scheduler *self, struct plan_slot *slot, int sh
 {
     for (struct sequence *sequence = self->running.first;
          sequence != NULL && has_room(self, slot, share); sequence = sequence->next) {
-        if (!sequence->in_flight && sequence->count - sequence->computed > 1) {
+        /* One that has grown by several tokens at once may lack a block. */
+        if (!sequence->in_flight && sequence->count - sequence->computed > 1 &&
+            extend_blocks(self, sequence)) {
             plan_chunk(self, slot, sequence);
         }
     }
@@ -536,12 +542,22 @@ status scheduler_plan(struct scheduler *self, struct step_plan **out)
                    : status_fail(STATUS_INTERNAL, "rows are queued and none of them can run");
     }
     TRY(slot_fill(slot, &self->options));
+    mask_pool_start(self->mask_pool, &slot->masks);
     slot->open = true;
     self->open_plans++;
     self->counters.steps++;
     admission_note_step(&self->admission);
     self->counters.computed_tokens += slot->step.batch.tokens;
     *out = &slot->step;
+    return STATUS_OK;
+}
+
+status scheduler_await_masks(struct scheduler *self, struct plan_slot *slot)
+{
+    TRY(mask_pool_await(self->mask_pool, &slot->masks));
+    for (size_t i = 0; i < slot->masks.count; i++) {
+        slot->step.requests[slot->mask_outputs[i]].allowed = slot->masks.items[i]->mask;
+    }
     return STATUS_OK;
 }
 

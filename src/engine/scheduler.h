@@ -28,6 +28,7 @@ struct scheduler {
     bool supply_ended;       /* no more rows are to come */
     struct plan_slot *slots; /* [steps_in_flight] */
     int open_plans;
+    struct mask_pool *mask_pool;
     struct engine_counters counters;
 };
 
@@ -41,9 +42,12 @@ void scheduler_add_row(struct scheduler *self, struct engine_row *row);
 /* As engine_plan_step. */
 status scheduler_plan(struct scheduler *self, struct step_plan **out) MUST_CHECK;
 
+/* As engine_await_masks. */
+status scheduler_await_masks(struct scheduler *self, struct plan_slot *slot) MUST_CHECK;
+
 /* A slot's step has run: what it computed counts, plan and sequences are free again. */
 void scheduler_close(struct scheduler *self, struct plan_slot *slot);
-/* A sequence of the closed slot has grown by a token and goes on. */
+/* A sequence of the closed slot has grown and goes on. */
 void scheduler_continue(struct scheduler *self, struct sequence *sequence);
 /* A sequence of the closed slot has ended: its blocks are given back, it is the caller's. */
 void scheduler_remove(struct scheduler *self, struct sequence *sequence);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A row and its samples: tokens, text so far, and when a sample ends. */
+/* A sample: its tokens, its text so far, and when it ends. */
 #include "engine/sequence.h"
 
 #include <assert.h>
@@ -8,129 +8,6 @@
 #include <string.h>
 
 #include "engine/stop.h"
-
-/* ---- Rows ---- */
-
-static status check_params(const struct engine_options *options,
-                           const struct generate_params *params)
-{
-    if (params->max_new_tokens < 1 || params->samples < 1 ||
-        params->samples > GENERATE_MAX_SAMPLES || params->sampling.logprobs < -1 ||
-        params->sampling.logprobs > SAMPLING_MAX_LOGPROBS || params->stop_count < 0 ||
-        params->stop_count > GENERATE_MAX_STOPS || params->stop_id_count < 0 ||
-        params->stop_id_count > GENERATE_MAX_STOP_IDS) {
-        return status_fail(STATUS_INVALID, "generation parameters out of range");
-    }
-    const struct task_facts *task = task_facts(params->task);
-    if ((task->work == WORK_POOL) != (options->embedding_width > 0)) {
-        return status_fail(STATUS_INVALID, "engine: no text is %s here", task->done);
-    }
-    if (params->samples > 1 && task->work != WORK_SAMPLE) {
-        return status_fail(STATUS_INVALID, "n: %d; a text is %s once", params->samples, task->done);
-    }
-    if (params->stop_count > 0 && options->tokenizer == NULL) {
-        return status_fail(STATUS_INVALID,
-                           "stop strings need a tokenizer, and the model has none; use "
-                           "stop_token_ids");
-    }
-    for (int i = 0; i < params->stop_count; i++) {
-        if (params->stop[i] == NULL || params->stop[i][0] == '\0') {
-            return status_fail(STATUS_INVALID, "an empty stop string");
-        }
-    }
-    return STATUS_OK;
-}
-
-static status check_prompt(const struct engine_options *options, const int32_t *prompt,
-                           size_t prompt_count, bool is_answered, int vocabulary)
-{
-    if (prompt_count == 0) {
-        return status_fail(STATUS_INVALID, "an empty prompt");
-    }
-    if (prompt_count + is_answered > (size_t)options->max_model_len) {
-        return status_fail(STATUS_INVALID, "prompt of %zu tokens; the context holds %d",
-                           prompt_count, options->max_model_len);
-    }
-    for (size_t i = 0; i < prompt_count; i++) {
-        if (prompt[i] < 0 || prompt[i] >= vocabulary) {
-            return status_fail(STATUS_INVALID, "prompt token %zu is %d; the vocabulary has %d", i,
-                               (int)prompt[i], vocabulary);
-        }
-    }
-    return STATUS_OK;
-}
-
-status engine_check_row(const struct engine_options *options, const int32_t *prompt,
-                        size_t prompt_count, size_t first_scored,
-                        const struct generate_params *params, int vocabulary)
-{
-    const enum task_work work = task_facts(params->task)->work;
-    TRY(check_params(options, params));
-    TRY(check_prompt(options, prompt, prompt_count, work == WORK_SAMPLE, vocabulary));
-    if ((work == WORK_READ) != (first_scored > 0) || first_scored >= prompt_count) {
-        return status_fail(STATUS_INVALID, "no token to score: the text has %zu, from %zu on",
-                           prompt_count, first_scored);
-    }
-    return work == WORK_SAMPLE ? processors_check(options, params, vocabulary) : STATUS_OK;
-}
-
-status engine_row_create(const struct engine_options *options, int64_t row, const int32_t *prompt,
-                         size_t prompt_count, size_t first_scored,
-                         const struct generate_params *params, int vocabulary, void *tag,
-                         struct engine_row **out)
-{
-    TRY(engine_check_row(options, prompt, prompt_count, first_scored, params, vocabulary));
-    size_t prompt_bytes = prompt_count * sizeof *prompt;
-    size_t bytes = sizeof(struct engine_row) + prompt_bytes;
-    for (int i = 0; i < params->stop_count; i++) {
-        bytes += strlen(params->stop[i]) + 1;
-    }
-    struct engine_row *self = malloc(bytes);
-    if (self == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for a row of %zu tokens", prompt_count);
-    }
-    char *behind = (char *)(self + 1);
-    *self = (struct engine_row){
-        .row = row,
-        .tag = tag,
-        .work = task_facts(params->task)->work,
-        .params = *params,
-        .prompt_count = (int)prompt_count,
-        .prompt = memcpy(behind, prompt, prompt_bytes),
-        .first_scored = (int)first_scored,
-        .needs_history = params->sampling.repetition_penalty != 1 ||
-                         params->sampling.presence_penalty != 0 ||
-                         params->sampling.frequency_penalty != 0,
-    };
-    if (self->work == WORK_READ && self->params.sampling.logprobs < 0) {
-        self->params.sampling.logprobs = 0;
-    }
-    behind += prompt_bytes;
-    for (int i = 0; i < params->stop_count; i++) {
-        size_t length = strlen(params->stop[i]) + 1;
-        self->params.stop[i] = memcpy(behind, params->stop[i], length);
-        behind += length;
-    }
-    if (self->work == WORK_SAMPLE) {
-        status s = processors_create(options, params, vocabulary, &self->processors);
-        if (s != STATUS_OK) {
-            engine_row_destroy(self);
-            return s;
-        }
-    }
-    self->params.allowed_ids = NULL; /* the processors have what of them counts */
-    self->params.biases = NULL;
-    *out = self;
-    return STATUS_OK;
-}
-
-void engine_row_destroy(struct engine_row *row)
-{
-    processors_destroy(&row->processors);
-    free(row);
-}
-
-/* ---- Samples ---- */
 
 /* Prompt and output together at most. */
 static int longest(const struct engine_options *options, const struct engine_row *row)
@@ -142,6 +19,8 @@ static int longest(const struct engine_options *options, const struct engine_row
     int output = row->params.max_new_tokens < room ? row->params.max_new_tokens : room;
     return row->prompt_count + output;
 }
+
+static status begin_constraint(struct sequence *self, const struct engine_options *options);
 
 status sequence_create(const struct engine_options *options, struct engine_row *row, int32_t sample,
                        int64_t order, struct sequence **out)
@@ -165,6 +44,13 @@ status sequence_create(const struct engine_options *options, struct engine_row *
     self->row = row;
     self->sample = sample;
     self->order = order;
+    if (row->params.grammar != NULL && row->work == WORK_SAMPLE) {
+        status s = begin_constraint(self, options);
+        if (s != STATUS_OK) {
+            sequence_destroy(self);
+            return s;
+        }
+    }
     *out = self;
     return STATUS_OK;
 }
@@ -172,6 +58,7 @@ status sequence_create(const struct engine_options *options, struct engine_row *
 void sequence_destroy(struct sequence *self)
 {
     if (self != NULL) {
+        constraint_destroy(self->constraint);
         token_stream_destroy(&self->stream);
         buffer_destroy(&self->text);
         buffer_destroy(&self->error);
@@ -202,7 +89,8 @@ int sequence_first_output(const struct sequence *self)
     case WORK_SAMPLE:
         break;
     }
-    return self->count - 1;
+    return row->params.sampling.logprobs >= 0 ? row->prompt_count + self->reported - 1
+                                              : self->count - 1;
 }
 
 /* Log-probabilities of token `output` of the answer, as far as the row asks for them. */
@@ -235,15 +123,14 @@ static status append_logprobs(struct sequence *self, int output, const struct sa
     return STATUS_OK;
 }
 
-static status append_token(struct sequence *self, const struct sample_result *result)
+static status append_token(struct sequence *self, int32_t id)
 {
     void *tokens = self->tokens;
     status s =
         array_grow(&tokens, &self->token_capacity, (size_t)self->count + 1, sizeof *self->tokens);
     self->tokens = tokens;
     TRY(s);
-    TRY(append_logprobs(self, self->count - self->row->prompt_count, result));
-    self->tokens[self->count++] = result->token;
+    self->tokens[self->count++] = id;
     return STATUS_OK;
 }
 
@@ -261,7 +148,9 @@ static bool is_end(const struct sequence *self, const struct engine_options *opt
 {
     const struct generate_params *params = &self->row->params;
     return is_among(id, params->stop_ids, params->stop_id_count) ||
-           (!params->ignore_eos && is_among(id, options->ends, options->end_count));
+           /* Under a grammar an end token comes where the text is complete, and has to end it. */
+           ((!params->ignore_eos || self->constraint != NULL) &&
+            is_among(id, options->ends, options->end_count));
 }
 
 /* Cuts the text at a stop string that ends in its bytes from `fresh` on, or behind it. */
@@ -297,6 +186,22 @@ static status finish_text(struct sequence *self, const struct engine_options *op
     return STATUS_OK;
 }
 
+/* Whether the text is one of the grammar's. A stop string cuts it somewhere: it is read again. */
+static status has_valid_text(const struct sequence *self, bool is_cut, bool *valid)
+{
+    *valid = self->constraint != NULL && constraint_may_end(self->constraint);
+    if (self->constraint == NULL || !is_cut) {
+        return STATUS_OK;
+    }
+    struct grammar_matcher *matcher;
+    TRY(grammar_matcher_create(self->row->params.grammar, &matcher));
+    const status s =
+        grammar_matcher_accept_bytes(matcher, self->text.data, self->text.length, valid);
+    *valid = *valid && self->constraint->is_active && grammar_matcher_may_end(matcher);
+    grammar_matcher_destroy(matcher);
+    return s;
+}
+
 static void fill_finished(struct sequence *self, enum finish_reason reason)
 {
     const struct engine_row *row = self->row;
@@ -324,45 +229,255 @@ static void fill_finished(struct sequence *self, enum finish_reason reason)
     };
 }
 
-status sequence_accept(struct sequence *self, const struct engine_options *options,
-                       const struct sample_result *result, bool *ended)
+/* How a sample ends, if it does. */
+struct ending {
+    bool ended, text_is_whole;
+    enum finish_reason reason;
+};
+
+/* Appends a token to the sample and its text to the text. */
+static status put_token(struct sequence *self, const struct engine_options *options, int32_t id,
+                        struct ending *ending)
 {
-    assert(self->computed == self->count && self->count < options->max_model_len);
-    enum finish_reason reason = FINISH_LENGTH;
-    int output = self->count - self->row->prompt_count;
-    bool text_is_whole = false;
-    if (result->not_finite) {
-        reason = FINISH_ERROR;
-        *ended = true;
-        TRY(buffer_format(&self->error,
-                          "row %lld, sample %d: a NaN or an infinity among the logits of output "
-                          "token %d",
-                          (long long)self->row->row, (int)self->sample, output));
-    } else {
-        TRY(append_token(self, result));
-        *ended = self->count == longest(options, self->row);
-        bool is_last = is_end(self, options, result->token);
-        if (is_last) {
-            reason = FINISH_STOP;
-            *ended = true;
+    TRY(append_token(self, id));
+    const bool is_last = is_end(self, options, id);
+    ending->ended = is_last || self->count == longest(options, self->row);
+    ending->reason = is_last ? FINISH_STOP : FINISH_LENGTH;
+    if (options->tokenizer != NULL && (!is_last || self->row->params.include_stop)) {
+        size_t fresh = self->text.length;
+        TRY(token_stream_push(&self->stream, options->tokenizer, id, &self->text));
+        ending->text_is_whole = cut_at_stop(self, fresh);
+        if (ending->text_is_whole) {
+            ending->reason = FINISH_STOP;
+            ending->ended = true;
         }
-        if (options->tokenizer != NULL && (!is_last || self->row->params.include_stop)) {
-            size_t fresh = self->text.length;
-            TRY(token_stream_push(&self->stream, options->tokenizer, result->token, &self->text));
-            text_is_whole = cut_at_stop(self, fresh);
-            if (text_is_whole) {
-                reason = FINISH_STOP;
-                *ended = true;
-            }
-        }
-    }
-    if (*ended) {
-        if (!text_is_whole) {
-            TRY(finish_text(self, options, &reason));
-        }
-        fill_finished(self, reason);
     }
     return STATUS_OK;
+}
+
+/* The constraint goes on by a token that comes next. An end token changes nothing. */
+static status take_next(struct sequence *self, const struct engine_options *options, int32_t id,
+                        bool *fits)
+{
+    const int prompt = self->row->prompt_count;
+    *fits = true;
+    if (is_end(self, options, id)) {
+        return STATUS_OK;
+    }
+    TRY(append_token(self, id));
+    const status s = constraint_take(self->constraint, &self->row->params, self->tokens + prompt,
+                                     self->count - prompt, fits);
+    self->count--; /* put_token will have it */
+    return s;
+}
+
+/* Appends a token that the constraint has gone on by, or has refused. */
+static status put_fitting(struct sequence *self, const struct engine_options *options, int32_t id,
+                          bool fits, struct ending *ending)
+{
+    const struct engine_row *row = self->row;
+    TRY(put_token(self, options, id, ending));
+    if (!fits) {
+        ending->ended = true;
+        ending->reason = FINISH_ERROR;
+        TRY(buffer_format(&self->error,
+                          "row %lld, sample %d: the form of the answer is so ambiguous that output "
+                          "token %d cannot be followed",
+                          (long long)row->row, (int)self->sample,
+                          self->count - row->prompt_count - 1));
+    } else if (!ending->text_is_whole && constraint_must_end(self->constraint)) {
+        ending->ended = true;
+        ending->reason = FINISH_STOP;
+    }
+    return STATUS_OK;
+}
+
+static status put_all(struct sequence *self, const struct engine_options *options,
+                      const struct token_list *tokens, struct ending *ending)
+{
+    for (size_t i = 0; i < tokens->count && !ending->ended; i++) {
+        bool fits;
+        TRY(take_next(self, options, tokens->ids[i], &fits));
+        TRY(put_fitting(self, options, tokens->ids[i], fits, ending));
+    }
+    return STATUS_OK;
+}
+
+/* Appends what follows without being drawn. */
+static status put_forced(struct sequence *self, const struct engine_options *options,
+                         struct ending *ending)
+{
+    const struct engine_row *row = self->row;
+    struct token_list tokens = {0};
+    status s = constraint_forced(self->constraint, row->tools, longest(options, row) - self->count,
+                                 row->params.grammar_closes, &tokens);
+    if (s == STATUS_OK) {
+        s = put_all(self, options, &tokens, ending);
+    }
+    token_list_destroy(&tokens);
+    return s;
+}
+
+/* Appends the soonest end of the answer. */
+static status put_end(struct sequence *self, const struct engine_options *options,
+                      struct ending *ending)
+{
+    struct token_list tokens = {0};
+    status s = constraint_close(self->constraint, &tokens);
+    if (s == STATUS_OK) {
+        s = put_all(self, options, &tokens, ending);
+    }
+    token_list_destroy(&tokens);
+    if (!ending->text_is_whole) {
+        *ending = (struct ending){.ended = true, .reason = FINISH_LENGTH}; /* that is why it ends */
+    }
+    return s;
+}
+
+/* Whether the answer can no longer be closed in time behind a token, by which the constraint has
+ * gone on. */
+static status is_too_late(const struct sequence *self, const struct engine_options *options,
+                          bool *late)
+{
+    bool can = true;
+    if (self->row->params.grammar_closes) {
+        TRY(constraint_can_close(self->constraint, longest(options, self->row) - self->count - 1,
+                                 &can));
+    }
+    *late = !can;
+    return STATUS_OK;
+}
+
+/* The log-probability of a token that stands where another one was drawn: its logits are gone, so
+ * it is known only where it is among those reported, and a NaN else. */
+static status report_instead(struct sequence *self, const struct sample_result *result, int32_t id)
+{
+    struct sample_result other = *result;
+    other.token = id;
+    other.logprob = NAN;
+    for (int i = 0; i < result->top_count; i++) {
+        other.logprob = result->top_ids[i] == id ? result->top_logprobs[i] : other.logprob;
+    }
+    return append_logprobs(self, self->reported++, &other);
+}
+
+/* A token drawn under a grammar. One that comes too late is let go of: the answer ends in its
+ * place. */
+static status put_constrained(struct sequence *self, const struct engine_options *options,
+                              const struct sample_result *result, struct ending *ending)
+{
+    const struct engine_row *row = self->row;
+    bool fits, late = false;
+    TRY(take_next(self, options, result->token, &fits));
+    if (fits && !is_end(self, options, result->token)) {
+        TRY(is_too_late(self, options, &late));
+    }
+    if (late) {
+        const int before = self->count;
+        TRY(constraint_rewind(self->constraint, &row->params, self->tokens + row->prompt_count,
+                              before - row->prompt_count));
+        TRY(put_end(self, options, ending));
+        return self->count > before ? report_instead(self, result, self->tokens[before])
+                                    : STATUS_OK;
+    }
+    TRY(append_logprobs(self, self->reported++, result));
+    TRY(put_fitting(self, options, result->token, fits, ending));
+    return ending->ended ? STATUS_OK : put_forced(self, options, ending);
+}
+
+static status put_drawn(struct sequence *self, const struct engine_options *options,
+                        const struct sample_result *result, struct ending *ending)
+{
+    if (self->constraint != NULL) {
+        return put_constrained(self, options, result, ending);
+    }
+    TRY(append_logprobs(self, self->reported++, result));
+    return put_token(self, options, result->token, ending);
+}
+
+/* A sample of a row with a grammar, at its beginning: what must come first is there at once. */
+static status begin_constraint(struct sequence *self, const struct engine_options *options)
+{
+    struct ending ending = {0};
+    TRY(constraint_create(&self->row->params, self->row->processors.allowed, &self->constraint));
+    TRY(put_forced(self, options, &ending));
+    self->is_ending = ending.ended;
+    self->end_reason = ending.reason;
+    return STATUS_OK;
+}
+
+static status fail_not_finite(struct sequence *self, int output, bool is_drawn,
+                              struct ending *ending)
+{
+    *ending = (struct ending){.ended = true, .reason = FINISH_ERROR};
+    const bool is_stuck = is_drawn && self->constraint != NULL && self->constraint->is_stuck;
+    return buffer_format(&self->error,
+                         is_stuck ? "row %lld, sample %d: no token of the vocabulary fits the form "
+                                    "of the answer as output token %d"
+                                  : "row %lld, sample %d: a NaN or an infinity among the logits of "
+                                    "output token %d",
+                         (long long)self->row->row, (int)self->sample, output);
+}
+
+/* Log-probabilities of tokens that were not drawn. */
+static status take_reports(struct sequence *self, const struct sample_result *results, int count,
+                           struct ending *ending)
+{
+    for (int i = 0; i < count && !ending->ended; i++) {
+        if (results[i].not_finite) {
+            return fail_not_finite(self, self->reported, false, ending);
+        }
+        TRY(append_logprobs(self, self->reported, &results[i]));
+        self->reported++;
+    }
+    return STATUS_OK;
+}
+
+/* Whether tokens of an answer that is over still lack their log-probabilities. */
+static bool lacks_reports(const struct sequence *self)
+{
+    return self->row->params.sampling.logprobs >= 0 &&
+           self->reported < self->count - self->row->prompt_count;
+}
+
+static status end_sample(struct sequence *self, const struct engine_options *options,
+                         struct ending *ending)
+{
+    if (!ending->text_is_whole) {
+        TRY(finish_text(self, options, &ending->reason));
+    }
+    fill_finished(self, ending->reason);
+    self->finished.has_form = self->constraint != NULL;
+    return ending->reason == FINISH_ERROR
+               ? STATUS_OK
+               : has_valid_text(self, ending->text_is_whole, &self->finished.is_valid);
+}
+
+status sequence_accept(struct sequence *self, const struct engine_options *options,
+                       const struct sample_result *results, int count, bool *ended)
+{
+    const int drawn = self->computed == self->count ? 1 : 0;
+    struct ending ending = {.reason = FINISH_LENGTH};
+    TRY(take_reports(self, results, count - drawn, &ending));
+    if (ending.ended || drawn == 0) {
+        *ended = ending.ended;
+        return ending.ended ? end_sample(self, options, &ending) : STATUS_OK;
+    }
+    if (self->is_ending) { /* what was drawn behind the end is nothing */
+        ending = (struct ending){true, self->text_is_whole, self->end_reason};
+    } else if (results[count - 1].not_finite) {
+        TRY(fail_not_finite(self, self->count - self->row->prompt_count, true, &ending));
+    } else {
+        TRY(put_drawn(self, options, &results[count - 1], &ending));
+    }
+    if (ending.ended && ending.reason != FINISH_ERROR && lacks_reports(self)) {
+        self->is_ending = true;
+        self->end_reason = ending.reason;
+        self->text_is_whole = ending.text_is_whole;
+        ending.ended = false;
+    }
+    *ended = ending.ended;
+    return ending.ended ? end_sample(self, options, &ending) : STATUS_OK;
 }
 
 status sequence_accept_scores(struct sequence *self, const struct sample_result *results, int count,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A row and its samples: tokens, blocks, text so far, and when a sample ends. Knows nothing of what
- * else runs. */
+/* A row (row.c) and its samples (sequence.c): tokens, blocks, text so far, and when a sample ends.
+ * Knows nothing of what else runs. */
 #ifndef SLUICE_SEQUENCE_H
 #define SLUICE_SEQUENCE_H
 
+#include "engine/constraint.h"
 #include "engine/forecast.h"
 #include "engine/kv_blocks.h"
 #include "engine/processors.h"
@@ -23,7 +24,8 @@ struct engine_row {
     int first_scored;      /* of the prompt's tokens; 0 where none is read (WORK_READ) */
     bool needs_history;    /* a penalty is on */
     struct processors processors;
-    bool started;   /* a sample of it has been admitted */
+    struct constraint_tools *tools; /* of its grammar; set before its first sample begins */
+    bool started;                   /* a sample of it has been admitted */
     bool held_back; /* further samples wait until the first one's prompt is in the cache */
     int samples_begun, samples_finished, samples_released;
 };
@@ -62,7 +64,13 @@ struct sequence {
     uint64_t prefix;            /* ending with the last of those */
     struct token_stream stream;
     struct buffer text, error;
-    float *logprobs; /* [output tokens] */
+    struct constraint *constraint; /* NULL: the row has no grammar */
+    int reported;   /* output tokens whose log-probabilities are there, where the row asks for them:
+                       what was not drawn gets them with the next step */
+    bool is_ending; /* all tokens are there; it ends with its next step, for this reason: */
+    enum finish_reason end_reason;
+    bool text_is_whole; /* cut at a stop string */
+    float *logprobs;    /* [output tokens] */
     size_t logprob_capacity;
     int32_t *top_ids; /* [output tokens, params.sampling.logprobs] */
     size_t top_id_capacity;
@@ -76,10 +84,11 @@ status sequence_create(const struct engine_options *options, struct engine_row *
                        int64_t order, struct sequence **out) MUST_CHECK;
 void sequence_destroy(struct sequence *self);
 
-/* Takes the token that its last step chose: appends it, extends the text. *ended: the sample is
- * over and self->finished is filled. */
+/* Takes the `count` results of its last step: log-probabilities of tokens that were not drawn, and,
+ * where the step reached its end, the token that was chosen. Appends that and what follows from it,
+ * extends the text. *ended: the sample is over and self->finished is filled. */
 status sequence_accept(struct sequence *self, const struct engine_options *options,
-                       const struct sample_result *result, bool *ended) MUST_CHECK;
+                       const struct sample_result *results, int count, bool *ended) MUST_CHECK;
 
 /* Takes `count` results of its next scored tokens; *ended as above. */
 status sequence_accept_scores(struct sequence *self, const struct sample_result *results, int count,

@@ -8,6 +8,7 @@
 #define SLUICE_GRAMMAR_H
 
 #include "grammar/expression.h"
+#include "sluice/tokenizer.h"
 
 /* ---- Grammars: immutable, shared by threads ---- */
 
@@ -31,6 +32,11 @@ status grammar_vocabulary_create(const char *const *token_bytes, const size_t *t
                                  struct grammar_vocabulary **out) MUST_CHECK;
 void grammar_vocabulary_destroy(struct grammar_vocabulary *self);
 
+/* Of a model's tokenizer: `count` is the model's vocabulary, which may be larger. Special tokens
+ * match nothing. */
+status grammar_vocabulary_of(const struct tokenizer *tokenizer, size_t count, const int32_t *ends,
+                             size_t end_count, struct grammar_vocabulary **out) MUST_CHECK;
+
 /* ---- A grammar for a vocabulary: where masks are kept; shared by threads ---- */
 
 struct grammar_masks;
@@ -41,6 +47,7 @@ status grammar_masks_create(const struct grammar *grammar,
                             const struct grammar_vocabulary *vocabulary, size_t bytes,
                             struct grammar_masks **out) MUST_CHECK;
 void grammar_masks_destroy(struct grammar_masks *self);
+const struct grammar_vocabulary *grammar_masks_vocabulary(const struct grammar_masks *self);
 
 /* ---- Matchers: one a sample, used by one thread at a time ---- */
 
@@ -48,6 +55,7 @@ struct grammar_matcher;
 
 status grammar_matcher_create(struct grammar_masks *masks, struct grammar_matcher **out) MUST_CHECK;
 void grammar_matcher_destroy(struct grammar_matcher *self);
+struct grammar_masks *grammar_matcher_masks(const struct grammar_matcher *self);
 /* A second one in the same place. */
 status grammar_matcher_clone(const struct grammar_matcher *self,
                              struct grammar_matcher **out) MUST_CHECK;
@@ -71,9 +79,11 @@ bool grammar_matcher_may_end(const struct grammar_matcher *self);
 bool grammar_matcher_must_end(const struct grammar_matcher *self);
 
 /* Appends the bytes that are the only way to go on, up to where there is a choice or the text may
- * end. The matcher stays where it is. At most GRAMMAR_FORCED_MOST bytes. */
+ * end; *to_end: it must end there. The matcher stays where it is. At most GRAMMAR_FORCED_MOST
+ * bytes. */
 enum { GRAMMAR_FORCED_MOST = 4096 };
-status grammar_matcher_forced(struct grammar_matcher *self, struct buffer *out) MUST_CHECK;
+status grammar_matcher_forced(struct grammar_matcher *self, struct buffer *out,
+                              bool *to_end) MUST_CHECK;
 
 /* Appends the bytes of the shortest way to a text that may end, of several the same one in the same
  * place; and how many there are. */
@@ -85,14 +95,17 @@ size_t grammar_matcher_shortest_length(const struct grammar_matcher *self);
 /* Appends the fewest tokens that give exactly these bytes (of several, those whose first token is
  * the longest). *ok false where the vocabulary cannot say them. */
 status grammar_vocabulary_spell(const struct grammar_vocabulary *self, const char *bytes,
-                                size_t count, int32_t **ids, size_t *id_count, size_t *capacity,
-                                bool *ok) MUST_CHECK;
+                                size_t count, struct token_list *out, bool *ok) MUST_CHECK;
 
 /* Of bytes[0..count), with more to come that is unknown: how many at the beginning no token can
  * reach over the end from. */
 size_t grammar_vocabulary_settled(const struct grammar_vocabulary *self, const char *bytes,
                                   size_t count);
 
+/* Appends the bytes of a token to `out`. */
+status grammar_vocabulary_bytes(const struct grammar_vocabulary *self, int32_t token,
+                                struct buffer *out) MUST_CHECK;
 size_t grammar_vocabulary_size(const struct grammar_vocabulary *self);
+bool grammar_vocabulary_is_end(const struct grammar_vocabulary *self, int32_t token);
 
 #endif

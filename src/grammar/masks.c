@@ -38,7 +38,7 @@ const struct grammar *masks_grammar(const struct grammar_masks *self)
     return self->grammar;
 }
 
-const struct grammar_vocabulary *masks_vocabulary(const struct grammar_masks *self)
+const struct grammar_vocabulary *grammar_masks_vocabulary(const struct grammar_masks *self)
 {
     return self->vocabulary;
 }

@@ -35,7 +35,7 @@ static status create(struct grammar_masks *masks, struct grammar_matcher **out)
     }
     *self = (struct grammar_matcher){.masks = masks,
                                      .grammar = masks_grammar(masks),
-                                     .vocabulary = masks_vocabulary(masks),
+                                     .vocabulary = grammar_masks_vocabulary(masks),
                                      .collect_at = STACKS_KEPT};
     status s = stacks_create(&self->stacks);
     if (s != STATUS_OK) {
@@ -66,6 +66,11 @@ void grammar_matcher_destroy(struct grammar_matcher *self)
         mask_entries_destroy(self->unkept);
         free(self);
     }
+}
+
+struct grammar_masks *grammar_matcher_masks(const struct grammar_matcher *self)
+{
+    return self->masks;
 }
 
 status grammar_matcher_reset(struct grammar_matcher *self)
@@ -229,7 +234,7 @@ status grammar_matcher_accept(struct grammar_matcher *self, int32_t token, bool 
     if (token < 0 || (size_t)token >= vocabulary->token_count) {
         return STATUS_OK;
     }
-    if (vocabulary_is_end(vocabulary, token)) {
+    if (grammar_vocabulary_is_end(vocabulary, token)) {
         *ok = self->at_end;
         return STATUS_OK;
     }
@@ -282,14 +287,16 @@ static status go_on_forced(struct grammar_matcher *self, struct buffer *out)
     return STATUS_OK;
 }
 
-status grammar_matcher_forced(struct grammar_matcher *self, struct buffer *out)
+status grammar_matcher_forced(struct grammar_matcher *self, struct buffer *out, bool *to_end)
 {
+    *to_end = grammar_matcher_must_end(self);
     if (self->at_end || only_class(self) >= TABLES_NONE) {
         return STATUS_OK;
     }
     struct standing before;
     TRY(keep_standing(self, &before));
     status s = go_on_forced(self, out);
+    *to_end = grammar_matcher_must_end(self);
     go_back(self, &before);
     free(before.places);
     return s;

@@ -27,8 +27,6 @@ struct grammar_matcher {
 };
 
 const struct grammar *masks_grammar(const struct grammar_masks *self);
-const struct grammar_vocabulary *masks_vocabulary(const struct grammar_masks *self);
-
 void mask_walk_destroy(struct mask_walk *self);
 void mask_entries_destroy(struct mask_entry *first);
 

@@ -87,7 +87,7 @@ static status build_trie(struct grammar_vocabulary *self)
     for (size_t i = 0; i < self->token_count; i++) {
         const size_t length = self->byte_start[i + 1] - self->byte_start[i];
         self->same[i] = TOKEN_NONE;
-        if (length > 0 && length <= LONGEST_TOKEN && !vocabulary_is_end(self, (int32_t)i)) {
+        if (length > 0 && length <= LONGEST_TOKEN && !grammar_vocabulary_is_end(self, (int32_t)i)) {
             order[count++] = (int32_t)i;
         }
     }
@@ -179,7 +179,7 @@ size_t grammar_vocabulary_size(const struct grammar_vocabulary *self)
     return self->token_count;
 }
 
-bool vocabulary_is_end(const struct grammar_vocabulary *self, int32_t token)
+bool grammar_vocabulary_is_end(const struct grammar_vocabulary *self, int32_t token)
 {
     for (size_t i = 0; i < self->end_count; i++) {
         if (self->ends[i] == token) {
@@ -187,6 +187,16 @@ bool vocabulary_is_end(const struct grammar_vocabulary *self, int32_t token)
         }
     }
     return false;
+}
+
+status grammar_vocabulary_bytes(const struct grammar_vocabulary *self, int32_t token,
+                                struct buffer *out)
+{
+    if (token < 0 || (size_t)token >= self->token_count) {
+        return STATUS_OK;
+    }
+    const uint32_t start = self->byte_start[token];
+    return buffer_append(out, self->bytes + start, self->byte_start[token + 1] - start);
 }
 
 /* ---- Spelling ---- */
@@ -231,8 +241,7 @@ static void find_fewest(const struct grammar_vocabulary *self, const char *bytes
 }
 
 status grammar_vocabulary_spell(const struct grammar_vocabulary *self, const char *bytes,
-                                size_t count, int32_t **ids, size_t *id_count, size_t *capacity,
-                                bool *ok)
+                                size_t count, struct token_list *out, bool *ok)
 {
     uint32_t *fewest = malloc((count + 1) * sizeof *fewest);
     int32_t *token = malloc((count + 1) * sizeof *token);
@@ -242,13 +251,14 @@ status grammar_vocabulary_spell(const struct grammar_vocabulary *self, const cha
     if (s == STATUS_OK) {
         find_fewest(self, bytes, count, fewest, token);
         *ok = fewest[0] != UINT32_MAX;
-        void *grown = *ids;
-        s = *ok ? array_grow(&grown, capacity, *id_count + fewest[0] + 1, sizeof **ids) : STATUS_OK;
-        *ids = grown;
+        void *ids = out->ids;
+        s = *ok ? array_grow(&ids, &out->capacity, out->count + fewest[0] + 1, sizeof *out->ids)
+                : STATUS_OK;
+        out->ids = ids;
     }
     for (size_t i = 0; s == STATUS_OK && *ok && i < count;) {
         const int32_t id = token[i];
-        (*ids)[(*id_count)++] = id;
+        out->ids[out->count++] = id;
         i += self->byte_start[id + 1] - self->byte_start[id];
     }
     free(fewest);

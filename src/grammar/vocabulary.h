@@ -29,6 +29,4 @@ struct grammar_vocabulary {
     uint32_t roots[256]; /* the node of a first byte, 0 where no token begins so */
 };
 
-bool vocabulary_is_end(const struct grammar_vocabulary *self, int32_t token);
-
 #endif

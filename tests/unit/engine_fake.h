@@ -125,6 +125,20 @@ static inline void fake_write(struct fake_device *device, const struct batch *ba
     }
 }
 
+/* The next token from there on that the mask allows. */
+static inline struct sample_result fake_allow(struct sample_result result, const uint32_t *allowed)
+{
+    for (int i = 0; allowed != NULL && i < FAKE_VOCABULARY; i++) {
+        const int32_t token = result.token;
+        if ((allowed[token / 32] >> (token % 32) & 1) != 0) {
+            return result;
+        }
+        result.token = (token + 1) % FAKE_VOCABULARY;
+    }
+    result.not_finite = allowed != NULL;
+    return result;
+}
+
 /* Reads a sequence's whole cache back and says what follows. */
 static inline struct sample_result fake_read(const struct fake_device *device,
                                              const struct batch *batch, int sequence,
@@ -146,7 +160,9 @@ static inline struct sample_result fake_read(const struct fake_device *device,
         }
     }
     assert_int_equal(request->history_count, request->history != NULL ? count : 0);
-    return fake_next(chain, request->sample, request->position, request->params);
+    struct sample_result result =
+        fake_next(chain, request->sample, request->position, request->params);
+    return fake_allow(result, request->allowed);
 }
 
 /* What the model says of a given token after a history whose hash is `chain`. */

@@ -296,7 +296,8 @@ static inline void check_place(struct check *self, struct grammar_matcher *match
         }
     }
     bytes.length = 0;
-    CHECK(grammar_matcher_forced(matcher, &bytes) == STATUS_OK);
+    bool to_end;
+    CHECK(grammar_matcher_forced(matcher, &bytes, &to_end) == STATUS_OK);
     struct grammar_matcher *other;
     bool ok;
     CHECK(grammar_matcher_clone(matcher, &other) == STATUS_OK);
@@ -310,6 +311,7 @@ static inline void check_place(struct check *self, struct grammar_matcher *match
         CHECK(!grammar_matcher_may_end(other));
         CHECK(grammar_matcher_accept_bytes(other, &bytes.data[i], 1, &ok) == STATUS_OK && ok);
     }
+    CHECK(to_end == grammar_matcher_must_end(other));
     grammar_matcher_destroy(other);
     buffer_destroy(&bytes);
 

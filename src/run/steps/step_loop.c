@@ -84,6 +84,7 @@ static status answer_step(struct step_loop *self, struct step_plan *step,
 {
     struct backend *backend = self->stage->backend;
     if (step->batch.outputs > 0) {
+        TRY(engine_await_masks(self->engine, step));
         return backend->operations->sample(backend, logits, step->batch.outputs,
                                            model_config(self->stage->model)->vocabulary,
                                            step->requests, self->results);
