@@ -444,7 +444,7 @@ struct rank_metrics {
 struct timeline_point {
     double seconds; /* since the job's start */
     int32_t rank, running, waiting, kv_blocks_used;
-    int64_t output_tokens; /* so far */
+    int64_t output_tokens, prompt_tokens, rows; /* so far */
 };
 
 struct output_writer;
@@ -483,6 +483,12 @@ void output_reader_close(struct output_reader *reader);
 int64_t output_result_count(const struct output_reader *reader);
 status output_rank_metrics(struct output_reader *reader, struct arena *arena,
                            const struct rank_metrics **ranks, size_t *count) MUST_CHECK;
+/* The samples over time, of one rank after the other, each in order of time; what a file of an
+ * earlier version lacks is 0. Those of ranks that led a replica; NULL and 0 where there are none.
+ */
+status output_timeline(struct output_reader *reader, const struct rank_metrics *ranks, size_t count,
+                       struct arena *arena, const struct timeline_point **points,
+                       size_t *point_count) MUST_CHECK;
 /* Paths of the input files, where the output names them; they live as long as the reader. */
 void output_input_paths(const struct output_reader *reader, const char *const **paths,
                         size_t *count);

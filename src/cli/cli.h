@@ -23,6 +23,7 @@ int command_run(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_inspect(int argc, char **argv);
+int command_report(int argc, char **argv);
 int command_compare(int argc, char **argv);
 int command_export(int argc, char **argv);
 int command_bench(int argc, char **argv);

@@ -9,7 +9,7 @@
 
 #include "cli/cli.h"
 #include "run/data_set.h"
-#include "run/output_job.h"
+#include "run/output/output_job.h"
 #include "sluice/export.h"
 
 enum { OPTION_FORMAT = 256, OPTION_COLUMNS, OPTION_WHERE, OPTION_REJOIN, OPTION_OVERWRITE };

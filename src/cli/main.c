@@ -23,6 +23,7 @@ static const struct command {
     {"check", command_check, "validate a job without running it; print the plan"},
     {"status", command_status, "say how a job stands: rows done, rate, time left, errors"},
     {"inspect", command_inspect, "say what an output file holds"},
+    {"report", command_report, "write a page about an output file, for a browser"},
     {"compare", command_compare, "say which results of two output files differ"},
     {"export", command_export, "write an output file's rows as JSON lines, CSV, Parquet, text"},
     {"bench", command_bench, "measure throughput on synthetic prompts"},

@@ -10,57 +10,7 @@
 #include "cli/cli.h"
 #include "sluice/json.h"
 
-enum { BIN_SHIFT = 12, BINS = 1 << 19, LINE_CHARACTERS = 67, ERRORS_SHOWN = 3 };
-
-/* ---- Spreads ---- */
-
-static status spread_create(struct spread *self)
-{
-    self->bins = calloc(BINS, sizeof *self->bins);
-    return self->bins != NULL ? STATUS_OK
-                              : status_fail(STATUS_NO_MEMORY, "out of memory for percentiles");
-}
-
-/* Floats that are not negative are in the order of their bits; the first of those are the bin. */
-static void spread_add(struct spread *self, double value)
-{
-    float rounded = (float)value;
-    uint32_t bits;
-    if (!(value >= 0) || !isfinite(rounded)) {
-        return;
-    }
-    memcpy(&bits, &rounded, sizeof bits);
-    self->bins[(bits & 0x7FFFFFFF) >> BIN_SHIFT]++;
-    self->least = self->count == 0 || value < self->least ? value : self->least;
-    self->most = self->count == 0 || value > self->most ? value : self->most;
-    self->count++;
-}
-
-/* The value that `share` of all are not above; of a bin, its lower end. */
-static double spread_percentile(const struct spread *self, double share)
-{
-    int64_t wanted = (int64_t)ceil(share * (double)self->count), seen = 0;
-    uint32_t bin = 0;
-    for (; bin < BINS - 1 && (seen += self->bins[bin]) < wanted; bin++) {
-    }
-    uint32_t bits = bin << BIN_SHIFT;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return fmin(fmax((double)value, self->least), self->most);
-}
-
-static const struct percentile {
-    const char *name, *json;
-    double share; /* below 0: the least; above 1: the most */
-} percentiles[] = {{"least", "least", -1}, {"10%", "p10", 0.1},  {"50%", "p50", 0.5},
-                   {"90%", "p90", 0.9},    {"99%", "p99", 0.99}, {"most", "most", 2}};
-
-static double spread_value(const struct spread *self, const struct percentile *percentile)
-{
-    return percentile->share < 0   ? self->least
-           : percentile->share > 1 ? self->most
-                                   : spread_percentile(self, percentile->share);
-}
+enum { LINE_CHARACTERS = 67, ERRORS_SHOWN = 3 };
 
 /* ---- Counting ---- */
 
@@ -96,9 +46,9 @@ status output_summary_read(struct output_reader *reader, struct output_summary *
 
 void output_summary_destroy(struct output_summary *summary)
 {
-    free(summary->prompt_tokens.bins);
-    free(summary->answer_tokens.bins);
-    free(summary->seconds.bins);
+    spread_destroy(&summary->prompt_tokens);
+    spread_destroy(&summary->answer_tokens);
+    spread_destroy(&summary->seconds);
     error_tally_destroy(&summary->errors);
     *summary = (struct output_summary){0};
 }
@@ -185,8 +135,8 @@ static status print_totals(struct screen *self, const struct output_summary *sum
 static void print_spread(const char *name, const struct spread *spread, int digits)
 {
     printf("%-14s", name);
-    for (size_t i = 0; i < COUNT_OF(percentiles); i++) {
-        printf(" %10.*f", digits, spread_value(spread, &percentiles[i]));
+    for (size_t i = 0; i < SPREAD_PERCENTILES; i++) {
+        printf(" %10.*f", digits, spread_value(spread, &spread_percentiles[i]));
     }
     putchar('\n');
 }
@@ -197,8 +147,8 @@ static void print_spreads(const struct output_summary *summary)
         return;
     }
     printf("\n%-14s", "");
-    for (size_t i = 0; i < COUNT_OF(percentiles); i++) {
-        printf(" %10s", percentiles[i].name);
+    for (size_t i = 0; i < SPREAD_PERCENTILES; i++) {
+        printf(" %10s", spread_percentiles[i].name);
     }
     putchar('\n');
     print_spread("prompt tokens", &summary->prompt_tokens, 0);
@@ -354,9 +304,9 @@ static status append_spread(const char *name, const struct spread *spread, struc
     if (spread->count == 0) {
         return buffer_append_text(out, "null");
     }
-    for (size_t i = 0; i < COUNT_OF(percentiles); i++) {
-        TRY(buffer_format(out, "%s\"%s\":", i > 0 ? "," : "{", percentiles[i].json));
-        double value = spread_value(spread, &percentiles[i]);
+    for (size_t i = 0; i < SPREAD_PERCENTILES; i++) {
+        TRY(buffer_format(out, "%s\"%s\":", i > 0 ? "," : "{", spread_percentiles[i].json));
+        double value = spread_value(spread, &spread_percentiles[i]);
         TRY(value == floor(value) ? buffer_format(out, "%.0f", value)
                                   : json_write_double(value, out));
     }

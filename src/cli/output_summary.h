@@ -3,16 +3,9 @@
 #ifndef SLUICE_CLI_OUTPUT_SUMMARY_H
 #define SLUICE_CLI_OUTPUT_SUMMARY_H
 
+#include "run/output/spread.h"
 #include "run/report/error_tally.h"
 #include "sluice/data.h"
-
-/* How values are spread: counted in 2^19 bins whose width is a part in 4096 of their value, so that
- * integers below 4096 have one each. 4 MiB, whatever the number of values. */
-struct spread {
-    int64_t *bins;
-    int64_t count;
-    double least, most;
-};
 
 struct output_summary {
     int64_t results, rows, error_rows;

@@ -160,22 +160,9 @@ static status send_rows(struct worker *self, bool all)
     return STATUS_OK;
 }
 
-/* One point an interval; when the room is used up, every second point goes and the interval
- * doubles. */
-static void note_timeline(struct worker *self)
+static void add_point(struct worker *self, double now)
 {
     struct replica_report *report = self->report;
-    double now = clock_seconds() - self->options->start;
-    if (now < self->timeline_next) {
-        return;
-    }
-    if (report->timeline_count == TIMELINE_MAX_POINTS) {
-        report->timeline_count /= 2;
-        for (size_t i = 0; i < report->timeline_count; i++) {
-            report->timeline[i] = report->timeline[2 * i + 1];
-        }
-        self->timeline_interval *= 2;
-    }
     struct engine_counters counters = engine_counters(self->engine);
     report->timeline[report->timeline_count++] = (struct timeline_point){
         .seconds = now,
@@ -184,7 +171,28 @@ static void note_timeline(struct worker *self)
         .waiting = counters.waiting,
         .kv_blocks_used = counters.blocks_used,
         .output_tokens = counters.output_tokens,
+        .prompt_tokens = counters.prompt_tokens,
+        .rows = open_rows_taken(self->rows) - open_rows_unfinished(self->rows),
     };
+}
+
+/* One point an interval; when the room is used up, every second point goes and the interval
+ * doubles. The room for one more is the last point's. */
+static void note_timeline(struct worker *self)
+{
+    struct replica_report *report = self->report;
+    double now = clock_seconds() - self->options->start;
+    if (now < self->timeline_next) {
+        return;
+    }
+    if (report->timeline_count == TIMELINE_MAX_POINTS - 1) {
+        report->timeline_count /= 2;
+        for (size_t i = 0; i < report->timeline_count; i++) {
+            report->timeline[i] = report->timeline[2 * i + 1];
+        }
+        self->timeline_interval *= 2;
+    }
+    add_point(self, now);
     self->timeline_next = now + self->timeline_interval;
 }
 
@@ -222,6 +230,7 @@ static status prepare_leader(struct worker *self)
 
 static void leader_report(struct worker *self)
 {
+    add_point(self, clock_seconds() - self->options->start);
     struct rank_metrics *metrics = &self->report->metrics;
     const struct plan *plan = self->options->stage->plan;
     struct engine_counters counters = engine_counters(self->engine);

@@ -123,7 +123,7 @@ static inline void write_examples(const char *path, const struct output_columns 
     const struct timeline_point points[] = {
         {.seconds = 1, .rank = 1, .running = 3},
         {.seconds = 1, .rank = 0},
-        {.seconds = 2, .rank = 1, .running = 4, .output_tokens = 9}};
+        {.seconds = 2, .rank = 1, .running = 4, .output_tokens = 9, .prompt_tokens = 7, .rows = 2}};
     const struct output_attribute attributes[] = {{"model_path", "models/tiny", 0},
                                                   {"job", "a: 1\n", 0},
                                                   {"wall_seconds", NULL, 2.5},

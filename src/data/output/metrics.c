@@ -85,12 +85,13 @@ hid_t metrics_rank_type(void)
     return compound_type(sizeof(struct rank_metrics), members, COUNT_OF(members));
 }
 
-static hid_t timeline_type(void)
+hid_t metrics_timeline_type(void)
 {
     static const struct member members[] = {
         POINT(seconds, MEMBER_DOUBLE),      POINT(running, MEMBER_INT32),
         POINT(waiting, MEMBER_INT32),       POINT(kv_blocks_used, MEMBER_INT32),
-        POINT(output_tokens, MEMBER_INT64),
+        POINT(output_tokens, MEMBER_INT64), POINT(prompt_tokens, MEMBER_INT64),
+        POINT(rows, MEMBER_INT64),
     };
     return compound_type(sizeof(struct timeline_point), members, COUNT_OF(members));
 }
@@ -151,7 +152,7 @@ status metrics_write_timeline(hid_t file, const struct timeline_point *points, s
         }
         char path[64];
         snprintf(path, sizeof path, OUTPUT_TIMELINE_PATH "/rank_%d", (int)points[i].rank);
-        s = write_compounds(file, path, timeline_type(), of_rank, found);
+        s = write_compounds(file, path, metrics_timeline_type(), of_rank, found);
     }
     free(of_rank);
     free(done);

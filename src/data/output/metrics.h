@@ -10,6 +10,8 @@
 /* Compound of struct rank_metrics as it lies in memory; the caller closes it. Negative on failure.
  */
 hid_t metrics_rank_type(void);
+/* The same of a sample over time, whose rank is in no file. */
+hid_t metrics_timeline_type(void);
 
 status metrics_write_ranks(hid_t file, const struct rank_metrics *ranks, size_t count) MUST_CHECK;
 /* A table for each rank that has points. */

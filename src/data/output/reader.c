@@ -13,7 +13,7 @@
 #include "data/output/metrics.h"
 #include "data/output/vocabulary.h"
 
-enum { MAX_RANKS = 1 << 20 };
+enum { MAX_RANKS = 1 << 20, MAX_POINTS = 1 << 16, MAX_TIMELINE_BYTES = 64 << 20 };
 
 struct output_reader {
     char *path;
@@ -225,6 +225,60 @@ status output_rank_metrics(struct output_reader *reader, struct arena *arena,
         *count = (size_t)column.length;
     }
     hdf5_column_close(&column);
+    return status_context(s, "%s", reader->path);
+}
+
+/* Appends one rank's samples. */
+static status read_timeline(struct output_reader *reader, int32_t rank, struct buffer *out)
+{
+    struct hdf5_column column = {0};
+    char path[64];
+    snprintf(path, sizeof path, OUTPUT_TIMELINE_PATH "/rank_%d", (int)rank);
+    if (!hdf5_path_exists(reader->file, path)) {
+        return STATUS_OK;
+    }
+    status s = hdf5_column_open(reader->file, path, H5T_COMPOUND, 1, &column);
+    if (s == STATUS_OK && column.length > MAX_POINTS) {
+        s = status_fail(STATUS_INVALID, "%s: %lld samples", path, (long long)column.length);
+    }
+    const size_t count = s == STATUS_OK ? (size_t)column.length : 0;
+    const size_t bytes = count * sizeof(struct timeline_point);
+    if (s == STATUS_OK) {
+        s = buffer_reserve(out, bytes);
+    }
+    if (s == STATUS_OK) {
+        /* Fields that the file lacks stay as they are. */
+        struct timeline_point *points = (void *)(out->data + out->length);
+        memset(points, 0, bytes);
+        hid_t type = metrics_timeline_type();
+        s = hdf5_column_read(&column, type, 0, column.length, points);
+        H5Tclose(type);
+        for (size_t i = 0; i < count; i++) {
+            points[i].rank = rank;
+        }
+        out->length += s == STATUS_OK ? bytes : 0;
+    }
+    hdf5_column_close(&column);
+    return s;
+}
+
+status output_timeline(struct output_reader *reader, const struct rank_metrics *ranks, size_t count,
+                       struct arena *arena, const struct timeline_point **points,
+                       size_t *point_count)
+{
+    struct buffer read = {0};
+    status s = STATUS_OK;
+    *points = NULL;
+    *point_count = 0;
+    for (size_t i = 0; s == STATUS_OK && i < count && read.length < MAX_TIMELINE_BYTES; i++) {
+        s = read_timeline(reader, ranks[i].rank, &read);
+    }
+    if (s == STATUS_OK && read.length > 0) {
+        *points = (const void *)arena_copy(arena, read.data, read.length);
+        *point_count = read.length / sizeof **points;
+        s = *points != NULL ? s : status_fail(STATUS_NO_MEMORY, "out of memory for a timeline");
+    }
+    buffer_destroy(&read);
     return status_context(s, "%s", reader->path);
 }
 

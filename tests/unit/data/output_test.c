@@ -575,9 +575,35 @@ static void files_that_are_no_output(void **state)
     buffer_destroy(&whole);
 }
 
+static void samples_over_time_are_read_back(void **state)
+{
+    const char *path = scratch_path(state, "timeline.h5");
+    const struct rank_metrics *ranks;
+    const struct timeline_point *points;
+    size_t rank_count, count;
+    struct arena arena = {0};
+    write_examples(path, &all_columns);
+    struct output_reader *reader = open_reader(path);
+    assert_int_equal(output_rank_metrics(reader, &arena, &ranks, &rank_count), STATUS_OK);
+    assert_int_equal(output_timeline(reader, ranks, rank_count, &arena, &points, &count),
+                     STATUS_OK);
+    assert_int_equal(count, 3);
+    assert_int_equal(points[0].rank, 0);
+    assert_int_equal(points[1].rank, 1);
+    assert_int_equal(points[2].rank, 1);
+    assert_true(points[1].seconds == 1 && points[2].seconds == 2);
+    assert_int_equal(points[2].running, 4);
+    assert_int_equal(points[2].output_tokens, 9);
+    assert_int_equal(points[2].prompt_tokens, 7);
+    assert_int_equal(points[2].rows, 2);
+    output_reader_close(reader);
+    arena_destroy(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(samples_over_time_are_read_back),
         cmocka_unit_test(the_layout_is_as_documented),
         cmocka_unit_test(only_the_columns_asked_for),
         cmocka_unit_test(everything_comes_back),

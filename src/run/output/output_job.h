@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The job that has written an output file, as the file tells it, and that job's data set. */
-#ifndef SLUICE_RUN_OUTPUT_JOB_H
-#define SLUICE_RUN_OUTPUT_JOB_H
+#ifndef SLUICE_RUN_OUTPUT_OUTPUT_JOB_H
+#define SLUICE_RUN_OUTPUT_OUTPUT_JOB_H
 
 #include "sluice/inputs.h"
 #include "sluice/job.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From an output file back to its job and its data set. */
-#include "run/output_job.h"
+#include "run/output/output_job.h"
 
 #include <stdlib.h>
 #include <string.h>
