@@ -270,6 +270,13 @@ static status check_first_line(const struct record_reader *reader, const struct 
                            "`jq -c .` makes lines of it",
                            (long long)reader->line);
     }
+    const char *nul = memchr(line->data, 0, line->length);
+    if (line->data[start] != '{' && nul != NULL) {
+        return status_fail(STATUS_INVALID,
+                           "line %lld: is no text but binary (byte %td is a NUL); write JSON lines "
+                           "of it",
+                           (long long)reader->line, nul - line->data);
+    }
     if (line->data[start] != '{' && looks_like_csv(reader, line)) {
         return status_fail(STATUS_INVALID,
                            "line %lld: is no JSON but looks like CSV; call the file .csv or .tsv",

@@ -116,6 +116,10 @@ static void files_that_are_no_data(void **state)
          "\xFD"
          "7zXZ\0...",
          9, STATUS_UNSUPPORTED, "compressed with xz"},
+        {"program.jsonl",
+         "\x7F"
+         "ELF\2\0",
+         6, STATUS_INVALID, "line 1: is no text but binary (byte 5 is a NUL)"},
         {"wide.jsonl", "\xFF\xFE{\0", 4, STATUS_UNSUPPORTED, "UTF-16"},
     };
     for (size_t i = 0; i < COUNT_OF(files); i++) {
