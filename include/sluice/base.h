@@ -78,7 +78,7 @@ const char *format_bytes(int64_t bytes, char text[24]);
 /* "1.5 s", "12 min 05 s", "3 h 20 min", "2 d 04 h". Returns the text. */
 const char *format_seconds(double seconds, char text[24]);
 
-/* ---- Log: one line a call on standard error, with level and seconds since start ---- */
+/* ---- Log: one line a call on standard error ---- */
 
 enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 
@@ -89,12 +89,26 @@ void log_configure(enum log_level level, const char *prefix);
  */
 bool log_fix_level(const char *name);
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same of something that programs are to read: in a log of JSON `members` (`"rows":10,…`; NULL:
+ * none) stand beside the message. */
+void log_event(enum log_level level, const char *members, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Whether lines of this level are written. */
+bool log_shows(enum log_level level);
+/* From now on every line is a JSON object: time, level, from (the prefix, where there is one),
+ * message. */
+void log_use_json(void);
+bool log_is_json(void);
+/* Is called before every line: whoever has something unfinished on the terminal removes it. NULL
+ * (the default): nobody. */
+void log_before_line(void (*clear)(void));
 
 /* ---- Interrupts: loops that may take minutes ask whether they are to end early ---- */
 
 /* Who is asked; NULL (the default): nobody. */
 void interrupt_configure(bool (*requested)(void));
-/* STATUS_STOPPED when the work is to end early. To be called by the main thread only. */
+/* STATUS_STOPPED when the work is to end early. The thread that has configured it alone asks; in
+ * others nothing is interrupted. */
 status interrupt_check(void) MUST_CHECK;
 
 /* ---- Files ---- */

@@ -56,6 +56,7 @@ struct job {
         const char *path;
         bool include_prompt, include_token_ids, overwrite;
         enum strings_choice strings;
+        const char *metrics; /* a file for node exporter; NULL: none */
     } output;
     struct {
         int64_t silence_warn;  /* seconds */

@@ -5,7 +5,7 @@
 
 #include "sluice/base.h"
 
-/* What rank 0 writes beside the journal with each commit. Counts are of rows that are durable. */
+/* What rank 0 writes beside the journal with each commit. Counts are of rows in the journal. */
 struct job_progress {
     int64_t rows;                              /* of the data set; -1: not known yet */
     int64_t rows_done;                         /* with a result, of all starts */
@@ -16,10 +16,14 @@ struct job_progress {
     int64_t tokens_kept;                       /* of these, from earlier starts */
     double seconds;                            /* since this start could hand out rows */
     double rows_per_second, tokens_per_second; /* of about the last minute */
-    int64_t started, updated;                  /* Unix seconds */
+    int64_t running, waiting;                  /* sequences, of all replicas */
+    double kv_use;                             /* share of the cache's blocks in use */
+    double tokens_now; /* sampled a second, over the last ten, of rows that are not done as well */
+    int64_t started, updated; /* Unix seconds */
     int64_t ranks, dp, tp, pp, process;
     char host[64];        /* of rank 0 and its process */
     char last_error[200]; /* of a row; cut at a character */
+    char slow[240];       /* ranks that are slow or silent, by name; cut; empty where none is */
 };
 
 /* Replaces the file in the journal's folder as a whole: a reader sees the one before or this one.

@@ -10,7 +10,7 @@ struct run_options {
     bool fresh;      /* discard an existing journal */
     bool keep_mixed; /* devices, or an earlier start, whose answers have other bits are taken: the
                         output says of each row what computed it */
-    bool quiet;      /* no progress lines */
+    bool quiet;      /* neither the live line on a terminal nor progress in the log */
 };
 
 /* What came of it, for the last lines on the terminal; filled on rank 0. */
@@ -21,6 +21,7 @@ struct run_summary {
     char errors[900]; /* the commonest errors with their counts; empty where there are none */
     /* Of this start alone. */
     int64_t tokens_now; /* output tokens */
+    char slow[480]; /* ranks that were slower than the others, or silent; empty where none was */
     double seconds;
     double journal_seconds; /* of them: opening, filling and reading back the journal */
     int64_t resumed_rows;   /* taken over from an earlier run */

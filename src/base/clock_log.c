@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "sluice/base.h"
+#include "sluice/json.h"
 
 double clock_seconds(void)
 {
@@ -66,20 +67,101 @@ void log_configure(enum log_level level, const char *prefix)
     snprintf(log_prefix, sizeof log_prefix, "%s", prefix != NULL ? prefix : "");
 }
 
-void log_write(enum log_level level, const char *format, ...)
+bool log_shows(enum log_level level)
 {
-    if (level > log_level_shown) {
+    return level <= log_level_shown;
+}
+
+static bool log_json;
+
+void log_use_json(void)
+{
+    log_json = true;
+}
+
+bool log_is_json(void)
+{
+    return log_json;
+}
+
+static void (*log_clear)(void);
+
+void log_before_line(void (*clear)(void))
+{
+    log_clear = clear;
+}
+
+static status append_member(const char *name, const char *text, struct buffer *out)
+{
+    TRY(buffer_format(out, ",\"%s\":", name));
+    return json_write_string(text, strlen(text), out);
+}
+
+static status append_json(enum log_level level, const char *members, const char *message,
+                          struct buffer *out)
+{
+    char now[21];
+    clock_timestamp(now);
+    TRY(buffer_format(out, "{\"time\":\"%s\",\"level\":\"%s\"", now, level_names[level]));
+    TRY(log_prefix[0] != '\0' ? append_member("from", log_prefix, out) : STATUS_OK);
+    TRY(append_member("message", message, out));
+    return buffer_format(out, "%s%s}\n", members != NULL ? "," : "",
+                         members != NULL ? members : "");
+}
+
+/* What a long message was cut within, or a name that is no UTF-8, would make a line that is no
+ * JSON. A line for which there is no memory is lost. */
+static void write_json(enum log_level level, const char *members, char *message)
+{
+    struct buffer line = {0};
+    size_t length = strlen(message), bad;
+    for (size_t from = 0; !utf8_valid(message + from, length - from, &bad);) {
+        from += bad;
+        message[from] = '?';
+    }
+    if (append_json(level, members, message, &line) == STATUS_OK) {
+        fputs(line.data, stderr);
+    }
+    buffer_destroy(&line);
+}
+
+/* One write a line, so that lines of several ranks do not mix. */
+static void write_line(enum log_level level, const char *members, const char *format,
+                       va_list arguments)
+{
+    char line[2048];
+    int length = log_json ? 0
+                          : snprintf(line, sizeof line, "sluice: %s: %s%s", level_names[level],
+                                     log_prefix, log_prefix[0] != '\0' ? ": " : "");
+    vsnprintf(line + length, sizeof line - (size_t)length - 1, format, arguments);
+    utf8_blank_controls(line, strlen(line)); /* it may quote names and rows */
+    if (log_clear != NULL) {
+        log_clear();
+    }
+    if (log_json) {
+        write_json(level, members, line);
         return;
     }
-    /* One write a line, so that lines of several ranks do not mix. */
-    char line[2048];
-    int length = snprintf(line, sizeof line, "sluice: %s: %s%s", level_names[level], log_prefix,
-                          log_prefix[0] != '\0' ? ": " : "");
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(line + length, sizeof line - (size_t)length - 1, format, arguments);
-    va_end(arguments);
-    utf8_blank_controls(line, strlen(line)); /* it may quote names and rows */
     strcat(line, "\n");
     fputs(line, stderr);
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+    if (log_shows(level)) {
+        va_list arguments;
+        va_start(arguments, format);
+        write_line(level, NULL, format, arguments);
+        va_end(arguments);
+    }
+}
+
+void log_event(enum log_level level, const char *members, const char *format, ...)
+{
+    if (log_shows(level)) {
+        va_list arguments;
+        va_start(arguments, format);
+        write_line(level, members, format, arguments);
+        va_end(arguments);
+    }
 }

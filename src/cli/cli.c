@@ -306,7 +306,11 @@ void cli_settings_destroy(struct cli_settings *settings)
 int cli_fail(int exit_status)
 {
     fflush(stdout);
-    fprintf(stderr, "sluice: %s\n", status_message()); /* one line, whatever it quotes */
+    if (log_is_json()) {
+        log_write(LOG_ERROR, "%s", status_message());
+    } else {
+        fprintf(stderr, "sluice: %s\n", status_message()); /* one line, whatever it quotes */
+    }
     return exit_status;
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sluice run JOB.yaml: the job, on all ranks that MPI started. */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "sluice/run.h"
 
-enum { OPTION_SET = 256, OPTION_FRESH, OPTION_KEEP_MIXED, OPTION_QUIET };
+enum { OPTION_SET = 256, OPTION_FRESH, OPTION_KEEP_MIXED, OPTION_QUIET, OPTION_LOG_FORMAT };
 
 struct run_arguments {
     const char *job;
@@ -20,7 +21,22 @@ static const struct argp_option options[] = {
      "take devices, or an earlier start, whose answers have other bits: a column says each row's",
      0},
     {"quiet", OPTION_QUIET, NULL, 0, "no progress lines and no summary", 0},
+    {"log-format", OPTION_LOG_FORMAT, "FORMAT", 0,
+     "text (default), or json: every line of standard error is a JSON object", 0},
     {0}};
+
+static error_t take_log_format(const char *name)
+{
+    if (strcmp(name, "json") == 0) {
+        log_use_json();
+    } else if (strcmp(name, "text") != 0) {
+        status s = status_fail(STATUS_INVALID,
+                               "--log-format: expected one of text, json, not \"%.40s\"", name);
+        (void)s;
+        return EDOM;
+    }
+    return 0;
+}
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
@@ -37,6 +53,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case OPTION_QUIET:
         arguments->options.quiet = true;
         return 0;
+    case OPTION_LOG_FORMAT:
+        return take_log_format(argument);
     case ARGP_KEY_ARG:
         return cli_positional(argument, &arguments->job);
     case ARGP_KEY_END:
@@ -54,31 +72,63 @@ static const struct argp argp = {
         "Runs a job: every row of the data set through the model, into one HDF5 file.\v"
         "Started alone it is one rank; `mpirun -n N sluice run JOB.yaml` or srun make it N. "
         "Stopped by SIGTERM, SIGINT, SIGUSR1, SIGHUP or SIGXCPU it exits with status 75, and the "
-        "same command continues."};
+        "same command continues. SIGUSR2 to rank 0 writes how it stands into the log."};
 
-static void print_summary(const struct job *job, const struct run_summary *summary)
+/* A line of the final block; `members` are for a log of JSON. */
+static void print_line(const char *members, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void print_line(const char *members, const char *format, ...)
 {
-    if (summary->complete_before) {
-        fprintf(stderr,
-                "sluice: %s is complete: this very job has written it; set output.overwrite=true "
-                "to run it again\n",
-                job->output.path);
-        return;
+    char line[2048];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    if (log_is_json()) {
+        log_event(LOG_INFO, members, "%s", line);
+    } else {
+        utf8_blank_controls(line, strlen(line));
+        fprintf(stderr, "sluice: %s\n", line);
     }
-    char seconds[24], now[64] = "";
+}
+
+static void print_totals(const struct job *job, const struct run_summary *summary)
+{
+    char seconds[24], now[64] = "", members[256];
     double rate = summary->seconds > 0 ? (double)summary->tokens_now / summary->seconds : 0;
     if (summary->resumed_rows > 0) { /* the speed is of what this start has done */
         snprintf(now, sizeof now, "; this start: %lld output tokens",
                  (long long)summary->tokens_now);
     }
-    fprintf(stderr,
-            "sluice: %s: %lld rows (%lld with errors), %lld prompt and %lld output tokens%s in %s, "
-            "%.0f output tokens/s\n",
-            job->output.path, (long long)summary->rows, (long long)summary->error_rows,
-            (long long)summary->prompt_tokens, (long long)summary->output_tokens, now,
-            format_seconds(summary->seconds, seconds), rate);
+    snprintf(members, sizeof members,
+             "\"rows\":%lld,\"error_rows\":%lld,\"prompt_tokens\":%lld,\"output_tokens\":%lld,"
+             "\"seconds\":%.3f,\"output_tokens_per_second\":%.1f",
+             (long long)summary->rows, (long long)summary->error_rows,
+             (long long)summary->prompt_tokens, (long long)summary->output_tokens, summary->seconds,
+             rate);
+    print_line(members,
+               "%s: %lld rows (%lld with errors), %lld prompt and %lld output tokens%s in %s, "
+               "%.0f output tokens/s",
+               job->output.path, (long long)summary->rows, (long long)summary->error_rows,
+               (long long)summary->prompt_tokens, (long long)summary->output_tokens, now,
+               format_seconds(summary->seconds, seconds), rate);
+}
+
+static void print_summary(const struct job *job, const struct run_summary *summary)
+{
+    if (summary->complete_before) {
+        print_line(NULL,
+                   "%s is complete: this very job has written it; set output.overwrite=true to run "
+                   "it again",
+                   job->output.path);
+        return;
+    }
+    print_totals(job, summary);
+    if (summary->slow[0] != '\0') {
+        print_line(NULL, "slow: %s", summary->slow);
+    }
     if (summary->errors[0] != '\0' && !summary->no_answers) {
-        fprintf(stderr, "sluice: errors: %s\n", summary->errors);
+        print_line(NULL, "errors: %s", summary->errors);
     }
 }
 

@@ -91,9 +91,9 @@ static status append_rate(struct buffer *out, const struct job_progress *p)
 }
 
 /* Error texts quote data: nothing in them may drive a terminal. */
-static status append_error(struct buffer *out, const char *text)
+static status append_text(struct buffer *out, const char *name, const char *text)
 {
-    TRY(buffer_append_text(out, "  errors   "));
+    TRY(buffer_format(out, "  %-8s ", name));
     TRY(cli_append_excerpt(text, strlen(text), INT32_MAX, out));
     return buffer_append_byte(out, '\n');
 }
@@ -129,7 +129,14 @@ static status append_details(struct buffer *out, const struct job_standing *stan
         TRY(append_rate(out, p));
     }
     TRY(append_times(out, standing, age > 0 ? age : 0));
-    return p->last_error[0] != '\0' ? append_error(out, p->last_error) : STATUS_OK;
+    bool at_work = standing->state == JOB_RUNNING || standing->state == JOB_SILENT;
+    if (at_work && p->running > 0) {
+        TRY(buffer_format(out,
+                          "  work     %lld sequences running, %lld waiting, KV cache %.1f%% full\n",
+                          (long long)p->running, (long long)p->waiting, 100 * p->kv_use));
+    }
+    TRY(at_work && p->slow[0] != '\0' ? append_text(out, "slow", p->slow) : STATUS_OK);
+    return p->last_error[0] != '\0' ? append_text(out, "errors", p->last_error) : STATUS_OK;
 }
 
 static status describe(const char *path, const struct job_standing *standing, struct buffer *out)

@@ -195,6 +195,10 @@ static const struct job_field job_field_table[] = {
      NULL, 0, 0, strings_choices},
     {"output", "overwrite", FIELD_BOOLEAN, AT(output.overwrite), "false",
      "replaces an existing output file", NULL, 0, 0, NULL},
+    {"output", "metrics", FIELD_PATH, AT(output.metrics), "null",
+     "a file `NAME.prom` that says how the job stands while it runs, in the form that the textfile "
+     "collector of Prometheus' node exporter reads; null: none",
+     NULL, 0, 0, NULL},
     {"run", "silence_warn", FIELD_INTEGER, AT(run.silence_warn), "15",
      "seconds without a sign of life from a host until a warning names it", NULL, 1, 86400, NULL},
     {"run", "silence_limit", FIELD_INTEGER, AT(run.silence_limit), "90",

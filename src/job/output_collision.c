@@ -211,26 +211,51 @@ static status check_model(const struct place *place, const char *name)
     return s;
 }
 
-static status check_place(const struct job *job, const char *job_path,
+static status check_place(const struct place *place, const struct job *job, const char *job_path,
                           const struct input_files *files)
 {
-    struct place place;
-    TRY(find_place("output.path", job->output.path, &place));
     for (size_t i = 0; i < files->count; i++) {
-        TRY(check_file(&place, "the data set", "data.input", files->items[i].path));
+        TRY(check_file(place, "the data set", "data.input", files->items[i].path));
     }
-    TRY(check_file(&place, "the job file", "the job itself", job_path));
+    TRY(check_file(place, "the job file", "the job itself", job_path));
     if (job->data.chat_template != NULL) {
-        TRY(check_file(&place, "the chat template", "data.chat_template", job->data.chat_template));
+        TRY(check_file(place, "the chat template", "data.chat_template", job->data.chat_template));
     }
-    return check_model(&place, job->model.path);
+    return check_model(place, job->model.path);
+}
+
+/* The file of metrics, which is written at FILE.next first. */
+static status check_metrics(const struct job *job, const char *job_path,
+                            const struct input_files *files)
+{
+    struct place place;
+    struct buffer next = {0};
+    const char *path = job->output.metrics, *output = job->output.path;
+    TRY(find_place("output.metrics", path, &place));
+    place.has_journal = false;
+    status s = buffer_format(&next, "%s.next", path);
+    if (s == STATUS_OK) {
+        place.has_partial = stat(next.data, &place.partial) == 0;
+        s = strcmp(path, output) == 0 ? refuse(&place, "", "the output", "output.path", output)
+                                      : check_file(&place, "the output", "output.path", output);
+    }
+    buffer_destroy(&next);
+    TRY(s);
+    return check_place(&place, job, job_path, files);
 }
 
 status job_check_files(const struct job *job, const char *job_path)
 {
     struct input_files files;
     TRY(input_files_resolve(job->data.input.items, job->data.input.count, &files));
-    status s = check_place(job, job_path, &files);
+    struct place place;
+    status s = find_place("output.path", job->output.path, &place);
+    if (s == STATUS_OK) {
+        s = check_place(&place, job, job_path, &files);
+    }
+    if (s == STATUS_OK && job->output.metrics != NULL) {
+        s = check_metrics(job, job_path, &files);
+    }
     input_files_destroy(&files);
     return s;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "run/count_rows.h"
 #include "run/data_set.h"
 #include "run/ranks/mailbox.h"
 #include "run/ranks/stop_request.h"
@@ -48,6 +49,7 @@ struct coordinator {
     double turn_ends;
     double last_commit;
     struct progress progress;
+    struct row_count *row_count; /* where the number of rows is not known from the start */
     struct buffer incoming, outgoing;
     struct outbox outbox;
 };
@@ -73,6 +75,9 @@ status coordinator_create(const struct coordinator_options *options, struct coor
     if (s == STATUS_OK && self->requests == NULL) {
         s = status_fail(STATUS_NO_MEMORY, "out of memory for the coordinator");
     }
+    if (s == STATUS_OK && options->rows < 0) {
+        row_count_start(&reader, &self->row_count);
+    }
     if (s != STATUS_OK) {
         coordinator_destroy(self);
         return s;
@@ -86,6 +91,7 @@ void coordinator_destroy(struct coordinator *self)
     if (self == NULL) {
         return;
     }
+    row_count_end(self->row_count);
     if (self->reader != NULL) {
         record_reader_close(self->reader);
     }
@@ -325,11 +331,29 @@ static status take_rows(struct coordinator *self)
     }
 }
 
-static void show_progress(struct coordinator *self, bool committed)
+static status take_state(struct coordinator *self, int leader)
 {
-    int64_t rows = self->end_of_data ? self->rows_read : self->options.rows;
-    progress_report(&self->progress, journal_totals(self->options.journal), rows, self->rows_read,
-                    committed);
+    struct replica_state state;
+    if (self->incoming.length != sizeof state) {
+        return status_fail(STATUS_INTERNAL, "a replica's state of %zu bytes",
+                           self->incoming.length);
+    }
+    memcpy(&state, self->incoming.data, sizeof state);
+    progress_take_state(&self->progress, leader / self->options.replica_ranks, &state);
+    return STATUS_OK;
+}
+
+static struct progress_news progress_news(struct coordinator *self, bool committed)
+{
+    return (struct progress_news){.totals = journal_totals(self->options.journal),
+                                  .rows = self->end_of_data ? self->rows_read
+                                          : self->options.rows >= 0
+                                              ? self->options.rows
+                                              : row_count_get(self->row_count),
+                                  .handed = self->rows_read,
+                                  .rows_left = !self->end_of_data,
+                                  .committed = committed,
+                                  .snapshot = snapshot_requested()};
 }
 
 static status take_rows_message(struct coordinator *self)
@@ -347,6 +371,7 @@ static status take_last_rows(struct coordinator *self, int leader)
         TRY(got ? take_rows_message(self) : STATUS_OK);
     }
     self->leaders_done++;
+    progress_leader_done(&self->progress, leader / self->options.replica_ranks);
     return STATUS_OK;
 }
 
@@ -357,6 +382,8 @@ static status take_message(struct coordinator *self, int tag, int from)
         return take_rows_message(self);
     case TAG_REQUEST:
         return take_request(self, from);
+    case TAG_STATE:
+        return take_state(self, from);
     default:
         return take_last_rows(self, from);
     }
@@ -368,7 +395,7 @@ static status take_messages(struct coordinator *self, bool *nothing)
 {
     /* TAG_SHARD messages on this communicator go to leaders, which may be this rank: leave them
      * alone. */
-    static const int tags[] = {TAG_ROWS, TAG_REQUEST, TAG_LEADER_DONE};
+    static const int tags[] = {TAG_ROWS, TAG_REQUEST, TAG_LEADER_DONE, TAG_STATE};
     *nothing = true;
     for (bool any = true; any && !turn_is_over(self);) {
         any = false;
@@ -402,7 +429,8 @@ static status poll(struct coordinator *self, bool *idle)
     TRY(outbox_poll(&self->outbox));
     double committed = self->last_commit;
     TRY(commit_if_due(self, self->leaders_done == self->options.replicas));
-    show_progress(self, self->last_commit > committed);
+    const struct progress_news news = progress_news(self, self->last_commit > committed);
+    progress_report(&self->progress, &news);
     if (idle != NULL) {
         *idle = nothing;
     }
@@ -436,6 +464,12 @@ struct coordinator_totals coordinator_totals(const struct coordinator *self)
         .complete =
             self->end_of_data && journal_row_count(self->options.journal) == self->rows_read,
     };
+}
+
+void coordinator_rows_end(struct coordinator *self, char *slow, size_t size)
+{
+    const struct progress_news news = progress_news(self, false);
+    progress_rows_end(&self->progress, &news, slow, size);
 }
 
 status coordinator_digest(struct coordinator *self, int64_t *bytes, char sha256_hex[65])

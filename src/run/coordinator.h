@@ -45,6 +45,10 @@ struct coordinator_totals {
 };
 struct coordinator_totals coordinator_totals(const struct coordinator *coordinator);
 
+/* The rows are over, whether or not all are done: nothing more is shown of them. What was slow of
+ * the ranks comes into slow[size], cut; empty where nothing was. */
+void coordinator_rows_end(struct coordinator *coordinator, char *slow, size_t size);
+
 /* After the end of the data set: its size and SHA-256 as read. */
 status coordinator_digest(struct coordinator *coordinator, int64_t *bytes,
                           char sha256_hex[65]) MUST_CHECK;

@@ -2,6 +2,7 @@
 /* A job's ends of the step loop: rows from the coordinator, results to it, and what a rank did. */
 #include "run/replica.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -16,6 +17,8 @@
 /* Finished rows go out when they are this many bytes or this old. */
 enum { ROWS_MESSAGE_BYTES = 256 << 10 };
 static const double ROWS_MESSAGE_SECONDS = 0.2;
+/* How it stands a leader says this often. */
+static const double STATE_SECONDS = 1.0;
 
 /* A rank; the second half is the leader's. */
 struct worker {
@@ -29,7 +32,9 @@ struct worker {
     struct buffer incoming;
     struct record record;
     bool requested, end_of_data, stopping;
-    double last_sent;
+    double last_sent, last_state;
+    int64_t tokens;      /* that its steps computed */
+    double busy_seconds; /* in them */
     double timeline_interval, timeline_next;
 };
 
@@ -56,6 +61,8 @@ static status note_step(void *context, const struct step_seconds *step)
     metrics->seconds_decode += seconds * (1.0 - prefill) + step->complete;
     metrics->seconds_communication += step->communication;
     metrics->steps++;
+    self->tokens += step->tokens;
+    self->busy_seconds += step->plan + step->launch + step->wait + step->complete;
     return STATUS_OK;
 }
 
@@ -196,10 +203,31 @@ static void note_timeline(struct worker *self)
     self->timeline_next = now + self->timeline_interval;
 }
 
+/* Also where it has nothing to do: silence means that something is wrong. */
+static status send_state(struct worker *self)
+{
+    double now = clock_seconds();
+    if (now - self->last_state < STATE_SECONDS) {
+        return STATUS_OK;
+    }
+    self->last_state = now;
+    struct engine_counters counters = engine_counters(self->engine);
+    struct replica_state state = {.tokens = self->tokens,
+                                  .output_tokens = counters.output_tokens,
+                                  .busy_seconds = self->busy_seconds,
+                                  .running = counters.running,
+                                  .waiting = counters.waiting,
+                                  .kv_blocks_used = counters.blocks_used,
+                                  .kv_blocks = self->options->stage->plan->kv_blocks};
+    snprintf(state.host, sizeof state.host, "%s", world_get()->host);
+    return outbox_send(&self->outbox, self->options->control, 0, TAG_STATE, &state, sizeof state);
+}
+
 static status publish_rows(void *context, bool ran)
 {
     struct worker *self = context;
     TRY(send_rows(self, !ran));
+    TRY(send_state(self));
     note_timeline(self);
     return STATUS_OK;
 }

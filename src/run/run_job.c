@@ -109,16 +109,19 @@ static status open_journal(struct run *run, const char *directory, const char *i
     clock_write_timestamp(run->template_time, run->provenance.template_time);
     summary->journal_seconds += clock_seconds() - start;
     TRY(input_files_save(directory, &run->files));
-    struct coordinator_options options = {
-        .job = run->job,
-        .files = &run->files,
-        .journal = run->journal,
-        .attempts = run->attempts,
-        .comm = run->control,
-        .replicas = run->plan.dp,
-        .replica_ranks = run->plan.tp * run->plan.pp,
-        .rows = limited_rows(run),
-        .progress = {.directory = directory, .plan = &run->plan, .quiet = run->options->quiet}};
+    struct coordinator_options options = {.job = run->job,
+                                          .files = &run->files,
+                                          .journal = run->journal,
+                                          .attempts = run->attempts,
+                                          .comm = run->control,
+                                          .replicas = run->plan.dp,
+                                          .replica_ranks = run->plan.tp * run->plan.pp,
+                                          .rows = limited_rows(run),
+                                          .progress = {.directory = directory,
+                                                       .output = run->job->output.path,
+                                                       .metrics = run->job->output.metrics,
+                                                       .plan = &run->plan,
+                                                       .quiet = run->options->quiet}};
     return coordinator_create(&options, &run->coordinator);
 }
 
@@ -476,6 +479,9 @@ static status run_rows(struct run *run, struct run_summary *summary)
                                       .arithmetic = arithmetic,
                                       .start = run->start};
     s = replica_run(&replica, &run->report);
+    if (run->coordinator != NULL) {
+        coordinator_rows_end(run->coordinator, summary->slow, sizeof summary->slow);
+    }
     if (s != STATUS_OK) {
         /* The others are in the middle of steps that need this rank: there is no agreeing with them
          * any more. */

@@ -82,7 +82,9 @@ both 1 "rows.jsonl: " "${some[@]}" --set data.skip_bad_rows=false --set output.p
 # ---- The start line; ranks that are worlds of their own ----
 
 ends 0 "sluice: info: 1 rank on 1 host (dp 1 x tp 1 x pp 1), cpu: " run job.yaml --set output.path=start.h5 --set data.limit=2
-grep -q 'model small-model (llama): computes in float32, .*; data tasks.jsonl, the first 2 rows$' err || fail "the start line lacks model or data"
+grep -Eq '^sluice: info: hosts [^ ]+ \(1 rank\); it is 20[0-9-]+T[0-9:]+Z$' err || fail "the start block lacks the hosts"
+grep -q '^sluice: info: model small-model (llama): computes in float32, ' err || fail "the start block lacks the model"
+grep -q '^sluice: info: data tasks.jsonl, the first 2 rows$' err || fail "the start block lacks the data"
 status=0
 mpirun -n 4 "$SLUICE" run job.yaml --set output.path=four.h5 --set layout.tp=2 2>err || status=$?
 [ "$status" -eq 0 ] || fail "four ranks: exit status $status"

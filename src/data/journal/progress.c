@@ -45,7 +45,9 @@ static const struct member {
     MEMBER(MEMBER_INTEGER, ranks),        MEMBER(MEMBER_INTEGER, dp),
     MEMBER(MEMBER_INTEGER, tp),           MEMBER(MEMBER_INTEGER, pp),
     MEMBER(MEMBER_INTEGER, process),      MEMBER(MEMBER_TEXT, host),
-    MEMBER(MEMBER_TEXT, last_error),
+    MEMBER(MEMBER_TEXT, last_error),      MEMBER(MEMBER_INTEGER, running),
+    MEMBER(MEMBER_INTEGER, waiting),      MEMBER(MEMBER_REAL, kv_use),
+    MEMBER(MEMBER_REAL, tokens_now),      MEMBER(MEMBER_TEXT, slow),
 };
 
 /* ---- Writing ---- */

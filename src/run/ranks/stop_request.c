@@ -15,7 +15,7 @@
 #include "sluice/mpi_check.h"
 
 /* Like the world, of the process; written by run_start and by signals. */
-static volatile sig_atomic_t signalled;
+static volatile sig_atomic_t signalled, snapshot_wanted;
 static bool known; /* and passed on */
 static double known_at;
 static MPI_Comm news = MPI_COMM_NULL;
@@ -67,6 +67,19 @@ static void on_signal(int number)
     }
 }
 
+static void on_snapshot(int number)
+{
+    (void)number;
+    snapshot_wanted = 1;
+}
+
+bool snapshot_requested(void)
+{
+    bool wanted = snapshot_wanted != 0;
+    snapshot_wanted = 0;
+    return wanted;
+}
+
 /* A second signal of the same kind, a second or more after the first, ends the process at once, as
  * people expect of Ctrl-C twice; but for SIGXCPU, which comes every second while CPU time is over
  * its soft limit. A hangup is ignored
@@ -91,6 +104,9 @@ static void catch_signals(void)
     }
     /* That nobody reads the messages any more is no reason to end. */
     signal(SIGPIPE, SIG_IGN);
+    struct sigaction snapshot = {.sa_handler = on_snapshot, .sa_flags = SA_RESTART};
+    sigemptyset(&snapshot.sa_mask);
+    sigaction(SIGUSR2, &snapshot, NULL);
     struct sigaction deadline = {.sa_handler = on_deadline};
     sigemptyset(&deadline.sa_mask);
     sigaction(SIGALRM, &deadline, NULL);

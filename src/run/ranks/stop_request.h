@@ -6,7 +6,8 @@
 #include "sluice/base.h"
 
 /* Catches SIGTERM, SIGINT, SIGUSR1, SIGHUP and SIGXCPU and lets long loops notice
- * (interrupt_check). After MPI has started and world_get() is filled. Collective. */
+ * (interrupt_check); SIGUSR2 stops nothing, see snapshot_requested. After MPI has started and
+ * world_get() is filled. Collective. */
 status stop_start(void) MUST_CHECK;
 /* The job's outcome is decided: the deadline below counts no more. */
 void stop_end(void);
@@ -17,6 +18,10 @@ void stop_end(void);
  * it is, with exit status 75: the journal is good at any moment. */
 bool stop_requested(void);
 enum { STOP_SECONDS = 17 };
+
+/* Whether this process has had a SIGUSR2 since it was asked last: how the job stands is wanted in
+ * the log. Rank 0 is the one to ask; on others the signal does nothing. */
+bool snapshot_requested(void);
 
 /* The same for what is nearly done, the writing of the output: it may go on for FINISH_SECONDS. */
 bool stop_overdue(void);

@@ -6,6 +6,7 @@
  *   coordinator -> leader  TAG_SHARD    shard (below); may be empty
  *   leader -> coordinator  TAG_ROWS     finished rows (below)
  *   leader -> coordinator  TAG_LEADER_DONE  nothing: all its rows were sent
+ *   leader -> coordinator  TAG_STATE    struct replica_state, about every second
  *   leader -> its replica  TAG_STEP     a step (below), or nothing: no more steps
  */
 #ifndef SLUICE_RUN_WIRE_H
@@ -14,7 +15,16 @@
 #include "sluice/backend.h"
 #include "sluice/data.h"
 
-enum { TAG_REQUEST = 1, TAG_SHARD, TAG_ROWS, TAG_LEADER_DONE, TAG_STEP };
+enum { TAG_REQUEST = 1, TAG_SHARD, TAG_ROWS, TAG_LEADER_DONE, TAG_STEP, TAG_STATE };
+
+/* How a replica stands, since the job's start. */
+struct replica_state {
+    int64_t tokens;        /* computed, of prompts and answers */
+    int64_t output_tokens; /* of them, those that were sampled */
+    double busy_seconds;   /* in steps */
+    int32_t running, waiting, kv_blocks_used, kv_blocks;
+    char host[64]; /* of its leader */
+};
 
 /* A shard: a flag byte, then records one after the other. */
 enum { SHARD_MORE = 0, SHARD_LAST = 1, SHARD_STOP = 2 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hosts and devices from all ranks, and the line about them. */
+/* Hosts and devices from all ranks, and the lines about them. */
 #include "run/report/start_line.h"
 
 #include <mpi.h>
@@ -37,14 +37,22 @@ static int run_length(const struct rank_place *places, int count,
     return length;
 }
 
-static int count_hosts(struct rank_place *places, int count)
+/* How many hosts there are, and "node17 (4 ranks), node18 (4) and 6 more" appended. */
+static status describe_hosts(struct rank_place *places, int count, int *hosts, struct buffer *out)
 {
-    int hosts = 0;
+    enum { SHOWN = 8 };
+    *hosts = 0;
     qsort(places, (size_t)count, sizeof *places, compare_hosts);
-    for (int i = 0; i < count; i += run_length(places + i, count - i, compare_hosts)) {
-        hosts++;
+    for (int i = 0, same; i < count; i += same, ++*hosts) {
+        same = run_length(places + i, count - i, compare_hosts);
+        if (*hosts < SHOWN) {
+            TRY(buffer_format(out, "%s%s (%d%s)", i > 0 ? ", " : "", places[i].host, same,
+                              i > 0       ? ""
+                              : same == 1 ? " rank"
+                                          : " ranks"));
+        }
     }
-    return hosts;
+    return *hosts > SHOWN ? buffer_format(out, " and %d more", *hosts - SHOWN) : STATUS_OK;
 }
 
 /* "NVIDIA H200", or "6 ranks on NVIDIA H200, 2 on NVIDIA H100" where they differ. */
@@ -79,7 +87,7 @@ static status append_name(const char *path, struct buffer *out)
 static status describe_model(const struct job *job, const struct model *model,
                              const struct plan *plan, struct buffer *out)
 {
-    TRY(buffer_append_text(out, "; model "));
+    TRY(buffer_append_text(out, "model "));
     TRY(append_name(job->model.path, out));
     return buffer_format(out, " (%s): computes in %s, weights %s, KV cache %s",
                          model_config(model)->family, dtype_name(plan->compute),
@@ -88,7 +96,7 @@ static status describe_model(const struct job *job, const struct model *model,
 
 static status describe_data(const struct job *job, int64_t rows, struct buffer *out)
 {
-    TRY(buffer_format(out, "; data %s", job->data.input.text));
+    TRY(buffer_format(out, "data %s", job->data.input.text));
     int64_t limit = job->data.limit;
     if (rows >= 0 && (limit < 0 || rows <= limit)) {
         return buffer_format(out, ", %lld rows", (long long)rows);
@@ -98,17 +106,43 @@ static status describe_data(const struct job *job, int64_t rows, struct buffer *
                                      (long long)limit);
 }
 
-static status describe_job(const struct job *job, const struct model *model,
-                           const struct plan *plan, int64_t rows, struct rank_place *places,
-                           struct buffer *out)
+/* The end of a line of the block. */
+static status end_line(status s, struct buffer *line)
 {
-    int hosts = count_hosts(places, plan->ranks);
+    if (s == STATUS_OK) {
+        log_write(LOG_INFO, "%s", line->data);
+    }
+    buffer_clear(line);
+    return s;
+}
+
+static status describe_ranks(const struct plan *plan, int hosts, struct rank_place *places,
+                             struct buffer *out)
+{
     TRY(buffer_format(out, "%d %s on %d %s (dp %d x tp %d x pp %d), %s: ", plan->ranks,
                       plan->ranks == 1 ? "rank" : "ranks", hosts, hosts == 1 ? "host" : "hosts",
                       plan->dp, plan->tp, plan->pp, plan->kind->name));
-    TRY(describe_devices(places, plan->ranks, out));
-    TRY(describe_model(job, model, plan, out));
-    return describe_data(job, rows, out);
+    return describe_devices(places, plan->ranks, out);
+}
+
+static status log_job(const struct job *job, const struct model *model, const struct plan *plan,
+                      int64_t rows, struct rank_place *places, struct buffer *line)
+{
+    struct buffer hosts = {0};
+    int host_count;
+    status s = describe_hosts(places, plan->ranks, &host_count, &hosts);
+    char now[21];
+    clock_timestamp(now);
+    if (s == STATUS_OK) {
+        s = end_line(describe_ranks(plan, host_count, places, line), line);
+    }
+    if (s == STATUS_OK) {
+        log_write(LOG_INFO, "hosts %s; it is %s", hosts.data, now);
+    }
+    buffer_destroy(&hosts);
+    TRY(s);
+    TRY(end_line(describe_model(job, model, plan, line), line));
+    return end_line(describe_data(job, rows, line), line);
 }
 
 /* The processors' model where the system tells it in these words (x86). */
@@ -157,10 +191,7 @@ status start_line_log(const struct job *job, const struct model *model, const st
     }
     if (s == STATUS_OK && world->rank == 0) {
         struct buffer line = {0};
-        s = describe_job(job, model, plan, rows, places, &line);
-        if (s == STATUS_OK) {
-            log_write(LOG_INFO, "%s", line.data);
-        }
+        s = log_job(job, model, plan, rows, places, &line);
         buffer_destroy(&line);
     }
     free(places);
