@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Context-free grammars as people have them, in two notations: GBNF (llama.cpp) and Lark (the
- * Python library, as vLLM and llguidance take it). docs/structured.md lists what of them is
+ * Python library, as vLLM and llguidance take it). docs/structured-output.md lists what of them is
  * understood. */
 #ifndef SLUICE_GRAMMAR_EBNF_FRONT_H
 #define SLUICE_GRAMMAR_EBNF_FRONT_H
