@@ -62,8 +62,10 @@ status answer_split(const struct reasoning_form *reasoning, const struct tool_ca
                     bool is_thinking, const char *text, size_t length, struct arena *arena,
                     struct answer_parts *out) MUST_CHECK;
 
-/* Whether a prompt ends within the thinking: its last token, or the one before a last one of white
- * space, begins it. */
+/* Whether a prompt's last token, or the one before a last one of white space, is this one. */
+bool answer_ends_with(const char *token, const struct tokenizer *tokenizer, const int32_t *prompt,
+                      size_t count);
+/* Whether a prompt ends within the thinking: answer_ends_with what begins it. */
 bool answer_is_thinking(const struct reasoning_form *form, const struct tokenizer *tokenizer,
                         const int32_t *prompt, size_t count);
 

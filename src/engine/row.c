@@ -65,7 +65,11 @@ status engine_check_row(const struct engine_options *options, const int32_t *pro
         return status_fail(STATUS_INVALID, "no token to score: the text has %zu, from %zu on",
                            prompt_count, first_scored);
     }
-    return work == WORK_SAMPLE ? processors_check(options, params, vocabulary) : STATUS_OK;
+    if (work != WORK_SAMPLE) {
+        return STATUS_OK;
+    }
+    TRY(processors_check(options, params, vocabulary));
+    return constraint_check(params);
 }
 
 status engine_row_create(const struct engine_options *options, int64_t row, const int32_t *prompt,
@@ -74,7 +78,6 @@ status engine_row_create(const struct engine_options *options, int64_t row, cons
                          struct engine_row **out)
 {
     TRY(engine_check_row(options, prompt, prompt_count, first_scored, params, vocabulary));
-    TRY(constraint_check(params));
     size_t prompt_bytes = prompt_count * sizeof *prompt;
     size_t bytes = sizeof(struct engine_row) + prompt_bytes;
     for (int i = 0; i < params->stop_count; i++) {

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "run/answers/row_forms.h"
 #include "run/data_set.h"
 #include "run/output_place.h"
 #include "run/prompt.h"
@@ -36,6 +37,8 @@ struct check {
     struct notes notes;
     struct repeats twins;
     struct input_files files; /* of the data set */
+    struct answer_reader answers;
+    struct row_forms forms;
 };
 
 /* Takes what a step found wrong into the report, once; running out of memory ends the check. The
@@ -148,6 +151,19 @@ static status note_twin(struct check *check, const struct row *row,
                                                       : STATUS_OK;
 }
 
+/* Whether the engine would take it, in the form that it asks for. */
+static status check_for_engine(struct check *check, const struct prompt_encoder *encoder,
+                               struct row *row)
+{
+    struct structured_entry *form;
+    TRY(row_forms_take(&check->forms, &encoder->tokens, &row->params, &form));
+    status s = engine_check_row(&check->engine, encoder->tokens.ids, encoder->tokens.count,
+                                encoder->first_scored, &row->params,
+                                model_config(check->model)->vocabulary);
+    row_forms_release(&check->forms, form);
+    return s;
+}
+
 static status check_row(struct check *check, struct prompt_encoder *encoder,
                         const struct record *record, struct arena *arena)
 {
@@ -164,11 +180,7 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
     if (has_config(check)) {
         TRY(prompt_encode(encoder, &row));
         TRY(note_twin(check, &row, encoder));
-        if (check->is_planned) {
-            TRY(engine_check_row(&check->engine, encoder->tokens.ids, encoder->tokens.count,
-                                 encoder->first_scored, &row.params,
-                                 model_config(check->model)->vocabulary));
-        }
+        TRY(check->is_planned ? check_for_engine(check, encoder, &row) : STATUS_OK);
         prompt = (int64_t)encoder->tokens.count;
     }
     int64_t room = check->max_model_len > 0 ? check->max_model_len - prompt : INT32_MAX;
@@ -265,9 +277,15 @@ static status check_data(struct check *check)
     status s = has_config(check)
                    ? prompt_encoder_start(&encoder, check->model, check->max_model_len, now)
                    : STATUS_OK;
+    if (has_config(check)) {
+        answer_reader_start(&check->answers, job, check->model);
+        row_forms_start(&check->forms, check->model, &check->answers);
+    }
     if (s == STATUS_OK) {
         s = check_rows(check, reader, &encoder, &record, &arena);
     }
+    row_forms_end(&check->forms);
+    answer_reader_end(&check->answers);
     prompt_encoder_end(&encoder);
     buffer_destroy(&record.bytes);
     arena_destroy(&arena);

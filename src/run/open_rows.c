@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "run/answers.h"
+#include "run/answers/answers.h"
+#include "run/answers/row_forms.h"
 #include "run/prompt.h"
 #include "run/ranks/wire.h"
 #include "sluice/task.h"
@@ -24,7 +25,8 @@ struct pending_row {
     size_t passthrough_length;
     struct result *results; /* [params.samples] */
     int finished;
-    bool is_thinking; /* the prompt ends within what the model thinks */
+    struct structured_entry *form; /* of its answer; NULL: any */
+    bool is_thinking;              /* the prompt ends within what the model thinks */
 };
 
 struct open_rows {
@@ -32,6 +34,7 @@ struct open_rows {
     struct row_format format;
     struct prompt_encoder prompts;
     struct answer_reader answers;
+    struct row_forms forms;
     struct buffer text, encoded, message;
     struct notes notes;
     int64_t taken, unfinished;
@@ -47,6 +50,7 @@ status open_rows_create(const struct open_rows_options *options, struct open_row
     self->options = *options;
     self->format = prompt_row_format(options->job);
     answer_reader_start(&self->answers, options->job, options->model);
+    row_forms_start(&self->forms, options->model, &self->answers);
     status s =
         prompt_encoder_start(&self->prompts, options->model, options->max_model_len, options->now);
     if (s != STATUS_OK) {
@@ -80,6 +84,7 @@ static void pending_destroy(struct open_rows *self, struct pending_row *pending)
     } else {
         self->pending = pending->next;
     }
+    row_forms_release(&self->forms, pending->form);
     arena_destroy(&pending->arena);
     free(pending);
 }
@@ -94,6 +99,7 @@ void open_rows_destroy(struct open_rows *self)
     }
     prompt_encoder_end(&self->prompts);
     answer_reader_end(&self->answers);
+    row_forms_end(&self->forms);
     buffer_destroy(&self->text);
     buffer_destroy(&self->encoded);
     buffer_destroy(&self->message);
@@ -169,15 +175,11 @@ static status admit(struct open_rows *self, const struct record *record,
     if (pending->results == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
     }
-    if (pending->row.params.structured.kind != STRUCTURED_NONE &&
-        task_facts(pending->row.params.task)->work == WORK_SAMPLE) {
-        return status_fail(STATUS_UNSUPPORTED, "%s: answers cannot be given a form yet",
-                           structured_kind_name(pending->row.params.structured.kind));
-    }
     const struct token_list *tokens = &self->prompts.tokens;
     int vocabulary = model_config(self->options.model)->vocabulary;
     if (task_facts(pending->row.params.task)->work != WORK_READ) {
         pending->is_thinking = answer_reader_is_thinking(&self->answers, tokens);
+        TRY(row_forms_take(&self->forms, tokens, &pending->row.params, &pending->form));
         return engine_add(self->options.engine, pending->row.index, tokens->ids, tokens->count,
                           &pending->row.params, vocabulary, pending);
     }
@@ -274,6 +276,7 @@ static status keep_sample(struct open_rows *self, struct pending_row *pending,
     result->prompt_tokens = sample->prompt_tokens;
     result->completion_tokens = sample->completion_tokens;
     result->seconds = sample->seconds;
+    result->valid = !sample->has_form ? VALID_NONE : sample->is_valid ? VALID_TRUE : VALID_FALSE;
     struct arena *arena = &pending->arena;
     size_t count = (size_t)sample->completion_tokens;
     bool with_top = sample->top_ids != NULL && sample->top_count > 0;

@@ -325,10 +325,10 @@ status replica_run(const struct replica_options *options, struct replica_report 
         s = wait_for_others(&worker);
     }
     outbox_destroy(&worker.outbox);
-    open_rows_destroy(worker.rows);
     if (worker.engine != NULL) {
         engine_destroy(worker.engine);
     }
+    open_rows_destroy(worker.rows); /* whose grammars the engine's rows borrowed */
     buffer_destroy(&worker.incoming);
     buffer_destroy(&worker.record.bytes);
     return s;

@@ -289,6 +289,7 @@ static struct output_columns choose_columns(const struct run *run)
     columns.prompt |= job->output.include_prompt;
     columns.arithmetic |= run->options->keep_mixed;
     columns.token_ids |= job->output.include_token_ids;
+    columns.valid |= job->generate.structured.kind != STRUCTURED_NONE;
     columns.logprobs |= job->generate.sampling.logprobs >= 0;
     columns.top_logprobs = job->generate.sampling.logprobs > columns.top_logprobs
                                ? job->generate.sampling.logprobs

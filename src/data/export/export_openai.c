@@ -305,15 +305,15 @@ static status write_tool_calls(struct openai_exporter *self, const struct result
 /* Beside calls an empty text is null, as both servers have it. */
 static status write_message(struct openai_exporter *self, const struct result *result)
 {
-    const bool is_null = result->tool_calls != NULL && result->text_length == 0;
+    const bool is_null = result->tool_calls_length > 0 && result->text_length == 0;
     TRY(buffer_append_text(&self->line, "\"message\":{\"role\":\"assistant\",\"content\":"));
     TRY(is_null ? buffer_append_text(&self->line, "null")
                 : export_text(result->text, result->text_length, &self->line));
-    if (result->reasoning != NULL) {
+    if (result->reasoning_length > 0) {
         TRY(buffer_append_text(&self->line, ",\"reasoning_content\":"));
         TRY(export_text(result->reasoning, result->reasoning_length, &self->line));
     }
-    if (result->tool_calls != NULL) {
+    if (result->tool_calls_length > 0) {
         TRY(write_tool_calls(self, result));
     }
     TRY(buffer_append_text(&self->line, "},\"logprobs\":"));
@@ -341,7 +341,7 @@ static status write_columns(struct openai_exporter *self, const struct result *r
     const struct stored_result stored = {.result = *result};
     for (size_t i = 0; i < result_column_count; i++) {
         const struct result_column *column = &result_columns[i];
-        if (result->tool_calls != NULL && result->finish_reason == FINISH_STOP &&
+        if (result->tool_calls_length > 0 && result->finish_reason == FINISH_STOP &&
             column->member == offsetof(struct stored_result, result.finish_reason)) {
             TRY(buffer_format(&self->line, ",\"%s\":\"tool_calls\"", column->name));
         } else if (column->is_choice && output_reader_has(self->job->reader, column) &&

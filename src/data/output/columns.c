@@ -228,6 +228,9 @@ bool column_is_there(const struct result_column *column, const struct stored_res
     if (column->kind != COLUMN_TEXT && !column_is_array(column)) {
         return true;
     }
+    if (column->kind == COLUMN_TEXT && column->travel == TRAVEL_PART) {
+        return column_text_length(column, result) > 0; /* in files, none is an empty one */
+    }
     const struct result_column *end = result_columns + result_column_count;
     const struct result_column *mate = column_leader(column);
     do {

@@ -11,6 +11,7 @@ struct structured_entry {
     struct structured_entry *next;
     uint64_t hash;
     struct structured_request request; /* its texts behind the entry */
+    enum thinking thinking;
     struct grammar *grammar;
     struct grammar_masks *masks;
     status failure; /* of compiling, with its message */
@@ -20,7 +21,7 @@ struct structured_entry {
 
 struct structured_cache {
     const struct grammar_vocabulary *vocabulary;
-    const struct tool_call_form *calls;
+    struct answer_style style;
     struct structured_entry *entries; /* the latest first */
 };
 
@@ -30,14 +31,14 @@ static status no_memory(void)
 }
 
 status structured_cache_create(const struct grammar_vocabulary *vocabulary,
-                               const struct tool_call_form *calls, struct structured_cache **out)
+                               const struct answer_style *style, struct structured_cache **out)
 {
     struct structured_cache *self = calloc(1, sizeof *self);
     if (self == NULL) {
         return no_memory();
     }
     self->vocabulary = vocabulary;
-    self->calls = calls;
+    self->style = *style;
     *out = self;
     return STATUS_OK;
 }
@@ -62,10 +63,11 @@ void structured_cache_destroy(struct structured_cache *self)
 
 /* ---- Looking up ---- */
 
-static uint64_t hash_request(const struct structured_request *request)
+static uint64_t hash_request(const struct structured_request *request, enum thinking thinking)
 {
     const uint64_t settings[] = {(uint64_t)request->kind, request->any_white_space,
-                                 request->closed_objects, request->function != NULL};
+                                 request->closed_objects, request->function != NULL,
+                                 (uint64_t)thinking};
     uint64_t hash = hash_bytes(settings, sizeof settings, 0);
     hash = hash_bytes(&request->compile_limit, sizeof request->compile_limit, hash);
     hash = request->text_length > 0 ? hash_bytes(request->text, request->text_length, hash) : hash;
@@ -90,11 +92,13 @@ static bool same_request(const struct structured_request *a, const struct struct
 
 /* The entry, moved to the front; NULL where there is none. */
 static struct structured_entry *find(struct structured_cache *self, uint64_t hash,
-                                     const struct structured_request *request)
+                                     const struct structured_request *request,
+                                     enum thinking thinking)
 {
     for (struct structured_entry **at = &self->entries; *at != NULL; at = &(*at)->next) {
         struct structured_entry *entry = *at;
-        if (entry->hash == hash && same_request(&entry->request, request)) {
+        if (entry->hash == hash && entry->thinking == thinking &&
+            same_request(&entry->request, request)) {
             *at = entry->next;
             entry->next = self->entries;
             self->entries = entry;
@@ -142,7 +146,7 @@ static struct structured_entry *copy_request(const struct structured_request *re
 
 static status compile(const struct structured_cache *self, struct structured_entry *entry)
 {
-    status s = structured_compile(&entry->request, self->calls, &entry->grammar);
+    status s = structured_compile(&entry->request, &self->style, entry->thinking, &entry->grammar);
     if (s == STATUS_OK) {
         return grammar_masks_create(entry->grammar, self->vocabulary, 0, &entry->masks);
     }
@@ -155,13 +159,15 @@ static status compile(const struct structured_cache *self, struct structured_ent
 }
 
 static status make(struct structured_cache *self, uint64_t hash,
-                   const struct structured_request *request, struct structured_entry **out)
+                   const struct structured_request *request, enum thinking thinking,
+                   struct structured_entry **out)
 {
     struct structured_entry *entry = copy_request(request);
     if (entry == NULL) {
         return no_memory();
     }
     entry->hash = hash;
+    entry->thinking = thinking;
     status s = compile(self, entry);
     if (s != STATUS_OK) {
         destroy_entry(entry);
@@ -174,12 +180,12 @@ static status make(struct structured_cache *self, uint64_t hash,
 }
 
 status structured_take(struct structured_cache *self, const struct structured_request *request,
-                       struct structured_entry **out)
+                       enum thinking thinking, struct structured_entry **out)
 {
-    const uint64_t hash = hash_request(request);
-    struct structured_entry *entry = find(self, hash, request);
+    const uint64_t hash = hash_request(request, thinking);
+    struct structured_entry *entry = find(self, hash, request, thinking);
     if (entry == NULL) {
-        TRY(make(self, hash, request, &entry));
+        TRY(make(self, hash, request, thinking, &entry));
         forget_idle(self);
     }
     if (entry->failure != STATUS_OK) {

@@ -4,10 +4,11 @@
 
 #include <string.h>
 
-#include "grammar/ebnf_front.h"
 #include "grammar/regex_front.h"
 #include "grammar/request/tool_calls.h"
 #include "grammar/schema/schema.h"
+
+enum { BLANK_BEHIND_THINKING = 4 };
 
 static struct schema_options schema_options_of(const struct structured_request *request)
 {
@@ -78,7 +79,7 @@ static status add_form(struct grammar_expressions *expressions,
     case STRUCTURED_CHOICE:
         return add_choice(expressions, request, out);
     case STRUCTURED_GRAMMAR:
-        return grammar_ebnf(expressions, request->text, request->text_length, out);
+        return status_fail(STATUS_UNSUPPORTED, "grammars are not understood yet");
     case STRUCTURED_TOOL_CALL:
         return tool_calls_node(expressions, request, calls, &options, out);
     case STRUCTURED_NONE:
@@ -87,14 +88,56 @@ static status add_form(struct grammar_expressions *expressions,
     return status_fail(STATUS_INTERNAL, "no form to compile");
 }
 
+/* Text without the end marker, the marker, and some white space. */
+static status add_thinking(struct grammar_expressions *expressions,
+                           const struct reasoning_form *reasoning, grammar_node *out)
+{
+    static const struct code_point_range all = {0, 0x10FFFF};
+    static const struct code_point_range blank[] = {{' ', ' '}, {'\n', '\n'}};
+    grammar_node any, parts[3];
+    TRY(grammar_code_points(expressions, &all, 1, &any));
+    TRY(grammar_repeat(expressions, any, 0, GRAMMAR_UNBOUNDED, &any));
+    TRY(grammar_literal(expressions, reasoning->end, strlen(reasoning->end), &parts[1]));
+    const grammar_node with_end[] = {any, parts[1], any};
+    TRY(grammar_sequence(expressions, with_end, 3, &parts[0]));
+    TRY(grammar_without(expressions, any, parts[0], &parts[0]));
+    TRY(grammar_code_points(expressions, blank, 2, &parts[2]));
+    TRY(grammar_repeat(expressions, parts[2], 0, BLANK_BEHIND_THINKING, &parts[2]));
+    return grammar_sequence(expressions, parts, 3, out);
+}
+
+/* The form behind what is thought. */
+static status put_thinking(struct grammar_expressions *expressions,
+                           const struct reasoning_form *reasoning, enum thinking thinking,
+                           grammar_node *form)
+{
+    grammar_node parts[2], begin[2];
+    if (reasoning == NULL || thinking == THINKING_NONE) {
+        return STATUS_OK;
+    }
+    TRY(add_thinking(expressions, reasoning, &parts[0]));
+    parts[1] = *form;
+    if (thinking == THINKING_OPTIONAL) {
+        TRY(grammar_literal(expressions, reasoning->begin, strlen(reasoning->begin), &begin[0]));
+        begin[1] = parts[0];
+        TRY(grammar_sequence(expressions, begin, 2, &parts[0]));
+        TRY(grammar_repeat(expressions, parts[0], 0, 1, &parts[0]));
+    }
+    return grammar_sequence(expressions, parts, 2, form);
+}
+
 status structured_compile(const struct structured_request *request,
-                          const struct tool_call_form *calls, struct grammar **out)
+                          const struct answer_style *style, enum thinking thinking,
+                          struct grammar **out)
 {
     const struct grammar_limits limits = {.seconds = request->compile_limit};
     struct grammar_expressions *expressions;
     grammar_node root;
     TRY(grammar_expressions_create(&limits, &expressions));
-    status s = add_form(expressions, request, calls, &root);
+    status s = add_form(expressions, request, style->calls, &root);
+    if (s == STATUS_OK) {
+        s = put_thinking(expressions, style->reasoning, thinking, &root);
+    }
     if (s == STATUS_OK) {
         s = grammar_compile(expressions, root, &limits, out);
     }

@@ -7,20 +7,35 @@
 #include "sluice/answer.h"
 #include "sluice/structured.h"
 
-/* The grammar of a form that is not STRUCTURED_NONE. `calls` is the form in which the model calls
- * tools, NULL for none that is known. STATUS_INVALID, STATUS_UNSUPPORTED and STATUS_LIMIT are the
- * row's own: the message begins with the kind of form and says what, where. The caller destroys
- * *out. */
+/* How a model writes what has a form. */
+struct answer_style {
+    const struct tool_call_form *calls;     /* NULL: no form of tool calls is known */
+    const struct reasoning_form *reasoning; /* NULL: it does not think, or the form's markers are no
+                                               texts but special tokens */
+};
+
+/* What may come before a form, of the style's reasoning: its text up to the end marker, and white
+ * space. */
+enum thinking {
+    THINKING_NONE,
+    THINKING_OPEN,     /* has to: the prompt has begun it */
+    THINKING_OPTIONAL, /* may, with the begin marker first */
+};
+
+/* The grammar of a form that is not STRUCTURED_NONE. STATUS_INVALID, STATUS_UNSUPPORTED and
+ * STATUS_LIMIT are the row's own: the message begins with the kind of form and says what, where.
+ * The caller destroys *out. */
 status structured_compile(const struct structured_request *request,
-                          const struct tool_call_form *calls, struct grammar **out) MUST_CHECK;
+                          const struct answer_style *style, enum thinking thinking,
+                          struct grammar **out) MUST_CHECK;
 
 /* Grammars with their masks, by what was asked for. One thread at a time. */
 struct structured_cache;
 struct structured_entry;
 
-/* Borrows vocabulary and form. The caller destroys *out after the last release. */
+/* Borrows the vocabulary. The caller destroys *out after the last release. */
 status structured_cache_create(const struct grammar_vocabulary *vocabulary,
-                               const struct tool_call_form *calls,
+                               const struct answer_style *style,
                                struct structured_cache **out) MUST_CHECK;
 void structured_cache_destroy(struct structured_cache *cache);
 
@@ -28,7 +43,7 @@ void structured_cache_destroy(struct structured_cache *cache);
  * same message. It stays until it is released as often as it was taken. Errors as
  * structured_compile. */
 status structured_take(struct structured_cache *cache, const struct structured_request *request,
-                       struct structured_entry **out) MUST_CHECK;
+                       enum thinking thinking, struct structured_entry **out) MUST_CHECK;
 void structured_release(struct structured_cache *cache, struct structured_entry *entry);
 struct grammar_masks *structured_masks(const struct structured_entry *entry);
 

@@ -202,22 +202,26 @@ status answer_split(const struct reasoning_form *reasoning, const struct tool_ca
 
 /* ---- Tokens ---- */
 
-bool answer_is_thinking(const struct reasoning_form *form, const struct tokenizer *tokenizer,
-                        const int32_t *prompt, size_t count)
+bool answer_ends_with(const char *token, const struct tokenizer *tokenizer, const int32_t *prompt,
+                      size_t count)
 {
-    if (form == NULL || form->has_channels || tokenizer == NULL) {
-        return false;
-    }
-    const int32_t begin = tokenizer_token_id(tokenizer, form->begin);
+    const int32_t id = tokenizer_token_id(tokenizer, token);
     struct buffer text = {0};
-    bool is_last = count > 0 && prompt[count - 1] == begin;
-    bool is_before = !is_last && count > 1 && prompt[count - 2] == begin;
+    bool is_last = count > 0 && prompt[count - 1] == id;
+    bool is_before = !is_last && count > 1 && prompt[count - 2] == id;
     if (is_before && tokenizer_token_bytes(tokenizer, prompt[count - 1], &text) == STATUS_OK) {
         const struct text_span behind = {text.data, text.length};
         is_last = trim_front(behind).length == 0;
     }
     buffer_destroy(&text);
     return is_last;
+}
+
+bool answer_is_thinking(const struct reasoning_form *form, const struct tokenizer *tokenizer,
+                        const int32_t *prompt, size_t count)
+{
+    return form != NULL && !form->has_channels && tokenizer != NULL &&
+           answer_ends_with(form->begin, tokenizer, prompt, count);
 }
 
 static bool is_in(const char *text, const char *name)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an answer consists of: thinking and tool calls out of its text, in the model's forms. */
-#ifndef SLUICE_RUN_ANSWERS_H
-#define SLUICE_RUN_ANSWERS_H
+#ifndef SLUICE_RUN_ANSWERS_ANSWERS_H
+#define SLUICE_RUN_ANSWERS_ANSWERS_H
 
 #include "sluice/answer.h"
 #include "sluice/engine.h"

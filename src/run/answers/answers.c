@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers into parts, as the job says or the model suggests. */
-#include "run/answers.h"
+#include "run/answers/answers.h"
 
 #include <string.h>
 
