@@ -9,6 +9,8 @@
 #include "sluice/model.h"
 
 enum share_reads { SHARE_AUTO, SHARE_ALWAYS, SHARE_NEVER };
+/* In which rows are handed out: those that begin alike together and long ones first, or as read. */
+enum order_choice { ORDER_PREFIX, ORDER_FILE };
 enum strings_choice { STRINGS_VARIABLE, STRINGS_PACKED };
 
 /* One path, or several. */
@@ -39,6 +41,7 @@ struct job {
         int64_t template_time;     /* Unix seconds; -1: of the first start */
         int64_t limit;             /* -1: all */
         bool skip_bad_rows;        /* false: the first bad row ends the job */
+        enum order_choice order;
         bool row_parameters; /* false: columns of plain rows are data, whatever they are called */
     } data;
     struct generate_params generate;

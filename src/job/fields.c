@@ -44,6 +44,11 @@ static const struct field_choice strings_choices[] = {
     {"packed", STRINGS_PACKED},
     {NULL, 0},
 };
+static const struct field_choice order_choices[] = {
+    {"prefix", ORDER_PREFIX},
+    {"file", ORDER_FILE},
+    {NULL, 0},
+};
 static const struct field_choice admission_choices[] = {
     {"need", ADMIT_BY_NEED},
     {"room", ADMIT_BY_ROOM},
@@ -140,6 +145,11 @@ static const struct job_field job_field_table[] = {
      "warning says which columns were taken for them; false: such columns are data and travel on; "
      "bodies of OpenAI lines are requests in any case",
      NULL, 0, 0, NULL},
+    {"data", "order", FIELD_CHOICE, AT(data.order), "prefix",
+     "in which rows run; the output stands in input order in any case; prefix: rows that begin "
+     "alike one after the other, so that the common part is computed once, and long rows early; "
+     "file: as they are read",
+     NULL, 0, 0, order_choices},
     {"data", "limit", FIELD_INTEGER, AT(data.limit), "all", "rows to run, from the first", "all", 0,
      INT64_MAX, NULL},
     {"data", "skip_bad_rows", FIELD_BOOLEAN, AT(data.skip_bad_rows), "true",

@@ -12,6 +12,7 @@
 
 #include "run/count_rows.h"
 #include "run/data_set.h"
+#include "run/order/row_order.h"
 #include "run/ranks/mailbox.h"
 #include "run/ranks/stop_request.h"
 #include "run/ranks/wire.h"
@@ -33,6 +34,7 @@ struct shard_request {
 struct coordinator {
     struct coordinator_options options;
     struct record_reader *reader;
+    struct row_order *order;
     struct record record;
     bool end_of_data, stopped, failed;
     int leaders_done;
@@ -71,6 +73,17 @@ status coordinator_create(const struct coordinator_options *options, struct coor
     if (s == STATUS_OK) {
         s = record_reader_open(&reader, &self->reader);
     }
+    if (s == STATUS_OK) {
+        const struct row_order_options order = {
+            .reader = self->reader,
+            .directory = self->progress.directory.data,
+            .prompt_field = options->job->data.prompt_field,
+            .max_new_tokens = options->job->generate.max_new_tokens,
+            /* The first bad row is named, where one ends the job. */
+            .as_read = options->job->data.order == ORDER_FILE || !options->job->data.skip_bad_rows,
+        };
+        s = row_order_create(&order, &self->order);
+    }
     self->requests = calloc((size_t)options->replicas, sizeof *self->requests);
     if (s == STATUS_OK && self->requests == NULL) {
         s = status_fail(STATUS_NO_MEMORY, "out of memory for the coordinator");
@@ -92,6 +105,7 @@ void coordinator_destroy(struct coordinator *self)
         return;
     }
     row_count_end(self->row_count);
+    row_order_destroy(self->order);
     if (self->reader != NULL) {
         record_reader_close(self->reader);
     }
@@ -183,12 +197,12 @@ static status hand_out(struct coordinator *self, int leader, int *taken)
                                            leader / self->options.replica_ranks);
 }
 
-/* Reads the next record and does with it what is to be done. */
+/* Takes the next record and does with it what is to be done. */
 static status take_record(struct coordinator *self, int leader, int *taken)
 {
     struct attempts *attempts = self->options.attempts;
     bool more;
-    TRY(record_reader_next(self->reader, &self->record, &more));
+    TRY(row_order_next(self->order, &self->record, &more));
     if (!more) {
         self->end_of_data = true;
         return STATUS_OK;
@@ -236,14 +250,24 @@ static status take_suspect(struct coordinator *self, int leader, int *taken, boo
     return hand_out(self, leader, taken);
 }
 
+/* Rows of a shard at most: at the end of the data less and less, so that the last rows are spread
+ * over all replicas, and none sits on some that another could run. */
+static int64_t most_rows(const struct coordinator *self, int32_t wanted)
+{
+    const int64_t left = row_order_left(self->order);
+    const int64_t share = left / (2 * (int64_t)self->options.replicas) + 1;
+    return left >= 0 && !self->end_of_data && share < wanted ? share : wanted;
+}
+
 /* Fills the outgoing shard with up to as many records as are wanted, of those that are there now;
  * *taken is how many they are. */
 static status fill_shard(struct coordinator *self, const struct shard_request *request, int *taken)
 {
+    const int64_t most = most_rows(self, request->wanted);
     bool more = true;
     TRY(shard_begin(&self->outgoing));
     *taken = 0;
-    while (more && *taken < request->wanted && self->outgoing.length < SHARD_MAX_BYTES &&
+    while (more && *taken < most && self->outgoing.length < SHARD_MAX_BYTES &&
            !turn_is_over(self)) {
         TRY(self->end_of_data ? take_suspect(self, request->leader, taken, &more)
                               : take_record(self, request->leader, taken));
@@ -414,6 +438,18 @@ static status take_messages(struct coordinator *self, bool *nothing)
     return STATUS_OK;
 }
 
+/* Rows are read ahead while those that were handed out run. */
+static status read_ahead(struct coordinator *self, bool *nothing)
+{
+    bool more = !self->stopped;
+    self->turn_ends = clock_seconds() + POLL_SECONDS;
+    while (more && !turn_is_over(self)) {
+        TRY(row_order_read(self->order, &more));
+        *nothing = *nothing && !more;
+    }
+    return STATUS_OK;
+}
+
 /* Rows that came back make room for others, so messages are taken before requests are served. */
 static status poll(struct coordinator *self, bool *idle)
 {
@@ -426,6 +462,7 @@ static status poll(struct coordinator *self, bool *idle)
     self->turn_ends = clock_seconds() + POLL_SECONDS; /* however long the messages took */
     TRY(serve_requests(self));
     nothing = nothing && owed == self->request_count && read == self->rows_read;
+    TRY(read_ahead(self, &nothing));
     TRY(outbox_poll(&self->outbox));
     double committed = self->last_commit;
     TRY(commit_if_due(self, self->leaders_done == self->options.replicas));

@@ -11,7 +11,7 @@ awk 'BEGIN { for (i = 0; i < 1500; i++)
     printf "{\"id\": \"r%d\", \"prompt_token_ids\": [%d, 5, %d], \"note\": \"%0600d\"}\n", i, 3 + i % 200, 3 + i % 150, i }' >data.jsonl
 cat >job.yaml <<YAML
 model: {path: "$SLUICE_SOURCE_DIR/tests/data/models/llama"}
-data: {input: data.jsonl}
+data: {input: data.jsonl, order: file} # so that two runs read alike
 generate: {max_new_tokens: 2, ignore_eos: true}
 engine: {max_sequences: 16, kv_memory: 1MiB}
 output: {path: whole.h5}

@@ -47,7 +47,8 @@ poisoned segv_replicas 3 11 2
 poisoned abort_pipeline 2 6 2 --set layout.pp=2
 poisoned kill_one_rank 1 9 5
 # 51 rows under way are too many to run one at a time: half of them are the second to die, then the row alone.
-poisoned segv_halves 1 11 3 --set engine.max_sequences=400
+# In order of the file they are all handed out at once.
+poisoned segv_halves 1 11 3 --set engine.max_sequences=400 --set data.order=file
 
 # Where bad rows end a job, this one does.
 for start in 1 2 3; do
