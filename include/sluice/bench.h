@@ -122,6 +122,7 @@ struct bench_rank {
     int64_t device_total, device_used;    /* bytes, of the backend's device */
     double seconds;                       /* of the last measured run */
     double communication;                 /* seconds of it in calls to other ranks */
+    int64_t communication_bytes;          /* sent in them */
     int64_t output_tokens, prompt_tokens, preemptions, kv_peak_blocks; /* leaders */
     struct step_summary prefill, decode; /* leaders: steps with prompt tokens among theirs, and
                                             without */

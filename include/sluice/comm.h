@@ -42,6 +42,7 @@ struct communicator {
     /* The calls of all ranks must have ended, or the communicator must have failed. */
     void (*destroy)(struct communicator *self);
     double seconds;  /* spent in the calls above; on a GPU estimated from some of them */
+    uint64_t bytes;  /* that this rank has sent in them to other ranks */
     double patience; /* may be set between calls; counts from the next one or the next check on */
 };
 

@@ -309,6 +309,8 @@ struct device_buffer *forward_hidden(const struct forward *forward);
 status forward_check(struct forward *forward) MUST_CHECK;
 /* Seconds spent waiting for or moving data to other ranks, in total, as of the latest check. */
 double forward_communication_seconds(const struct forward *forward);
+/* Bytes that this rank has sent to other ranks, in total. */
+uint64_t forward_communication_bytes(const struct forward *forward);
 
 /* ---- What it needs: src/model/forward_memory.c ---- */
 

@@ -268,6 +268,7 @@ static status append_rank(struct buffer *out, const struct bench_rank *rank, boo
     TRY(append_integer(out, "device_total_bytes", rank->device_total));
     TRY(append_number(out, "seconds", rank->seconds));
     TRY(append_number(out, "communication_seconds", rank->communication));
+    TRY(append_integer(out, "communication_bytes", rank->communication_bytes));
     if (rank->leader) {
         TRY(append_integer(out, "output_tokens", rank->output_tokens));
         TRY(append_integer(out, "prompt_tokens", rank->prompt_tokens));

@@ -28,6 +28,7 @@ static status book(struct communicator *self, double start, status s)
         s = backend->operations->synchronize(backend);
     }
     self->seconds += clock_seconds() - start;
+    self->bytes = inner_of(self)->bytes;
     return s;
 }
 

@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The communicator over MPI: sums as a pairwise tree in rank order, blocks gathered to all, columns
  * gathered to rank 0, buffered sends. Buffers in device memory pass through host memory, which is
- * for ranks that share a device; NCCL is for those that do not.
- *
- * The tree is computed by recursive doubling: in round k ranks that differ in bit k exchange what
- * they have and add. Floating-point addition is commutative, so both get the same bits, and those
- * are the tree's: ((0+1)+(2+3))+((4+5)+(6+7)). */
+ * for ranks that share a device; NCCL is for those that do not. */
 #include "comm/comm_mpi.h"
 
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/tree_sum.h"
 #include "sluice/mpi_check.h"
 
-enum { TAG_SUM = 1, TAG_STAGE = 2, SENDS_IN_FLIGHT = 4 };
+enum { TAG_STAGE = 2, SENDS_IN_FLIGHT = 4 };
 
 struct space {
     char *bytes;
@@ -102,18 +99,13 @@ static status mpi_sum(struct communicator *base, struct device_buffer *data, siz
     TRY(check_size(bytes));
     TRY(reserve(&self->scratch, bytes));
     TRY(host_bytes(self, data, &self->own, bytes, &address));
-    float *own = address;
-    float *other = (float *)(void *)self->scratch.bytes;
-    for (int distance = 1; distance < base->size; distance *= 2) {
-        int partner = base->rank ^ distance;
-        TRY(mpi_check(MPI_Sendrecv(own, (int)count, MPI_FLOAT, partner, TAG_SUM, other, (int)count,
-                                   MPI_FLOAT, partner, TAG_SUM, self->comm, MPI_STATUS_IGNORE),
-                      "sum over tensor-parallel ranks"));
-        for (size_t i = 0; i < count; i++) {
-            own[i] += other[i];
-        }
-    }
-    TRY(host_done(self, data, own, bytes));
+    const struct tree_sum sum = {.comm = self->comm,
+                                 .rank = base->rank,
+                                 .size = base->size,
+                                 .scratch = (float *)(void *)self->scratch.bytes,
+                                 .bytes = &base->bytes};
+    TRY(tree_sum(&sum, address, count));
+    TRY(host_done(self, data, address, bytes));
     base->seconds += clock_seconds() - start;
     return STATUS_OK;
 }
@@ -131,6 +123,7 @@ static status mpi_gather(struct communicator *base, struct device_buffer *own,
     TRY(mpi_check(MPI_Allgather(from, (int)bytes, MPI_BYTE, to, (int)bytes, MPI_BYTE, self->comm),
                   "gather of partial sums"));
     TRY(host_done(self, all, to, total));
+    base->bytes += (uint64_t)(total - bytes); /* to every other rank */
     base->seconds += clock_seconds() - start;
     return STATUS_OK;
 }
@@ -184,6 +177,7 @@ static status mpi_gather_columns(struct communicator *base, struct device_buffer
     TRY(mpi_check(
         MPI_Gatherv(from, own, MPI_FLOAT, blocks, counts, starts, MPI_FLOAT, 0, self->comm),
         "gather of logits"));
+    base->bytes += base->rank != 0 ? (uint64_t)own * sizeof(float) : 0;
     if (base->rank == 0) {
         TRY(host_room(self, out, &self->all, bytes, &whole));
         interleave(blocks, rows, widths, base->size, whole);
@@ -214,6 +208,7 @@ static status mpi_send(struct communicator *base, struct device_buffer *data, si
     TRY(mpi_check(MPI_Isend(pending->space.bytes, (int)bytes, MPI_BYTE, to, TAG_STAGE, self->comm,
                             &pending->request),
                   "send to the next stage"));
+    base->bytes += bytes;
     base->seconds += clock_seconds() - start;
     return STATUS_OK;
 }

@@ -153,7 +153,9 @@ static status run_once(struct measurement *self, bool takes_part, struct bench_t
     *times = (struct bench_times){0};
     TRY(wait_for_all(self));
     if (takes_part) {
+        const uint64_t before = forward_communication_bytes(self->stage.forward);
         TRY(bench_generate(self->job, &self->stage, self->replica, &self->load, times));
+        times->communication_bytes = forward_communication_bytes(self->stage.forward) - before;
     }
     TRY(wait_for_all(self));
     TRY(mpi_check(
@@ -175,6 +177,7 @@ static void keep_times(struct measurement *self, struct bench_times *times)
     step_times_summarize(&times->decode, &own->decode);
     own->seconds = times->seconds;
     own->communication = times->communication;
+    own->communication_bytes = (int64_t)times->communication_bytes;
     own->output_tokens = times->output_tokens;
     own->prompt_tokens = times->prompt_tokens;
     own->preemptions = times->preemptions;

@@ -22,6 +22,7 @@ struct bench_times {
     double plan, launch, wait, complete;
     int64_t prompt_tokens, output_tokens, preemptions, kv_peak_blocks;
     double seconds, communication;
+    uint64_t communication_bytes; /* sent to other ranks */
 };
 void bench_times_destroy(struct bench_times *times);
 

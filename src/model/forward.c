@@ -132,6 +132,13 @@ double forward_communication_seconds(const struct forward *forward)
     return (tensor != NULL ? tensor->seconds : 0.0) + (pipeline != NULL ? pipeline->seconds : 0.0);
 }
 
+uint64_t forward_communication_bytes(const struct forward *forward)
+{
+    const struct communicator *tensor = forward->options.tensor;
+    const struct communicator *pipeline = forward->options.pipeline;
+    return (tensor != NULL ? tensor->bytes : 0) + (pipeline != NULL ? pipeline->bytes : 0);
+}
+
 struct device_buffer *forward_hidden(const struct forward *forward)
 {
     return forward->residual;

@@ -46,6 +46,7 @@ status nccl_sum(struct communicator *base, struct device_buffer *data, size_t co
     struct comm_nccl *self = self_of(base);
     TRY(check_call(self, COMM_TENSOR, data, count * sizeof(float)));
     TRY(nccl_call_begin(self, true));
+    base->bytes += count * sizeof(float) * (size_t)(base->size - 1);
     return nccl_call_end(self, sum_pieces(self, data->data, count), &self->own_mark,
                          self->cuda->stream);
 }
@@ -58,6 +59,7 @@ status nccl_gather(struct communicator *base, struct device_buffer *own, struct 
     TRY(check_call(self, COMM_TENSOR, all, bytes * (size_t)base->size));
     cuda_buffer_is_plain(all);
     TRY(nccl_call_begin(self, true));
+    base->bytes += bytes * (size_t)(base->size - 1);
     const status s = nccl_check(self, NCCL_GROUP,
                                 ncclAllGather(own->data, all->data, bytes, ncclInt8,
                                               self->members[NCCL_GROUP], self->cuda->stream),
@@ -158,6 +160,7 @@ status nccl_gather_columns(struct communicator *base, struct device_buffer *in,
         return STATUS_OK;
     }
     TRY(nccl_call_begin(self, true));
+    base->bytes += base->rank != 0 ? (size_t)rows * (size_t)widths[base->rank] * sizeof(float) : 0;
     return nccl_call_end(self, gather_rows(self, &columns, rows), &self->own_mark,
                          self->cuda->stream);
 }
@@ -191,6 +194,7 @@ status nccl_send(struct communicator *base, struct device_buffer *data, size_t b
                            bytes, base->rank, base->size, to);
     }
     TRY(nccl_call_begin(self, false));
+    base->bytes += bytes;
     struct nccl_slot *slot = &self->slots[self->next_slot];
     self->next_slot = (self->next_slot + 1) % NCCL_SLOTS;
     return nccl_call_end(self, send_slot(self, slot, data->data, bytes), &self->sending_mark,
