@@ -360,6 +360,27 @@ int64_t journal_bytes(const struct journal *journal);
 /* Calls `visit` for every result in order of (row, sample), reading from disk in bounded memory. */
 typedef status (*result_visitor)(void *context, const struct result *result);
 status journal_visit(struct journal *journal, result_visitor visit, void *context) MUST_CHECK;
+/* The same from this row on. */
+status journal_visit_from(struct journal *journal, int64_t row, result_visitor visit,
+                          void *context) MUST_CHECK;
+
+/* Where a row's entry stands. */
+struct journal_place {
+    int64_t row, offset;
+    uint32_t length; /* of the entry, its head included */
+};
+/* The places of at most `most` rows from *row on, as far as there is no gap and they are in the
+ * file; *row is then the first one behind them. Returns how many they are. */
+size_t journal_follow(const struct journal *journal, int64_t *row, struct journal_place *places,
+                      size_t most);
+const char *journal_path(const struct journal *journal); /* of the file; lives as long */
+/* Reads rows whose places are known while another thread appends to the journal. The caller closes
+ * *out. */
+struct journal_reader;
+status journal_reader_open(const char *path, struct journal_reader **out) MUST_CHECK;
+status journal_reader_visit(struct journal_reader *reader, const struct journal_place *places,
+                            size_t count, result_visitor visit, void *context) MUST_CHECK;
+void journal_reader_close(struct journal_reader *reader);
 /* Unlocks and closes; `remove` deletes the folder (after the output stands under its final name).
  */
 void journal_close(struct journal *journal, bool remove);
@@ -446,6 +467,12 @@ struct timeline_point {
     int32_t rank, running, waiting, kv_blocks_used;
     int64_t output_tokens, prompt_tokens, rows; /* so far */
 };
+
+/* Whether files with these columns have the same datasets. */
+bool output_columns_same(const struct output_columns *a, const struct output_columns *b);
+/* Whether a thread may write an output while another reads this data set: HDF5 lets one in at a
+ * time, unless it was built for several. */
+bool output_may_write_beside(const struct input_files *files);
 
 struct output_writer;
 /* Creates `path` + ".partial". STATUS_EXISTS when `path` exists and overwrite is false, or when

@@ -24,6 +24,8 @@ static const double COMMIT_SECONDS = 1.0, COMMIT_SECONDS_MOST = 10.0, COMMIT_SHA
 enum { SHARD_MAX_BYTES = 4 << 20 };
 /* After this long a turn ends with the message, or the record, that it is at. */
 static const double POLL_SECONDS = 0.0005;
+/* Rows that are there go on to the output's thread this often. */
+static const double FOLLOW_SECONDS = 0.05;
 
 /* A leader that is owed an answer. */
 struct shard_request {
@@ -49,7 +51,7 @@ struct coordinator {
     struct shard_request *requests; /* [replicas] without an answer yet: a ring */
     int first_request, request_count;
     double turn_ends;
-    double last_commit;
+    double last_commit, last_follow;
     struct progress progress;
     struct row_count *row_count; /* where the number of rows is not known from the start */
     struct buffer incoming, outgoing;
@@ -450,6 +452,15 @@ static status read_ahead(struct coordinator *self, bool *nothing)
     return STATUS_OK;
 }
 
+static void feed_output(struct coordinator *self)
+{
+    double now = clock_seconds();
+    if (self->options.early != NULL && now - self->last_follow >= FOLLOW_SECONDS) {
+        early_output_follow(self->options.early);
+        self->last_follow = now;
+    }
+}
+
 /* Rows that came back make room for others, so messages are taken before requests are served. */
 static status poll(struct coordinator *self, bool *idle)
 {
@@ -466,6 +477,7 @@ static status poll(struct coordinator *self, bool *idle)
     TRY(outbox_poll(&self->outbox));
     double committed = self->last_commit;
     TRY(commit_if_due(self, self->leaders_done == self->options.replicas));
+    feed_output(self);
     const struct progress_news news = progress_news(self, self->last_commit > committed);
     progress_report(&self->progress, &news);
     if (idle != NULL) {

@@ -7,6 +7,7 @@
 #include <mpi.h>
 
 #include "run/report/progress.h"
+#include "run/writing/early_output.h"
 #include "sluice/data.h"
 #include "sluice/job.h"
 
@@ -17,6 +18,7 @@ struct coordinator_options {
     const struct input_files *files; /* of the data set */
     struct journal *journal;         /* borrowed, like the next */
     struct attempts *attempts;       /* rows that ranks died of run alone, or not at all */
+    struct early_output *early;      /* NULL: the output is written at the end */
     MPI_Comm comm;                   /* all ranks; leaders write here */
     int replicas;
     int replica_ranks; /* of each */

@@ -19,12 +19,11 @@
 #include "run/ranks/stop_request.h"
 #include "run/ranks/world.h"
 #include "run/replica.h"
-#include "run/report/error_tally.h"
 #include "run/report/notes_warn.h"
 #include "run/report/phase.h"
-#include "run/report/repeats.h"
 #include "run/report/start_line.h"
 #include "run/steps/stage.h"
+#include "run/writing/early_output.h"
 #include "sluice/mpi_check.h"
 #include "sluice/run.h"
 #include "sluice/task.h"
@@ -48,6 +47,7 @@ struct run {
     struct journal *journal;
     int64_t template_time; /* Unix seconds */
     struct attempts *attempts;
+    struct early_output *early; /* NULL: the output is written at the end */
     struct coordinator *coordinator;
 };
 
@@ -92,6 +92,60 @@ static int64_t limited_rows(const struct run *run)
     return run->rows >= 0 && limit >= 0 && limit < run->rows ? limit : run->rows;
 }
 
+/* ---- Columns ---- */
+
+/* The output tells input files apart where there may be several. */
+static status count_files(struct run *run)
+{
+    if (run->files.count == 1 && !run->files.has_patterns) {
+        return STATUS_OK;
+    }
+    run->file_rows = calloc(run->files.count, sizeof *run->file_rows);
+    return run->file_rows != NULL
+               ? STATUS_OK
+               : status_fail(STATUS_NO_MEMORY, "out of memory for the table of input files");
+}
+
+/* What the job asks for is there, whatever its rows came to, and so is what any row asked for. */
+static struct output_columns choose_columns(const void *context)
+{
+    const struct run *run = context;
+    const struct job *job = run->job;
+    const struct task_facts *task = task_facts(job->generate.task);
+    struct output_columns columns = journal_columns(run->journal);
+    columns.packed_texts = job->output.strings == STRINGS_PACKED;
+    columns.prompt |= job->output.include_prompt;
+    columns.arithmetic |= run->options->keep_mixed;
+    columns.token_ids |= job->output.include_token_ids;
+    columns.valid |= job->generate.structured.kind != STRUCTURED_NONE;
+    columns.logprobs |= job->generate.sampling.logprobs >= 0;
+    columns.top_logprobs = job->generate.sampling.logprobs > columns.top_logprobs
+                               ? job->generate.sampling.logprobs
+                               : columns.top_logprobs;
+    task_choose_columns(task, model_config(run->model)->hidden, &columns);
+    if (run->file_rows != NULL) {
+        coordinator_file_rows(run->coordinator, run->file_rows);
+        columns.files = &run->files;
+        columns.file_rows = run->file_rows;
+    }
+    return columns;
+}
+
+/* The output is written beside the job where that may be. */
+static status prepare_output(struct run *run)
+{
+    const struct early_output_options options = {.path = run->job->output.path,
+                                                 .overwrite = run->job->output.overwrite,
+                                                 .journal = run->journal,
+                                                 .columns = choose_columns,
+                                                 .context = run};
+    TRY(count_files(run));
+    return output_may_write_beside(&run->files) ? early_output_create(&options, &run->early)
+                                                : STATUS_OK;
+}
+
+/* ---- Rank 0's files ---- */
+
 static status open_journal(struct run *run, const char *directory, const char *identity,
                            struct run_summary *summary)
 {
@@ -109,10 +163,12 @@ static status open_journal(struct run *run, const char *directory, const char *i
     clock_write_timestamp(run->template_time, run->provenance.template_time);
     summary->journal_seconds += clock_seconds() - start;
     TRY(input_files_save(directory, &run->files));
+    TRY(prepare_output(run));
     struct coordinator_options options = {.job = run->job,
                                           .files = &run->files,
                                           .journal = run->journal,
                                           .attempts = run->attempts,
+                                          .early = run->early,
                                           .comm = run->control,
                                           .replicas = run->plan.dp,
                                           .replica_ranks = run->plan.tp * run->plan.pp,
@@ -218,41 +274,20 @@ static void begin_metrics(struct run *run)
 
 /* ---- The end ---- */
 
-struct totals {
-    struct run_summary *summary;
-    struct output_writer *writer;
-    struct error_tally errors;
-    struct repeats twins;   /* rows that share id and prompt */
-    const char *arithmetic; /* of rows that do not say: the journal's */
-    int64_t last_row, last_error_row, answers;
-    double write_seconds;
-};
-
-/* Results come in order of rows, those of earlier starts among them. */
-static status count_result(struct totals *totals, const struct result *result)
+/* What its results come to. */
+static status take_totals(struct results_file *file, struct run_summary *summary)
 {
-    struct run_summary *summary = totals->summary;
-    if (result->row != totals->last_row) {
-        totals->last_row = result->row;
-        summary->rows++;
-        summary->prompt_tokens += result->prompt_tokens;
-    }
-    summary->output_tokens += result->completion_tokens;
-    if (result->finish_reason != FINISH_ERROR) {
-        totals->answers++;
-        return STATUS_OK;
-    }
-    summary->error_rows += result->row != totals->last_error_row;
-    totals->last_error_row = result->row;
-    return error_tally_add(&totals->errors, result->row, result->error, result->error_length);
-}
-
-static status describe_errors(struct totals *totals)
-{
-    struct run_summary *summary = totals->summary;
+    const struct results_totals *totals = &file->totals;
     struct buffer line = {0};
-    summary->no_answers = summary->rows > 0 && totals->answers == 0;
-    status s = error_tally_describe(&totals->errors, &line);
+    summary->rows = totals->rows;
+    summary->error_rows = totals->error_rows;
+    summary->prompt_tokens = totals->prompt_tokens;
+    summary->output_tokens = totals->output_tokens;
+    summary->no_answers = totals->rows > 0 && totals->answers == 0;
+    if (repeats_count(&file->twins) > 0) {
+        log_write(LOG_WARNING, REPEATS_WARNING, (long long)repeats_count(&file->twins));
+    }
+    status s = error_tally_describe(&file->errors, &line);
     if (s == STATUS_OK && line.length > 0) {
         snprintf(summary->errors, sizeof summary->errors, "%s", line.data);
     }
@@ -262,40 +297,8 @@ static status describe_errors(struct totals *totals)
 
 static status write_result(void *context, const struct result *result)
 {
-    struct totals *totals = context;
-    TRY(count_result(totals, result));
     TRY(interrupt_check());
-    if (result->sample == 0 && result->stream != 0) {
-        TRY(repeats_add(&totals->twins, result->stream));
-    }
-    double start = clock_seconds();
-    struct result named = *result;
-    if (named.arithmetic == NULL) {
-        named.arithmetic = totals->arithmetic;
-        named.arithmetic_length = strlen(totals->arithmetic);
-    }
-    status s = output_append(totals->writer, &named);
-    totals->write_seconds += clock_seconds() - start;
-    return s;
-}
-
-/* What the job asks for is there, whatever its rows came to, and so is what any row asked for. */
-static struct output_columns choose_columns(const struct run *run)
-{
-    const struct job *job = run->job;
-    const struct task_facts *task = task_facts(job->generate.task);
-    struct output_columns columns = journal_columns(run->journal);
-    columns.packed_texts = job->output.strings == STRINGS_PACKED;
-    columns.prompt |= job->output.include_prompt;
-    columns.arithmetic |= run->options->keep_mixed;
-    columns.token_ids |= job->output.include_token_ids;
-    columns.valid |= job->generate.structured.kind != STRUCTURED_NONE;
-    columns.logprobs |= job->generate.sampling.logprobs >= 0;
-    columns.top_logprobs = job->generate.sampling.logprobs > columns.top_logprobs
-                               ? job->generate.sampling.logprobs
-                               : columns.top_logprobs;
-    task_choose_columns(task, model_config(run->model)->hidden, &columns);
-    return columns;
+    return results_file_append(context, result);
 }
 
 static status append_token(const void *tokenizer, int32_t id, struct buffer *out)
@@ -303,19 +306,27 @@ static status append_token(const void *tokenizer, int32_t id, struct buffer *out
     return tokenizer_token_bytes(tokenizer, id, out);
 }
 
-/* The output tells input files apart where there may be several. */
-static status add_files(struct run *run, struct output_columns *columns)
+/* All results: what was written beside the job, and the rest. */
+static status write_results(struct run *run, struct results_file **out, struct run_summary *summary)
 {
-    if (run->files.count == 1 && !run->files.has_patterns) {
-        return STATUS_OK;
+    const struct job *job = run->job;
+    struct results_file *file = NULL;
+    int64_t row = 0;
+    TRY(run->early != NULL ? early_output_take(run->early, &file, &row) : STATUS_OK);
+    if (file == NULL) {
+        const struct output_columns columns = choose_columns(run);
+        TRY(results_file_create(job->output.path, job->output.overwrite, &columns,
+                                journal_arithmetic(run->journal), &file));
     }
-    run->file_rows = calloc(run->files.count, sizeof *run->file_rows);
-    if (run->file_rows == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for the table of input files");
+    log_write(LOG_DEBUG, "%lld rows of the output were written while the job ran", (long long)row);
+    double start = clock_seconds(), before = file->seconds;
+    status s = journal_visit_from(run->journal, row, write_result, file);
+    summary->journal_seconds += clock_seconds() - start - (file->seconds - before);
+    if (s != STATUS_OK) {
+        results_file_destroy(file);
+        return s;
     }
-    coordinator_file_rows(run->coordinator, run->file_rows);
-    columns->files = &run->files;
-    columns->file_rows = run->file_rows;
+    *out = file;
     return STATUS_OK;
 }
 
@@ -332,29 +343,13 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
                            "%s: changed while the job ran; start again with --fresh",
                            job->data.input.text);
     }
-    struct output_columns columns = choose_columns(run);
-    TRY(add_files(run, &columns));
-    struct output_writer *writer;
-    TRY(output_create(job->output.path, job->output.overwrite, &columns, &writer));
-    struct totals totals = {.summary = summary,
-                            .writer = writer,
-                            .last_row = -1,
-                            .last_error_row = -1,
-                            .arithmetic = journal_arithmetic(run->journal)};
-    double start = clock_seconds();
-    status s = journal_visit(run->journal, write_result, &totals);
-    summary->journal_seconds += clock_seconds() - start - totals.write_seconds;
+    struct results_file *file;
+    TRY(write_results(run, &file, summary));
+    struct output_writer *writer = file->writer;
+    status s = take_totals(file, summary);
     if (s == STATUS_OK && model_tokenizer(run->model) != NULL) {
         s = output_write_vocabulary(writer, append_token, model_tokenizer(run->model));
     }
-    if (s == STATUS_OK) {
-        s = describe_errors(&totals);
-    }
-    error_tally_destroy(&totals.errors);
-    if (repeats_count(&totals.twins) > 0) {
-        log_write(LOG_WARNING, REPEATS_WARNING, (long long)repeats_count(&totals.twins));
-    }
-    repeats_destroy(&totals.twins);
     if (s == STATUS_OK) {
         s = output_write_inputs(writer);
     }
@@ -371,11 +366,12 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
     if (s == STATUS_OK) {
         s = provenance_write(&run->provenance, job, &run->plan, summary, writer);
     }
-    if (s != STATUS_OK) {
-        output_abandon(writer);
-        return s;
+    if (s == STATUS_OK) {
+        file->writer = NULL;
+        s = output_finish(writer);
     }
-    return output_finish(writer);
+    results_file_destroy(file);
+    return s;
 }
 
 /* What every rank's exit status depends on. Collective. */
@@ -583,6 +579,7 @@ status run_job(const struct job *job, const struct run_options *options,
     snprintf(message, sizeof message, "%s", status_message());
     int64_t rows = 0;
     crash_note_end();
+    early_output_destroy(run.early);
     if (run.journal != NULL) {
         close_files(&run, s, summary, &rows);
     }

@@ -477,13 +477,12 @@ status journal_commit(struct journal *journal)
 
 /* ---- Reading ---- */
 
-static status visit_rows(struct journal *journal, struct journal_place *places,
+static status visit_rows(struct journal *journal, int64_t row, struct journal_place *places,
                          result_visitor visit, void *context)
 {
     const struct journal_file file = {journal->fd, journal->end, journal->path.data};
     struct read_back read = {0};
     status s = STATUS_OK;
-    int64_t row = 0;
     size_t count;
     while (s == STATUS_OK &&
            (count = row_index_collect(&journal->index, &row, INT64_MAX, places)) > 0) {
@@ -496,7 +495,7 @@ static status visit_rows(struct journal *journal, struct journal_place *places,
     return s;
 }
 
-status journal_visit(struct journal *journal, result_visitor visit, void *context)
+status journal_visit_from(struct journal *journal, int64_t row, result_visitor visit, void *context)
 {
     TRY(write_pending(journal));
     size_t rows = (size_t)journal->index.rows;
@@ -505,9 +504,25 @@ status journal_visit(struct journal *journal, result_visitor visit, void *contex
     if (places == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for the places of %zu rows", rows);
     }
-    status s = visit_rows(journal, places, visit, context);
+    status s = visit_rows(journal, row, places, visit, context);
     free(places);
     return s;
+}
+
+status journal_visit(struct journal *journal, result_visitor visit, void *context)
+{
+    return journal_visit_from(journal, 0, visit, context);
+}
+
+size_t journal_follow(const struct journal *journal, int64_t *row, struct journal_place *places,
+                      size_t most)
+{
+    return row_index_follow(&journal->index, row, journal->end, places, most);
+}
+
+const char *journal_path(const struct journal *journal)
+{
+    return journal->path.data;
 }
 
 void journal_close(struct journal *journal, bool remove)

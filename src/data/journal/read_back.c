@@ -3,9 +3,11 @@
  * they are visited by row. */
 #include "data/journal/read_back.h"
 
+#include <fcntl.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/journal/file.h"
 
@@ -226,4 +228,51 @@ void read_back_destroy(struct read_back *self)
     buffer_destroy(&self->bytes);
     arena_destroy(&self->arena);
     *self = (struct read_back){0};
+}
+
+/* ---- Beside the thread that appends ---- */
+
+struct journal_reader {
+    int fd;
+    char *path;
+    struct read_back read;
+};
+
+status journal_reader_open(const char *path, struct journal_reader **out)
+{
+    struct journal_reader *reader = calloc(1, sizeof *reader);
+    if (reader == NULL || (reader->path = strdup(path)) == NULL) {
+        free(reader);
+        return status_fail(STATUS_NO_MEMORY, "%s: out of memory", path);
+    }
+    reader->read.threads = 1;
+    reader->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (reader->fd < 0) {
+        status s = status_fail_errno(STATUS_IO, "%s", path);
+        journal_reader_close(reader);
+        return s;
+    }
+    *out = reader;
+    return STATUS_OK;
+}
+
+status journal_reader_visit(struct journal_reader *reader, const struct journal_place *places,
+                            size_t count, result_visitor visit, void *context)
+{
+    /* Whoever knows the places knows that they are written. */
+    const struct journal_file file = {reader->fd, INT64_MAX, reader->path};
+    return read_back_visit(&reader->read, &file, places, count, visit, context);
+}
+
+void journal_reader_close(struct journal_reader *reader)
+{
+    if (reader == NULL) {
+        return;
+    }
+    if (reader->fd >= 0) {
+        close(reader->fd);
+    }
+    read_back_destroy(&reader->read);
+    free(reader->path);
+    free(reader);
 }

@@ -19,12 +19,6 @@ struct journal_file {
     const char *path; /* for messages */
 };
 
-/* Where a row's entry stands. */
-struct journal_place {
-    int64_t row, offset;
-    uint32_t length; /* of the entry, its head included */
-};
-
 /* Zero-initialise; keeps memory from call to call, twice the limit at most and the largest
  * entry. */
 struct read_back {

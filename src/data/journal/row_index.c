@@ -80,6 +80,23 @@ size_t row_index_collect(const struct row_index *index, int64_t *row, int64_t en
     return count;
 }
 
+size_t row_index_follow(const struct row_index *index, int64_t *row, int64_t end,
+                        struct journal_place *places, size_t most)
+{
+    size_t count = 0;
+    while (count < most && row_index_has(index, *row)) {
+        const struct index_page *page = find_page(index, *row);
+        size_t at = (size_t)(*row % PAGE_ROWS);
+        struct journal_place place = {*row, page->offsets[at], page->lengths[at]};
+        if (place.offset + place.length > end) {
+            break;
+        }
+        places[count++] = place;
+        ++*row;
+    }
+    return count;
+}
+
 void row_index_destroy(struct row_index *index)
 {
     for (size_t page = 0; page < index->page_count; page++) {

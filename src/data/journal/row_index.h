@@ -21,6 +21,10 @@ status row_index_add(struct row_index *index, const struct journal_place *place)
  * the index. */
 size_t row_index_collect(const struct row_index *index, int64_t *row, int64_t end,
                          struct journal_place *places);
+/* The places of at most `most` rows from *row on without a gap, whose entries end at `end` of the
+ * file at the latest; *row is the first one behind them. */
+size_t row_index_follow(const struct row_index *index, int64_t *row, int64_t end,
+                        struct journal_place *places, size_t most);
 void row_index_destroy(struct row_index *index);
 
 #endif

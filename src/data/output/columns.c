@@ -279,6 +279,16 @@ int32_t column_file_width(const struct result_column *column, const struct outpu
     return column->width == 0 ? *(const bool *)when : *(const int32_t *)when;
 }
 
+bool output_columns_same(const struct output_columns *a, const struct output_columns *b)
+{
+    for (size_t i = 0; i < result_column_count; i++) {
+        if (column_file_width(&result_columns[i], a) != column_file_width(&result_columns[i], b)) {
+            return false;
+        }
+    }
+    return a->packed_texts == b->packed_texts;
+}
+
 hid_t column_memory_type(const struct result_column *column)
 {
     switch (column->kind) {

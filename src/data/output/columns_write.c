@@ -151,18 +151,17 @@ static status append_offsets(struct columns_writer *self, const struct stored_re
 
 /* ---- What is made of the rest ---- */
 
-/* Rows come in order, and so do the files that they are of. */
+/* Rows come in order, and so do the files that they are of. The last file that has rows may get
+ * more while the output is written beside the job. */
 static int32_t file_of(struct columns_writer *self, int64_t row)
 {
     const struct output_columns *columns = &self->columns;
     if (!columns->several_files) {
         return 0;
     }
-    if (self->input_end == 0) {
-        self->input_end = columns->file_rows[0];
-    }
-    while (row >= self->input_end && self->input + 1 < columns->files->count) {
-        self->input_end += columns->file_rows[++self->input];
+    while (self->input + 1 < columns->files->count &&
+           row >= self->input_start + columns->file_rows[self->input]) {
+        self->input_start += columns->file_rows[self->input++];
     }
     return (int32_t)self->input;
 }

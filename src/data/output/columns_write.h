@@ -22,8 +22,8 @@ struct columns_writer {
     int64_t totals[COLUMN_SHAPES];               /* items of a flat shape so far */
     struct token_set tokens;                     /* that the columns name */
     size_t batch_rows;
-    size_t input;      /* the file that the row written last came from */
-    int64_t input_end; /* the first row of the next one */
+    size_t input;        /* the file that the row written last came from */
+    int64_t input_start; /* the first row of that file */
 };
 
 /* Makes the datasets, whose groups are there. The string type is borrowed. */

@@ -13,6 +13,7 @@
 #include "data/output/inputs.h"
 #include "data/output/layout.h"
 #include "data/output/metrics.h"
+#include "sluice/inputs.h"
 
 struct output_writer {
     struct buffer path, partial;
@@ -147,6 +148,16 @@ status output_create(const char *path, bool overwrite, const struct output_colum
     }
     *out = writer;
     return STATUS_OK;
+}
+
+bool output_may_write_beside(const struct input_files *files)
+{
+    hbool_t is_for_several = 0;
+    bool is_read = false;
+    for (size_t i = 0; i < files->count; i++) {
+        is_read = is_read || files->items[i].kind == DATA_HDF5;
+    }
+    return !is_read || (H5is_library_threadsafe(&is_for_several) >= 0 && is_for_several);
 }
 
 /* ---- Results ---- */

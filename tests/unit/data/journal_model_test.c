@@ -97,6 +97,24 @@ static status see(void *context, const struct result *result)
     return STATUS_OK;
 }
 
+/* The rows up to the first gap, by a reader of its own. */
+static void check_beside(const struct model *model, const struct journal *journal)
+{
+    static struct journal_place places[ROWS];
+    struct seen seen = {.model = model, .row = -1};
+    struct journal_reader *reader;
+    int64_t row = 0, gap = 0;
+    while (gap < ROWS && model->rows[gap] != 0) {
+        gap++;
+    }
+    assert_int_equal(journal_follow(journal, &row, places, ROWS), gap);
+    assert_int_equal(row, gap);
+    assert_int_equal(journal_reader_open(journal_path(journal), &reader), STATUS_OK);
+    assert_int_equal(journal_reader_visit(reader, places, (size_t)gap, see, &seen), STATUS_OK);
+    assert_int_equal(seen.row, gap - 1);
+    journal_reader_close(reader);
+}
+
 static void check(const struct model *model, struct journal *journal)
 {
     struct seen seen = {.model = model, .row = -1};
@@ -108,6 +126,7 @@ static void check(const struct model *model, struct journal *journal)
         assert_true(row <= seen.row || model->rows[row] == 0);
     }
     assert_int_equal(journal_row_count(journal), rows);
+    check_beside(model, journal);
 }
 
 static struct journal *reopen(const char *path)
