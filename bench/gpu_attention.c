@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attention and the append of the CUDA backend, one layer of 32 query and 8 key/value heads of 128,
  * blocks of 16 scattered over the cache, random data: decode steps in TB/s of keys and values read,
- * causal prefill in TFLOP/s, each beside its floor. Times are CUDA events around CALLS calls in a
- * row, the median of ROUNDS.
+ * causal prefill in TFLOP/s, each beside its floor; and a hash of the result, by which the bits of
+ * two versions of a kernel are compared. Times are CUDA events around CALLS calls in a row, the
+ * median of ROUNDS.
  *
  *     bench_gpu_attention [TB/s of the memory] [TFLOP/s of products in 16 bits] */
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,6 +205,9 @@ static void call(struct bench *bench, bool append)
     static float frequencies[HEAD_DIM / 2];
     static const struct rope_facts rope = {
         .dimensions = HEAD_DIM, .inverse_frequency = frequencies, .magnitude = 1.0f};
+    for (int i = 0; i < HEAD_DIM / 2; i++) {
+        frequencies[i] = 1.0f / (float)(1 + i);
+    }
     static const struct attention_facts facts = {.scale = 0.08838834764831845f};
     if (append) {
         check(bench->op->rope_append(bench->backend, heads(), &rope, NULL, NULL, NULL, bench->qkv,
@@ -230,6 +235,16 @@ static double measure(struct bench *bench, bool append)
     }
     qsort(times, ROUNDS, sizeof times[0], compare_floats);
     return (double)times[ROUNDS / 2] * 1e-3 / CALLS;
+}
+
+static uint64_t hash_result(const struct bench *bench, int tokens)
+{
+    const size_t bytes = (size_t)tokens * QUERY_HEADS * HEAD_DIM * 2;
+    void *host = new_memory(bytes);
+    check_cuda(cudaMemcpy(host, bench->out->data, bytes, cudaMemcpyDeviceToHost));
+    const uint64_t hash = hash_bytes(host, bytes, 0);
+    free(host);
+    return hash;
 }
 
 static void run(struct bench *bench, const struct shape *shape)
@@ -261,8 +276,9 @@ static void run(struct bench *bench, const struct shape *shape)
     } else {
         printf("%6.1f TFLOP/s", operations / seconds * 1e-12);
     }
-    printf(" (%.0f%%); append %7.1f us, floor %7.1f us\n", 100.0 * floor / seconds, 1e6 * append,
-           1e6 * append_floor);
+    printf(" (%.0f%%); append %7.1f us, floor %7.1f us; bits %016" PRIx64 "\n",
+           100.0 * floor / seconds, 1e6 * append, 1e6 * append_floor,
+           hash_result(bench, batch.tokens));
     fflush(stdout);
 }
 

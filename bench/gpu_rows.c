@@ -2,11 +2,13 @@
 /* The CUDA backend's kernels on rows with the shape of Llama-3.1-8B (hidden 4096, width 14336, 32
  * query and 8 key/value heads of 128, bfloat16, products in two slices), random data: microseconds
  * a call, GB/s of what has to be read and written once, and the share of the bandwidth of a copy
- * within the device's memory, which is measured first.
+ * within the device's memory, which is measured first; and a hash of what a call leaves, by which
+ * the bits of two versions of a kernel are compared.
  *
  * A call is one of a CUDA graph of many on memory that no call before it has touched for 256 MB, so
  * that the second-level cache holds little of it (at most SETS calls: small ones stay there). Times
  * are CUDA events around the graph, the median of ROUNDS. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,6 +256,9 @@ static void call(struct bench *bench, size_t c, struct set *set)
     struct cuda_backend *cuda = cuda_of(bench->backend);
     const struct backend_operations *op = bench->op;
     const bool fp8 = cases[c].fp8;
+    for (int i = 0; i < HEAD_DIM / 2; i++) {
+        frequencies[i] = 1.0f / (float)(1 + i);
+    }
     set->in->pending = (struct cuda_pending){fp8 ? bench->row_scales->data : NULL,
                                              fp8 ? bench->scales->data : NULL, NULL};
     switch (cases[c].operation) {
@@ -275,6 +280,47 @@ static void call(struct bench *bench, size_t c, struct set *set)
                               bench->caches[fp8], 0));
         return;
     }
+}
+
+static uint64_t hash_device(uint64_t hash, const void *from, size_t bytes)
+{
+    void *host = malloc(bytes);
+    if (host == NULL) {
+        check(status_fail(STATUS_NO_MEMORY, "benchmark"));
+    }
+    check_cuda(cudaMemcpy(host, from, bytes, cudaMemcpyDeviceToHost));
+    hash = hash_bytes(host, bytes, hash);
+    free(host);
+    return hash;
+}
+
+/* A hash of what a call leaves. */
+static uint64_t hash_call(struct bench *bench, size_t c, struct set *set)
+{
+    const size_t rows = (size_t)bench->rows;
+    call(bench, c, set);
+    check(bench->op->synchronize(bench->backend));
+    if (cases[c].operation == APPEND) {
+        const struct kv_cache *cache = bench->caches[cases[c].fp8];
+        const size_t bytes = rows * BLOCK_TOKENS * KV_HEADS * HEAD_DIM * dtype_bytes(cache->dtype);
+        return hash_device(
+            hash_device(hash_device(0, set->in->data, rows * QKV * 2), cache->keys, bytes),
+            cache->values, bytes);
+    }
+    const struct device_buffer *out = cases[c].operation == ROUND ? set->in : set->out;
+    uint64_t hash = cases[c].operation == ADD_NORM
+                        ? hash_device(0, set->residual->data, rows * HIDDEN * sizeof(float))
+                        : 0;
+    if (!out->packed.valid) {
+        return hash_device(hash, out->data, rows * (size_t)cases[c].out * 2);
+    }
+    const struct cuda_packed *packed = &out->packed;
+    hash = hash_device(hash, packed->data, (size_t)packed->slices * rows * (size_t)packed->padded);
+    for (int i = 0; i < packed->slices; i++) {
+        hash = hash_device(hash, packed->scale + (size_t)i * (size_t)packed->scale_stride,
+                           rows * sizeof(float));
+    }
+    return hash;
 }
 
 static void set_create(struct bench *bench, size_t c, size_t number, struct set *set)
@@ -329,10 +375,11 @@ static void run(struct bench *bench, size_t c)
     for (size_t i = 0; i < count; i++) {
         set_create(bench, c, i, &sets[i]);
     }
+    const uint64_t hash = hash_call(bench, c, &sets[0]);
     const double seconds = measure(bench, c, sets, count);
-    printf("%-26s %5d rows %9.1f us, floor %7.1f us, %7.0f GB/s (%.0f%%)\n", cases[c].name,
-           bench->rows, 1e6 * seconds, 1e6 * bytes / bench->bandwidth, 1e-9 * bytes / seconds,
-           100.0 * bytes / bench->bandwidth / seconds);
+    printf("%-26s %5d rows %9.1f us, floor %7.1f us, %7.0f GB/s (%.0f%%), bits %016" PRIx64 "\n",
+           cases[c].name, bench->rows, 1e6 * seconds, 1e6 * bytes / bench->bandwidth,
+           1e-9 * bytes / seconds, 100.0 * bytes / bench->bandwidth / seconds, hash);
     fflush(stdout);
     for (size_t i = 0; i < count; i++) {
         bench->op->buffer_destroy(bench->backend, sets[i].in);
@@ -344,7 +391,7 @@ static void run(struct bench *bench, size_t c)
 int main(void)
 {
     static struct bench bench;
-    static const int rows[] = {16, 256, 1024, MOST_ROWS};
+    static const int rows[] = {16, 256, 1024, 2048, MOST_ROWS};
     check_cuda(cudaEventCreate(&bench.start));
     check_cuda(cudaEventCreate(&bench.end));
     random_create(&bench);

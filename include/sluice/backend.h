@@ -337,6 +337,8 @@ struct backend_options {
     int max_sequences;  /* S and O at most */
     int device;         /* GPU index on this host */
     int threads;        /* CPU: OpenMP threads, 0 for the default */
+    bool is_alone;      /* no other rank reads what product_sliced leaves (tp 1): not all that
+                           add_norm needs has to stand in its block */
     bool wide_sums;     /* GPU, for checks, with float32 activations: fp8 products add up in float32
                            as on the CPU, where tensor cores keep about 14 bits of a sum */
 };

@@ -385,6 +385,7 @@ status cuda_backend_create(const struct backend_options *options, struct backend
     cuda->max_tokens = options->max_tokens;
     cuda->max_sequences = options->max_sequences;
     cuda->wide_sums = options->wide_sums;
+    cuda->is_alone = options->is_alone;
     status s = open_device(cuda);
     if (s != STATUS_OK) {
         backend_destroy(&cuda->backend);

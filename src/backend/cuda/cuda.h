@@ -130,11 +130,14 @@ struct cuda_space {
 };
 
 /* How the latest product_sliced or experts left its partial sums: [slices][T][H] in the activation
- * type; `scaled`: column scales [slices][H] and row scales [slices][T] at scales_offset. */
+ * type; `scaled`: column scales [slices][H] and row scales [slices][T] at scales_offset, or where
+ * the pointers say, a slice's row scales row_scale_stride apart. */
 struct cuda_partials {
     int slices;
     bool scaled;
     size_t block_bytes, scales_offset;
+    const float *column_scale, *row_scale; /* NULL: in the block */
+    int row_scale_stride;
 };
 
 struct cuda_products; /* product.c: cuBLASLt, its workspace and the algorithms chosen */
@@ -147,7 +150,7 @@ struct cuda_backend {
     int major, minor, multiprocessors; /* compute capability */
     enum dtype activation;             /* float32, bfloat16 or float16 */
     int max_tokens, max_sequences;
-    bool wide_sums; /* as in struct backend_options */
+    bool wide_sums, is_alone; /* as in struct backend_options */
     char name[256];
 
     const struct batch *batch;      /* of the step, host, borrowed */

@@ -219,8 +219,8 @@ size_t cuda_partial_bytes(struct backend *backend, const struct matrix *matrix, 
     return partials.block_bytes;
 }
 
-/* Column and row scales behind the partial sums: what vectors are read from comes first, where
- * their alignment does not depend on the tokens. */
+/* Column and row scales behind the partial sums, for other ranks: what vectors are read from comes
+ * first, where their alignment does not depend on the tokens. */
 static status append_scales(struct cuda_backend *cuda, const struct matrix *matrix,
                             const struct cuda_packed *packed, struct device_buffer *out)
 {
@@ -286,7 +286,16 @@ status cuda_product_sliced(struct backend *backend, const struct matrix *matrix,
     TRY(find_input(cuda, matrix, in, &from));
     cuda_buffer_is_plain(out);
     TRY(run_slices(cuda, matrix, from, out));
-    return cuda->partials.scaled ? append_scales(cuda, matrix, &in->packed, out) : STATUS_OK;
+    if (!cuda->partials.scaled) {
+        return STATUS_OK;
+    }
+    if (!cuda->is_alone) {
+        return append_scales(cuda, matrix, &in->packed, out);
+    }
+    cuda->partials.column_scale = matrix->scale; /* [slices][rows], as in the block */
+    cuda->partials.row_scale = in->packed.scale;
+    cuda->partials.row_scale_stride = in->packed.scale_stride;
+    return STATUS_OK;
 }
 
 /* to[O][width] = the outputs' rows of from [T][width], both of `dtype`. */

@@ -174,6 +174,23 @@ status cuda_norm(struct backend *backend, const struct norm_facts *facts,
     return run_norm(cuda, facts, &call, weight, bias, residual, hidden);
 }
 
+/* Where the scales of partial sums are. */
+static void place_scales(const struct cuda_partials *made, const struct device_buffer *partials,
+                         int hidden, int tokens, struct rows_norm *call)
+{
+    call->scaled = made->scaled;
+    if (made->column_scale != NULL) {
+        call->column_scale = made->column_scale;
+        call->row_scale = made->row_scale;
+        call->row_scale_stride = made->row_scale_stride;
+        return;
+    }
+    const char *block = partials->data;
+    call->column_scale = (const float *)(const void *)(block + made->scales_offset);
+    call->row_scale = call->column_scale + (size_t)made->slices * (size_t)hidden;
+    call->row_scale_stride = tokens;
+}
+
 status cuda_add_norm(struct backend *backend, const struct norm_facts *facts,
                      struct device_buffer *partials, int parts, const struct vector *bias,
                      float multiplier, const struct vector *post_weight,
@@ -184,6 +201,7 @@ status cuda_add_norm(struct backend *backend, const struct norm_facts *facts,
     struct cuda_backend *cuda = cuda_of(backend);
     const struct cuda_partials *made = &cuda->partials;
     if (made->slices < 1 || parts < 1 || parts * made->slices > MAX_SLICES ||
+        (parts > 1 && made->column_scale != NULL) ||
         (size_t)parts * made->block_bytes > partials->bytes || !has_length(bias, hidden) ||
         !has_length(post_weight, hidden)) {
         return status_fail(STATUS_INTERNAL, "norm: %d parts of %d slices, %d values", parts,
@@ -193,13 +211,12 @@ status cuda_add_norm(struct backend *backend, const struct norm_facts *facts,
                              .slices = made->slices,
                              .partials = partials->data,
                              .rank_bytes = made->block_bytes,
-                             .scales_offset = made->scales_offset,
                              .partial_dtype = (int)cuda->activation,
-                             .scaled = made->scaled,
                              .bias = values_or_null(bias),
                              .post_weight = values_or_null(post_weight),
                              .multiplier = multiplier,
                              .write = normed != NULL};
+    place_scales(made, partials, hidden, cuda->step.tokens, &call);
     if (normed != NULL) {
         TRY(find_target(cuda, reader, hidden, normed, &call.target));
     }

@@ -141,7 +141,8 @@ status stage_create(const struct plan *plan, struct model *model, MPI_Comm repli
     struct backend_options backend = {.compute = plan->compute,
                                       .max_tokens = plan->max_batch_tokens,
                                       .max_sequences = plan->max_sequences,
-                                      .device = plan->device_index};
+                                      .device = plan->device_index,
+                                      .is_alone = plan->tp == 1};
     TRY(agree(replica, backend_create(plan->kind->name, &backend, &stage->backend)));
     TRY(create_communicators(stage, replica, replica_rank));
     TRY(load_weights(stage, replica));

@@ -43,17 +43,26 @@ cudaError_t kv_angles_launch(cudaStream_t stream, const kv_angles *call)
 
 /* ---- The cache ---- */
 
-/* Element index of a token's key (or value) of one head. */
-__device__ __forceinline__ size_t find_place(const kv_append &call, int token, int kv)
-{
-    const int position = call.positions[token];
-    const int block =
-        call.block_table[(size_t)call.token_sequence[token] * (size_t)call.block_table_stride +
-                         (size_t)(position >> call.block_shift)];
-    const size_t head = (size_t)block * (size_t)call.kv_heads + (size_t)kv;
-    const int within = position & ((1 << call.block_shift) - 1);
-    return ((head << call.block_shift) + (size_t)within) * (size_t)call.head_dim;
-}
+/* Where a token's keys and values go. */
+struct token_place {
+    int block, within; /* the block of the cache, and the position in it */
+
+    __device__ __forceinline__ token_place(const kv_append &call, int token)
+    {
+        const int position = call.positions[token];
+        block =
+            call.block_table[(size_t)call.token_sequence[token] * (size_t)call.block_table_stride +
+                             (size_t)(position >> call.block_shift)];
+        within = position & ((1 << call.block_shift) - 1);
+    }
+
+    /* Element index of one head's key (or value). */
+    __device__ __forceinline__ size_t of_head(const kv_append &call, int kv) const
+    {
+        const size_t head = (size_t)block * (size_t)call.kv_heads + (size_t)kv;
+        return ((head << call.block_shift) + (size_t)within) * (size_t)call.head_dim;
+    }
+};
 
 __device__ __forceinline__ void store_cached(void *to, int dtype, size_t at, float value)
 {
@@ -148,116 +157,156 @@ __device__ __forceinline__ void norm_eight(const kv_append &call, const float *w
     }
 }
 
-/* The values at `first` of the head turn with those half a rotation away, which another lane has.
- */
-__device__ __forceinline__ void rotate_eight(const kv_append &call, int token, int first, int lane,
-                                             bool turns, float (&values)[8])
-{
-    const bool upper = first >= call.half;
-    const bool inside = turns && first < 2 * call.half;
-    const int partner = inside ? lane + (upper ? -call.half / 8 : call.half / 8) : lane;
-    const size_t at =
-        (size_t)token * (size_t)call.half + (size_t)(upper ? first - call.half : first);
+/* Cosines and sines of a lane's values, which are those of every head of the token. */
+struct lane_angles {
     float cosine[8], sine[8];
-    if (inside) {
-        load_eight(call.cosine + at, cosine);
-        load_eight(call.sine + at, sine);
+    bool inside, upper; /* values of the head that turn; of its upper half */
+    int partner;        /* the lane with those half a rotation away */
+
+    __device__ __forceinline__ lane_angles(const kv_append &call, int token, int first, int lane)
+        : inside(first < 2 * call.half && first < call.head_dim), upper(first >= call.half),
+          partner(lane)
+    {
+        if (inside) {
+            const size_t at =
+                (size_t)token * (size_t)call.half + (size_t)(upper ? first - call.half : first);
+            partner += upper ? -call.half / 8 : call.half / 8;
+            load_eight(call.cosine + at, cosine);
+            load_eight(call.sine + at, sine);
+        }
     }
+
+    /* All lanes of a warp come along. */
+    __device__ __forceinline__ void turn(bool turns, float (&values)[8]) const
+    {
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            const float other = __shfl_sync(0xffffffffu, values[k], partner);
+            if (inside && turns) {
+                values[k] =
+                    __fmaf_rn(upper ? other : -other, sine[k], __fmul_rn(values[k], cosine[k]));
+            }
+        }
+    }
+};
+
+/* A lane's eight values of a head of the raw product as its scales and bias make them. */
+template <typename T>
+__device__ __forceinline__ void finish_eight(const kv_append &call, const uint4 &raw,
+                                             float row_scale, int column, float (&values)[8])
+{
+    union {
+        uint4 word;
+        T value[8];
+    } eight;
+    eight.word = raw;
 #pragma unroll
     for (int k = 0; k < 8; k++) {
-        const float other = __shfl_sync(0xffffffffu, values[k], partner);
-        if (inside) {
-            values[k] = __fmaf_rn(upper ? other : -other, sine[k], __fmul_rn(values[k], cosine[k]));
+        values[k] = to_float(eight.value[k]);
+    }
+    if (call.column_scale != nullptr) {
+        float scales[8];
+        load_eight(call.column_scale + column, scales);
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            values[k] *= row_scale * scales[k];
+        }
+    }
+    if (call.bias != nullptr) {
+        float bias[8];
+        load_eight(call.bias + column, bias);
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            values[k] += bias[k];
         }
     }
 }
 
-/* head_dim and half are multiples of 8, head_dim at most 256. `lanes`, a power of two, for a head.
- */
+/* A token's heads by one block, a head by `lanes` lanes, a power of two; a lane asks for all of
+ * its values of HELD heads before it works on the first. head_dim and half are multiples of 8,
+ * head_dim at most 256. */
 template <typename T>
-__global__ void __launch_bounds__(APPEND_THREADS)
+__global__ void __launch_bounds__(APPEND_THREADS, 4)
     append_kernel(const __grid_constant__ kv_append call, int lanes)
 {
-    const int lane = (int)threadIdx.x % 32;
+    constexpr int HELD = 3;
+    const int token = (int)blockIdx.x, lane = (int)threadIdx.x % 32;
     const int heads = call.query_heads + 2 * call.kv_heads;
-    const unsigned index = (blockIdx.x * APPEND_THREADS + threadIdx.x) / (unsigned)lanes;
-    const int token = (int)(index / (unsigned)heads), head = (int)(index % (unsigned)heads);
-    const int first = lane % lanes * 8;
-    const bool active = token < call.tokens && first < call.head_dim;
-    const bool is_query = head < call.query_heads;
-    const bool is_value = head >= call.query_heads + call.kv_heads;
-    const int column = head * call.head_dim + first;
-    const size_t at = (size_t)token * (size_t)(heads * call.head_dim) + (size_t)column;
-    T *const qkv = static_cast<T *>(call.qkv);
-
-    float values[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-    if (active) {
-        union {
-            uint4 word;
-            T value[8];
-        } eight;
-        eight.word = *reinterpret_cast<const uint4 *>(qkv + at);
-#pragma unroll
-        for (int k = 0; k < 8; k++) {
-            values[k] = to_float(eight.value[k]);
-        }
-        if (call.column_scale != nullptr) {
-            const float row_scale = call.row_scale != nullptr ? call.row_scale[token] : 1.0f;
-            float scales[8];
-            load_eight(call.column_scale + column, scales);
-#pragma unroll
-            for (int k = 0; k < 8; k++) {
-                values[k] *= row_scale * scales[k];
-            }
-        }
-        if (call.bias != nullptr) {
-            float bias[8];
-            load_eight(call.bias + column, bias);
-#pragma unroll
-            for (int k = 0; k < 8; k++) {
-                values[k] += bias[k];
-            }
-        }
-    }
+    const int first = lane % lanes * 8, step = (int)blockDim.x / lanes;
+    T *const row = static_cast<T *>(call.qkv) + (size_t)token * (size_t)(heads * call.head_dim);
     const bool q_normed = call.q_norm != nullptr, k_normed = call.k_norm != nullptr;
-    if (q_normed || k_normed) { /* all lanes come along; what is not normed stays */
-        float normed[8];
+    const int own =
+        lane / lanes; /* a warp's heads are neighbours; all its lanes go round as often */
+    int base = (int)threadIdx.x / lanes - own;
+    uint4 raw[HELD];
+    const auto ask = [&]() {
 #pragma unroll
-        for (int k = 0; k < 8; k++) {
-            normed[k] = values[k];
-        }
-        norm_eight(call, is_query ? call.q_norm : call.k_norm, first, active, lanes, normed);
-        if (is_query ? q_normed : !is_value && k_normed) {
-#pragma unroll
-            for (int k = 0; k < 8; k++) {
-                values[k] = normed[k];
+        for (int h = 0; h < HELD; h++) {
+            const int head = base + h * step + own;
+            raw[h] = make_uint4(0, 0, 0, 0);
+            if (head < heads && first < call.head_dim) {
+                raw[h] =
+                    __ldcg(reinterpret_cast<const uint4 *>(row + (head * call.head_dim + first)));
             }
         }
-    }
-    if (call.half > 0) {
-        rotate_eight(call, token, first, lane, active && !is_value, values);
-    }
-    if (!active) {
-        return;
-    }
+    };
+    ask();
+    const lane_angles angles(call, token, first, lane);
+    const float row_scale = call.row_scale != nullptr ? call.row_scale[token] : 1.0f;
+    const token_place place(call, token);
+    while (base < heads) {
 #pragma unroll
-    for (int k = 0; k < 8; k++) { /* the cache holds what the buffer holds */
-        values[k] = to_float(from_float<T>(values[k]));
-    }
-    if (!is_value || call.column_scale != nullptr || call.bias != nullptr) {
-        store_word<T, uint4>(qkv, at, values);
-    }
-    if (!is_query) {
-        const int kv = head - call.query_heads - (is_value ? call.kv_heads : 0);
-        const float scale = is_value ? call.value_scale : call.key_scale;
-        if (scale != 1.0f) {
+        for (int h = 0; h < HELD; h++) {
+            const int head = base + h * step + own;
+            const bool active = head < heads && first < call.head_dim;
+            const bool is_query = head < call.query_heads;
+            const bool is_value = head >= call.query_heads + call.kv_heads;
+            const int column = head * call.head_dim + first;
+            float values[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+            if (active) {
+                finish_eight<T>(call, raw[h], row_scale, column, values);
+            }
+            if (q_normed || k_normed) { /* all lanes come along; what is not normed stays */
+                float normed[8];
 #pragma unroll
-            for (int k = 0; k < 8; k++) {
-                values[k] = __fdiv_rn(values[k], scale);
+                for (int k = 0; k < 8; k++) {
+                    normed[k] = values[k];
+                }
+                norm_eight(call, is_query ? call.q_norm : call.k_norm, first, active, lanes,
+                           normed);
+                if (is_query ? q_normed : !is_value && k_normed) {
+#pragma unroll
+                    for (int k = 0; k < 8; k++) {
+                        values[k] = normed[k];
+                    }
+                }
+            }
+            angles.turn(active && !is_value, values);
+            if (!active) {
+                continue;
+            }
+#pragma unroll
+            for (int k = 0; k < 8; k++) { /* the cache holds what the buffer holds */
+                values[k] = to_float(from_float<T>(values[k]));
+            }
+            if (!is_value || call.column_scale != nullptr || call.bias != nullptr) {
+                store_word<T, uint4>(row, (size_t)column, values);
+            }
+            if (!is_query) {
+                const int kv = head - call.query_heads - (is_value ? call.kv_heads : 0);
+                const float scale = is_value ? call.value_scale : call.key_scale;
+                if (scale != 1.0f) {
+#pragma unroll
+                    for (int k = 0; k < 8; k++) {
+                        values[k] = __fdiv_rn(values[k], scale);
+                    }
+                }
+                store_eight(is_value ? call.values : call.keys, call.kv_dtype,
+                            place.of_head(call, kv) + (size_t)first, values);
             }
         }
-        store_eight(is_value ? call.values : call.keys, call.kv_dtype,
-                    find_place(call, token, kv) + (size_t)first, values);
+        base += HELD * step;
+        ask();
     }
 }
 
@@ -321,7 +370,7 @@ __global__ void __launch_bounds__(32 * GENERAL_WARPS)
     __syncwarp();
     const int kv = head - call.query_heads - (is_value ? call.kv_heads : 0);
     const float scale = is_value ? call.value_scale : call.key_scale;
-    const size_t place = is_query ? 0 : find_place(call, token, kv);
+    const size_t place = is_query ? 0 : token_place(call, token).of_head(call, kv);
     for (int i = lane; i < dim; i += 32) {
         const T rounded = from_float<T>(values[i]);
         qkv[i] = rounded;
@@ -343,8 +392,9 @@ template <typename T> static cudaError_t append(cudaStream_t stream, const kv_ap
         while (lanes * 8 < call.head_dim) {
             lanes *= 2;
         }
-        const unsigned blocks = (heads * (unsigned)lanes + APPEND_THREADS - 1) / APPEND_THREADS;
-        append_kernel<T><<<blocks, APPEND_THREADS, 0, stream>>>(call, lanes);
+        const int all = (call.query_heads + 2 * call.kv_heads) * lanes;
+        const int threads = all < APPEND_THREADS ? (all + 31) / 32 * 32 : APPEND_THREADS;
+        append_kernel<T><<<(unsigned)call.tokens, (unsigned)threads, 0, stream>>>(call, lanes);
     } else {
         const size_t bytes = GENERAL_WARPS * (size_t)call.head_dim * sizeof(float);
         append_general_kernel<T>

@@ -180,13 +180,62 @@ template <> struct row_values<0> {
     }
 };
 
+/* ---- Sums and maxima over a block ---- */
+
+/* Of a block of whole warps. One barrier each: a thread writes to the place of the last but one
+ * only when all are past the barrier of the last, so have read it. */
+struct block_reducer {
+    float (*places)[32]; /* [2], shared */
+    int turn;
+
+    __device__ __forceinline__ block_reducer(float (*memory)[32]) : places(memory), turn(0)
+    {
+    }
+
+    /* The x of each warp's first lane, by warp. */
+    __device__ __forceinline__ const float *exchange(float x)
+    {
+        float *place = places[turn];
+        turn ^= 1;
+        if (threadIdx.x % 32 == 0) {
+            place[threadIdx.x / 32] = x;
+        }
+        __syncthreads();
+        return place;
+    }
+
+    /* The same on every thread, in an order that the block's size alone decides. */
+    __device__ __forceinline__ float sum(float x)
+    {
+        for (int distance = 16; distance > 0; distance >>= 1) {
+            x += __shfl_xor_sync(0xffffffffu, x, distance);
+        }
+        const float *of_warps = exchange(x);
+        float sum = of_warps[0];
+        for (int i = 1; i < (int)blockDim.x / 32; i++) {
+            sum += of_warps[i];
+        }
+        return sum;
+    }
+
+    /* Of magnitudes, whose bits compare as they do. */
+    __device__ __forceinline__ float most(float magnitude)
+    {
+        const unsigned of_warp = __reduce_max_sync(0xffffffffu, __float_as_uint(magnitude));
+        const float *of_warps = exchange(__uint_as_float(of_warp));
+        const int lane = (int)threadIdx.x % 32;
+        const float other = lane < (int)blockDim.x / 32 ? of_warps[lane] : 0.0f;
+        return __uint_as_float(__reduce_max_sync(0xffffffffu, __float_as_uint(other)));
+    }
+};
+
 /* ---- Targets ---- */
 
 /* The block writes a slice of a row in fp8, its scale, and zeros behind it. `values` are the row's
  * from column `origin` on. */
 template <typename Values>
 __device__ __forceinline__ void pack_slice(const rows_target &target, int row, int rows, int slice,
-                                           Values &values, int origin, float *shared)
+                                           Values &values, int origin, block_reducer &block)
 {
     const int first = target.slice_start[slice] - origin;
     const int last = target.slice_start[slice + 1] - origin;
@@ -202,7 +251,7 @@ __device__ __forceinline__ void pack_slice(const rows_target &target, int row, i
                 }
             }
         });
-        most = block_max(most, shared);
+        most = block.most(most);
         scale = most > 0.0f ? most / FP8_MAX : 1.0f;
     }
     const float inverse = 1.0f / scale;
@@ -238,14 +287,21 @@ struct row_shape {
     size_t shared_bytes;
 };
 
+/* Threads for `eights` values eight at a time, `groups` to a thread. */
+static inline int threads_of(int eights, int groups)
+{
+    const int threads = ((eights + groups - 1) / groups + 31) / 32 * 32;
+    return threads > 0 ? threads : 32;
+}
+
 /* `wide`: whether they can be taken eight at a time. */
 static inline row_shape shape_of(int width, bool wide, int most_groups)
 {
     const int eights = (width + 7) / 8;
     for (int groups = 1; wide && groups <= most_groups; groups *= 2) {
-        const int threads = ((eights + groups - 1) / groups + 31) / 32 * 32;
+        const int threads = threads_of(eights, groups);
         if (threads <= most_threads(groups)) {
-            return {groups, threads > 0 ? threads : 32, 0};
+            return {groups, threads, 0};
         }
     }
     return {0, THREADS_WITHOUT_GROUPS, (size_t)width * sizeof(float)};

@@ -52,12 +52,14 @@ struct rows_norm {
     float *residual;          /* [T][hidden] */
 
     /* What is added before; parts 0: nothing. Part p of rank r is at partials + r · rank_bytes,
-     * [slices][T][hidden] of partial_dtype; `scaled`: behind them column scales [slices][hidden]
-     * and row scales [slices][T], at scales_offset. */
+     * [slices][T][hidden] of partial_dtype; `scaled`: column scales [slices][hidden] and row scales
+     * [slices][row_scale_stride], of rank r r · rank_bytes behind those of the first. */
     int ranks, slices;
     const void *partials;
-    size_t rank_bytes, scales_offset;
+    size_t rank_bytes;
     int partial_dtype, scaled;
+    const float *column_scale, *row_scale;
+    int row_scale_stride;
     const float *bias;        /* [hidden] or NULL */
     const float *post_weight; /* or NULL */
     float multiplier;

@@ -14,18 +14,23 @@ template <typename T, int PARTS> struct row_parts {
     const T *from[PARTS];
     const float *columns[PARTS], *row_scale[PARTS]; /* where they are scaled */
 
+    template <typename Value>
+    static __device__ __forceinline__ const Value *within(const void *from, size_t bytes)
+    {
+        return reinterpret_cast<const Value *>(static_cast<const char *>(from) + bytes);
+    }
+
     __device__ __forceinline__ row_parts(const rows_norm &call, int token)
     {
-        const char *block = static_cast<const char *>(call.partials);
-        int slice = 0;
+        size_t slice = 0, block = 0; /* bytes */
 #pragma unroll
         for (int p = 0; p < PARTS; p++) {
-            const float *scales = reinterpret_cast<const float *>(block + call.scales_offset);
-            const size_t row = (size_t)slice * (size_t)call.tokens + (size_t)token;
-            from[p] = reinterpret_cast<const T *>(block) + row * (size_t)call.hidden;
-            columns[p] = scales + (size_t)slice * (size_t)call.hidden;
-            row_scale[p] = scales + (size_t)call.slices * (size_t)call.hidden + row;
-            if (++slice == call.slices) {
+            const size_t row = slice * (size_t)call.tokens + (size_t)token;
+            from[p] = within<T>(call.partials, block) + row * (size_t)call.hidden;
+            columns[p] = within<float>(call.column_scale, block) + slice * (size_t)call.hidden;
+            row_scale[p] = within<float>(call.row_scale, block) +
+                           slice * (size_t)call.row_scale_stride + (size_t)token;
+            if (++slice == (size_t)call.slices) {
                 slice = 0;
                 block += call.rank_bytes;
             }
@@ -54,7 +59,7 @@ __device__ __forceinline__ void sum_tree(Read read, float (&sum)[N])
 /* 1 / root of the mean square (or the deviation, with *mean) of the row. */
 template <typename Values>
 __device__ __forceinline__ float row_norm(const rows_norm &call, Values &values, float *mean,
-                                          float *shared)
+                                          block_reducer &block)
 {
     const float n = (float)call.hidden;
     *mean = 0.0f;
@@ -66,7 +71,7 @@ __device__ __forceinline__ float row_norm(const rows_norm &call, Values &values,
                 sum = __fadd_rn(sum, x[k]);
             }
         });
-        *mean = block_sum(sum, shared) / n;
+        *mean = block.sum(sum) / n;
     }
     const float middle = *mean;
     float squares = 0.0f;
@@ -77,7 +82,7 @@ __device__ __forceinline__ float row_norm(const rows_norm &call, Values &values,
             squares = __fmaf_rn(distance, distance, squares);
         }
     });
-    return 1.0f / sqrtf(__fadd_rn(block_sum(squares, shared) / n, call.epsilon));
+    return 1.0f / sqrtf(__fadd_rn(block.sum(squares) / n, call.epsilon));
 }
 
 /* x = norm(x) · weight + bias of N values from column i on. */
@@ -147,7 +152,7 @@ __device__ __forceinline__ void add_parts(const rows_norm &call, Values &values,
 /* values = the residual; with parts, residual += multiplier · f(their sum) before. */
 template <typename T, int PARTS, typename Values>
 __device__ __forceinline__ void read_row(const rows_norm &call, Values &values, int token,
-                                         float *residual, float *shared)
+                                         float *residual, block_reducer &block)
 {
     constexpr int N = Values::N;
     chunk<float, N> before[Values::HELD];
@@ -159,7 +164,7 @@ __device__ __forceinline__ void read_row(const rows_norm &call, Values &values, 
         add_parts<T, PARTS>(call, values, token);
         if (call.post_weight != nullptr) {
             float mean;
-            const float factor = row_norm(call, values, &mean, shared);
+            const float factor = row_norm(call, values, &mean, block);
             values.each([&](int, int i, float *x) {
                 apply_norm<N>(call, call.post_weight, nullptr, i, mean, factor, x);
             });
@@ -185,18 +190,19 @@ template <typename T, int G, int PARTS>
 __global__ void __launch_bounds__(most_threads(G))
     norm_kernel(const __grid_constant__ rows_norm call)
 {
-    __shared__ float shared[32];
+    __shared__ float shared[2][32];
+    block_reducer block(shared);
     const int token = (int)blockIdx.x;
     row_values<G> values(call.hidden);
     constexpr int N = row_values<G>::N;
     float *residual = call.residual + (size_t)token * (size_t)call.hidden;
-    read_row<T, PARTS>(call, values, token, residual, shared);
+    read_row<T, PARTS>(call, values, token, residual, block);
     if (!call.write) {
         return;
     }
     if (call.weight != nullptr) {
         float mean;
-        const float factor = row_norm(call, values, &mean, shared);
+        const float factor = row_norm(call, values, &mean, block);
         values.each([&](int, int i, float *x) {
             apply_norm<N>(call, call.weight, call.norm_bias, i, mean, factor, x);
             if (call.in_place) {
@@ -209,7 +215,7 @@ __global__ void __launch_bounds__(most_threads(G))
         return;
     }
     for (int slice = 0; slice < call.target.slices; slice++) {
-        pack_slice(call.target, token, call.tokens, slice, values, 0, shared);
+        pack_slice(call.target, token, call.tokens, slice, values, 0, block);
     }
 }
 
@@ -235,9 +241,9 @@ static cudaError_t launch_parts(cudaStream_t stream, const row_shape &shape, con
 
 cudaError_t rows_norm_launch(cudaStream_t stream, const rows_norm *call)
 {
-    const bool wide = call->rank_bytes % 16 == 0 && call->scales_offset % 16 == 0 &&
-                      all_aligned({call->residual, call->partials, call->bias, call->post_weight,
-                                   call->weight, call->norm_bias});
+    const bool wide = call->rank_bytes % 16 == 0 &&
+                      all_aligned({call->residual, call->partials, call->column_scale, call->bias,
+                                   call->post_weight, call->weight, call->norm_bias});
     const row_shape shape =
         shape_of(call->hidden, wide && is_wide(call->target, call->hidden), MOST_GROUPS);
     const bool adds = call->ranks > 0;

@@ -3,14 +3,14 @@
 #ifndef SLUICE_CUDA_ATTENTION_LAUNCH_CUH
 #define SLUICE_CUDA_ATTENTION_LAUNCH_CUH
 
-#include "backend/cuda/kernels/attention/tensor.cuh"
+#include "backend/cuda/kernels/attention/few_rows.cuh"
 #include "backend/cuda/kernels/attention/warpgroup.cuh"
 
 template <typename Kernel>
 static cudaError_t launch(Kernel kernel, unsigned blocks, unsigned threads, int shared_bytes,
                           cudaStream_t stream, const attention_call &call)
 {
-    if (shared_bytes > 48 * 1024) {
+    if (shared_bytes > 40 * 1024) { /* 48 without being asked for, with what is static */
         const cudaError_t error =
             cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
         if (error != cudaSuccess) {
@@ -50,6 +50,24 @@ static cudaError_t launch_chunks(cudaStream_t stream, const attention_call &call
                   shape::SHARED_BYTES, stream, call);
 }
 
+/* Items by warps, with as few places for tiles as leave none waiting for memory. */
+template <typename Cache, int DIM>
+static cudaError_t launch_items(cudaStream_t stream, const attention_call &call)
+{
+    const int row_tiles = (call.longest_short * call.largest_group + 15) / 16;
+    const unsigned blocks = (unsigned)call.item_count * (unsigned)(row_tiles * call.kv_heads);
+    if constexpr (Cache::BYTES == 1) {
+        enum { SLOTS = 2 };
+        if (call.longest_short * call.largest_group <= FEW_ROWS) {
+            return launch(few_rows_kernel<DIM, SLOTS>, blocks, 32,
+                          few_rows_shape<DIM, SLOTS>::SHARED_BYTES, stream, call);
+        }
+    }
+    enum { SLOTS = 3 };
+    return launch(split_kernel<Cache, DIM, SLOTS>, blocks, 32,
+                  split_shape<Cache, DIM, SLOTS>::SHARED_BYTES, stream, call);
+}
+
 template <typename Cache, int DIM>
 static cudaError_t launch_all(cudaStream_t stream, const attention_call &call)
 {
@@ -58,10 +76,7 @@ static cudaError_t launch_all(cudaStream_t stream, const attention_call &call)
         error = launch_chunks<Cache, DIM>(stream, call);
     }
     if (call.item_count > 0 && error == cudaSuccess) {
-        const int row_tiles = (call.longest_short * call.largest_group + 15) / 16;
-        error = launch(split_kernel<Cache, DIM>,
-                       (unsigned)call.item_count * (unsigned)(row_tiles * call.kv_heads), 32,
-                       split_shape<Cache, DIM>::SHARED_BYTES, stream, call);
+        error = launch_items<Cache, DIM>(stream, call);
     }
     return error;
 }

@@ -17,10 +17,132 @@
 
 /* ---- Short sequences ---- */
 
-template <typename Cache, int DIM> struct split_shape {
+/* A block of split_kernel: a warp, and SLOTS places for tiles of keys and values by turns. */
+template <typename Cache, int DIM, int SLOTS> struct split_shape {
     typedef tile_shape<Cache, DIM> tile;
-    static constexpr int QUERY_BYTES = tile::STEPS * 32 * 16;
-    static constexpr int SHARED_BYTES = QUERY_BYTES + 2 * 2 * tile::BYTES;
+    static constexpr bool HOLDS_QUERIES = DIM <= 128; /* in registers */
+    static constexpr int QUERY_BYTES = HOLDS_QUERIES ? 0 : tile::STEPS * 32 * 16;
+    static constexpr int SHARED_BYTES = SLOTS * tile::BYTES + QUERY_BYTES;
+};
+
+/* The tiles of an item on their way: copy number 2t is the keys of its tile t, 2t + 1 the values;
+ * copy n goes to slot n % SLOTS once copy n - SLOTS has been read there. */
+template <typename Cache, int DIM, int SLOTS> struct split_ring {
+    typedef tile_shape<Cache, DIM> tile;
+    const char *keys, *values;
+    pages p;
+    uint32_t first_slot, slot; /* in shared memory: the next one to be read */
+    int end, lane;             /* one past the last tile */
+    int near, far;             /* load_blocks' of the tiles SLOTS / 2 ahead of the one at hand, and
+                                  of the next */
+
+    __device__ __forceinline__ split_ring(const attention_call &call, const attention_item &item,
+                                          int kv, uint32_t memory, int last, int thread)
+        : keys(static_cast<const char *>(call.keys)),
+          values(static_cast<const char *>(call.values)),
+          p(find_pages<Cache, DIM>(call, item.sequence, item.context, kv)), first_slot(memory),
+          slot(memory), end(last), lane(thread)
+    {
+    }
+
+    /* Rows that a pass of the warp takes, which lie one behind the other in a block that has as
+     * many; 0: a row is no even share of a pass. */
+    static constexpr int ROWS = 32 % tile::CHUNKS == 0 ? 32 / tile::CHUNKS : 0;
+
+    /* copy_tile's work in passes of ROWS. WHOLE: all of the tile is within the context. */
+    template <bool WHOLE>
+    __device__ __forceinline__ void copy(const char *from, int blocks, int first) const
+    {
+        const char *head = from + p.head_offset + lane * 16;
+        const uint32_t to = slot + tile::place(lane / tile::CHUNKS, lane % tile::CHUNKS);
+        const int mask = (1 << p.shift) - 1, left = p.context - first - lane / tile::CHUNKS;
+#pragma unroll
+        for (int row = 0; row < tile::TILE; row += ROWS) {
+            const int at = (first & mask) + row;
+            const int block = __shfl_sync(0xffffffffu, blocks, at >> p.shift);
+            const uint32_t turned = tile::TURNS ? to ^ (uint32_t)(row % 8 * 16) : to;
+            copy_async(turned + (uint32_t)(row * tile::STRIDE),
+                       head + (size_t)block * p.block_bytes +
+                           (size_t)((at & mask) * tile::ROW_BYTES),
+                       WHOLE || row < left);
+        }
+    }
+
+    __device__ __forceinline__ void copy_any(const char *from, int blocks, int first) const
+    {
+        if constexpr (ROWS > 0) {
+            if (ROWS <= 1 << p.shift) {
+                if (first + tile::TILE <= p.context) {
+                    copy<true>(from, blocks, first);
+                } else {
+                    copy<false>(from, blocks, first);
+                }
+                return;
+            }
+        }
+        const uint32_t to[1] = {slot};
+        const char *const memory[1] = {from};
+        copy_tile<Cache, DIM, 32>(to, memory, p, blocks, first, lane);
+    }
+
+    __device__ __forceinline__ void begin(int number, int at, int blocks)
+    {
+        if (at < end) {
+            copy_any(number % 2 == 0 ? keys : values, blocks, at * tile::TILE);
+        }
+        copy_commit();
+        advance();
+    }
+
+    __device__ __forceinline__ void advance()
+    {
+        slot += tile::BYTES;
+        if (slot == first_slot + SLOTS * tile::BYTES) {
+            slot = first_slot;
+        }
+    }
+
+    __device__ __forceinline__ int blocks_of(int at) const
+    {
+        return load_blocks(p, at * tile::TILE, lane);
+    }
+
+    __device__ __forceinline__ void fill(int first)
+    {
+        int blocks[SLOTS];
+#pragma unroll
+        for (int i = 0; i < SLOTS; i += 2) {
+            blocks[i] = blocks_of(first + i / 2);
+        }
+        near = SLOTS % 2 == 0 ? blocks_of(first + SLOTS / 2) : blocks[SLOTS - 1];
+        far = blocks_of(first + SLOTS / 2 + 1);
+#pragma unroll
+        for (int i = 0; i < SLOTS; i++) {
+            begin(i, first + i / 2, blocks[i / 2 * 2]);
+        }
+    }
+
+    /* The next slot to be read, once its tile is there. */
+    __device__ __forceinline__ uint32_t wait() const
+    {
+        copy_wait<SLOTS - 1>();
+        __syncwarp();
+        return slot;
+    }
+
+    /* All lanes have read tile `at`'s keys, or values. */
+    __device__ __forceinline__ void pass_keys(int at)
+    {
+        __syncwarp();
+        begin(SLOTS, at + SLOTS / 2, near);
+    }
+    __device__ __forceinline__ void pass_values(int at)
+    {
+        __syncwarp();
+        begin(SLOTS + 1, at + (SLOTS + 1) / 2, SLOTS % 2 == 0 ? near : far);
+        near = far;
+        far = blocks_of(at + SLOTS / 2 + 2);
+    }
 };
 
 template <typename Cache, int DIM>
@@ -44,11 +166,12 @@ write_partial(const attention_call &call, const attention_item &item, const quer
 }
 
 /* Block: (item, 16 rows, kv head), the latter fastest. */
-template <typename Cache, int DIM>
+template <typename Cache, int DIM, int SLOTS>
 __global__ void __launch_bounds__(32, 8) split_kernel(const __grid_constant__ attention_call call)
 {
     typedef tile_shape<Cache, DIM> shape;
-    extern __shared__ __align__(16) char memory[];
+    typedef split_shape<Cache, DIM, SLOTS> block;
+    extern __shared__ __align__(TILE_ALIGNMENT) char memory[];
     const int lane = (int)threadIdx.x;
     const int row_tiles = (call.longest_short * call.largest_group + 15) / 16;
     const int kv = (int)(blockIdx.x % (unsigned)call.kv_heads);
@@ -71,40 +194,27 @@ __global__ void __launch_bounds__(32, 8) split_kernel(const __grid_constant__ at
         return; /* nothing that reads the partial results sees this split */
     }
 
-    const pages p = find_pages<Cache, DIM>(call, item.sequence, item.context, kv);
-    uint4 *fragments = reinterpret_cast<uint4 *>(memory) + lane;
-    const uint32_t ring = shared_address(memory) + split_shape<Cache, DIM>::QUERY_BYTES;
-    const char *const from[2] = {static_cast<const char *>(call.keys),
-                                 static_cast<const char *>(call.values)};
-    const int blocks[2] = {load_blocks(p, tiles.first * shape::TILE, lane),
-                           load_blocks(p, (tiles.first + 1) * shape::TILE, lane)};
-    int next_blocks = load_blocks(p, (tiles.first + 2) * shape::TILE, lane);
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        if (tiles.first + i < tiles.last) {
-            const uint32_t to[2] = {ring + (uint32_t)(2 * i * shape::BYTES),
-                                    ring + (uint32_t)((2 * i + 1) * shape::BYTES)};
-            copy_tile<Cache, DIM, 32>(to, from, p, blocks[i], (tiles.first + i) * shape::TILE,
-                                      lane);
-        }
-        copy_commit();
-    }
+    split_ring<Cache, DIM, SLOTS> ring(call, item, kv, shared_address(memory), tiles.last, lane);
+    ring.fill(tiles.first);
     const query_row upper =
         find_row(call, kv, first_row + lane / 4, item.first_token, item.query, item.context);
     const query_row lower =
         find_row(call, kv, first_row + lane / 4 + 8, item.first_token, item.query, item.context);
-    load_queries<Cache, DIM>(call, upper, lower, fragments, lane);
+    constexpr int STRIDE = block::HOLDS_QUERIES ? 1 : 32;
+    uint4 held[block::HOLDS_QUERIES ? shape::STEPS : 1];
+    uint4 *const queries = block::HOLDS_QUERIES
+                               ? held
+                               : reinterpret_cast<uint4 *>(memory + SLOTS * shape::BYTES) + lane;
+    load_queries<Cache, DIM, STRIDE>(call, upper, lower, queries, lane);
     const int latest[1][2] = {{upper.latest, lower.latest}};
 
     row_state<Cache, DIM, 1> state;
     start_split(state);
     for (int tile = tiles.first; tile < tiles.last; tile++) {
         const int first = tile * shape::TILE;
-        const uint32_t keys = ring + (uint32_t)((tile - tiles.first) % 2 * 2 * shape::BYTES);
-        copy_wait<1>();
-        __syncwarp();
         float scores[1][shape::KEY_TILES][4];
-        score_tile<Cache, DIM, 1>(scores, fragments, keys, lane);
+        score_tile<Cache, DIM, 1, STRIDE>(scores, queries, ring.wait(), lane);
+        ring.pass_keys(tile);
         if (call.cap_out > 0.0f) {
             cap_scores(scores, call);
         }
@@ -114,14 +224,8 @@ __global__ void __launch_bounds__(32, 8) split_kernel(const __grid_constant__ at
         float factors[1][2];
         weigh_scores<Cache, DIM, 1>(scores, state, call.exponent_scale, rows > 8 ? 2 : 1, factors);
         move_sums<Cache, DIM, 1>(state, factors);
-        add_values<Cache, DIM, 1>(scores, state, keys + shape::BYTES, lane);
-        __syncwarp();
-        if (tile + 2 < tiles.last) {
-            const uint32_t to[2] = {keys, keys + shape::BYTES};
-            copy_tile<Cache, DIM, 32>(to, from, p, next_blocks, first + 2 * shape::TILE, lane);
-            next_blocks = load_blocks(p, first + 3 * shape::TILE, lane);
-        }
-        copy_commit();
+        add_values<Cache, DIM, 1>(scores, state, ring.wait(), lane);
+        ring.pass_values(tile);
     }
     finish_split(state);
     if (item.slot >= 0) {
@@ -271,7 +375,7 @@ template <typename Cache, int DIM>
 __global__ void __launch_bounds__(CHUNK_THREADS, 2)
     chunk_kernel(const __grid_constant__ attention_call call)
 {
-    extern __shared__ __align__(16) char memory[];
+    extern __shared__ __align__(TILE_ALIGNMENT) char memory[];
     each_work<chunk_shape<Cache, DIM>::ROWS>(
         call, [&](const attention_chunk &chunk, int kv, int row_block) {
             run_rows<Cache, DIM>(call, chunk, kv, row_block, memory);

@@ -40,20 +40,36 @@ struct float8_cache {
     static constexpr int BYTES = 1;
 };
 
-/* A tile of keys or values in shared memory: [TILE][STRIDE bytes], STRIDE an odd number of 16
- * bytes, so that the 8 rows of a matrix that ldmatrix reads lie in different banks. */
+/* A tile of keys or values in shared memory: [TILE][STRIDE bytes], a row in chunks of 16 bytes. The
+ * 8 rows of a matrix that ldmatrix reads lie in different banks: where a row is whole lines of 128
+ * bytes its chunks change places within them (TURNS), else STRIDE is an odd number of chunks. */
 template <typename Cache, int DIM> struct tile_shape {
     static constexpr int TILE = DIM > 128 ? 32 : 64; /* keys */
     static constexpr int ROW_BYTES = DIM * Cache::BYTES;
     static constexpr int CHUNKS = ROW_BYTES / 16;
-    static constexpr int STRIDE = (CHUNKS | 1) * 16;
+    static constexpr bool TURNS = CHUNKS % 8 == 0;
+    static constexpr int STRIDE = TURNS ? ROW_BYTES : (CHUNKS | 1) * 16;
     static constexpr int BYTES = TILE * STRIDE;
     static constexpr int KEY_TILES = TILE / 8; /* MMA tiles of keys */
     static constexpr int COLUMNS = DIM / 8;    /* MMA tiles of output dimensions */
     static constexpr int STEPS = DIM / 16;     /* MMA steps over the head dimension */
     static constexpr int SPLIT_TILES = ATTENTION_SPLIT / TILE;
     static_assert(DIM % 16 == 0 && ATTENTION_SPLIT % TILE == 0, "head size");
+
+    /* Bytes from the tile's start. */
+    static __device__ __forceinline__ uint32_t place(int row, int chunk)
+    {
+        return (uint32_t)(row * STRIDE + (TURNS ? chunk ^ row % 8 : chunk) * 16);
+    }
+    /* `bytes` along its row from the place of chunk 0 or 1; tiles begin at multiples of
+     * TILE_ALIGNMENT. */
+    static __device__ __forceinline__ uint32_t along(uint32_t from, int bytes)
+    {
+        return TURNS ? from ^ (uint32_t)bytes : from + (uint32_t)bytes;
+    }
 };
+
+enum { TILE_ALIGNMENT = 1024 };
 
 /* ---- Instructions ---- */
 
@@ -240,8 +256,7 @@ __device__ __forceinline__ void copy_tile(const uint32_t (&to)[COUNT],
                               (size_t)((position & mask) * shape::ROW_BYTES + chunk * 16);
 #pragma unroll
         for (int c = 0; c < COUNT; c++) {
-            copy_async(to[c] + (uint32_t)(row * shape::STRIDE + chunk * 16), from[c] + offset,
-                       position < p.context);
+            copy_async(to[c] + shape::place(row, chunk), from[c] + offset, position < p.context);
         }
     }
 }
@@ -347,8 +362,9 @@ __device__ __forceinline__ void finish_split(row_state<Cache, DIM, MT> &state)
 
 /* ---- A tile ---- */
 
-/* scores = queries · keysᵀ: [16 · MT][TILE]. `keys` is the tile's address in shared memory. */
-template <typename Cache, int DIM, int MT>
+/* scores = queries · keysᵀ: [16 · MT][TILE]. `keys` is the tile's address in shared memory; the
+ * queries' fragments are as load_queries leaves them. */
+template <typename Cache, int DIM, int MT, int STRIDE = 32>
 __device__ __forceinline__ void
 score_tile(float (&scores)[MT][tile_shape<Cache, DIM>::KEY_TILES][4], const uint4 *fragments,
            uint32_t keys, int lane)
@@ -369,19 +385,20 @@ score_tile(float (&scores)[MT][tile_shape<Cache, DIM>::KEY_TILES][4], const uint
      * fp8: keys 0-7, 8-15, 16-23, 24-31 of 16 dimensions. */
     const int row = Cache::BYTES == 2 ? lane % 8 + lane / 16 * 8 : lane;
     const int chunk = Cache::BYTES == 2 ? lane / 8 % 2 : 0;
-    const uint32_t from = keys + (uint32_t)(row * shape::STRIDE + chunk * 16);
+    const uint32_t from = keys + shape::place(row, chunk);
 #pragma unroll
     for (int t = 0; t < shape::STEPS; t++) {
+        const uint32_t step = shape::along(from, t * 16 * Cache::BYTES);
         uint4 a[MT];
 #pragma unroll
         for (int m = 0; m < MT; m++) {
-            a[m] = fragments[(m * shape::STEPS + t) * 32];
+            a[m] = fragments[(m * shape::STEPS + t) * STRIDE];
         }
         if (Cache::BYTES == 2) {
 #pragma unroll
             for (int n = 0; n < shape::TILE / 16; n++) {
                 uint32_t b[4];
-                load_matrices(b, from + (uint32_t)(n * 16 * shape::STRIDE + t * 32));
+                load_matrices(b, step + (uint32_t)(n * 16 * shape::STRIDE));
 #pragma unroll
                 for (int m = 0; m < MT; m++) {
                     multiply_add<product>(scores[m][2 * n], a[m], b[0], b[1]);
@@ -392,7 +409,7 @@ score_tile(float (&scores)[MT][tile_shape<Cache, DIM>::KEY_TILES][4], const uint
 #pragma unroll
             for (int n = 0; n < shape::TILE / 32; n++) {
                 uint32_t b[4];
-                load_matrices(b, from + (uint32_t)(n * 32 * shape::STRIDE + t * 16));
+                load_matrices(b, step + (uint32_t)(n * 32 * shape::STRIDE));
 #pragma unroll
                 for (int i = 0; i < 4; i++) {
                     const uint32_t low = widen_pair(b[i] & 0xffffu), high = widen_pair(b[i] >> 16);
@@ -543,7 +560,7 @@ add_values(const float (&weights)[MT][tile_shape<Cache, DIM>::KEY_TILES][4],
      * fp8: keys 0-7, 8-15, 16-23, 24-31 of 8 pairs of dimensions. */
     const int row = Cache::BYTES == 2 ? lane % 16 : lane;
     const int chunk = Cache::BYTES == 2 ? lane / 16 : 0;
-    const uint32_t from = values + (uint32_t)(row * shape::STRIDE + chunk * 16);
+    const uint32_t from = values + shape::place(row, chunk);
 #pragma unroll
     for (int k = 0; k < shape::TILE / KEYS; k++) {
         uint4 a[MT][KEYS / 16];
@@ -557,8 +574,8 @@ add_values(const float (&weights)[MT][tile_shape<Cache, DIM>::KEY_TILES][4],
 #pragma unroll
         for (int d = 0; d < shape::STEPS; d++) {
             uint32_t b[4];
-            load_matrices_transposed(
-                b, from + (uint32_t)(k * KEYS * shape::STRIDE + d * 16 * Cache::BYTES));
+            load_matrices_transposed(b, shape::along(from, d * 16 * Cache::BYTES) +
+                                            (uint32_t)(k * KEYS * shape::STRIDE));
             if (Cache::BYTES == 2) {
 #pragma unroll
                 for (int m = 0; m < MT; m++) {
