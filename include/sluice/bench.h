@@ -18,8 +18,8 @@ struct device_ceilings {
     double bytes_per_second; /* of a large copy within the device's memory, read plus written */
     struct product_ceiling products[CEILING_POINTS]; /* in the weights' type; rows ascending */
     int product_count;
-    double attention_per_second; /* operations (two a multiply-add) of causal prefill attention,
-                                    only those below the diagonal counted */
+    double rate_in_16_bits; /* operations (two a multiply-add) a second of the largest product in
+                               16 bits */
 };
 
 /* Operations a second of the largest product. */
@@ -27,9 +27,12 @@ double ceilings_product_rate(const struct device_ceilings *ceilings);
 /* Seconds of a weight at `rows`: in a straight line between points, below the first as the first,
  * beyond the last in proportion to rows. */
 double ceilings_product_seconds(const struct device_ceilings *ceilings, double rows);
-/* The rate that the best prefill attention reaches beside products of `product_rate` in `stored`
- * weights: about half the rate of products in 16 bits, and products in 8 bits are twice as fast. */
-double ceilings_attention_rate(double product_rate, enum weight_format stored);
+/* Of products in 16 bits where those in `stored` weights have `product_rate`: products in 8 bits
+ * are twice as fast. */
+double ceilings_rate_in_16_bits(double product_rate, enum weight_format stored);
+/* Operations a second that the best known prefill attention reaches on prompts of `tokens`, causal,
+ * only those below the diagonal counted. */
+double ceilings_attention_rate(const struct device_ceilings *ceilings, double tokens);
 
 /* Measures a backend's device with its own operations: a copy, large products. Takes about a second
  * and some hundred MB of the device's memory for that long. `max_tokens`: of the backend's options.
@@ -94,6 +97,7 @@ struct bench_options {
     int repeat;       /* measured runs, one after the other */
     bool compare_one; /* before them: the first replica alone with its share of the requests */
     bool phases;      /* after them: a few steps with every operation timed on its own */
+    bool timeline;    /* the report gets one */
 };
 
 enum bench_phase {
@@ -143,6 +147,9 @@ struct bench_report {
     double seconds, rate; /* of the median run */
     int64_t output_tokens, prompt_tokens; /* of one run, all replicas */
     struct bench_rank *ranks;             /* [plan.ranks] */
+    struct buffer timeline; /* where asked for: a JSON object in Trace Event Format, of the last
+                               measured run's steps and of the operations of `phases`; a process is
+                               a rank of the first replica */
 };
 
 /* Measures. The job's data and output are not looked at. Collective over all ranks (see run_start

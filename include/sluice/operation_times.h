@@ -31,6 +31,14 @@ struct operation_times;
 status operation_times_begin(struct backend *backend, struct operation_times **out) MUST_CHECK;
 /* The backend has its own table again. NULL: nothing happens. */
 void operation_times_end(struct operation_times *times);
+/* From now on `note` is called at the end of each operation, with clock_seconds() of its start and
+ * end; NULL: nobody is. */
+typedef void operation_note(void *context, enum timed_operation operation, double start,
+                            double end);
+void operation_times_note(struct operation_times *times, operation_note *note, void *context);
+/* "product", "add norm". */
+extern const char *const timed_operation_names[TIMED_OPERATIONS];
+
 /* Seconds of each operation, [TIMED_OPERATIONS], since the last reset. */
 const double *operation_times_seconds(const struct operation_times *times);
 void operation_times_reset(struct operation_times *times);

@@ -13,6 +13,24 @@ struct operation_times {
     const struct backend_operations *own; /* the backend's */
     struct backend *backend;
     double seconds[TIMED_OPERATIONS];
+    operation_note *note;
+    void *note_context;
+};
+
+const char *const timed_operation_names[TIMED_OPERATIONS] = {
+    [TIMED_STEP_BEGIN] = "begin",
+    [TIMED_EMBED] = "embedding",
+    [TIMED_NORM] = "norm",
+    [TIMED_ADD_NORM] = "add and norm",
+    [TIMED_PRODUCT] = "product",
+    [TIMED_PRODUCT_SLICED] = "sliced product",
+    [TIMED_ROPE_APPEND] = "rope and append",
+    [TIMED_ATTENTION] = "attention",
+    [TIMED_KEEP_OUTPUTS] = "outputs kept",
+    [TIMED_ACTIVATE] = "activation",
+    [TIMED_EXPERTS] = "experts",
+    [TIMED_LOGITS] = "logits",
+    [TIMED_SAMPLE] = "sampling",
 };
 
 static struct operation_times *times_of(const struct backend *backend)
@@ -27,7 +45,11 @@ static status book(struct backend *backend, enum timed_operation operation, doub
     if (s == STATUS_OK) {
         s = times->own->synchronize(backend);
     }
-    times->seconds[operation] += clock_seconds() - start;
+    const double end = clock_seconds();
+    times->seconds[operation] += end - start;
+    if (times->note != NULL) {
+        times->note(times->note_context, operation, start, end);
+    }
     return s;
 }
 
@@ -128,6 +150,12 @@ void operation_times_end(struct operation_times *times)
         times->backend->operations = times->own;
         free(times);
     }
+}
+
+void operation_times_note(struct operation_times *times, operation_note *note, void *context)
+{
+    times->note = note;
+    times->note_context = context;
 }
 
 const double *operation_times_seconds(const struct operation_times *times)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sluice bench: throughput on synthetic prompts of fixed lengths, on all ranks that MPI started. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,11 +27,12 @@ enum {
     OPTION_REPEAT,
     OPTION_COMPARE_ONE,
     OPTION_NO_PHASES,
+    OPTION_PROFILE,
     OPTION_JSON,
 };
 
 struct bench_arguments {
-    const char *model, *random_weights;
+    const char *model, *random_weights, *profile;
     int64_t prompt_tokens, new_tokens, requests, repeat;
     int64_t max_sequences, max_batch_tokens, kv_block_tokens, tp, pp, tp_slices;
     int dtype, kv_dtype, admission;
@@ -59,6 +61,8 @@ static const struct argp_option options[] = {
     {"compare-one", OPTION_COMPARE_ONE, NULL, 0,
      "first the first replica alone, for the share of linear scaling", 0},
     {"no-phases", OPTION_NO_PHASES, NULL, 0, "no steps with every operation timed", 0},
+    {"profile", OPTION_PROFILE, "FILE", 0,
+     "a timeline of steps, host, gaps and operations, for chrome://tracing or Perfetto", 0},
     {"json", OPTION_JSON, NULL, 0, "one JSON object instead of text", 0},
     {0}};
 
@@ -109,6 +113,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case OPTION_NO_PHASES:
         arguments->no_phases = true;
         return 0;
+    case OPTION_PROFILE:
+        arguments->profile = argument;
+        return 0;
     case OPTION_JSON:
         arguments->json = true;
         return 0;
@@ -155,6 +162,35 @@ static void fill_job(const struct bench_arguments *arguments, struct job *job)
     job->layout.tp_slices = arguments->tp_slices;
 }
 
+/* The file of --profile, which is there before anything is measured. */
+static status open_profile(const char *path, int rank, FILE **out)
+{
+    *out = NULL;
+    if (path == NULL || rank != 0) {
+        return STATUS_OK;
+    }
+    *out = fopen(path, "wbe");
+    return *out != NULL ? STATUS_OK
+                        : status_fail(STATUS_IO, "--profile %s: %s", path, strerror(errno));
+}
+
+/* `text` NULL: there is nothing to write, and the file goes. */
+static status close_profile(const char *path, FILE *file, const struct buffer *text)
+{
+    if (file == NULL) {
+        return STATUS_OK;
+    }
+    if (text == NULL) {
+        (void)fclose(file);
+        (void)remove(path);
+        return STATUS_OK;
+    }
+    bool written = fwrite(text->data, 1, text->length, file) == text->length;
+    return fclose(file) == 0 && written
+               ? STATUS_OK
+               : status_fail(STATUS_IO, "--profile %s: %s", path, strerror(errno));
+}
+
 /* The message of a failure that all ranks share is rank 0's to print. */
 static int bench_on_rank(const struct bench_arguments *arguments, int rank)
 {
@@ -166,18 +202,29 @@ static int bench_on_rank(const struct bench_arguments *arguments, int rank)
                                         .requests = (int)arguments->requests,
                                         .repeat = (int)arguments->repeat,
                                         .compare_one = arguments->compare_one,
-                                        .phases = !arguments->no_phases};
+                                        .phases = !arguments->no_phases,
+                                        .timeline = arguments->profile != NULL};
     bool failed_alone = false;
+    FILE *profile = NULL;
     status s = run_agree(job_initialize(&job));
+    if (s == STATUS_OK) {
+        s = run_agree(open_profile(arguments->profile, rank, &profile));
+    }
     if (s == STATUS_OK) {
         fill_job(arguments, &job);
         s = bench_run(&job, &bench, &report, &failed_alone);
+    }
+    if (s != STATUS_OK) {
+        (void)close_profile(arguments->profile, profile, NULL);
     }
     int exit_status = EXIT_DONE;
     if (s == STATUS_OK && rank == 0) {
         const struct bench_title title = {.model = job.model.path, .options = &bench};
         s = arguments->json ? bench_report_json(&title, &report)
                             : bench_report_print(&title, &report);
+        if (s == STATUS_OK) {
+            s = close_profile(arguments->profile, profile, &report.timeline);
+        }
         exit_status = s == STATUS_OK ? cli_finish_output(EXIT_DONE) : cli_fail(EXIT_FAILED);
     } else if (s != STATUS_OK) {
         exit_status = EXIT_FAILED;

@@ -2,6 +2,7 @@
 /* A measurement from model to report: what every rank does, in order. */
 #include "sluice/bench.h"
 
+#include <limits.h>
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@ struct measurement {
     struct stage stage;
     MPI_Comm control, replica; /* MPI_COMM_NULL until they exist */
     struct bench_load load;
+    struct timeline timeline;
     struct bench_rank own;
 };
 
@@ -39,6 +41,9 @@ static void choose_load(struct measurement *self)
                                      .requests = (int)(end - first),
                                      .prompt_tokens = self->options->prompt_tokens,
                                      .new_tokens = self->options->new_tokens};
+    if (self->options->timeline && replica == 0) {
+        self->load.timeline = &self->timeline;
+    }
 }
 
 static int64_t peak_host_memory(void)
@@ -152,6 +157,7 @@ static status run_once(struct measurement *self, bool takes_part, struct bench_t
 {
     *times = (struct bench_times){0};
     TRY(wait_for_all(self));
+    timeline_restart(&self->timeline);
     if (takes_part) {
         const uint64_t before = forward_communication_bytes(self->stage.forward);
         TRY(bench_generate(self->job, &self->stage, self->replica, &self->load, times));
@@ -253,6 +259,74 @@ static status gather_ranks(struct measurement *self)
                      "gather what ranks measured");
 }
 
+/* ---- The timeline ---- */
+
+/* This rank's events, if it has any to show, as text. */
+static status write_events(struct measurement *self, struct buffer *out)
+{
+    if (self->load.timeline == NULL) {
+        return STATUS_OK;
+    }
+    const struct bench_rank *own = &self->own;
+    char label[192];
+    snprintf(label, sizeof label, "rank %d on %s: tp %d, pp %d", own->rank, own->host, own->tp,
+             own->pp);
+    return timeline_write(self->load.timeline, own->rank, label, out);
+}
+
+/* Rank 0 takes the others' text, one after the other: only those of the first replica have some. */
+static status take_events(struct measurement *self, const struct buffer *own, struct buffer *out)
+{
+    TRY(buffer_append(out, own->data, own->length));
+    int ranks = self->report->plan.tp * self->report->plan.pp;
+    for (int rank = 1; rank < ranks; rank++) {
+        MPI_Status info;
+        int bytes;
+        TRY(mpi_check(MPI_Probe(rank, 0, self->control, &info), "receive a timeline"));
+        TRY(mpi_check(MPI_Get_count(&info, MPI_BYTE, &bytes), "receive a timeline"));
+        TRY(buffer_reserve(out, (size_t)bytes));
+        TRY(mpi_check(MPI_Recv(out->data + out->length, bytes, MPI_BYTE, rank, 0, self->control,
+                               MPI_STATUS_IGNORE),
+                      "receive a timeline"));
+        out->length += (size_t)bytes;
+    }
+    return STATUS_OK;
+}
+
+/* The whole file's text at rank 0. */
+static status gather_events(struct measurement *self, const struct buffer *own)
+{
+    struct buffer *out = &self->report->timeline;
+    if (self->world->rank != 0) {
+        return self->load.timeline == NULL
+                   ? STATUS_OK
+                   : mpi_check(MPI_Send(own->data, (int)own->length, MPI_BYTE, 0, 0, self->control),
+                               "send a timeline");
+    }
+    TRY(buffer_append_text(out, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n"));
+    TRY(take_events(self, own, out));
+    out->length -= strlen(",\n"); /* of the last event; a rank has its name at least */
+    return buffer_append_text(out, "\n]}\n");
+}
+
+static status gather_timeline(struct measurement *self)
+{
+    if (!self->options->timeline) {
+        return STATUS_OK;
+    }
+    struct buffer own = {0};
+    status s = write_events(self, &own);
+    if (s == STATUS_OK && own.length > INT_MAX) {
+        s = status_fail(STATUS_LIMIT, "a timeline of %zu bytes: measure fewer steps", own.length);
+    }
+    s = run_agree(s);
+    if (s == STATUS_OK) {
+        s = gather_events(self, &own);
+    }
+    buffer_destroy(&own);
+    return s;
+}
+
 static status create_report(struct measurement *self)
 {
     struct bench_report *report = self->report;
@@ -283,6 +357,9 @@ static status measure(struct measurement *self, bool *failed_alone)
     if (s == STATUS_OK) {
         s = gather_ranks(self);
     }
+    if (s == STATUS_OK) {
+        s = gather_timeline(self);
+    }
     *failed_alone = s != STATUS_OK; /* the others may be in the middle of a step */
     return status_context(s, "rank %d", self->world->rank);
 }
@@ -307,6 +384,7 @@ status bench_run(const struct job *job, const struct bench_options *options,
         MPI_Comm_free(&self.control);
     }
     model_close(self.model);
+    timeline_destroy(&self.timeline);
     return s;
 }
 
@@ -314,5 +392,6 @@ void bench_report_destroy(struct bench_report *report)
 {
     free(report->rates);
     free(report->ranks);
+    buffer_destroy(&report->timeline);
     *report = (struct bench_report){0};
 }

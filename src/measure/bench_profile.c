@@ -199,12 +199,19 @@ static void profiler_destroy(struct profiler *self)
     operation_times_end(self->times);
 }
 
+static void draw_operation(void *context, enum timed_operation operation, double start, double end)
+{
+    timeline_add(context, TIMELINE_OPERATIONS, timed_operation_names[operation], start, end);
+}
+
 static status profile_steps(struct profiler *self, struct made_step *step,
-                            struct bench_profile *profile)
+                            struct timeline *timeline, struct bench_profile *profile)
 {
     double before = 0;
+    operation_times_note(self->times, NULL, NULL);
     for (int i = 0; i < WARM_STEPS + TIMED_STEPS; i++) {
         if (i == WARM_STEPS) {
+            operation_times_note(self->times, timeline != NULL ? draw_operation : NULL, timeline);
             operation_times_reset(self->times);
             before = forward_communication_seconds(self->forward);
         }
@@ -229,7 +236,7 @@ status bench_profile(struct stage *stage, const struct bench_load *load,
         struct made_step step;
         s = makers[i](stage, load, &step, profiles[i]);
         if (s == STATUS_OK) {
-            s = profile_steps(&profiler, &step, profiles[i]);
+            s = profile_steps(&profiler, &step, load->timeline, profiles[i]);
             made_step_destroy(&step);
         }
     }

@@ -2,6 +2,7 @@
 /* A benchmark's ends of the step loop: made-up prompts go in, samples are counted, times kept. */
 #include "measure/bench_steps.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "run/steps/engine_setup.h"
@@ -19,7 +20,7 @@ struct bench_run {
     const struct bench_load *load;
     struct engine *engine; /* the leader's */
     struct bench_times *times;
-    double last_end; /* of a step; at first of the prompts' supply */
+    double last_end, last_answer; /* of a step; at first of the prompts' supply */
 };
 
 static status add_prompts(const struct bench_run *self, int32_t *prompt)
@@ -55,7 +56,7 @@ static status supply_prompts(void *context, enum supply *supply)
     status s = add_prompts(self, prompt);
     free(prompt);
     *supply = SUPPLY_END;
-    self->last_end = clock_seconds();
+    self->last_end = self->last_answer = clock_seconds();
     return s;
 }
 
@@ -74,6 +75,24 @@ static status count_samples(void *context)
     return STATUS_OK;
 }
 
+/* A step that is over at `end`, from there back: planned, launched, waited for and completed one
+ * after the other. From one step's answer to the next one's launch is the device's gap. */
+static void draw_step(struct bench_run *self, const struct step_seconds *step, double end)
+{
+    struct timeline *timeline = self->load->timeline;
+    const double answered = end - step->complete, launched = answered - step->wait;
+    const double start = launched - step->launch;
+    const double planned = fmax(self->last_end, start - step->plan);
+    timeline_add(timeline, TIMELINE_HOST, "plan", planned, start);
+    timeline_add(timeline, TIMELINE_HOST, "launch", start, launched);
+    timeline_add(timeline, TIMELINE_HOST, "wait", launched, answered);
+    timeline_add(timeline, TIMELINE_HOST, "complete", answered, end);
+    timeline_add(timeline, TIMELINE_STEPS, "gap", self->last_answer, start);
+    timeline_add_step(timeline, step->prefill_tokens > 0 ? "prefill" : "decode", start, answered,
+                      step->tokens, step->prefill_tokens);
+    self->last_answer = answered;
+}
+
 static status note_step(void *context, const struct step_seconds *step)
 {
     struct bench_run *self = context;
@@ -87,6 +106,9 @@ static status note_step(void *context, const struct step_seconds *step)
     times->wait += step->wait;
     times->complete += step->complete;
     double end = clock_seconds(), seconds = end - self->last_end;
+    if (self->load->timeline != NULL) {
+        draw_step(self, step, end);
+    }
     self->last_end = end;
     return step_times_add(step->prefill_tokens > 0 ? &times->prefill : &times->decode, seconds,
                           step->tokens);

@@ -5,6 +5,7 @@
 
 #include <mpi.h>
 
+#include "measure/timeline.h"
 #include "run/steps/stage.h"
 #include "sluice/bench.h"
 
@@ -13,6 +14,7 @@
 struct bench_load {
     int64_t first_row;
     int requests, prompt_tokens, new_tokens;
+    struct timeline *timeline; /* gets what the replica does, a leader's steps; NULL: not kept */
 };
 
 /* What the steps of one run came to; leaders have the times, every rank `seconds` and
@@ -37,8 +39,8 @@ status bench_generate(const struct job *job, struct stage *stage, MPI_Comm repli
  * that what has to be chosen or loaded at first use is there. Collective over the replica. */
 status bench_warm_up(struct stage *stage, const struct bench_load *load) MUST_CHECK;
 
-/* The same steps with every operation timed. Ends the stage's forward pass: only stage_destroy may
- * follow. Collective over the replica. */
+/* The same steps with every operation timed, on the load's timeline as well. Ends the stage's
+ * forward pass: only stage_destroy may follow. Collective over the replica. */
 status bench_profile(struct stage *stage, const struct bench_load *load,
                      struct bench_profile *prefill, struct bench_profile *decode) MUST_CHECK;
 

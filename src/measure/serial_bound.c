@@ -108,7 +108,7 @@ void serial_bound_compute(const struct model_config *config, const struct bound_
     out->batch = (int64_t)batch;
     out->products = step_products(config, ceilings, batch * rows, batch) / (batch * devices);
     out->prefill_attention = 4.0 * config->heads * config->head_dim * pairs / new /
-                             (devices * ceilings->attention_per_second);
+                             (devices * ceilings_attention_rate(ceilings, prompt));
     out->decode_attention = (new - 1) / new *read / (devices * ceilings->bytes_per_second);
     out->tokens_per_second = 1 / (out->products + out->prefill_attention + out->decode_attention);
 }

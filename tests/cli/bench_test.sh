@@ -21,6 +21,10 @@ expect_error 1 "model.dtype" bench --model "$model" --dtype fp8 --device cpu
 expect_error 1 "cannot be divided into replicas of tp 2 x pp 1" bench --model "$model" --tp 2
 expect_error 1 "the model has 1024 positions" bench --model "$model" --prompt-tokens 1024 --new-tokens 1
 
+expect_error 1 "--profile nowhere/trace.json: No such file" bench --model "$model" --profile nowhere/trace.json
+expect_error 1 "the model has 1024 positions" bench --model "$model" --prompt-tokens 1024 --new-tokens 1 --profile none.json
+[ ! -e none.json ] || fail "bench --profile leaves a file of nothing"
+
 python=$(command -v python3 || true)
 root=()
 [ "$(id -u)" -eq 0 ] && root=(--allow-run-as-root)
@@ -39,10 +43,26 @@ expect_json() {
     [ -z "$python" ] || "$python" -c "import json; d = json.load(open('out')); assert $1, d" 2>>err || fail "bench --json: not $1"
 }
 
+# expect_timeline CONDITION: on the events e of trace.json; x has those with a length, by process.
+expect_timeline() {
+    [ -z "$python" ] || "$python" -c "
+import json; e = json.load(open('trace.json'))['traceEvents']; p = {v['pid'] for v in e}
+x = {i: [v for v in e if v['pid'] == i and v['ph'] == 'X'] for i in p}
+assert $1, e" 2>>err || fail "bench --profile: not $1"
+}
+
 load=(--requests 7 --prompt-tokens 20 --new-tokens 6 --max-batch-tokens 64 --max-sequences 8)
+declare -A replica=([111]=7 [211]=3 [221]=7 [212]=7) # requests of the first
 for layout in "1 1 1" "2 1 1" "2 2 1" "2 1 2"; do
     read -r ranks tp pp <<<"$layout"
-    measure "$ranks" --tp "$tp" --pp "$pp" "${load[@]}" --compare-one
+    measure "$ranks" --tp "$tp" --pp "$pp" "${load[@]}" --compare-one --profile trace.json
+    # A process for each rank of the first replica, whose steps are of the last measured run.
+    expect_timeline "p == set(range($tp * $pp)) and all(v['dur'] > 0 and v['ts'] >= 0 for i in p for v in x[i])"
+    expect_timeline "all(len([v for v in x[i] if v['name'] == 'attention']) >= 10 for i in p)"
+    expect_timeline "any(sum(v['args']['tokens'] for v in x[i] if 'args' in v) == ${replica[$ranks$tp$pp]} * (20 + 6 - 1) for i in p)"
+    # Lanes do not overlap, but for the rounding of times.
+    expect_timeline "all(a['ts'] + a['dur'] <= b['ts'] + 0.002 for i in p for t in range(3) for l in [sorted((v for v in x[i] if v['tid'] == t), key=lambda v: v['ts'])] for a, b in zip(l, l[1:]))"
+    expect_timeline "all(any(v['name'] == n for i in p for v in x[i]) for n in ('prefill', 'decode', 'gap', 'plan', 'launch', 'wait', 'complete', 'sliced product', 'sampling'))"
     expect_json 'd["output_tokens"] == 42 and d["prompt_tokens"] == 140'
     expect_json "d['ranks'][-1]['rank'] == $ranks - 1 and d['dp'] == $ranks // $tp // $pp and d['tp'] == $tp and d['pp'] == $pp"
     expect_json 'd["output_tokens_per_second"] > 0 and d["serial_bound"] > 0 and d["copy_bytes_per_second"] > 1e8 and d["linear_share"] > 0'

@@ -122,6 +122,41 @@ static void does_the_same_and_counts(void **state)
     assert_int_equal(operation_times_begin(watched->backend, &watched->times), STATUS_OK);
 }
 
+struct noted {
+    int count[TIMED_OPERATIONS];
+    double seconds, last_end;
+};
+
+static void take_note(void *context, enum timed_operation operation, double start, double end)
+{
+    struct noted *noted = context;
+    assert_true(noted->last_end <= start && start <= end);
+    noted->count[operation]++;
+    noted->seconds += end - start;
+    noted->last_end = end;
+}
+
+static void notes_each_operation(void **state)
+{
+    struct watched *watched = *state;
+    float weights[ROWS * COLUMNS] = {1}, in[TOKENS * COLUMNS] = {2}, out[TOKENS * ROWS];
+    struct noted noted = {.last_end = clock_seconds()};
+    operation_times_note(watched->times, take_note, &noted);
+    operation_times_reset(watched->times);
+    product(watched->backend, weights, in, out);
+    const double *seconds = operation_times_seconds(watched->times);
+    double sum = 0;
+    for (int i = 0; i < TIMED_OPERATIONS; i++) {
+        assert_int_equal(noted.count[i], i == TIMED_STEP_BEGIN || i == TIMED_PRODUCT);
+        assert_true(timed_operation_names[i] != NULL);
+        sum += seconds[i];
+    }
+    assert_true(noted.seconds > 0.999 * sum && noted.seconds < 1.001 * sum);
+    operation_times_note(watched->times, NULL, NULL);
+    product(watched->backend, weights, in, out);
+    assert_int_equal(noted.count[TIMED_PRODUCT], 1);
+}
+
 /* Failures pass through with their message. */
 static void failures_pass(void **state)
 {
@@ -136,6 +171,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(times_the_operations_of_a_step, set_up, tear_down),
         cmocka_unit_test_setup_teardown(does_the_same_and_counts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(notes_each_operation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failures_pass, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

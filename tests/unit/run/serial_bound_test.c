@@ -47,7 +47,7 @@ static struct device_ceilings card(double bytes_per_second, enum weight_format t
         const double seconds = type == WEIGHT_BFLOAT16 ? measured[i].bf16 : measured[i].fp8;
         ceilings.products[i] = (struct product_ceiling){measured[i].rows, seconds / values};
     }
-    ceilings.attention_per_second = ceilings_attention_rate(ceilings_product_rate(&ceilings), type);
+    ceilings.rate_in_16_bits = ceilings_rate_in_16_bits(ceilings_product_rate(&ceilings), type);
     return ceilings;
 }
 
@@ -69,7 +69,7 @@ static double bound(double bytes_per_second, enum weight_format type, int64_t me
 }
 
 /* Copies at 3.0 and 4.3 TB/s; the serial bounds of output tokens a second worked out elsewhere from
- * the same measurements. */
+ * the same measurements, with prefill attention of long prompts at its rate for their length. */
 static void test_measured_ceilings(void **state)
 {
     (void)state;
@@ -80,8 +80,8 @@ static void test_measured_ceilings(void **state)
         {128, 128, 41900, 44300, 20800},  {128, 2048, 27300, 35000, 13200},
         {128, 4096, 16500, 22500, 0},     {500, 2000, 21400, 27800, 0},
         {1000, 1000, 18400, 22900, 8850}, {1000, 2000, 16300, 21500, 0},
-        {2048, 128, 4310, 4630, 2190},    {2048, 2048, 10700, 14400, 4950},
-        {5000, 500, 3810, 4550, 0},       {20000, 2000, 1330, 1740, 0},
+        {2048, 128, 4445, 4787, 2226},    {2048, 2048, 10700, 14400, 4950},
+        {5000, 500, 4017, 4847, 0},       {20000, 2000, 1445, 1944, 0},
     };
     int wrong = 0;
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -108,7 +108,7 @@ static struct device_ceilings simple_card(double reading, double computing, doub
         .bytes_per_second = 1e12,
         .product_count = 2,
         .products = {{reading / computing, reading}, {1e6 * reading / computing, 1e6 * reading}},
-        .attention_per_second = attention};
+        .rate_in_16_bits = attention};
 }
 
 static void test_product_ceilings(void **state)
@@ -177,7 +177,25 @@ static void test_windows_and_memory(void **state)
     assert_true(fabs(out.decode_attention * 1e12 / (65536 * positions * 0.999) - 1) < 1e-9);
     /* Below the diagonal, and within the window. */
     const double pairs = 30 * 500.0 * 500 / 2 + 2 * (100 * 500.0 - 5000);
-    assert_true(fabs(out.prefill_attention * 1e15 / (4 * 4096 * pairs / 1000) - 1) < 1e-9);
+    const double rate = ceilings_attention_rate(&ceilings, 500);
+    assert_true(fabs(out.prefill_attention * rate / (4 * 4096 * pairs / 1000) - 1) < 1e-9);
+}
+
+/* The rate of prefill attention by length: published figures, and between them. */
+static void test_attention_rate(void **state)
+{
+    (void)state;
+    const struct device_ceilings ceilings = {.rate_in_16_bits = 710e12};
+    static const struct {
+        double tokens, tera;
+    } rates[] = {{1, 137},    {128, 137},  {256, 246},   {512, 355},   {2048, 526},
+                 {4096, 583}, {8192, 640}, {32768, 657}, {131072, 657}};
+    for (size_t i = 0; i < COUNT_OF(rates); i++) {
+        const double rate = ceilings_attention_rate(&ceilings, rates[i].tokens);
+        assert_true(fabs(rate / (rates[i].tera * 1e12) - 1) < 0.003);
+    }
+    assert_true(ceilings_rate_in_16_bits(1500e12, WEIGHT_FP8) == 750e12);
+    assert_true(ceilings_rate_in_16_bits(750e12, WEIGHT_BFLOAT16) == 750e12);
 }
 
 /* A mixture's rows use few experts and, when there are many rows, read all of them. */
@@ -243,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_product_ceilings),
         cmocka_unit_test(test_one_sequence_reads_the_weights),
         cmocka_unit_test(test_windows_and_memory),
+        cmocka_unit_test(test_attention_rate),
         cmocka_unit_test(test_experts),
         cmocka_unit_test(test_step_times),
     };
