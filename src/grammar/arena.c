@@ -235,12 +235,13 @@ status grammar_literal(struct grammar_expressions *self, const char *bytes, size
 
 /* ---- Combinations ---- */
 
-/* Appends a node to the children that are being gathered from `start` on; a node of `kind` gives
- * its own children. */
+/* Appends a node to the children that are being gathered. A choice gives its own children to a
+ * choice around it. A sequence stays one in a sequence: it may stand in other places, too, and is
+ * then compiled once. */
 static status gather(struct grammar_expressions *self, enum expression_kind kind, grammar_node node)
 {
     const struct expression *given = &self->nodes[node];
-    const bool is_spread = given->kind == (uint8_t)kind;
+    const bool is_spread = kind == NODE_CHOICE && given->kind == NODE_CHOICE;
     const size_t count = is_spread ? given->count : 1;
     const uint32_t first = given->first;
     TRY(grammar_work(self, count));

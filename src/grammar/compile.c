@@ -23,6 +23,7 @@ struct compiler {
     uint32_t *uses;       /* [nodes] in how many places it stands, at most 2 */
     uint64_t *weight;     /* [nodes] with what inlined rules weigh; 0: not known yet */
     uint32_t *depth;      /* [nodes] likewise */
+    bool *is_closed;      /* [nodes] nothing can be added to a text of it: see is_closed */
     uint32_t *rule_uses;  /* [rules] */
     bool *is_inlined;     /* [rules] */
     size_t rule_count;    /* declared ones, then nodes that are called, then the root */
@@ -85,6 +86,38 @@ static uint64_t saturated(uint64_t weight)
     return weight > UINT32_MAX ? UINT32_MAX : weight;
 }
 
+/* Whether nothing can be added to a text of the node so that it is another one, as far as that is
+ * seen at once. Such a node is good to call: where it ends there is one way on. The inside of a
+ * string, say, is not: behind each character one could go on within it or come back. */
+static bool is_closed(const struct compiler *self, const struct expression *node)
+{
+    const struct grammar_expressions *expressions = self->expressions;
+    switch ((enum expression_kind)node->kind) {
+    case NODE_SEQUENCE:
+        return self->is_closed[expressions->children[node->first + node->count - 1]];
+    case NODE_CHOICE:
+        for (uint32_t i = 0; i < node->count; i++) {
+            if (!self->is_closed[expressions->children[node->first + i]]) {
+                return false;
+            }
+        }
+        return true;
+    case NODE_REPEAT:
+        return node->least == node->most && self->is_closed[node->first];
+    case NODE_REFERENCE:
+        return !self->is_inlined[node->first] ||
+               self->is_closed[expressions->rules[node->first].node];
+    case NODE_AUTOMATON:
+        return automaton_is_closed(expressions->automata[node->first]);
+    case NODE_NOTHING:
+    case NODE_EMPTY:
+    case NODE_BYTES:
+    case NODE_LITERAL:
+        break;
+    }
+    return node->kind != NODE_EMPTY;
+}
+
 /* Weight and depth of a node; what is large and used again is called from here on, and weighs as
  * much as a call. Recursion goes as deep as expressions do. */
 static status weigh(struct compiler *self, grammar_node node)
@@ -117,8 +150,10 @@ static status weigh(struct compiler *self, grammar_node node)
         weight = self->weight[body];
         depth = self->depth[body] + 1;
     }
+    self->is_closed[node] = is_closed(self, content);
     const bool is_called = weight >= OUTLINE_WEIGHT && self->uses[node] > 1 &&
-                           content->kind != NODE_REFERENCE && content->kind != NODE_LITERAL;
+                           self->is_closed[node] && content->kind != NODE_REFERENCE &&
+                           content->kind != NODE_LITERAL;
     if (is_called) {
         void *bodies = self->bodies;
         status s =
@@ -396,12 +431,13 @@ static status prepare(struct compiler *self, grammar_node root)
     self->uses = calloc(nodes + 1, sizeof *self->uses);
     self->weight = calloc(nodes + 1, sizeof *self->weight);
     self->depth = calloc(nodes + 1, sizeof *self->depth);
+    self->is_closed = calloc(nodes + 1, sizeof *self->is_closed);
     self->rule_uses = calloc(rules + 1, sizeof *self->rule_uses);
     self->is_inlined = calloc(rules + 1, sizeof *self->is_inlined);
     self->bodies = malloc((rules + 1) * sizeof *self->bodies);
     if (self->outlined == NULL || self->uses == NULL || self->weight == NULL ||
-        self->depth == NULL || self->rule_uses == NULL || self->is_inlined == NULL ||
-        self->bodies == NULL) {
+        self->depth == NULL || self->is_closed == NULL || self->rule_uses == NULL ||
+        self->is_inlined == NULL || self->bodies == NULL) {
         return no_memory();
     }
     memset(self->outlined, 0xFF, (nodes + 1) * sizeof *self->outlined);
@@ -456,6 +492,7 @@ static void compiler_destroy(struct compiler *self)
     free(self->uses);
     free(self->weight);
     free(self->depth);
+    free(self->is_closed);
     free(self->rule_uses);
     free(self->is_inlined);
     free(self->bodies);

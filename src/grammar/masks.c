@@ -12,6 +12,10 @@
 
 #include "grammar/matcher.h"
 
+/* How a state takes a character of plain text: all of them lead to the state of that number, or
+ * none leads on, or neither. */
+enum { TEXT_NONE = UINT32_MAX - 2, TEXT_SOME, TEXT_UNKNOWN };
+
 static const size_t default_bytes = (size_t)256 << 20;
 
 /* A mask of the tree. `words` are the tokens that fit whatever is further below. */
@@ -30,6 +34,7 @@ struct grammar_masks {
     const struct grammar_vocabulary *vocabulary;
     pthread_mutex_t lock; /* over the tree and what is left; not held while a mask is computed */
     struct mask_entry **roots; /* [states] */
+    uint32_t *text_ways;       /* [states] see text_way; a race writes the same value twice */
     size_t bytes_left;
 };
 
@@ -62,9 +67,15 @@ status grammar_masks_create(const struct grammar *grammar,
     self->vocabulary = vocabulary;
     self->bytes_left = bytes > 0 ? bytes : default_bytes;
     self->roots = calloc((size_t)grammar->state_count + 1, sizeof(struct mask_entry *));
-    if (self->roots == NULL) {
+    self->text_ways = malloc(((size_t)grammar->state_count + 1) * sizeof *self->text_ways);
+    if (self->roots == NULL || self->text_ways == NULL) {
+        free(self->roots);
+        free(self->text_ways);
         free(self);
         return no_memory();
+    }
+    for (uint32_t i = 0; i < grammar->state_count; i++) {
+        self->text_ways[i] = TEXT_UNKNOWN;
     }
     pthread_mutex_init(&self->lock, NULL);
     *out = self;
@@ -99,6 +110,7 @@ void grammar_masks_destroy(struct grammar_masks *self)
             mask_entries_destroy(self->roots[i]);
         }
         free(self->roots);
+        free(self->text_ways);
         pthread_mutex_destroy(&self->lock);
         free(self);
     }
@@ -134,7 +146,11 @@ static status walk_prepare(struct mask_walk *self, const struct grammar_vocabula
 static void set_tokens(const struct grammar_vocabulary *vocabulary, const struct trie_node *node,
                        uint32_t *words)
 {
-    for (int32_t token = node->token; token != TOKEN_NONE; token = vocabulary->same[token]) {
+    int32_t token = node->token;
+    if (token != TOKEN_NONE) {
+        words[token / 32] |= UINT32_C(1) << (token % 32);
+    }
+    while (node->is_shared && (token = vocabulary->same[token]) != TOKEN_NONE) {
         words[token / 32] |= UINT32_C(1) << (token % 32);
     }
 }
@@ -273,7 +289,8 @@ static status walk_from(struct walker *self, uint32_t root, uint32_t state)
     walk->places.count = 0;
     TRY(places_add(&walk->places, 0, &walk->stacks, self->grammar,
                    (struct grammar_place){state, STACK_UNKNOWN}, &outcome));
-    if (outcome.at_unknown && root > 0) { /* at 0 nothing is read yet: a place of its own */
+    if (outcome.at_unknown && self->vocabulary->nodes[root].depth > 0) {
+        /* at 0 nothing is read yet: that is a place of its own */
         TRY(suspend_at(self, root));
     }
     if (walk->places.count == 0) {
@@ -287,6 +304,87 @@ static status walk_from(struct walker *self, uint32_t root, uint32_t state)
         level->count = 0;
     }
     return walk_below(self, root);
+}
+
+/* ---- Plain text ---- */
+
+/* Bytes of UTF-8 by what may follow: a lead byte, the range of the next one, how many come after
+ * that. */
+static const struct utf8_lead {
+    uint8_t first, last, low, high, more;
+} utf8_leads[] = {
+    {0x20, 0x21, 0, 0, 0},       {0x23, 0x5B, 0, 0, 0},       {0x5D, 0x7E, 0, 0, 0},
+    {0xC2, 0xDF, 0x80, 0xBF, 0}, {0xE0, 0xE0, 0xA0, 0xBF, 1}, {0xE1, 0xEC, 0x80, 0xBF, 1},
+    {0xED, 0xED, 0x80, 0x9F, 1}, {0xEE, 0xEF, 0x80, 0xBF, 1}, {0xF0, 0xF0, 0x90, 0xBF, 2},
+    {0xF1, 0xF3, 0x80, 0xBF, 2}, {0xF4, 0xF4, 0x80, 0x8F, 2},
+};
+
+/* What bytes low to high of a state have in common: a state that all lead to, TEXT_NONE or
+ * TEXT_SOME. Within a character a state that is not plain has something in common with none. */
+static uint32_t common_step(const struct grammar *grammar, uint32_t state, uint8_t low,
+                            uint8_t high)
+{
+    const uint32_t *row = grammar->next + (size_t)state * grammar->class_count;
+    const uint32_t to = row[grammar->classes[low]];
+    for (unsigned byte = low; byte <= high; byte++) {
+        if (row[grammar->classes[byte]] != to) {
+            return TEXT_SOME;
+        }
+    }
+    return to == AUTOMATON_DEAD ? TEXT_NONE : grammar->is_plain[to] ? to : TEXT_SOME;
+}
+
+/* The same of all characters with the given lead bytes. */
+static uint32_t lead_step(const struct grammar *grammar, uint32_t state,
+                          const struct utf8_lead *lead)
+{
+    uint32_t to = common_step(grammar, state, lead->first, lead->last);
+    if (lead->low > 0 && to < TEXT_NONE) {
+        to = common_step(grammar, to, lead->low, lead->high);
+    }
+    for (int i = 0; i < lead->more && to < TEXT_NONE; i++) {
+        to = common_step(grammar, to, 0x80, 0xBF);
+    }
+    return to;
+}
+
+static uint32_t text_way(const struct grammar_masks *masks, uint32_t state)
+{
+    uint32_t *way = &masks->text_ways[state];
+    if (*way != TEXT_UNKNOWN) {
+        return *way;
+    }
+    uint32_t common = lead_step(masks->grammar, state, &utf8_leads[0]);
+    for (size_t i = 1; i < COUNT_OF(utf8_leads) && common != TEXT_SOME; i++) {
+        if (lead_step(masks->grammar, state, &utf8_leads[i]) != common) {
+            common = TEXT_SOME;
+        }
+    }
+    *way = common;
+    return common;
+}
+
+/* Adds the tokens of plain text where a state takes any text of up to so many characters; false
+ * where it is not so simple. */
+static bool add_texts(const struct grammar_masks *masks, uint32_t state, uint32_t *words)
+{
+    size_t length = 0;
+    if (!masks->grammar->is_plain[state]) {
+        return false;
+    }
+    for (uint32_t way; length < TEXT_LENGTHS; length++) {
+        way = text_way(masks, state);
+        if (way == TEXT_SOME) {
+            return false;
+        }
+        if (way == TEXT_NONE) {
+            break;
+        }
+        length = way == state ? TEXT_LENGTHS - 1 : length;
+        state = way;
+    }
+    memcpy(words, masks->vocabulary->texts[length], masks->vocabulary->words * sizeof *words);
+    return true;
 }
 
 /* ---- Entries ---- */
@@ -304,7 +402,10 @@ static status compute_entry(const struct grammar_masks *masks, struct mask_walk 
         return no_memory();
     }
     if (above == NULL) {
-        return walk_from(&walker, 0, back);
+        if (!add_texts(masks, back, entry->words)) {
+            TRY(walk_from(&walker, 0, back));
+        }
+        return walk_from(&walker, masks->vocabulary->others, back);
     }
     memcpy(entry->words, above->words, masks->vocabulary->words * sizeof *entry->words);
     for (uint32_t i = 0; i < above->suspended_count; i++) {

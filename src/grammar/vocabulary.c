@@ -30,10 +30,27 @@ static int compare_tokens(const void *a, const void *b, void *context)
                                        : (left > right) - (left < right);
 }
 
+/* How many characters a token of plain text has; 0 for one of something else, or longer. */
+static size_t text_length(const char *bytes, size_t length)
+{
+    size_t count = 0;
+    for (size_t at = 0; at < length; count++) {
+        size_t size;
+        const int32_t point = utf8_decode(bytes + at, length - at, &size);
+        if (point < 0x20 || point == '"' || point == '\\' || point == 0x7F) {
+            return 0;
+        }
+        at += size;
+    }
+    return count <= TEXT_LENGTHS ? count : 0;
+}
+
 /* Where the walk stands while tokens come in order: nodes from the root to the latest token. */
 struct trie_path {
     uint32_t nodes[LONGEST_TOKEN + 1];
     size_t depth;
+    uint32_t *roots;
+    int32_t last;
 };
 
 static void close_path(struct grammar_vocabulary *self, struct trie_path *path, size_t depth)
@@ -43,8 +60,7 @@ static void close_path(struct grammar_vocabulary *self, struct trie_path *path, 
     }
 }
 
-static void add_token(struct grammar_vocabulary *self, struct trie_path *path, int32_t token,
-                      int32_t *last)
+static void add_token(struct grammar_vocabulary *self, struct trie_path *path, int32_t token)
 {
     const char *bytes = self->bytes + self->byte_start[token];
     const size_t length = self->byte_start[token + 1] - self->byte_start[token];
@@ -57,7 +73,7 @@ static void add_token(struct grammar_vocabulary *self, struct trie_path *path, i
     for (size_t i = shared; i < length; i++) {
         path->nodes[++path->depth] = self->node_count;
         if (i == 0) {
-            self->roots[(uint8_t)bytes[0]] = self->node_count;
+            path->roots[(uint8_t)bytes[0]] = self->node_count;
         }
         self->nodes[self->node_count++] = (struct trie_node){
             .token = TOKEN_NONE, .depth = (uint16_t)(i + 1), .byte = (uint8_t)bytes[i]};
@@ -66,23 +82,53 @@ static void add_token(struct grammar_vocabulary *self, struct trie_path *path, i
     if (node->token == TOKEN_NONE) {
         node->token = token;
     } else {
-        self->same[*last] = token; /* equal ones come one after the other */
+        node->is_shared = true;
+        self->same[path->last] = token; /* equal ones come one after the other */
     }
-    *last = token;
+    path->last = token;
     self->depth = length > self->depth ? (uint16_t)length : self->depth;
 }
 
-static status build_trie(struct grammar_vocabulary *self)
+/* The trie of tokens in their order; its root is the next node. */
+static void build_trie(struct grammar_vocabulary *self, struct trie_path *path,
+                       const int32_t *order, size_t count, uint32_t *roots)
 {
-    int32_t *order = malloc((self->token_count + 1) * sizeof *order);
-    struct trie_path *path = calloc(1, sizeof *path);
-    self->nodes = malloc(((size_t)self->byte_start[self->token_count] + 1) * sizeof *self->nodes);
-    self->same = malloc((self->token_count + 1) * sizeof *self->same);
-    if (order == NULL || path == NULL || self->nodes == NULL || self->same == NULL) {
-        free(order);
-        free(path);
-        return no_memory();
+    const uint32_t root = self->node_count++;
+    *path = (struct trie_path){.nodes = {root}, .roots = roots, .last = TOKEN_NONE};
+    self->nodes[root] = (struct trie_node){.token = TOKEN_NONE};
+    for (size_t i = 0; i < count; i++) {
+        add_token(self, path, order[i]);
     }
+    close_path(self, path, 0);
+    self->nodes[root].past = self->node_count;
+}
+
+/* Masks of the tokens of plain text; *order keeps the others at its end, and how many stand before
+ * them is returned. */
+static size_t part_texts(struct grammar_vocabulary *self, int32_t *order, int32_t *others,
+                         size_t count)
+{
+    size_t texts = 0, other_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        const int32_t token = order[i];
+        const uint32_t start = self->byte_start[token];
+        const size_t characters =
+            text_length(self->bytes + start, self->byte_start[token + 1] - start);
+        if (characters == 0) {
+            others[other_count++] = token;
+            continue;
+        }
+        order[texts++] = token;
+        for (size_t j = characters; j <= TEXT_LENGTHS; j++) {
+            self->texts[j][token / 32] |= UINT32_C(1) << (token % 32);
+        }
+    }
+    memcpy(order + texts, others, other_count * sizeof *order);
+    return texts;
+}
+
+static size_t list_tokens(struct grammar_vocabulary *self, int32_t *order)
+{
     size_t count = 0;
     for (size_t i = 0; i < self->token_count; i++) {
         const size_t length = self->byte_start[i + 1] - self->byte_start[i];
@@ -92,19 +138,34 @@ static status build_trie(struct grammar_vocabulary *self)
         }
     }
     qsort_r(order, count, sizeof *order, compare_tokens, self);
-    self->nodes[0] = (struct trie_node){.token = TOKEN_NONE};
-    self->node_count = 1;
-    int32_t last = TOKEN_NONE;
-    for (size_t i = 0; i < count; i++) {
-        add_token(self, path, order[i], &last);
+    return count;
+}
+
+static status build_tries(struct grammar_vocabulary *self)
+{
+    int32_t *order = malloc((self->token_count + 1) * sizeof *order);
+    int32_t *others = malloc((self->token_count + 1) * sizeof *others);
+    struct trie_path *path = malloc(sizeof *path);
+    bool has_memory = order != NULL && others != NULL && path != NULL;
+    for (size_t i = 0; i <= TEXT_LENGTHS; i++) {
+        self->texts[i] = calloc(self->words + 1, sizeof *self->texts[i]);
+        has_memory = has_memory && self->texts[i] != NULL;
     }
-    close_path(self, path, 0);
-    self->nodes[0].past = self->node_count;
+    self->nodes = malloc(((size_t)self->byte_start[self->token_count] + 2) * sizeof *self->nodes);
+    self->same = malloc((self->token_count + 1) * sizeof *self->same);
+    if (has_memory && self->nodes != NULL && self->same != NULL) {
+        const size_t count = list_tokens(self, order);
+        const size_t texts = part_texts(self, order, others, count);
+        build_trie(self, path, order, texts, self->roots[0]);
+        self->others = self->node_count;
+        build_trie(self, path, order + texts, count - texts, self->roots[1]);
+    } else {
+        has_memory = false;
+    }
     free(order);
+    free(others);
     free(path);
-    void *fitted = realloc(self->nodes, self->node_count * sizeof *self->nodes);
-    self->nodes = fitted != NULL ? fitted : self->nodes;
-    return STATUS_OK;
+    return has_memory ? STATUS_OK : no_memory();
 }
 
 static status copy_tokens(struct grammar_vocabulary *self, const char *const *token_bytes,
@@ -152,7 +213,7 @@ status grammar_vocabulary_create(const char *const *token_bytes, const size_t *t
     self->words = (count + 31) / 32;
     status s = copy_tokens(self, token_bytes, token_lengths, ends, end_count);
     if (s == STATUS_OK) {
-        s = build_trie(self);
+        s = build_tries(self);
     }
     if (s != STATUS_OK) {
         grammar_vocabulary_destroy(self);
@@ -170,6 +231,9 @@ void grammar_vocabulary_destroy(struct grammar_vocabulary *self)
         free(self->nodes);
         free(self->same);
         free(self->ends);
+        for (size_t i = 0; i <= TEXT_LENGTHS; i++) {
+            free(self->texts[i]);
+        }
         free(self);
     }
 }
@@ -201,19 +265,40 @@ status grammar_vocabulary_bytes(const struct grammar_vocabulary *self, int32_t t
 
 /* ---- Spelling ---- */
 
-/* The child of a node by a byte, or 0. */
+/* Where a text stands in both tries; 0: it has left one. */
+struct trie_place {
+    uint32_t nodes[2];
+};
+
 static uint32_t child_of(const struct grammar_vocabulary *self, uint32_t node, uint8_t byte)
 {
-    if (node == 0) {
-        return self->roots[byte];
-    }
-    const uint32_t past = self->nodes[node].past;
+    const uint32_t past = node != 0 ? self->nodes[node].past : 0;
     for (uint32_t child = node + 1; child < past; child = self->nodes[child].past) {
         if (self->nodes[child].byte >= byte) {
             return self->nodes[child].byte == byte ? child : 0;
         }
     }
     return 0;
+}
+
+/* Goes on by byte number `depth` of a text; false: no token has it so. */
+static bool trie_step(const struct grammar_vocabulary *self, struct trie_place *place, size_t depth,
+                      uint8_t byte)
+{
+    for (int i = 0; i < 2; i++) {
+        place->nodes[i] = depth == 0 ? self->roots[i][byte] : child_of(self, place->nodes[i], byte);
+    }
+    return place->nodes[0] != 0 || place->nodes[1] != 0;
+}
+
+static int32_t token_at(const struct grammar_vocabulary *self, const struct trie_place *place)
+{
+    for (int i = 0; i < 2; i++) {
+        if (place->nodes[i] != 0 && self->nodes[place->nodes[i]].token != TOKEN_NONE) {
+            return self->nodes[place->nodes[i]].token;
+        }
+    }
+    return TOKEN_NONE;
 }
 
 /* fewest[i] is how many tokens bytes[i..] take, token[i] the first of these: the longest of those
@@ -224,17 +309,13 @@ static void find_fewest(const struct grammar_vocabulary *self, const char *bytes
     fewest[count] = 0;
     for (size_t i = count; i-- > 0;) {
         fewest[i] = UINT32_MAX;
-        uint32_t node = 0;
-        for (size_t j = i; j < count; j++) {
-            node = child_of(self, node, (uint8_t)bytes[j]);
-            if (node == 0) {
-                break;
-            }
+        struct trie_place place;
+        for (size_t j = i; j < count && trie_step(self, &place, j - i, (uint8_t)bytes[j]); j++) {
             const uint32_t after = fewest[j + 1];
-            if (self->nodes[node].token != TOKEN_NONE && after != UINT32_MAX &&
-                after + 1 <= fewest[i]) {
+            const int32_t found = token_at(self, &place);
+            if (found != TOKEN_NONE && after != UINT32_MAX && after + 1 <= fewest[i]) {
                 fewest[i] = after + 1;
-                token[i] = self->nodes[node].token;
+                token[i] = found;
             }
         }
     }
@@ -271,13 +352,16 @@ size_t grammar_vocabulary_settled(const struct grammar_vocabulary *self, const c
 {
     size_t start = count > self->depth ? count - self->depth : 0;
     for (; start < count; start++) {
-        uint32_t node = 0;
+        struct trie_place place;
         size_t at = start;
-        do {
-            node = child_of(self, node, (uint8_t)bytes[at++]);
-        } while (node != 0 && at < count);
-        if (node != 0 && self->nodes[node].past > node + 1) {
-            return start; /* a token begins here and goes over the end */
+        while (at < count && trie_step(self, &place, at - start, (uint8_t)bytes[at])) {
+            at++;
+        }
+        for (int i = 0; at == count && i < 2; i++) {
+            const uint32_t node = place.nodes[i];
+            if (node != 0 && self->nodes[node].past > node + 1) {
+                return start; /* a token begins here and goes over the end */
+            }
         }
     }
     return count;

@@ -28,6 +28,9 @@ struct automaton {
 };
 void automaton_destroy(struct automaton *self);
 
+/* Whether no accepting state has a way on: no text is the beginning of another. */
+bool automaton_is_closed(const struct automaton *self);
+
 static inline uint32_t automaton_step(const struct automaton *self, uint32_t state, uint8_t byte)
 {
     return self->next[(size_t)state * self->class_count + self->classes[byte]];

@@ -21,6 +21,20 @@ void automaton_destroy(struct automaton *self)
     }
 }
 
+bool automaton_is_closed(const struct automaton *self)
+{
+    for (size_t i = 0; i < self->state_count; i++) {
+        bool has_ways = self->call_start[i] < self->call_start[i + 1];
+        for (size_t j = 0; j < self->class_count && !has_ways; j++) {
+            has_ways = self->next[i * self->class_count + j] != AUTOMATON_DEAD;
+        }
+        if (self->accepting[i] && has_ways) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static status no_memory(void)
 {
     return status_fail(STATUS_NO_MEMORY, "out of memory for a grammar");
