@@ -28,6 +28,9 @@ struct check_report {
     int64_t kept_rows; /* that it has left */
     int64_t rows, bad_row_count; /* bad rows are a problem where data.skip_bad_rows is false */
     int64_t samples;             /* of the good rows */
+    int64_t texts;               /* of the good rows, those whose prompt is a text */
+    int64_t cut_answers;         /* good rows that have less room than their max_new_tokens */
+    bool has_template;           /* the model has a chat template */
     int64_t prompt_tokens,
         longest_prompt;    /* of the good rows; 0 where nothing could be tokenized */
     int64_t output_tokens; /* at most: every sample runs to its length limit */

@@ -59,20 +59,45 @@ static const struct argp argp = {
            "answers, or have them already; 1 where the job cannot run or no row would have one; 2 "
            "where the job file is wrong. What cannot be known without running is said."};
 
+/* A line of the table, wrapped at the width of a terminal; a word that is longer, such as a path,
+ * stays whole. */
+static void print_entry(const char *name, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void print_entry(const char *name, const char *format, ...)
+{
+    enum { COLUMNS = 80, INDENT = 11 };
+    char text[2048];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    utf8_blank_controls(text, strlen(text));
+    int column = printf("%-*s", INDENT, name);
+    char *rest = text;
+    for (char *word = strsep(&rest, " "); word != NULL; word = strsep(&rest, " ")) {
+        int length = (int)strlen(word);
+        if (column > INDENT && column + 1 + length > COLUMNS) {
+            column = printf("\n%*s", INDENT, "") - 1;
+        }
+        column += printf("%s%s", column > INDENT ? " " : "", word);
+    }
+    putchar('\n');
+}
+
 static void print_disk(const struct job *job, const struct check_report *report)
 {
     char most[24], least[24], there[24];
-    printf("disk       %s to %s, %s free at %s\n", format_bytes(report->least_bytes, least),
-           format_bytes(report->output_bytes, most),
-           report->free_bytes >= 0 ? format_bytes(report->free_bytes, there) : "unknown",
-           job->output.path);
+    print_entry("disk", "%s to %s, %s free at %s", format_bytes(report->least_bytes, least),
+                format_bytes(report->output_bytes, most),
+                report->free_bytes >= 0 ? format_bytes(report->free_bytes, there) : "unknown",
+                job->output.path);
 }
 
 static void print_bad_rows(const struct check_report *report)
 {
     bool all = report->bad_row_count <= CHECK_MAX_BAD_ROWS;
-    printf("errors     %s\n\nbad rows%s:\n%s", report->errors.data,
-           all ? "" : ", the first of them", report->bad_rows.data);
+    print_entry("errors", "%s", report->errors.data);
+    printf("\nbad rows%s:\n%s", all ? "" : ", the first of them", report->bad_rows.data);
 }
 
 static void print_report(const struct job *job, const struct check_report *report)
@@ -81,25 +106,37 @@ static void print_report(const struct job *job, const struct check_report *repor
         printf("%s\n", report->plan.data);
     }
     if (report->defaults.length > 0) {
-        printf("sampling   %s: the model's own (generate.defaults)\n", report->defaults.data);
+        print_entry("sampling", "%s: the model's own (generate.defaults)", report->defaults.data);
     }
     if (report->complete) {
-        printf("output     %s is complete: this very job has written it; nothing is left to run\n",
-               job->output.path);
+        print_entry("output",
+                    "%s is complete: this very job has written it; nothing is left to run",
+                    job->output.path);
         return;
     }
-    printf("data       %s: %lld rows, %lld bad\n", job->data.input.text, (long long)report->rows,
-           (long long)report->bad_row_count);
+    print_entry("data", "%s: %lld rows, %lld bad", job->data.input.text, (long long)report->rows,
+                (long long)report->bad_row_count);
     if (report->prompt_tokens > 0) {
-        printf("prompts    %lld tokens, the longest %lld\n", (long long)report->prompt_tokens,
-               (long long)report->longest_prompt);
+        print_entry("prompts", "%lld tokens, the longest %lld", (long long)report->prompt_tokens,
+                    (long long)report->longest_prompt);
     }
-    printf("answers    %lld, at most %lld tokens\n", (long long)report->samples,
-           (long long)report->output_tokens);
+    if (report->texts > 0 && report->has_template && job->data.chat == CHAT_AUTO) {
+        print_entry("chat",
+                    "%lld rows are texts and go in as they are; the model has a chat "
+                    "template, data.chat=always uses it",
+                    (long long)report->texts);
+    }
+    print_entry("answers", "%lld, at most %lld tokens", (long long)report->samples,
+                (long long)report->output_tokens);
+    if (report->cut_answers > 0) {
+        print_entry("", "%lld rows have less room than their max_new_tokens",
+                    (long long)report->cut_answers);
+    }
     print_disk(job, report);
     if (report->has_journal) {
-        printf("journal    %lld rows kept from an earlier start; run continues with the others\n",
-               (long long)report->kept_rows);
+        print_entry("journal",
+                    "%lld rows kept from an earlier start; run continues with the others",
+                    (long long)report->kept_rows);
     }
     if (report->bad_row_count > 0) {
         print_bad_rows(report);

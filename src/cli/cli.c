@@ -112,10 +112,21 @@ static void print_help(const struct argp *argp, const char *command)
     argp_help(&with_help, stdout, ARGP_HELP_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC, name);
 }
 
+static void (*take_table)(const struct argp *argp);
+
+void cli_tell_tables(void (*take)(const struct argp *argp))
+{
+    take_table = take;
+}
+
 status cli_parse_quietly(const struct argp *argp, int argc, char **argv, void *input,
                          bool *help_printed)
 {
-    *help_printed = false;
+    *help_printed = take_table != NULL;
+    if (take_table != NULL) {
+        take_table(argp);
+        return STATUS_OK;
+    }
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0 ||
             strcmp(argv[i], "-?") == 0 || strcmp(argv[i], "--usage") == 0) {

@@ -20,6 +20,7 @@ enum exit_status {
 };
 
 int command_run(int argc, char **argv);
+int command_init(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_inspect(int argc, char **argv);
@@ -35,6 +36,10 @@ int command_logits(int argc, char **argv);
  * Returns false when the command must end at once with *exit_status: help was printed, or the usage
  * is wrong, which the message says. Parsers return EDOM after status_fail for a bad value. */
 bool cli_parse(const struct argp *argp, int argc, char **argv, void *input, int *exit_status);
+
+/* From now on parsing is telling: whoever parses arguments hands over the table that it would parse
+ * by, and ends as after --help. NULL: as before. */
+void cli_tell_tables(void (*take)(const struct argp *argp));
 
 /* As cli_parse, for a program of many ranks: a wrong usage is left to the caller to print. */
 status cli_parse_quietly(const struct argp *argp, int argc, char **argv, void *input,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/manual/manual.h"
 #include "grammar/schema/schema.h"
 #include "job/suggest.h"
 #include "sluice/answer.h"
@@ -20,6 +21,7 @@ static const struct command {
     const char *summary;
 } commands[] = {
     {"run", command_run, "run a job; alone as one rank, under mpirun or srun as many"},
+    {"init", command_init, "write a job file for the model and the data set that are there"},
     {"check", command_check, "validate a job without running it; print the plan"},
     {"status", command_status, "say how a job stands: rows done, rate, time left, errors"},
     {"inspect", command_inspect, "say what an output file holds"},
@@ -142,8 +144,84 @@ static int help_topic(const struct topic *topic)
     return s == STATUS_OK ? cli_finish_output(EXIT_DONE) : cli_fail(EXIT_FAILED);
 }
 
+/* ---- What is made of the tables when the program is installed ---- */
+
+static const struct argp *told;
+
+static void take_table(const struct argp *argp)
+{
+    told = argp;
+}
+
+/* The commands with the tables that they parse by. */
+static void describe_commands(struct manual_command out[COUNT_OF(commands)])
+{
+    cli_tell_tables(take_table);
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        char *arguments[] = {(char *)commands[i].name, NULL};
+        told = NULL;
+        if (commands[i].function != command_help) {
+            commands[i].function(1, arguments);
+        }
+        out[i] = (struct manual_command){commands[i].name, commands[i].summary, told};
+    }
+    cli_tell_tables(NULL);
+}
+
+static status write_list(const struct manual_command *all, size_t count, struct buffer *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        TRY(buffer_format(out, "%s\n", all[i].name));
+    }
+    return STATUS_OK;
+}
+
+static status write_manual(const char *name, const struct manual_command *all, size_t count,
+                           struct buffer *out)
+{
+    if (name == NULL) {
+        return manual_write_program(all, count, out);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(all[i].name, name) == 0) {
+            return manual_write_command(&all[i], out);
+        }
+    }
+    return status_fail(STATUS_INVALID, "--man: %.60s is no command", name);
+}
+
+/* `sluice help --list`, `--man [COMMAND]`, `--completion SHELL`: for packages. False: none of
+ * these.
+ */
+static bool help_install(const char *what, const char *name, int *exit_status)
+{
+    struct manual_command all[COUNT_OF(commands)];
+    struct buffer out = {0};
+    status s = STATUS_OK;
+    describe_commands(all);
+    if (strcmp(what, "--list") == 0) {
+        s = write_list(all, COUNT_OF(all), &out);
+    } else if (strcmp(what, "--man") == 0) {
+        s = write_manual(name, all, COUNT_OF(all), &out);
+    } else if (strcmp(what, "--completion") == 0) {
+        s = completion_write(name != NULL ? name : "", all, COUNT_OF(all), &out);
+    } else {
+        return false;
+    }
+    if (s == STATUS_OK) {
+        fputs(out.data, stdout);
+    }
+    buffer_destroy(&out);
+    *exit_status = s == STATUS_OK ? cli_finish_output(EXIT_DONE) : cli_fail(EXIT_BAD_USAGE);
+    return true;
+}
+
 static int command_help(int argc, char **argv)
 {
+    int exit_status;
+    if (argc > 1 && help_install(argv[1], argv[2], &exit_status)) {
+        return exit_status;
+    }
     if (argc == 1 || strcmp(argv[1], "--help") == 0) {
         print_commands(stdout);
         return cli_finish_output(EXIT_DONE);

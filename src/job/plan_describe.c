@@ -2,21 +2,35 @@
 /* The plan as text for people. */
 #include "sluice/job.h"
 
+/* A line of the table: what it takes, and its share of what a rank may use, also as a bar. */
+static status describe_part(const char *name, int64_t bytes, int64_t of, struct buffer *out)
+{
+    static const char bar[] = "########################################";
+    double share = of > 0 ? (double)bytes / (double)of : 0;
+    int width = (int)(share * (double)(sizeof bar - 1) + 0.5);
+    char size[24];
+    width = width < 0 ? 0 : width > (int)sizeof bar - 1 ? (int)sizeof bar - 1 : width;
+    return buffer_format(out, "  %-12s %11s  %5.1f%%%s%.*s\n", name, format_bytes(bytes, size),
+                         100 * share, width > 0 ? "  " : "", width, bar);
+}
+
 static status describe_memory(const struct plan *plan, struct buffer *out)
 {
     const struct {
-        const char *text;
+        const char *name;
         int64_t bytes;
-    } parts[] = {{"memory     weights ", plan->weight_bytes},
-                 {" + activations ", plan->activation_bytes},
-                 {" + KV cache ", plan->kv_bytes},
-                 {", of ", plan->memory_bytes}};
+    } parts[] = {{"weights", plan->weight_bytes},
+                 {"activations", plan->activation_bytes},
+                 {"KV cache", plan->kv_bytes}};
+    int64_t left = plan->memory_bytes;
+    char size[24];
+    TRY(buffer_format(out, "memory     of %s that a rank may use:\n",
+                      format_bytes(plan->memory_bytes, size)));
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
-        TRY(buffer_append_text(out, parts[i].text));
-        char size[24];
-        TRY(buffer_append_text(out, format_bytes(parts[i].bytes, size)));
+        TRY(describe_part(parts[i].name, parts[i].bytes, plan->memory_bytes, out));
+        left -= parts[i].bytes;
     }
-    return buffer_append_text(out, " a rank\n");
+    return describe_part("left", left > 0 ? left : 0, plan->memory_bytes, out);
 }
 
 /* One line a rank of a replica. */
@@ -50,10 +64,8 @@ status plan_describe(const struct plan *plan, const struct model *model, struct 
                       plan->max_sequences, plan->max_batch_tokens));
     TRY(describe_memory(plan, out));
     int64_t tokens = (int64_t)plan->kv_blocks * plan->kv_block_tokens;
-    TRY(buffer_format(out,
-                      "KV cache   %d blocks of %d tokens = %lld tokens, %.1f sequences of "
-                      "max_model_len %d\n",
-                      plan->kv_blocks, plan->kv_block_tokens, (long long)tokens,
+    TRY(buffer_format(out, "KV cache   %lld tokens in %d blocks of %d: %.1f contexts of %d\n",
+                      (long long)tokens, plan->kv_blocks, plan->kv_block_tokens,
                       (double)tokens / plan->max_model_len, plan->max_model_len));
     return describe_ranks(plan, model, out);
 }

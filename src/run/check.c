@@ -59,6 +59,21 @@ static status note_problem(struct check *check, status s)
 
 /* ---- Model and plan ---- */
 
+/* As far as this host tells what the ranks' hosts have. */
+static status note_idle_devices(struct check *check)
+{
+    const struct backend_kind *kind = check->plan.kind;
+    int there = kind->has_own_memory ? backend_kind_device_count(kind) : 0;
+    int taken = check->options->ranks_per_host;
+    return there <= taken
+               ? STATUS_OK
+               : buffer_format(&check->report->warnings,
+                               "%d of this host's %d %s would be idle: %d %s a host; --ranks %d "
+                               "plans for all\n",
+                               there - taken, there, kind->devices, taken,
+                               taken == 1 ? "rank" : "ranks", there);
+}
+
 static status check_plan(struct check *check)
 {
     TRY(plan_create(check->job, check->model, check->options->ranks, check->options->ranks_per_host,
@@ -67,6 +82,8 @@ static status check_plan(struct check *check)
     TRY(engine_check_options(&check->engine));
     check->max_model_len = check->plan.max_model_len;
     check->is_planned = true;
+    check->report->has_template = model_chat_template(check->model) != NULL;
+    TRY(note_idle_devices(check));
     return plan_describe(&check->plan, check->model, &check->report->plan);
 }
 
@@ -183,6 +200,7 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
         TRY(check->is_planned ? check_for_engine(check, encoder, &row) : STATUS_OK);
         prompt = (int64_t)encoder->tokens.count;
     }
+    report->texts += row.kind == PROMPT_TEXT;
     int64_t room = check->max_model_len > 0 ? check->max_model_len - prompt : INT32_MAX;
     int64_t new_tokens = row.params.max_new_tokens < room ? row.params.max_new_tokens : room;
     const enum task_work work = task_facts(row.params.task)->work;
@@ -192,6 +210,7 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
         new_tokens = prompt - (int64_t)encoder->first_scored;
         prompt = (int64_t)encoder->first_scored;
     }
+    report->cut_answers += work == WORK_SAMPLE && row.params.max_new_tokens > room;
     report->samples += row.params.samples;
     report->prompt_tokens += prompt;
     report->longest_prompt = prompt > report->longest_prompt ? prompt : report->longest_prompt;

@@ -10,12 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "run/count_rows.h"
 #include "run/data_set.h"
 #include "run/order/row_order.h"
 #include "run/ranks/mailbox.h"
 #include "run/ranks/stop_request.h"
 #include "run/ranks/wire.h"
+#include "run/report/count_rows.h"
 #include "run/suspects.h"
 
 /* Finished rows are durable at the latest this much after they arrived: what a crash can cost. On a

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A pass over the data set that does nothing but count. */
-#include "run/count_rows.h"
+#include "run/report/count_rows.h"
 
 #include <pthread.h>
 #include <signal.h>
