@@ -456,7 +456,7 @@ static void feed_output(struct coordinator *self)
 {
     double now = clock_seconds();
     if (self->options.early != NULL && now - self->last_follow >= FOLLOW_SECONDS) {
-        early_output_follow(self->options.early);
+        early_output_follow(self->options.early, self->rows_read);
         self->last_follow = now;
     }
 }

@@ -147,10 +147,11 @@ static status begin(struct early_output *self)
     return start_thread(self);
 }
 
-static void hand_over(struct early_output *self)
+static void hand_over(struct early_output *self, int64_t rows_read)
 {
-    int64_t first = self->next;
-    self->count = journal_follow(self->options.journal, &self->next, self->places, GROUP_ROWS);
+    int64_t first = self->next, left = rows_read - first;
+    size_t most = left > GROUP_ROWS ? GROUP_ROWS : left > 0 ? (size_t)left : 0;
+    self->count = journal_follow(self->options.journal, &self->next, self->places, most);
     if (self->count == 0 || (first == 0 && (int64_t)self->count < early_output_rows)) {
         self->next = first;
         return;
@@ -161,7 +162,7 @@ static void hand_over(struct early_output *self)
     pthread_mutex_unlock(&self->mutex);
 }
 
-void early_output_follow(struct early_output *self)
+void early_output_follow(struct early_output *self, int64_t rows_read)
 {
     bool early = journal_row_count(self->options.journal) < early_output_rows;
     if (self->has_given || early || is_busy(self)) {
@@ -182,7 +183,7 @@ void early_output_follow(struct early_output *self)
     if (self->file == NULL) {
         self->columns = columns;
     }
-    hand_over(self);
+    hand_over(self, rows_read);
 }
 
 static status wait_for_thread(struct early_output *self)

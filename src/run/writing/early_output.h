@@ -26,8 +26,10 @@ struct early_output_options {
 struct early_output;
 status early_output_create(const struct early_output_options *options,
                            struct early_output **out) MUST_CHECK;
-/* Hands the thread rows that have come since; never waits. To be called after commits. */
-void early_output_follow(struct early_output *self);
+/* Hands the thread rows that have come since, of the first `rows_read` of the data set: of which
+ * file a later row is, which the journal of an earlier start may have, is not known yet. Never
+ * waits. */
+void early_output_follow(struct early_output *self, int64_t rows_read);
 /* Waits for the thread to write what it has in hand, which interrupts cut short. *file is what it
  * has written, the caller's, and *row the first one that is not in it; NULL and 0 where there is
  * nothing, as after a failure, which is told at level info. */
