@@ -119,6 +119,8 @@ status job_describe_keys(struct buffer *out) MUST_CHECK;
 
 /* ---- The plan: src/job/plan.c ---- */
 
+enum { MOST_TENSOR_RANKS = 8 };
+
 /* What the ranks of a plan run on. */
 struct plan_device {
     const struct backend_kind *kind;
@@ -127,6 +129,8 @@ struct plan_device {
     char arithmetic[128]; /* device_facts.arithmetic of the device */
     int capability;       /* device_facts.capability: the least over ranks */
     int64_t memory_bytes; /* that a rank finds: the least over ranks */
+    int near_ranks; /* 1, 2, 4 or 8: so many ranks in a row, counted from rank 0, have one host
+                       each time; what auto takes for tensor parallelism first */
 };
 
 struct plan {

@@ -156,7 +156,8 @@ static const struct job_field job_field_table[] = {
      "a row that cannot be run becomes a result with an error; false: it ends the job", NULL, 0, 0,
      NULL},
     {"layout", "tp", FIELD_CHOICE, AT(layout.tp), "auto",
-     "tensor parallelism: ranks that share every layer; auto: 1, or the least that fits in memory",
+     "tensor parallelism: ranks that share every layer; auto: 1, or the least that fits in memory; "
+     "within a host as long as stages can do the rest",
      NULL, 0, 0, slice_choices},
     {"layout", "pp", FIELD_INTEGER, AT(layout.pp), "auto",
      "pipeline stages: ranks that share the layers out; auto: 1, or the least that fits in memory",

@@ -272,11 +272,13 @@ static status check_fit(const struct job *job, const struct plan *plan, const st
 
 /* ---- Layout ---- */
 
-/* Layouts from the least cut to the most: all tensor parallelism before any pipeline, since stages
- * need several steps in flight to be busy. False past the last. */
-static bool next_layout(const struct job *job, const struct model_config *config, struct plan *plan)
+/* Layouts from the least cut to the most: all tensor parallelism of at most `most_auto_tp` ranks
+ * before any pipeline, since stages need several steps in flight to be busy. False past the last.
+ */
+static bool next_layout(const struct job *job, const struct model_config *config, int most_auto_tp,
+                        struct plan *plan)
 {
-    int most_tp = (int)choose(job->layout.tp, plan->slices);
+    int most_tp = (int)choose(job->layout.tp, minimum(plan->slices, most_auto_tp));
     int most_pp = (int)choose(job->layout.pp, config->layers);
     if (plan->tp < most_tp) {
         plan->tp *= 2;
@@ -306,13 +308,14 @@ static status advise_layout(const struct job *job, const struct model *model,
                        ? status_fail(s, "%s; use tp >= %d with pp >= %d", why, trial.tp, trial.pp)
                        : status_fail(s, "%s; use tp >= %d", why, trial.tp);
         }
-    } while (next_layout(&free_job, config, &trial));
+    } while (next_layout(&free_job, config, plan->slices, &trial));
     return status_fail(s, "%s; no layout of this model fits", why);
 }
 
-/* The least cut layout that divides the ranks and fits in memory. */
-static status choose_layout(const struct job *job, const struct model *model,
-                            struct backend *backend, struct plan *plan, struct needs *needs)
+/* The least cut layout that divides the ranks and fits in memory, with tensor parallelism over at
+ * most so many ranks where the job leaves it to auto. */
+static status try_layouts(const struct job *job, const struct model *model, struct backend *backend,
+                          int most_auto_tp, struct plan *plan, struct needs *needs)
 {
     const struct model_config *config = model_config(model);
     int64_t context = needed_context(job, config);
@@ -331,7 +334,7 @@ static status choose_layout(const struct job *job, const struct model *model,
         if (s == STATUS_OK) {
             return STATUS_OK;
         }
-    } while (next_layout(job, config, plan) && plan->tp * plan->pp <= plan->ranks);
+    } while (next_layout(job, config, most_auto_tp, plan) && plan->tp * plan->pp <= plan->ranks);
     if (!divided) {
         return status_fail(STATUS_INVALID,
                            "layout: %d ranks cannot be divided into replicas of tp %d x pp %d = %d "
@@ -339,6 +342,19 @@ static status choose_layout(const struct job *job, const struct model *model,
                            plan->ranks, first_tp, first_pp, first_tp * first_pp);
     }
     return advise_layout(job, model, backend, plan, s);
+}
+
+/* Every layer waits for tensor parallelism's sums twice, and a stage sends once a step: so sums
+ * stay within hosts and stages go across them, where any such layout fits. */
+static status choose_layout(const struct job *job, const struct model *model,
+                            struct backend *backend, int near_ranks, struct plan *plan,
+                            struct needs *needs)
+{
+    if (near_ranks < plan->slices &&
+        try_layouts(job, model, backend, near_ranks, plan, needs) == STATUS_OK) {
+        return STATUS_OK;
+    }
+    return try_layouts(job, model, backend, plan->slices, plan, needs);
 }
 
 /* Context length and KV blocks for the chosen layout. */
@@ -372,11 +388,11 @@ static void choose_memory(const struct plan_device *device, struct plan *plan)
 }
 
 static status plan_with_backend(const struct job *job, const struct model *model,
-                                struct backend *backend, struct plan *plan)
+                                struct backend *backend, int near_ranks, struct plan *plan)
 {
     const struct model_config *config = model_config(model);
     struct needs needs;
-    TRY(choose_layout(job, model, backend, plan, &needs));
+    TRY(choose_layout(job, model, backend, near_ranks, plan, &needs));
     plan->dp = plan->ranks / (plan->tp * plan->pp);
     choose_cache(job, config, &needs, plan);
     return STATUS_OK;
@@ -425,7 +441,7 @@ status plan_create_on(const struct job *job, const struct model *model, int rank
         TRY(backend_create(plan.kind->name, &probe, &opened));
         backend = opened;
     }
-    status s = plan_with_backend(job, model, backend, &plan);
+    status s = plan_with_backend(job, model, backend, device->near_ranks, &plan);
     if (opened != NULL) {
         opened->operations->destroy(opened);
     }
@@ -460,7 +476,10 @@ static status choose_kind(const struct job *job, const struct backend_kind **out
 status plan_find_device(const struct job *job, int ranks_per_host, int64_t host_memory,
                         struct plan_device *out)
 {
-    *out = (struct plan_device){0};
+    *out = (struct plan_device){.near_ranks = 1};
+    while (out->near_ranks < MOST_TENSOR_RANKS && ranks_per_host % (2 * out->near_ranks) == 0) {
+        out->near_ranks *= 2;
+    }
     TRY(choose_kind(job, &out->kind));
     struct device_facts facts;
     TRY(backend_device_facts(out->kind->name, 0, &facts));

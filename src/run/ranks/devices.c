@@ -60,6 +60,38 @@ static status agree_on_kind(const struct job *job, struct plan_device *device)
     return plan_find_device(&on_host, world_get()->host_size, 0, device);
 }
 
+/* Whether every block of `ranks` ranks lies on one host. */
+static bool blocks_are_whole(const int *leaders, int count, int ranks)
+{
+    for (int i = 0; i < count; i++) {
+        if (leaders[i] != leaders[i - i % ranks]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static status find_near_ranks(int *out)
+{
+    const struct world *world = world_get();
+    int *leaders = calloc((size_t)world->size, sizeof *leaders);
+    status s = run_agree(
+        leaders != NULL ? STATUS_OK
+                        : status_fail(STATUS_NO_MEMORY, "out of memory for %d ranks", world->size));
+    if (s == STATUS_OK) {
+        s = mpi_check(
+            MPI_Allgather(&world->host_leader, 1, MPI_INT, leaders, 1, MPI_INT, MPI_COMM_WORLD),
+            "compare hosts");
+    }
+    *out = 1;
+    while (s == STATUS_OK && *out < MOST_TENSOR_RANKS &&
+           blocks_are_whole(leaders, world->size, 2 * *out)) {
+        *out *= 2;
+    }
+    free(leaders);
+    return s;
+}
+
 status devices_choose(const struct job *job, struct plan_device *out)
 {
     const struct world *world = world_get();
@@ -73,6 +105,7 @@ status devices_choose(const struct job *job, struct plan_device *out)
         out->index = world->host_rank % backend_kind_device_count(out->kind);
         TRY(measure_device(out));
     }
+    TRY(run_agree(find_near_ranks(&out->near_ranks)));
     struct common common = {.capability = out->capability, .memory_bytes = out->memory_bytes};
     TRY(least_of_all(&common));
     out->capability = (int)common.capability;

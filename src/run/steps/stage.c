@@ -29,16 +29,29 @@ static status agree(MPI_Comm replica, status own)
     return replica == MPI_COMM_NULL ? own : run_agree(own);
 }
 
+static status is_within_host(MPI_Comm group, bool *within)
+{
+    int ends[] = {world_get()->host_leader, -world_get()->host_leader};
+    TRY(mpi_check(MPI_Allreduce(MPI_IN_PLACE, ends, 2, MPI_INT, MPI_MIN, group), "compare hosts"));
+    *within = ends[0] == -ends[1];
+    return STATUS_OK;
+}
+
 static status create_communicator(const struct stage *stage, MPI_Comm replica, int color, int key,
                                   const struct comm_options *options, struct communicator **out)
 {
     MPI_Comm group;
     TRY(mpi_check(MPI_Comm_split(replica, color, key, &group), "group a replica's ranks"));
-    status s = comm_create(group, stage->backend, options, out);
+    bool within = false;
+    status s = is_within_host(group, &within);
+    if (s == STATUS_OK) {
+        s = comm_create(group, stage->backend, options, out);
+    }
     MPI_Comm_free(&group);
     if (s == STATUS_OK && world_get()->rank == 0) {
-        log_write(LOG_INFO, "%s over %s",
-                  options->use == COMM_TENSOR ? "tensor parallelism" : "pipeline", (*out)->name);
+        log_write(LOG_INFO, "%s over %s%s",
+                  options->use == COMM_TENSOR ? "tensor parallelism" : "pipeline", (*out)->name,
+                  within ? "" : ", across hosts");
     }
     return s;
 }

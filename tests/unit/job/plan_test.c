@@ -97,6 +97,40 @@ static void short_memory_means_tensor_parallelism(void **state)
     assert_refused(fixture, 4, 4 << 20, "no layout of this model fits");
 }
 
+/* The same memory a rank: with two ranks a host tp 2 is the answer, with one stages go across. */
+static void tensor_parallelism_stays_within_hosts(void **state)
+{
+    struct fixture *fixture = *state;
+    struct plan whole, cut;
+    assert_int_equal(plan(fixture, 1, PLENTY, &whole), STATUS_OK);
+    int64_t block = whole.kv_bytes / whole.kv_blocks;
+    int64_t least =
+        whole.weight_bytes + whole.activation_bytes + block * ((whole.max_model_len + 15) / 16);
+    int64_t little = (int64_t)((double)least / 0.9) * 9 / 10;
+    const struct {
+        int ranks, ranks_per_host, tp, pp;
+    } cases[] = {{4, 4, 2, 1}, {4, 2, 2, 1}, {4, 1, 1, 2}, {6, 3, 1, 2}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_int_equal(plan_create(&fixture->job, fixture->model, cases[i].ranks,
+                                     cases[i].ranks_per_host, cases[i].ranks_per_host * little,
+                                     NULL, &cut),
+                         STATUS_OK);
+        assert_int_equal(cut.tp, cases[i].tp);
+        assert_int_equal(cut.pp, cases[i].pp);
+    }
+    /* What is asked for is not auto's to refuse. */
+    fixture->job.layout.tp = 2;
+    assert_int_equal(plan_create(&fixture->job, fixture->model, 4, 1, little, NULL, &cut),
+                     STATUS_OK);
+    assert_int_equal(cut.tp, 2);
+    /* One stage: then across hosts is better than not at all. */
+    fixture->job.layout.tp = -1;
+    fixture->job.layout.pp = 1;
+    assert_int_equal(plan_create(&fixture->job, fixture->model, 4, 1, little, NULL, &cut),
+                     STATUS_OK);
+    assert_int_equal(cut.tp, 2);
+}
+
 static void cache_follows_memory(void **state)
 {
     struct fixture *fixture = *state;
@@ -373,6 +407,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(plenty_means_replicas, start, end),
         cmocka_unit_test_setup_teardown(short_memory_means_tensor_parallelism, start, end),
+        cmocka_unit_test_setup_teardown(tensor_parallelism_stays_within_hosts, start, end),
         cmocka_unit_test_setup_teardown(cache_follows_memory, start, end),
         cmocka_unit_test_setup_teardown(layouts_that_are_asked_for, start, end),
         cmocka_unit_test_setup_teardown(sizes_that_contradict, start, end),

@@ -129,6 +129,20 @@ static void no_other_bytes_are_a_beat(void **state)
     assert_true(beat_unpack(bytes, BEAT_BYTES, token, &back));
 }
 
+/* RFC 4231, test case 2. */
+static void the_code_is_hmac_sha256(void **state)
+{
+    (void)state;
+    static const uint8_t expected[32] = {0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e,
+                                         0x6a, 0x04, 0x24, 0x26, 0x08, 0x95, 0x75, 0xc7,
+                                         0x5a, 0x00, 0x3f, 0x08, 0x9d, 0x27, 0x39, 0x83,
+                                         0x9d, 0xec, 0x58, 0xb9, 0x64, 0xec, 0x38, 0x43};
+    static const char text[] = "what do ya want for nothing?";
+    uint8_t code[32];
+    assert_true(hmac_sha256("Jefe", 4, text, sizeof text - 1, code));
+    assert_memory_equal(code, expected, sizeof code);
+}
+
 /* ---- Ranks in words ---- */
 
 static void expect_ranks(int *ranks, int count, const char *expected)
@@ -164,6 +178,7 @@ int main(void)
         cmocka_unit_test(a_limit_below_the_warning_ends_without_one),
         cmocka_unit_test(a_beat_survives_its_bytes),
         cmocka_unit_test(no_other_bytes_are_a_beat),
+        cmocka_unit_test(the_code_is_hmac_sha256),
         cmocka_unit_test(ranks_are_listed_as_ranges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
