@@ -271,6 +271,8 @@ struct result {
     double seconds;         /* from admission to the last token */
     const char *arithmetic; /* what computed it (identity.h); NULL: as the journal was begun */
     size_t arithmetic_length;
+    int64_t copied;  /* one more than the row that asked the same, from which all but id, prompt and
+                        further fields is copied; 0: it was computed */
     uint64_t stream; /* of the random numbers that chose its tokens, where that is a row's by its
                         id; 0 elsewhere */
 };
@@ -295,6 +297,7 @@ struct output_columns {
     bool arithmetic;   /* some rows were computed by another arithmetic than the others */
     bool packed_texts; /* texts are stored as compressed bytes and offsets */
     bool reasoning, tool_calls, valid;
+    bool copied_from;        /* some rows were copied from others */
     bool scores;             /* sum and mean of each result's log-probabilities */
     int32_t top_logprobs;    /* the largest k that is asked for; 0 for none */
     int32_t embedding_width; /* 0: none */

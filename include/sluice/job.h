@@ -52,7 +52,7 @@ struct job {
         const struct backend_kind *device;                        /* NULL: auto */
         int64_t max_batch_tokens, max_sequences, kv_block_tokens; /* -1: auto */
         int64_t kv_memory; /* bytes a rank; -1: what memory allows */
-        bool prefix_cache;
+        bool prefix_cache, copy_equal_rows;
         enum engine_admission admission;
     } engine;
     struct {

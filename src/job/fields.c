@@ -189,6 +189,10 @@ static const struct job_field job_field_table[] = {
     {"engine", "prefix_cache", FIELD_BOOLEAN, AT(engine.prefix_cache), "true",
      "prompts that start alike share the cached keys and values of the common part", NULL, 0, 0,
      NULL},
+    {"engine", "copy_equal_rows", FIELD_BOOLEAN, AT(engine.copy_equal_rows), "true",
+     "rows that ask the same of the model, down to the last parameter, and are under way on a "
+     "replica at one time are computed once; the column `copied_from` says which are copies",
+     NULL, 0, 0, NULL},
     {"engine", "admission", FIELD_CHOICE, AT(engine.admission), "need",
      "when a sequence starts beside others; need: when all that run will fit into the cache until "
      "they end, as far as lengths are known or can be told from rows that have ended; room: when "

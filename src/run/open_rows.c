@@ -7,6 +7,7 @@
 
 #include "run/answers/answers.h"
 #include "run/answers/row_forms.h"
+#include "run/order/twins.h"
 #include "run/prompt.h"
 #include "run/ranks/wire.h"
 #include "sluice/task.h"
@@ -25,8 +26,11 @@ struct pending_row {
     size_t passthrough_length;
     struct result *results; /* [params.samples] */
     int finished;
-    struct structured_entry *form; /* of its answer; NULL: any */
-    bool is_thinking;              /* the prompt ends within what the model thinks */
+    struct twin twin;
+    bool has_twin_entry;                    /* its twin is in the table */
+    struct pending_row *copies, *next_copy; /* rows that ask the same and wait for its answer */
+    struct structured_entry *form;          /* of its answer; NULL: any */
+    bool is_thinking;                       /* the prompt ends within what the model thinks */
 };
 
 struct open_rows {
@@ -35,6 +39,7 @@ struct open_rows {
     struct prompt_encoder prompts;
     struct answer_reader answers;
     struct row_forms forms;
+    struct twins twins;
     struct buffer text, encoded, message;
     struct notes notes;
     int64_t taken, unfinished;
@@ -76,6 +81,9 @@ static struct pending_row *pending_create(struct open_rows *self)
 
 static void pending_destroy(struct open_rows *self, struct pending_row *pending)
 {
+    if (pending->has_twin_entry) {
+        twins_remove(&self->twins, &pending->twin);
+    }
     if (pending->next != NULL) {
         pending->next->previous = pending->previous;
     }
@@ -153,6 +161,36 @@ static status keep_passthrough(struct open_rows *self, struct pending_row *pendi
                : status_fail(STATUS_NO_MEMORY, "out of memory for a row's fields");
 }
 
+/* Where a row under way asks the same, this one waits for its answer (*is_copy); else it is the one
+ * that others may wait for. */
+static status join_twin(struct open_rows *self, struct pending_row *pending,
+                        const struct token_list *tokens, bool *is_copy)
+{
+    *is_copy = false;
+    if (!self->options.job->engine.copy_equal_rows || !twin_is_plain(&pending->row)) {
+        return STATUS_OK;
+    }
+    twin_set(&pending->twin, &pending->row, tokens->ids, tokens->count);
+    struct twin *twin = twins_find(&self->twins, &pending->twin);
+    if (twin != NULL) {
+        struct pending_row *original = twin->owner;
+        pending->next_copy = original->copies;
+        original->copies = pending;
+        *is_copy = true;
+        return STATUS_OK;
+    }
+    int32_t *copy = arena_allocate_array(&pending->arena, tokens->count, sizeof *copy);
+    if (copy == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
+    }
+    memcpy(copy, tokens->ids, tokens->count * sizeof *copy);
+    pending->twin.tokens = copy;
+    pending->twin.owner = pending;
+    pending->has_twin_entry = true;
+    twins_add(&self->twins, &pending->twin);
+    return STATUS_OK;
+}
+
 static status admit(struct open_rows *self, const struct record *record,
                     struct pending_row *pending)
 {
@@ -180,6 +218,11 @@ static status admit(struct open_rows *self, const struct record *record,
     if (task_facts(pending->row.params.task)->work != WORK_READ) {
         pending->is_thinking = answer_reader_is_thinking(&self->answers, tokens);
         TRY(row_forms_take(&self->forms, tokens, &pending->row.params, &pending->form));
+        bool is_copy;
+        TRY(join_twin(self, pending, tokens, &is_copy));
+        if (is_copy) {
+            return STATUS_OK;
+        }
         return engine_add(self->options.engine, pending->row.index, tokens->ids, tokens->count,
                           &pending->row.params, vocabulary, pending);
     }
@@ -327,6 +370,55 @@ static status keep_sample(struct open_rows *self, struct pending_row *pending,
     return copied ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for a result");
 }
 
+/* An answer as that of a row which asked the same. */
+static struct result copy_result(const struct open_rows *self, const struct pending_row *copy,
+                                 const struct result *original)
+{
+    struct result own, result = *original;
+    describe_row(self, copy, &own);
+    result.row = own.row;
+    result.id = own.id;
+    result.id_length = own.id_length;
+    result.id_is_number = own.id_is_number;
+    result.prompt = own.prompt;
+    result.prompt_length = own.prompt_length;
+    result.passthrough = own.passthrough;
+    result.passthrough_length = own.passthrough_length;
+    result.seconds = 0;
+    result.copied = original->row + 1;
+    return result;
+}
+
+static status finish_copy(struct open_rows *self, struct pending_row *copy,
+                          const struct pending_row *original)
+{
+    for (int i = 0; i < original->finished; i++) {
+        copy->results[i] = copy_result(self, copy, &original->results[i]);
+    }
+    TRY(finish_row(self, copy, original->finished, copy->results));
+    pending_destroy(self, copy);
+    return STATUS_OK;
+}
+
+/* Rows that waited for this one's answer get it. An error is not copied: they run by themselves. */
+static status finish_copies(struct open_rows *self, struct pending_row *original)
+{
+    bool has_failed = false;
+    for (int i = 0; i < original->finished; i++) {
+        has_failed |= original->results[i].finish_reason == FINISH_ERROR;
+    }
+    while (original->copies != NULL) {
+        struct pending_row *copy = original->copies;
+        original->copies = copy->next_copy;
+        const struct twin *twin = &original->twin;
+        TRY(has_failed
+                ? engine_add(self->options.engine, copy->row.index, twin->tokens, twin->count,
+                             &copy->row.params, model_config(self->options.model)->vocabulary, copy)
+                : finish_copy(self, copy, original));
+    }
+    return STATUS_OK;
+}
+
 status open_rows_collect(struct open_rows *self)
 {
     struct finished_sample *sample;
@@ -337,6 +429,7 @@ status open_rows_collect(struct open_rows *self)
         TRY(s);
         if (++pending->finished == pending->row.params.samples) {
             s = finish_row(self, pending, pending->finished, pending->results);
+            s = s == STATUS_OK ? finish_copies(self, pending) : s;
             pending_destroy(self, pending);
             TRY(s);
         }

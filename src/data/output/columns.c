@@ -104,6 +104,8 @@ const struct result_column result_columns[] = {
     {"id_is_number", "/results/id_is_number", NAMES(id_is_number, truth_name, 1),
      WHEN(id_is_number), PART(32)},
     {"is_fault", NULL, NAMES(is_fault, truth_name, 1), PART(64)},
+    {"copied", NULL, COLUMN_INT64, MEMBER(copied), WHEN(copied_from), PART(32768)},
+    {"copied_from", "/results/copied_from", COLUMN_INT64, STORED(copied_from), WHEN(copied_from)},
     {"stream", NULL, COLUMN_INT64, MEMBER(stream), PART(512)},
     {"passthrough", "/passthrough/json", TEXT(passthrough), HEAD, REQUIRED},
 };

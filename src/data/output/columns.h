@@ -15,6 +15,7 @@
 struct stored_result {
     struct result result;
     int32_t status_code; /* result_status_code */
+    int64_t copied_from; /* the row that a copy was made of; -1: it is none */
     int32_t file;        /* where there are several input files: which */
 };
 

@@ -183,6 +183,7 @@ static struct stored_result complete(struct columns_writer *self, const struct r
 {
     struct stored_result stored = {.result = *result,
                                    .status_code = result_status_code(result),
+                                   .copied_from = result->copied - 1,
                                    .file = file_of(self, result->row)};
     if (self->columns.scores) {
         add_scores(&stored.result);
