@@ -4,6 +4,8 @@
 # they are written there, in an environment of nothing but what a login sets.
 #   tests/bare/debian.sh [demo|test] [--user]     demo: ./scripts/demo.sh; test: ./scripts/test.sh; --user: not as root, but as a
 #                                                 user with sudo
+#   tests/bare/debian.sh deb [BUILD_FOLDER]       instead of a clone the .deb that cpack makes of build/release or this folder: installed,
+#                                                 run as a user, removed
 # Of this machine it takes what the network needs, no more: the archive in apt's sources (or SLUICE_TEST_MIRROR), proxies, the
 # certificates and the index that pip is told to use, resolv.conf. /proc and /sys are mounted (without control groups), /dev has what
 # debootstrap makes, and /dev/shm and /dev/pts. Mounts and processes are in namespaces of their own and go with them; the folder
@@ -12,13 +14,14 @@
 set -euo pipefail
 source=$(cd "$(dirname "$0")/../.." && pwd)
 
-command=demo user=
+command=demo user= build=$source/build/release
 for argument in "$@"; do
     case $argument in
-    demo | test) command=$argument ;;
+    demo | test | deb) command=$argument ;;
+    */*) build=$(cd "$argument" && pwd) ;;
     --user) user=ada ;;
     *)
-        echo "usage: tests/bare/debian.sh [demo|test] [--user]" >&2
+        echo "usage: tests/bare/debian.sh [demo|test] [--user] | deb [BUILD_FOLDER]" >&2
         exit 2
         ;;
     esac
@@ -132,6 +135,40 @@ check_demo() {
     echo "(without network: the demo ran the small model)"
 }
 
+# The package is made of what has been built here, installed with what it needs, and leaves nothing when it is removed.
+run_deb() {
+    make_debian
+    connect_network
+    (cd "$folder" && cpack -G DEB --config "$build/CPackConfig.cmake" -B "$folder/package") >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
+    cp "$folder"/package/*.deb "$root/root/sluice.deb"
+    dpkg-deb --info "$root/root/sluice.deb" | grep -E '^ (Package|Version|Depends):'
+    find "$root/usr" "$root/etc" -path "$root/usr/share/doc" -prune -o -name '*sluice*' -print >"$folder/before"
+    echo "== install"
+    as_root bash -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends /root/sluice.deb' \
+        >"$folder/log" 2>&1 || { tail -n 30 "$folder/log"; exit 1; }
+    as_root useradd --create-home --shell /bin/bash ada
+    mkdir "$root/home/ada/job"
+    cp -r "$source/data/small-model" "$source/data/tasks.jsonl" "$root/home/ada/job"
+    as_root chown -R ada:ada /home/ada
+    user=ada
+    echo "== run, as a user, alone and on two ranks"
+    as_user bash -c 'cd ~/job && sluice --version | head -n 1 && sluice init small-model tasks.jsonl -o job.yaml && sluice check job.yaml >/dev/null &&
+        sluice run job.yaml --quiet --set data.limit=8 && sluice export out/tasks.h5 | wc -l &&
+        mpirun --oversubscribe -n 2 sluice run job.yaml --quiet --set data.limit=8 --set output.path=out/two.h5 --set layout.tp=2 &&
+        sluice compare out/tasks.h5 out/two.h5 | grep "^equal: 8 results"' </dev/null || { echo "FAILED: the installed program"; exit 1; }
+    local file
+    for file in bin/sluice 'lib*/libsluice.a' include/sluice/status.h share/bash-completion/completions/sluice share/sluice/slurm/one-node.sbatch \
+        share/sluice/jobs/example.yaml; do
+        [ -n "$(find "$root/usr" -path "$root/usr/$file")" ] || { echo "FAILED: /usr/$file is not there"; exit 1; }
+    done
+    dpkg-deb --contents "$root/root/sluice.deb" | grep -q '/usr/share/man/man5/sluice-job.5' || { echo "FAILED: no manual pages"; exit 1; }
+    echo "== remove"
+    as_root apt-get remove -y -qq sluice >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
+    find "$root/usr" "$root/etc" -path "$root/usr/share/doc" -prune -o -name '*sluice*' -print >"$folder/after"
+    cmp -s "$folder/before" "$folder/after" || { echo "FAILED: left behind:"; diff "$folder/before" "$folder/after"; exit 1; }
+    echo "== the package: done in $SECONDS s"
+}
+
 run_inside() {
     local as=as_root status=0 line
     home=/root
@@ -159,5 +196,5 @@ if [ -z "${SLUICE_BARE_FOLDER:-}" ]; then
     outside "$@"
 else
     folder=$SLUICE_BARE_FOLDER root=$SLUICE_BARE_FOLDER/debian
-    run_inside
+    if [ "$command" = deb ]; then run_deb; else run_inside; fi
 fi

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+# Makes manual pages and completions into FOLDER: PROGRAM prints those of its commands, AWK turns the pages of file formats into roff.
+function(print_to file)
+  execute_process(COMMAND ${ARGN} OUTPUT_FILE ${file} RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "${ARGN}: exit status ${failed}")
+  endif()
+endfunction()
+
+file(REMOVE_RECURSE ${FOLDER})
+file(MAKE_DIRECTORY ${FOLDER}/man1 ${FOLDER}/man5)
+execute_process(COMMAND ${PROGRAM} help --list OUTPUT_VARIABLE commands COMMAND_ERROR_IS_FATAL ANY OUTPUT_STRIP_TRAILING_WHITESPACE)
+string(REPLACE "\n" ";" commands "${commands}")
+print_to(${FOLDER}/man1/sluice.1 ${PROGRAM} help --man)
+foreach(command IN LISTS commands)
+  print_to(${FOLDER}/man1/sluice-${command}.1 ${PROGRAM} help --man ${command})
+endforeach()
+foreach(shell bash zsh fish)
+  print_to(${FOLDER}/sluice.${shell} ${PROGRAM} help --completion ${shell})
+endforeach()
+foreach(page "job|job-file|the job file of sluice" "output|output-format|the output file of sluice")
+  string(REPLACE "|" ";" page "${page}")
+  list(POP_FRONT page name file summary)
+  print_to(${FOLDER}/man5/sluice-${name}.5 ${AWK} -v name=sluice-${name} "-v" "summary=${summary}" -v version=${VERSION}
+    -f ${SOURCE}/cmake/markdown_man.awk ${SOURCE}/docs/${file}.md)
+endforeach()
+file(TOUCH ${FOLDER}/made)
