@@ -118,12 +118,24 @@ static status add_anchor(struct walk *walk, const struct json *schema, size_t re
     return STATUS_OK;
 }
 
+/* The schema's $id, or draft-04's `id`; NULL: none. */
+static status id_of(const struct schema_document *self, const struct json *schema, const char **out)
+{
+    const struct json *id = json_get(schema, "$id"), *older = json_get(schema, "id");
+    const struct json *value = id != NULL ? id : older;
+    *out = json_string(value);
+    return value == NULL || *out != NULL
+               ? STATUS_OK
+               : schema_fail(self, schema, id != NULL ? "$id" : "id", STATUS_INVALID,
+                             "expected a string, not %s", json_kind(value));
+}
+
 /* An $id that is a mere fragment is draft-07's way to write an anchor. */
 static status add_names(struct walk *walk, const struct json *schema, size_t *resource)
 {
     struct schema_document *self = walk->document;
     const char *id, *anchor;
-    TRY(text_of(walk, schema, "$id", &id));
+    TRY(id_of(self, schema, &id));
     TRY(text_of(walk, schema, "$anchor", &anchor));
     if (id != NULL && id[0] == '#' && id[1] != '\0') {
         TRY(add_anchor(walk, schema, *resource, id + 1));
@@ -217,10 +229,11 @@ status schema_document_create(const struct json *root, struct arena *arena,
     struct walk walk = {.document = self};
     status s = grow(&self->resources, &walk.resource_capacity, 0, sizeof *self->resources);
     if (s == STATUS_OK) {
-        const char *id = json_string(json_get(root, "$id"));
+        const char *id = NULL;
+        s = id_of(self, root, &id);
         char *uri = arena_copy(arena, id != NULL ? id : "", id != NULL ? strcspn(id, "#") : 0);
         self->resources[self->resource_count++] = (struct resource){uri, root};
-        s = uri != NULL ? walk_schema(&walk, root, 0) : no_memory();
+        s = s != STATUS_OK ? s : uri != NULL ? walk_schema(&walk, root, 0) : no_memory();
     }
     status kept = keep_walk(self);
     TRY(s);
