@@ -16,6 +16,7 @@ cat >rows.jsonl <<'ROWS'
 {"id": "schema", "prompt": "A person: ", "guided_json": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "minimum": 0, "maximum": 120}}, "required": ["name", "age"], "additionalProperties": false}}
 {"id": "choice", "prompt": "Yes or no? ", "guided_choice": ["yes", "no"]}
 {"id": "regex", "prompt": "A number ", "structured_outputs": {"regex": "[0-9]{3}-[0-9]{4}"}}
+{"id": "grammar", "prompt": "A sum: ", "guided_grammar": "root ::= [0-9] (\"+\" [0-9]){2}"}
 {"id": "object", "prompt": "Anything ", "response_format": {"type": "json_object"}}
 {"id": "refused", "prompt": "Anything ", "guided_json": {"properties": {"a": {"not": {}}}}}
 {"id": "free", "prompt": "Anything "}
@@ -35,9 +36,10 @@ cp out first
 expect_line schema '"text":"\{\\"name\\":\\".*\\",\\"age\\":(0|[1-9][0-9]?|1[01][0-9]|120)\}","valid":true,"finish_reason":"stop"'
 expect_line choice '"text":"(yes|no)","valid":true'
 expect_line regex '"text":"[0-9]{3}-[0-9]{4}","valid":true'
+expect_line grammar '"text":"[0-9]\+[0-9]\+[0-9]","valid":true'
 expect_line object '"text":"\{.*\}","valid":true'
-expect_line refused '"error":"line 5: json_schema: #/properties/a/not: not supported'
-expect_line short '"error":"line 7: max_tokens: 3; the shortest answer of this form takes'
+expect_line refused '"error":"line 6: json_schema: #/properties/a/not: not supported'
+expect_line short '"error":"line 8: max_tokens: 3; the shortest answer of this form takes'
 line free | grep -q '"valid"' && fail "valid, though no form was asked for"
 
 # The same results when they are computed by others.
@@ -47,8 +49,8 @@ cmp -s <(sed 's/,"seconds.*//' first) <(sed 's/,"seconds.*//' out) || fail "two 
 
 # What a check says is what a run does.
 run_program check job.yaml
-grep -q 'line 5: json_schema: #/properties/a/not: not supported' out || fail "check: nothing of line 5"
-grep -q 'line 7: max_tokens: 3; the shortest answer' out || fail "check: nothing of line 7"
+grep -q 'line 6: json_schema: #/properties/a/not: not supported' out || fail "check: nothing of line 6"
+grep -q 'line 8: max_tokens: 3; the shortest answer' out || fail "check: nothing of line 8"
 
 # The job's own form holds for rows that ask for none, and is what makes it another job.
 cat >rows.jsonl <<'ROWS'

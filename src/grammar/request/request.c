@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "grammar/ebnf_front.h"
 #include "grammar/regex_front.h"
 #include "grammar/request/tool_calls.h"
 #include "grammar/schema/schema.h"
@@ -79,7 +80,7 @@ static status add_form(struct grammar_expressions *expressions,
     case STRUCTURED_CHOICE:
         return add_choice(expressions, request, out);
     case STRUCTURED_GRAMMAR:
-        return status_fail(STATUS_UNSUPPORTED, "grammars are not understood yet");
+        return grammar_ebnf(expressions, request->text, request->text_length, out);
     case STRUCTURED_TOOL_CALL:
         return tool_calls_node(expressions, request, calls, &options, out);
     case STRUCTURED_NONE:
