@@ -41,7 +41,7 @@ run_once() {
     running=$!
     while kill -0 "$running" 2>/dev/null; do
         sleep 1 &
-        wait -n "$running" $! 2>/dev/null
+        wait $! 2>/dev/null
         if [ -s "$SLUICE_SILENT_HOSTS" ] && [ $((patience -= 1)) -lt 0 ]; then
             echo "on-hosts.sh: mpirun waits for a host that is gone: ending it" >&2
             kill -KILL "$running" 2>/dev/null
