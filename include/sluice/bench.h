@@ -130,10 +130,11 @@ struct bench_rank {
     int64_t output_tokens, prompt_tokens, preemptions, kv_peak_blocks; /* leaders */
     struct step_summary prefill, decode; /* leaders: steps with prompt tokens among theirs, and
                                             without */
+    int64_t steps;                       /* that this rank had a part in */
     double plan, complete;               /* leaders: seconds of the run that the host planned and
                                             completed steps */
-    double launch, wait; /* leaders: until a step's operations were started, and until it was
-                            sampled */
+    double launch, wait; /* until a step's operations were started, and until it was sampled, or
+                            sent on */
     struct bench_profile prefill_profile, decode_profile; /* zero where not asked for */
 };
 

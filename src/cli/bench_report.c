@@ -119,6 +119,38 @@ static void print_leader(const struct bench_rank *leader)
     }
 }
 
+/* Seconds of a rank's run, in three parts: its own work, waiting for other ranks or moving data to
+ * them in the middle of steps, and between steps, without one to do. */
+struct rank_seconds {
+    double work, communication, idle;
+};
+
+static struct rank_seconds divide_seconds(const struct bench_rank *rank)
+{
+    const double steps = rank->launch + rank->wait + rank->plan + rank->complete;
+    const double work = steps - rank->communication, idle = rank->seconds - steps;
+    return (struct rank_seconds){.work = work > 0 ? work : 0,
+                                 .communication = rank->communication,
+                                 .idle = idle > 0 ? idle : 0};
+}
+
+/* Of the first replica: which stage the others wait for. */
+static void print_stages(const struct bench_report *report)
+{
+    printf("\n%-8s %4s %8s %10s %10s %8s %8s %8s\n", "stage", "tp", "steps", "work s", "ms a step",
+           "work", "others", "no step");
+    for (int i = 0; i < report->plan.ranks && report->ranks[i].dp == 0; i++) {
+        const struct bench_rank *rank = &report->ranks[i];
+        const struct rank_seconds seconds = divide_seconds(rank);
+        printf("%-8d %4d %8lld %10.3f %10.3f %7.1f%% %7.1f%% %7.1f%%\n", rank->pp, rank->tp,
+               (long long)rank->steps, seconds.work,
+               rank->steps > 0 ? 1e3 * seconds.work / (double)rank->steps : 0,
+               100 * share(seconds.work, rank->seconds),
+               100 * share(seconds.communication, rank->seconds),
+               100 * share(seconds.idle, rank->seconds));
+    }
+}
+
 static double profile_sum(const struct bench_profile *profile)
 {
     double sum = 0;
@@ -179,6 +211,9 @@ status bench_report_print(const struct bench_title *title, const struct bench_re
     print_head(title, report);
     print_throughput(report);
     print_leader(leader);
+    if (report->plan.pp > 1) {
+        print_stages(report);
+    }
     if (title->options->phases) {
         print_phases(leader);
     }
@@ -269,6 +304,10 @@ static status append_rank(struct buffer *out, const struct bench_rank *rank, boo
     TRY(append_number(out, "seconds", rank->seconds));
     TRY(append_number(out, "communication_seconds", rank->communication));
     TRY(append_integer(out, "communication_bytes", rank->communication_bytes));
+    const struct rank_seconds seconds = divide_seconds(rank);
+    TRY(append_integer(out, "steps", rank->steps));
+    TRY(append_number(out, "work_seconds", seconds.work));
+    TRY(append_number(out, "idle_seconds", seconds.idle));
     if (rank->leader) {
         TRY(append_integer(out, "output_tokens", rank->output_tokens));
         TRY(append_integer(out, "prompt_tokens", rank->prompt_tokens));

@@ -184,6 +184,7 @@ static void keep_times(struct measurement *self, struct bench_times *times)
     own->seconds = times->seconds;
     own->communication = times->communication;
     own->communication_bytes = (int64_t)times->communication_bytes;
+    own->steps = times->steps;
     own->output_tokens = times->output_tokens;
     own->prompt_tokens = times->prompt_tokens;
     own->preemptions = times->preemptions;

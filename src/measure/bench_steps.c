@@ -97,14 +97,15 @@ static status note_step(void *context, const struct step_seconds *step)
 {
     struct bench_run *self = context;
     struct bench_times *times = self->times;
+    times->steps++;
     times->communication += step->communication;
-    if (self->engine == NULL) {
-        return STATUS_OK;
-    }
     times->plan += step->plan;
     times->launch += step->launch;
     times->wait += step->wait;
     times->complete += step->complete;
+    if (self->engine == NULL) {
+        return STATUS_OK;
+    }
     double end = clock_seconds(), seconds = end - self->last_end;
     if (self->load->timeline != NULL) {
         draw_step(self, step, end);

@@ -22,7 +22,7 @@ struct bench_load {
 struct bench_times {
     struct step_times prefill, decode;
     double plan, launch, wait, complete;
-    int64_t prompt_tokens, output_tokens, preemptions, kv_peak_blocks;
+    int64_t steps, prompt_tokens, output_tokens, preemptions, kv_peak_blocks;
     double seconds, communication;
     uint64_t communication_bytes; /* sent to other ranks */
 };
