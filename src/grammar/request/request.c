@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Forms of answers to expressions, by their kind. */
 #include "grammar/request/request.h"
+#include "grammar/ebnf_front.h"
 
 #include <string.h>
 
