@@ -161,7 +161,8 @@ run_deb() {
         share/sluice/jobs/example.yaml; do
         [ -n "$(find "$root/usr" -path "$root/usr/$file")" ] || { echo "FAILED: /usr/$file is not there"; exit 1; }
     done
-    dpkg-deb --contents "$root/root/sluice.deb" | grep -q '/usr/share/man/man5/sluice-job.5' || { echo "FAILED: no manual pages"; exit 1; }
+    dpkg-deb --contents "$root/root/sluice.deb" >"$folder/contents"
+    grep -q '/usr/share/man/man5/sluice-job.5' "$folder/contents" || { echo "FAILED: no manual pages"; exit 1; }
     echo "== remove"
     as_root apt-get remove -y -qq sluice >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
     find "$root/usr" "$root/etc" -path "$root/usr/share/doc" -prune -o -name '*sluice*' -print >"$folder/after"
