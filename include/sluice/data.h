@@ -511,6 +511,8 @@ struct output_reader;
 status output_open(const char *path, struct output_reader **out) MUST_CHECK;
 void output_reader_close(struct output_reader *reader);
 int64_t output_result_count(const struct output_reader *reader);
+/* Adds the optional columns that the file has to `columns`, each as wide as the wider of both. */
+void output_columns_join(const struct output_reader *reader, struct output_columns *columns);
 status output_rank_metrics(struct output_reader *reader, struct arena *arena,
                            const struct rank_metrics **ranks, size_t *count) MUST_CHECK;
 /* The samples over time, of one rank after the other, each in order of time; what a file of an

@@ -4,10 +4,21 @@
 #ifndef SLUICE_RUN_H
 #define SLUICE_RUN_H
 
+#include "sluice/export.h"
 #include "sluice/job.h"
 
+/* Which rows a start is about, where an output has the others already. */
+enum run_part_kind {
+    RUN_WHOLE,  /* all of the data set's */
+    RUN_AGAIN,  /* those of an output that are of `where`, into an output of their own */
+    RUN_APPEND, /* those that have come to the data set's end since, into that output */
+};
+
 struct run_options {
-    bool fresh;      /* discard an existing journal */
+    enum run_part_kind part;
+    const char *of;            /* RUN_AGAIN, RUN_APPEND: the output that there is */
+    struct export_where where; /* RUN_AGAIN: of which a row has a result */
+    bool fresh;                /* discard an existing journal */
     bool keep_mixed; /* devices, or an earlier start, whose answers have other bits are taken: the
                         output says of each row what computed it */
     bool quiet;      /* neither the live line on a terminal nor progress in the log */
@@ -27,6 +38,7 @@ struct run_summary {
     int64_t resumed_rows;   /* taken over from an earlier run */
     bool complete_before;   /* on every rank: the output is this job's and whole, nothing was to be
                                done; rows, error_rows and no_answers are what it holds */
+    char nothing[320];      /* of a start that is about a part: why complete_before; else empty */
     bool failed_alone; /* on any rank: it failed while the others were in the middle of steps, so
                           that its message is its own to print and run_abort has to end them */
 };

@@ -21,6 +21,8 @@ enum exit_status {
 
 int command_run(int argc, char **argv);
 int command_init(int argc, char **argv);
+int command_rerun(int argc, char **argv);
+int command_append(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_inspect(int argc, char **argv);

@@ -214,7 +214,7 @@ static status export_reader(struct output_reader *reader, struct export_argument
     struct record_reader_options input;
     status s = STATUS_OK;
     if (arguments->rejoin != NULL) {
-        s = output_job_read(reader, arguments->rejoin, NULL, 0, &of);
+        s = output_job_read(reader, arguments->rejoin, &of);
         s = s == STATUS_OK ? output_job_check_data(reader, &of) : s;
         s = status_context(s, "--rejoin");
     }

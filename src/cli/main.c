@@ -22,6 +22,8 @@ static const struct command {
 } commands[] = {
     {"run", command_run, "run a job; alone as one rank, under mpirun or srun as many"},
     {"init", command_init, "write a job file for the model and the data set that are there"},
+    {"rerun", command_rerun, "run some rows of an output again, such as those with errors"},
+    {"append", command_append, "run rows that have come to the end of an output's data set"},
     {"check", command_check, "validate a job without running it; print the plan"},
     {"status", command_status, "say how a job stands: rows done, rate, time left, errors"},
     {"inspect", command_inspect, "say what an output file holds"},

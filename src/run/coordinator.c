@@ -209,8 +209,11 @@ static status take_record(struct coordinator *self, int leader, int *taken)
         self->end_of_data = true;
         return STATUS_OK;
     }
-    self->rows_read++;
     int64_t row = self->record.row;
+    if (!row_choice_has(self->options.choice, row)) {
+        return STATUS_OK;
+    }
+    self->rows_read++;
     if (journal_has_row(self->options.journal, row)) {
         self->rows_resumed++;
         return STATUS_OK;
@@ -369,13 +372,20 @@ static status take_state(struct coordinator *self, int leader)
     return STATUS_OK;
 }
 
+/* As far as the whole data set is counted. */
+static int64_t count_chosen(const struct coordinator *self)
+{
+    const struct row_choice *choice = self->options.choice;
+    const int64_t rows = row_count_get(self->row_count), before = choice != NULL ? choice->from : 0;
+    return rows < before ? -1 : rows - before;
+}
+
 static struct progress_news progress_news(struct coordinator *self, bool committed)
 {
     return (struct progress_news){.totals = journal_totals(self->options.journal),
-                                  .rows = self->end_of_data ? self->rows_read
-                                          : self->options.rows >= 0
-                                              ? self->options.rows
-                                              : row_count_get(self->row_count),
+                                  .rows = self->end_of_data         ? self->rows_read
+                                          : self->options.rows >= 0 ? self->options.rows
+                                                                    : count_chosen(self),
                                   .handed = self->rows_read,
                                   .rows_left = !self->end_of_data,
                                   .committed = committed,

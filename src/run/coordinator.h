@@ -7,6 +7,7 @@
 #include <mpi.h>
 
 #include "run/report/progress.h"
+#include "run/row_choice.h"
 #include "run/writing/early_output.h"
 #include "sluice/data.h"
 #include "sluice/job.h"
@@ -21,8 +22,9 @@ struct coordinator_options {
     struct early_output *early;      /* NULL: the output is written at the end */
     MPI_Comm comm;                   /* all ranks; leaders write here */
     int replicas;
-    int replica_ranks; /* of each */
-    int64_t rows;      /* of the data set; -1: not known yet */
+    int replica_ranks;               /* of each */
+    const struct row_choice *choice; /* rows that the start is about, NULL: all; borrowed */
+    int64_t rows;                    /* of these; -1: not known yet */
     struct progress_options progress;
 };
 status coordinator_create(const struct coordinator_options *options,
@@ -40,7 +42,7 @@ bool coordinator_done(const struct coordinator *coordinator);
 bool coordinator_failed(const struct coordinator *coordinator);
 
 struct coordinator_totals {
-    int64_t rows_read;      /* of the data set, the resumed ones included */
+    int64_t rows_read;      /* of the data set, the resumed ones included, those not chosen not */
     int64_t rows_resumed;   /* found in the journal */
     double journal_seconds; /* spent in the journal and in notes of rows under way */
     bool complete;          /* the whole data set was read and every row of it is in the journal */

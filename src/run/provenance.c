@@ -162,6 +162,7 @@ status provenance_identity(const struct provenance *provenance, const struct job
                       "max_model_len: %d\ntp_slices: %d\n",
                       plan->kind->name, dtype_name(plan->compute), weight_format_name(plan->stored),
                       dtype_name(plan->kv_dtype), plan->max_model_len, plan->slices));
+    TRY(buffer_append_text(out, provenance->part));
     TRY(buffer_append_text(out, provenance->embedding));
     return append_job_keys(job, out);
 }

@@ -12,6 +12,7 @@ struct provenance {
     char config_sha256[65], weights_sha256[65], text_sha256[65]; /* of the model */
     char data_sha256[65];
     char template_time[21]; /* what templates took for now */
+    char part[160];         /* a line, of a start that is about a part of the data set; or empty */
     char embedding[512];    /* how an encoder's vectors are pooled; empty for a decoder */
     int64_t data_bytes;
     const struct input_files *files; /* of the data set; borrowed */

@@ -11,6 +11,7 @@
 #include "run/coordinator.h"
 #include "run/data_set.h"
 #include "run/hosts/heartbeat.h"
+#include "run/output/run_part.h"
 #include "run/output_place.h"
 #include "run/prompt.h"
 #include "run/provenance.h"
@@ -44,6 +45,7 @@ struct run {
     int64_t *file_rows;       /* [files.count] of each, at the end */
     int64_t rows;             /* of the data set, where that is known at the start; or -1 */
     struct provenance provenance;
+    struct run_part part;
     struct journal *journal;
     int64_t template_time; /* Unix seconds */
     struct attempts *attempts;
@@ -68,10 +70,27 @@ static void remove_leftovers(const char *directory, const char *identity)
     }
 }
 
+static status find_files(struct run *run)
+{
+    const struct job *job = run->job;
+    const bool fresh = run->options->fresh;
+    switch (run->options->part) {
+    case RUN_WHOLE:
+        return data_set_find(job, fresh, &run->files);
+    case RUN_AGAIN: /* those of the output */
+        TRY(data_set_find(job, true, &run->files));
+        return input_files_keep(run->options->of, false, &run->files);
+    case RUN_APPEND: /* new ones as well, but for those that came after an interrupted start */
+        TRY(data_set_find(job, true, &run->files));
+        return fresh ? STATUS_OK : input_files_keep(job->output.path, true, &run->files);
+    }
+    return STATUS_OK;
+}
+
 static status find_data(struct run *run)
 {
     TRY(data_set_check_system(run->job));
-    TRY(data_set_find(run->job, run->options->fresh, &run->files));
+    TRY(find_files(run));
     return prompt_check_tokenizer(run->job, &run->files, run->model);
 }
 
@@ -89,6 +108,9 @@ static status try_data(struct run *run)
 static int64_t limited_rows(const struct run *run)
 {
     int64_t limit = run->job->data.limit;
+    if (run->part.kind != RUN_WHOLE) {
+        return run->part.rows.count;
+    }
     return run->rows >= 0 && limit >= 0 && limit < run->rows ? limit : run->rows;
 }
 
@@ -128,10 +150,13 @@ static struct output_columns choose_columns(const void *context)
         columns.files = &run->files;
         columns.file_rows = run->file_rows;
     }
+    if (run->part.kind == RUN_APPEND) {
+        output_columns_join(run->part.reader, &columns);
+    }
     return columns;
 }
 
-/* The output is written beside the job where that may be. */
+/* The output is written beside the job where that may be, and where rows come from the first on. */
 static status prepare_output(struct run *run)
 {
     const struct early_output_options options = {.path = run->job->output.path,
@@ -140,8 +165,9 @@ static status prepare_output(struct run *run)
                                                  .columns = choose_columns,
                                                  .context = run};
     TRY(count_files(run));
-    return output_may_write_beside(&run->files) ? early_output_create(&options, &run->early)
-                                                : STATUS_OK;
+    return run->part.kind == RUN_WHOLE && output_may_write_beside(&run->files)
+               ? early_output_create(&options, &run->early)
+               : STATUS_OK;
 }
 
 /* ---- Rank 0's files ---- */
@@ -158,6 +184,9 @@ static status open_journal(struct run *run, const char *directory, const char *i
     TRY(attempts_open(directory, run->journal, fresh, &run->attempts));
     run->template_time = run->job->data.template_time;
     if (run->template_time < 0) {
+        run->template_time = run->part.template_time;
+    }
+    if (run->template_time < 0) {
         TRY(template_time_open(directory, fresh, &run->template_time));
     }
     clock_write_timestamp(run->template_time, run->provenance.template_time);
@@ -172,6 +201,7 @@ static status open_journal(struct run *run, const char *directory, const char *i
                                           .comm = run->control,
                                           .replicas = run->plan.dp,
                                           .replica_ranks = run->plan.tp * run->plan.pp,
+                                          .choice = &run->part.rows,
                                           .rows = limited_rows(run),
                                           .progress = {.directory = directory,
                                                        .output = run->job->output.path,
@@ -187,6 +217,18 @@ static void say_kept(const struct run *run)
     if (rows > 0) {
         log_write(LOG_INFO, "%lld %s kept from an earlier start", (long long)rows,
                   rows == 1 ? "row" : "rows");
+    }
+}
+
+static void say_part(const struct run *run)
+{
+    const struct row_choice *rows = &run->part.rows;
+    if (run->part.kind == RUN_AGAIN) {
+        log_write(LOG_INFO, "%lld %s of %s run again", (long long)rows->count,
+                  rows->count == 1 ? "row" : "rows", run->options->of);
+    } else if (run->part.kind == RUN_APPEND) {
+        log_write(LOG_INFO, "%s has the first %lld rows; those behind them are appended",
+                  run->options->of, (long long)rows->from);
     }
 }
 
@@ -209,7 +251,39 @@ static status create_identity(struct run *run, struct buffer *identity)
 {
     phase_begin("hashing the data set and samples of the model");
     TRY(provenance_create(&run->files, run->model, &run->provenance));
+    TRY(run_part_open(run->options, run->job, input_files_rows(&run->files), &run->provenance,
+                      &run->part));
     return provenance_identity(&run->provenance, run->job, &run->plan, identity);
+}
+
+/* What a start that appends finds in its output's place is the output that it goes on with. */
+static status examine_place(struct run *run, const char *identity, struct output_place *place)
+{
+    *place = (struct output_place){0};
+    if (run->part.kind != RUN_APPEND) {
+        return output_place_examine(run->job, identity, place);
+    }
+    return run_part_check_job(&run->part, identity, run->options->keep_mixed);
+}
+
+/* A start that is about a part of which there is nothing. A journal beside an output that has all
+ * rows is one that was left. */
+static void note_nothing(struct run *run, const char *directory, struct run_summary *summary)
+{
+    struct journal *journal;
+    struct stat info;
+    summary->complete_before = true;
+    if (run->part.kind == RUN_AGAIN) {
+        snprintf(summary->nothing, sizeof summary->nothing,
+                 "no row of %.200s is to be run again; nothing is written", run->options->of);
+        return;
+    }
+    snprintf(summary->nothing, sizeof summary->nothing,
+             "%.200s has all rows of the data set; nothing is to be appended", run->options->of);
+    if (stat(directory, &info) == 0 &&
+        journal_open(directory, "", JOURNAL_FRESH, &journal) == STATUS_OK) {
+        journal_close(journal, true);
+    }
 }
 
 /* Rank 0's own preparations: the output's place, the journal, the data set. */
@@ -218,15 +292,18 @@ static status open_job(struct run *run, struct run_summary *summary)
     const struct job *job = run->job;
     struct buffer identity = {0}, directory = {0};
     struct output_place place;
-    bool refused = run->options->fresh && output_place_is_taken(job);
+    bool refused =
+        run->options->fresh && run->options->part != RUN_APPEND && output_place_is_taken(job);
     status s = refused ? STATUS_OK : create_identity(run, &identity);
     if (s == STATUS_OK) {
         s = output_place_journal(job, &directory);
     }
     if (s == STATUS_OK) {
-        s = output_place_examine(job, refused ? NULL : identity.data, &place);
+        s = examine_place(run, refused ? NULL : identity.data, &place);
     }
-    if (s == STATUS_OK && place.complete) {
+    if (s == STATUS_OK && run->part.nothing) {
+        note_nothing(run, directory.data, summary);
+    } else if (s == STATUS_OK && place.complete) {
         note_complete(run, &place, summary);
         remove_leftovers(directory.data, identity.data);
     } else if (s == STATUS_OK) {
@@ -313,14 +390,18 @@ static status write_results(struct run *run, struct results_file **out, struct r
     struct results_file *file = NULL;
     int64_t row = 0;
     TRY(run->early != NULL ? early_output_take(run->early, &file, &row) : STATUS_OK);
+    const bool appends = run->part.kind == RUN_APPEND;
     if (file == NULL) {
         const struct output_columns columns = choose_columns(run);
-        TRY(results_file_create(job->output.path, job->output.overwrite, &columns,
+        TRY(results_file_create(job->output.path, job->output.overwrite || appends, &columns,
                                 journal_arithmetic(run->journal), &file));
     }
     log_write(LOG_DEBUG, "%lld rows of the output were written while the job ran", (long long)row);
+    status s = appends ? output_visit(run->part.reader, write_result, file) : STATUS_OK;
     double start = clock_seconds(), before = file->seconds;
-    status s = journal_visit_from(run->journal, row, write_result, file);
+    if (s == STATUS_OK) {
+        s = journal_visit_from(run->journal, row, write_result, file);
+    }
     summary->journal_seconds += clock_seconds() - start - (file->seconds - before);
     if (s != STATUS_OK) {
         results_file_destroy(file);
@@ -362,6 +443,9 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
     summary->seconds = clock_seconds() - run->start;
     for (int i = 0; i < run->world->size; i++) {
         summary->tokens_now += ranks[i].output_tokens; /* leaders' alone are not 0 */
+    }
+    if (run->part.kind == RUN_APPEND) { /* an output of the whole data set like any other */
+        run->provenance.part[0] = '\0';
     }
     if (s == STATUS_OK) {
         s = provenance_write(&run->provenance, job, &run->plan, summary, writer);
@@ -488,7 +572,7 @@ static status run_rows(struct run *run, struct run_summary *summary)
     TRY(notes_warn(&run->report.notes, run->control));
     if (run->coordinator != NULL) {
         struct coordinator_totals totals = coordinator_totals(run->coordinator);
-        summary->resumed_rows = totals.rows_resumed;
+        summary->resumed_rows = totals.rows_resumed + run->part.rows.from;
         summary->journal_seconds += totals.journal_seconds;
         s = totals.complete ? STATUS_OK : status_fail(STATUS_STOPPED, "stopped");
     }
@@ -534,6 +618,7 @@ static status run_phases(struct run *run, struct run_summary *summary)
     }
     TRY(start_line_log(run->job, run->model, &run->plan, run->rows));
     say_kept(run);
+    say_part(run);
     TRY(run_agree(create_groups(run)));
     int replica_rank;
     char size[24];
@@ -591,6 +676,7 @@ status run_job(const struct job *job, const struct run_options *options,
     if (run.control != MPI_COMM_NULL) {
         MPI_Comm_free(&run.control);
     }
+    run_part_close(&run.part);
     input_files_destroy(&run.files);
     free(run.file_rows);
     model_close(run.model);

@@ -31,7 +31,7 @@ run_program --version
 for line in '^commit ([0-9a-f]{12}(-changed)?|unknown)$' '^mpi .*[0-9].* \(MPI [34]\.[0-9]\)$' '^hdf5 [12]\.[0-9]+\.[0-9]+$' '^compiler [a-zA-Z].*[0-9]'; do
     grep -qE "$line" out || fail "--version has no line $line: $(paste -s -d '|' out)"
 done
-for command in run check inspect report compare export bench tokenize render logits; do
+for command in run rerun append check inspect report compare export bench tokenize render logits; do
     expect_output "Usage: sluice $command" "$command" --help
     expect_output "Usage: sluice $command" help "$command"
     expect_error 2 "--no-such: unknown option" "$command" --no-such
@@ -67,6 +67,7 @@ expect_error 2 "the output file is missing" inspect
 expect_error 2 "--score, which --by belongs to, is missing" inspect a.h5 --by task
 expect_error 2 "the output file is missing" export
 expect_error 2 "the output file is missing" report
+expect_error 2 "the output file is missing" append
 expect_error 2 '--format: expected jsonl, openai, csv, parquet or text, not "xml"' export a.h5 --format xml
 expect_error 2 "--model is missing" tokenize
 expect_error 2 "--model is missing" render

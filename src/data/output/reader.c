@@ -101,6 +101,23 @@ int64_t output_result_count(const struct output_reader *reader)
     return reader->columns.rows;
 }
 
+void output_columns_join(const struct output_reader *reader, struct output_columns *columns)
+{
+    for (size_t i = 0; i < result_column_count; i++) {
+        const struct result_column *column = &result_columns[i];
+        void *when = column_when(column, columns);
+        const int32_t width = reader->columns.sources[i].width;
+        if (when == NULL || width == 0) {
+            continue;
+        }
+        if (column->width == 0) {
+            *(bool *)when = true;
+        } else if (*(int32_t *)when < width) {
+            *(int32_t *)when = width;
+        }
+    }
+}
+
 const char *output_reader_path(const struct output_reader *reader)
 {
     return reader->path;

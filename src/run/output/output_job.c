@@ -5,23 +5,72 @@
 #include <stdlib.h>
 #include <string.h>
 
-static status read_job(struct output_reader *reader, const char *const *overrides,
-                       size_t override_count, struct job *job)
+/* The stored job names all values that it ran with. Those that the model brought are taken out
+ * again, so that they are the model's: "generate.temperature=null". */
+static status list_model_defaults(const char *identity, struct arena *arena, const char **settings,
+                                  size_t most, size_t *count)
 {
+    static const char prefix[] = "model default ";
+    for (const char *line = identity; line != NULL && *count < most;
+         line = strchr(line, '\n'), line += line != NULL) {
+        if (strncmp(line, prefix, strlen(prefix)) != 0) {
+            continue;
+        }
+        const char *name = line + strlen(prefix);
+        struct buffer setting = {0};
+        TRY(buffer_format(&setting, "generate.%.*s=null", (int)strcspn(name, ":\n"), name));
+        settings[*count] = arena_copy(arena, setting.data, setting.length);
+        buffer_destroy(&setting);
+        if (settings[*count] == NULL) {
+            return status_fail(STATUS_NO_MEMORY, "out of memory for the output's job");
+        }
+        ++*count;
+    }
+    return STATUS_OK;
+}
+
+static status read_job(struct output_reader *reader, struct arena *arena,
+                       const char *const *overrides, size_t override_count, struct job *job)
+{
+    enum { MODEL_DEFAULTS = COUNT_OF(((struct job *)NULL)->model_defaults) };
+    const char *text = output_attribute_text(reader, "job", arena);
+    const char *identity = output_attribute_text(reader, "identity", arena);
+    size_t count = 0;
+    const char **settings =
+        arena_allocate_array(arena, MODEL_DEFAULTS + override_count, sizeof *settings);
+    if (text == NULL || identity == NULL) {
+        return status_fail(STATUS_INVALID, "the output does not say its job");
+    }
+    if (settings == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the output's job");
+    }
+    TRY(list_model_defaults(identity, arena, settings, MODEL_DEFAULTS, &count));
+    for (size_t i = 0; i < override_count; i++) {
+        settings[count++] = overrides[i];
+    }
+    return job_read("the output's job", text, strlen(text), settings, count, job);
+}
+
+status output_job_load(const char *path, const char *const *overrides, size_t override_count,
+                       struct job *job)
+{
+    struct output_reader *reader;
     struct arena arena = {0};
-    const char *text = output_attribute_text(reader, "job", &arena);
-    status s = text != NULL ? job_read("the output's job", text, strlen(text), overrides,
-                                       override_count, job)
-                            : status_fail(STATUS_INVALID, "the output does not say its job");
+    *job = (struct job){0};
+    TRY(output_open(path, &reader));
+    status s = status_context(read_job(reader, &arena, overrides, override_count, job), "%s", path);
     arena_destroy(&arena);
+    output_reader_close(reader);
     return s;
 }
 
-status output_job_read(struct output_reader *reader, const char *input,
-                       const char *const *overrides, size_t override_count, struct output_job *out)
+status output_job_read(struct output_reader *reader, const char *input, struct output_job *out)
 {
+    struct arena arena = {0};
     *out = (struct output_job){0};
-    TRY(read_job(reader, overrides, override_count, &out->job));
+    status s = read_job(reader, &arena, NULL, 0, &out->job);
+    arena_destroy(&arena);
+    TRY(s);
     return input != NULL ? input_files_resolve(&input, 1, &out->files)
                          : input_files_resolve(out->job.data.input.items, out->job.data.input.count,
                                                &out->files);

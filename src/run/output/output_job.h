@@ -12,12 +12,15 @@ struct output_job {
     struct input_files files;
 };
 
-/* Reads the job out of the file, with these overrides as of job_load, and finds its data set:
- * `input`, or where that is NULL what the job names. STATUS_INVALID where the file holds no job of
- * this program. */
+/* Reads the job out of the file, and finds its data set: `input`, or where that is NULL what the
+ * job names. STATUS_INVALID where the file holds no job of this program. */
 status output_job_read(struct output_reader *reader, const char *input,
-                       const char *const *overrides, size_t override_count,
                        struct output_job *out) MUST_CHECK;
+/* The job alone, of the output at `path`, with these overrides as of job_load. What the model had
+ * set by its own defaults is left to the model again. End with job_destroy, also after a failure.
+ */
+status output_job_load(const char *path, const char *const *overrides, size_t override_count,
+                       struct job *job) MUST_CHECK;
 /* Hashes the data set. STATUS_INVALID where the output was not made from it. */
 status output_job_check_data(struct output_reader *reader, struct output_job *self) MUST_CHECK;
 void output_job_destroy(struct output_job *self);
