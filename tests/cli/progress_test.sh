@@ -86,7 +86,11 @@ kill -USR2 "$job"
 wait_for grep -qE 'info: 20[0-9-]*T[0-9:]*Z: [0-9]+ of '"$total"' rows done \([0-9.]+%\), [0-9]+ handed out, ' err
 wait_for grep -qE 'info: [0-9]+ sequences running, [0-9]+ waiting, KV cache [0-9.]+% full, [0-9.]+ tokens/s$' err
 wait_for grep -qE 'info: rank 0 on [^ ]+: [0-9.]+ tokens/s; [0-9]+ running, [0-9]+ waiting$' err
-run_program status --json out.h5
+is_running() { # the file is written every so often
+    run_program status --json out.h5
+    [ "$(field running)" -ge 1 ]
+}
+wait_for is_running
 [ "$(field rows)" = "$total" ] && [ "$(field state)" = running ] && [ "$(field running)" -ge 1 ] || fail "the total of a compressed data set: $(cat out)"
 kill -TERM "$job"
 code=0

@@ -29,6 +29,8 @@ for ((n = reads; n > 0 && found < 2; n--)); do
     status=0
     LD_PRELOAD=$FAULT_SHIM FAULT_KIND=read FAULT_NTH=$n FAULT_ERRNO=5 "$SLUICE" run job.yaml --quiet \
         --set output.path=out.h5 2>err || status=$?
+    # A thread counts the rows ahead. A read of its own that fails costs the total and nothing else.
+    if [ "$status" -eq 0 ] && [ ! -s err ] && "$SLUICE" export out.h5 | cmp -s - whole.jsonl; then continue; fi
     [ "$status" -eq 1 ] && [ "$(wc -l <err)" -eq 1 ] || fail "read $n: exit status $status, $(wc -l <err) lines"
     if ! grep -q '^sluice: data.jsonl: line [1-9][0-9]*: byte [1-9][0-9]*: Input/output error$' err; then continue; fi
     found=$((found + 1))
