@@ -166,7 +166,8 @@ static status measure_case(struct bench *self, const struct json *line)
     const double start = thread_seconds();
     if (s == STATUS_OK) {
         self->cases++;
-        const status compiled = structured_compile(&request, NULL, &grammar);
+        const struct answer_style style = {0};
+        const status compiled = structured_compile(&request, &style, THINKING_NONE, &grammar);
         if (compiled != STATUS_OK) {
             printf("case %zu: %s\n", self->cases, status_message());
             buffer_destroy(&text);
