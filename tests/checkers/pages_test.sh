@@ -26,7 +26,7 @@ for page in "${pages[@]}"; do
         to=$page
         [ -z "$file" ] || to=$(dirname "$page")/$file
         [ -e "$to" ] || fail "$page: a link to $link, which is not there"
-        [ -z "$anchor" ] || [ ! -f "$to" ] || anchors "$to" | grep -qxF -- "$anchor" || fail "$page: a link to $link, which has no such heading"
+        [ -z "$anchor" ] || [ ! -f "$to" ] || anchors "$to" | grep -xF -- "$anchor" >/dev/null || fail "$page: a link to $link, which has no such heading"
     done < <(grep -oE '\]\([^) ]+\)' "$page" | sed 's/^](//; s/)$//' | grep -vE '^[a-z]+:' || true)
     wide=$(sed '/^```/,/^```/d' "$page" | grep -E '^.{101,}' | grep -vcE '^( *\||    )' || true)
     [ "$wide" -eq 0 ] || fail "$page: $wide lines of more than 100 columns"
@@ -50,7 +50,7 @@ done < <(comm -23 <(names docs/tour.md | grep -v / | grep -oE '\b([a-z0-9]+_[a-z
 mapfile -t keys < <(sed -nE 's/^\| `([a-z_]+\.[a-z_]+)` .*/\1/p' docs/job-file.md)
 for page in docs/from-vllm.md docs/reproducibility.md docs/troubleshooting.md docs/commands.md; do
     while IFS= read -r key; do
-        printf '%s\n' "${keys[@]}" | grep -qxF -- "$key" || fail "$page: $key is no key of a job file"
+        printf '%s\n' "${keys[@]}" | grep -xF -- "$key" >/dev/null || fail "$page: $key is no key of a job file"
     done < <(names "$page" | grep -oE '\b(model|data|generate|layout|engine|output|run)\.[a-z_]+\b' | grep -vE '\.(yaml|h5|py|json|jsonl|md|sh|tempersture)$' | sort -u)
 done
 
