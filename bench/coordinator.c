@@ -8,8 +8,9 @@
  * time and gives them back 32 a message, in any order, each with a text of BYTES (800). ROWS
  * (500,000) are what is measured, once the leaders are full: processor time of the calls of
  * coordinator_poll that found something to do. Then comes the end as after a kill: reopening the
- * journal with the notes of UNDER_WAY rows; then the last rows, and reading all back in order, with
- * the bytes that takes. Files lie in $TMPDIR or /tmp, about BYTES + 200 a row. */
+ * journal with the notes of UNDER_WAY rows; then the last rows, reading all back in order, with the
+ * bytes that takes, and the same with writing the output. Files lie in $TMPDIR or /tmp, about BYTES
+ * + 200 a row. */
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -293,6 +294,38 @@ static status measure_reading(struct journal *journal)
     return STATUS_OK;
 }
 
+static status write_result(void *context, const struct result *result)
+{
+    return output_append(context, result);
+}
+
+/* What is left at the end where no row was written before: the whole file. */
+static status measure_writing(const struct bench *bench, struct journal *journal)
+{
+    char path[320];
+    const struct output_columns columns = {0};
+    struct output_writer *writer;
+    struct stat info;
+    snprintf(path, sizeof path, "%s/out.h5", bench->folder);
+    int64_t before = bytes_read();
+    double start = clock_seconds(), cpu = cpu_seconds();
+    TRY(output_create(path, true, &columns, &writer));
+    status s = journal_visit(journal, write_result, writer);
+    if (s != STATUS_OK) {
+        output_abandon(writer);
+        return s;
+    }
+    TRY(output_finish(writer));
+    if (stat(path, &info) != 0) {
+        return status_fail_errno(STATUS_IO, "%s", path);
+    }
+    printf("written: file of %.0f MB in %.2f s (%.2f s of processor), reading %.0f MB\n",
+           (double)info.st_size / 1e6, clock_seconds() - start, cpu_seconds() - cpu,
+           (double)(bytes_read() - before) / 1e6);
+    unlink(path);
+    return STATUS_OK;
+}
+
 static status coordinate(const struct bench *bench, struct journal *journal,
                          struct coordinator *coordinator)
 {
@@ -319,7 +352,8 @@ static status coordinate(const struct bench *bench, struct journal *journal,
     }
     TRY(measure_reopening(bench, journal));
     TRY(poll_until(coordinator, -1, &spent));
-    return measure_reading(journal);
+    TRY(measure_reading(journal));
+    return measure_writing(bench, journal);
 }
 
 static status serve(struct bench *bench, int leaders)

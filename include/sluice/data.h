@@ -444,6 +444,11 @@ void attempts_close(struct attempts *attempts, enum attempts_end end);
 status attempts_note(const char *directory, int rank, int replica, struct buffer *path,
                      struct buffer *text) MUST_CHECK;
 
+/* The same of the note by which a rank says that the end that is coming is no row's doing: it
+ * counts where `ranks` of them have left one and none has crashed. */
+status attempts_excuse(const char *directory, int rank, int ranks, struct buffer *path,
+                       struct buffer *text) MUST_CHECK;
+
 /* ---- Output file: src/data/output/output.c ---- */
 
 /* Attributes of the root group, all texts UTF-8. */

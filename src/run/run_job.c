@@ -544,7 +544,8 @@ static status run_rows(struct run *run, struct run_summary *summary)
     struct buffer directory = {0};
     status s = output_place_journal(run->job, &directory);
     if (s == STATUS_OK) {
-        s = crash_note_start(directory.data, run->world->rank, run->report.metrics.dp);
+        s = crash_note_start(directory.data, run->world->rank, run->world->size,
+                             run->report.metrics.dp);
     }
     buffer_destroy(&directory);
     TRY(run_agree(s));

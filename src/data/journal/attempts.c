@@ -210,7 +210,7 @@ static status take_in(struct attempts *attempts, const struct journal *journal,
             TRY(add_suspect(attempts, &last->suspects[i]));
         }
     }
-    if (last->running) {
+    if (last->running && !crash_notes_excuse(notes)) {
         TRY(blame(attempts, journal, last, notes));
     }
     sort_suspects(attempts);

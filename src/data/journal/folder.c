@@ -34,8 +34,8 @@ status journal_folder_open(const char *directory)
 
 void journal_folder_empty(const char *directory)
 {
-    static const char *const ours[] = {"journal", "attempts", "inputs",       "progress",
-                                       "crash.",  "lock.",    "template_time"};
+    static const char *const ours[] = {"journal", "attempts", "inputs", "progress",
+                                       "crash.",  "excuse.",  "lock.",  "template_time"};
     DIR *folder = opendir(directory);
     struct dirent *item;
     while (folder != NULL && (item = readdir(folder)) != NULL) {

@@ -26,6 +26,7 @@
 #include "run/hosts/beat.h"
 #include "run/hosts/host_table.h"
 #include "run/hosts/silence_report.h"
+#include "run/ranks/crash_note.h"
 #include "run/ranks/world.h"
 #include "sluice/mpi_check.h"
 #include "sluice/run.h"
@@ -184,6 +185,7 @@ static void end_process(struct heartbeat *self)
     if (self->lost != self->own_host) { /* others may have told of it first */
         self->silences[self->lost].was_heard = self->silences[self->lost].is_warned = true;
     }
+    crash_note_host_lost();
     const struct silence_report report = report_of(self);
     const bool speaks = silence_speaks(&report);
     if (speaks) {

@@ -2,6 +2,7 @@
 /* The handler, which may call what signal-safety(7) lists and nothing else. */
 #include "run/ranks/crash_note.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
@@ -11,7 +12,7 @@
 static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
 /* Of the process, like its signal handlers. */
-static struct buffer note_path, note_text;
+static struct buffer note_path, note_text, excuse_path, asked_text, lost_text;
 static struct sigaction before[COUNT_OF(numbers)];
 static char stack[64 * 1024]; /* a row that recurses without end has none left */
 
@@ -20,6 +21,30 @@ static void restore(void)
     for (size_t i = 0; i < COUNT_OF(numbers); i++) {
         sigaction(numbers[i], &before[i], NULL);
     }
+}
+
+static void write_excuse(const struct buffer *text)
+{
+    int fd = excuse_path.data != NULL
+                 ? open(excuse_path.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)
+                 : -1;
+    if (fd >= 0) {
+        ssize_t written = write(fd, text->data, text->length);
+        (void)written;
+        close(fd);
+    }
+}
+
+void crash_note_asked(void)
+{
+    int before_call = errno; /* of what a signal has interrupted */
+    write_excuse(&asked_text);
+    errno = before_call;
+}
+
+void crash_note_host_lost(void)
+{
+    write_excuse(&lost_text);
 }
 
 static void on_crash(int number)
@@ -36,9 +61,27 @@ static void on_crash(int number)
     raise(number); /* comes when this returns */
 }
 
-status crash_note_start(const char *journal_directory, int rank, int replica)
+/* The path last: the handler looks whether it is there. */
+static status prepare_excuses(const char *journal_directory, int rank, int ranks)
+{
+    struct buffer path = {0};
+    status s = attempts_excuse(journal_directory, rank, 1, &path, &lost_text);
+    buffer_clear(&path);
+    if (s == STATUS_OK) {
+        s = attempts_excuse(journal_directory, rank, ranks, &path, &asked_text);
+    }
+    if (s != STATUS_OK) {
+        buffer_destroy(&path);
+        return s;
+    }
+    excuse_path = path;
+    return STATUS_OK;
+}
+
+status crash_note_start(const char *journal_directory, int rank, int ranks, int replica)
 {
     TRY(attempts_note(journal_directory, rank, replica, &note_path, &note_text));
+    TRY(prepare_excuses(journal_directory, rank, ranks));
     const stack_t own = {.ss_sp = stack, .ss_size = sizeof stack};
     sigaltstack(&own, NULL);
     struct sigaction action = {.sa_handler = on_crash, .sa_flags = SA_ONSTACK};
@@ -59,4 +102,6 @@ void crash_note_end(void)
     sigaltstack(&none, NULL);
     buffer_destroy(&note_path);
     buffer_destroy(&note_text);
+    /* What excuses are made of stays: a signal may come at any time, and another thread may end the
+     * process. */
 }

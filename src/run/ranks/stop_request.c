@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "run/ranks/crash_note.h"
 #include "run/ranks/world.h"
 #include "run/report/phase.h"
 #include "sluice/mpi_check.h"
@@ -37,6 +38,7 @@ static void on_deadline(int number)
 /* Rank 0 goes first, so that its message is not lost with it when another rank's end ends all. */
 static void start_deadline(void)
 {
+    crash_note_asked(); /* whoever asks may lose patience before the deadline */
     alarm(STOP_SECONDS + (world_get()->rank != 0));
 }
 

@@ -252,6 +252,51 @@ static void a_crash_halves_its_replicas_rows(void **state)
     expect_group(1, ATTEMPT_SUSPECT, 1);
 }
 
+static void note_excuse(int rank, int ranks)
+{
+    struct buffer path = {0}, text = {0};
+    assert_int_equal(attempts_excuse(folder, rank, ranks, &path, &text), STATUS_OK);
+    FILE *file = fopen(path.data, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text.data, 1, text.length, file), text.length);
+    assert_int_equal(fclose(file), 0);
+    buffer_destroy(&path);
+    buffer_destroy(&text);
+}
+
+/* All ranks were asked to end, or a host is gone. */
+static void ends_from_outside_blame_nobody(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        one_start(ATTEMPTS_DIED);
+        for (int rank = 0; rank < 3; rank++) {
+            note_excuse(rank, 3);
+        }
+        expect_verdicts(ATTEMPT_FREE, ATTEMPT_FREE);
+    }
+    for (int i = 0; i < 4; i++) {
+        one_start(ATTEMPTS_DIED);
+        note_excuse(2, 1);
+        expect_verdicts(ATTEMPT_FREE, ATTEMPT_FREE);
+    }
+    /* A rank that was gone before it could be asked is a death, and so is a crash on the way. */
+    one_start(ATTEMPTS_DIED);
+    note_excuse(0, 3);
+    note_excuse(1, 3);
+    expect_verdicts(ATTEMPT_FREE, ATTEMPT_FREE);
+    one_start(ATTEMPTS_DIED); /* whose excuses are not those of the start before */
+    note_excuse(2, 3);
+    expect_verdicts(ATTEMPT_SUSPECT, ATTEMPT_SUSPECT);
+    for (int row = 10; row < 14; row++) {
+        append_to_journal(row);
+    }
+    one_start_with(20, 2);
+    note_excuse(0, 1);
+    note_crash(0, 0);
+    expect_group(20, ATTEMPT_SUSPECT, 1);
+}
+
 /* A file as the version before groups wrote it: row 10 was under way at two ends without a note,
  * and rows 10 and 11 are under way now. */
 static void a_file_of_the_first_version_is_read(void **state)
@@ -412,6 +457,7 @@ int main(void)
         ATTEMPTS_TEST(a_row_that_came_back_is_not_blamed),
         ATTEMPTS_TEST(groups_of_suspects_are_halved_when_they_die),
         ATTEMPTS_TEST(a_crash_halves_its_replicas_rows),
+        ATTEMPTS_TEST(ends_from_outside_blame_nobody),
         ATTEMPTS_TEST(a_file_of_the_first_version_is_read),
         ATTEMPTS_TEST(any_number_of_rows_under_way_is_read),
         ATTEMPTS_TEST(random_starts_end_as_the_model_says),
