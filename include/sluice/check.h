@@ -9,18 +9,22 @@ enum { CHECK_MAX_BAD_ROWS = 10 };
 
 struct check_options {
     int ranks, ranks_per_host; /* to plan for */
-    bool fresh;                /* as `run --fresh` would go about it */
-    bool keep_mixed;           /* likewise */
+    int64_t sample;  /* rows that are looked at, from the first; the others are counted, and the
+                        job's  time is predicted; 0: all are, and nothing is predicted */
+    bool fresh;      /* as `run --fresh` would go about it */
+    bool keep_mixed; /* likewise */
 };
 
 struct check_report {
     struct buffer plan; /* as plan_describe has it; empty where there is no plan */
     struct buffer
         defaults; /* sampling values that are the model's own; empty where there are none */
-    struct buffer bad_rows; /* the first CHECK_MAX_BAD_ROWS, a line each: "line 7: why" */
-    struct buffer problems; /* what would keep the job from running, a line each */
-    struct buffer warnings; /* what cannot be known without running, a line each */
-    struct buffer errors;   /* the commonest of the bad rows, with counts; one line without end */
+    struct buffer bad_rows;   /* the first CHECK_MAX_BAD_ROWS, a line each: "line 7: why" */
+    struct buffer problems;   /* what would keep the job from running, a line each */
+    struct buffer warnings;   /* what cannot be known without running, a line each */
+    struct buffer errors;     /* the commonest of the bad rows, with counts; one line without end */
+    struct buffer prediction; /* how long the job takes and what bounds it, a line each; empty where
+                                 none is asked for */
     int64_t problem_count;
     bool is_refused;   /* one of them is that the job file names what does not go together */
     bool complete;     /* the output is there and whole: there is nothing to run */

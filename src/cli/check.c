@@ -6,11 +6,19 @@
 #include "cli/cli.h"
 #include "sluice/check.h"
 
-enum { OPTION_SET = 256, OPTION_RANKS, OPTION_RANKS_PER_HOST, OPTION_FRESH, OPTION_KEEP_MIXED };
+enum {
+    OPTION_SET = 256,
+    OPTION_RANKS,
+    OPTION_RANKS_PER_HOST,
+    OPTION_FRESH,
+    OPTION_KEEP_MIXED,
+    OPTION_SAMPLE
+};
 
 struct check_arguments {
     const char *job;
     struct cli_settings settings;
+    int64_t sample;                /* 0: all rows */
     int64_t ranks, ranks_per_host; /* 0: as many as ranks */
     bool fresh, keep_mixed;
 };
@@ -20,6 +28,10 @@ static const struct argp_option options[] = {
     {"ranks", OPTION_RANKS, "N", 0, "plan for N ranks (default 1)", 0},
     {"ranks-per-host", OPTION_RANKS_PER_HOST, "N", 0,
      "of which N share a host like this one (default: all)", 0},
+    {"sample", OPTION_SAMPLE, "N", 0,
+     "look at the first N rows, count the others, and predict how long the job takes from what "
+     "steps of this model have cost on this device",
+     0},
     {"fresh", OPTION_FRESH, NULL, 0, "as `run --fresh` would go about it", 0},
     {"keep-mixed", OPTION_KEEP_MIXED, NULL, 0, "as `run --keep-mixed` would", 0},
     {0}};
@@ -34,6 +46,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return cli_integer("ranks", argument, 1, 1 << 20, &arguments->ranks);
     case OPTION_RANKS_PER_HOST:
         return cli_integer("ranks-per-host", argument, 1, 1 << 20, &arguments->ranks_per_host);
+    case OPTION_SAMPLE:
+        return cli_integer("sample", argument, 1, 1 << 20, &arguments->sample);
     case OPTION_FRESH:
         arguments->fresh = true;
         return 0;
@@ -100,6 +114,14 @@ static void print_bad_rows(const struct check_report *report)
     printf("\nbad rows%s:\n%s", all ? "" : ", the first of them", report->bad_rows.data);
 }
 
+static void print_prediction(const struct check_report *report)
+{
+    const char *name = "time", *line = report->prediction.length > 0 ? report->prediction.data : "";
+    for (const char *end; (end = strchr(line, '\n')) != NULL; line = end + 1, name = "") {
+        print_entry(name, "%.*s", (int)(end - line), line);
+    }
+}
+
 static void print_report(const struct job *job, const struct check_report *report)
 {
     if (report->plan.length > 0) {
@@ -132,6 +154,7 @@ static void print_report(const struct job *job, const struct check_report *repor
         print_entry("", "%lld rows have less room than their max_new_tokens",
                     (long long)report->cut_answers);
     }
+    print_prediction(report);
     print_disk(job, report);
     if (report->has_journal) {
         print_entry("journal",
@@ -184,6 +207,7 @@ static int check(const struct check_arguments *arguments)
     struct check_options check_options = {
         .ranks = (int)arguments->ranks,
         .ranks_per_host = (int)(all_here ? arguments->ranks : arguments->ranks_per_host),
+        .sample = arguments->sample,
         .fresh = arguments->fresh,
         .keep_mixed = arguments->keep_mixed};
     struct check_report report;

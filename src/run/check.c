@@ -14,6 +14,7 @@
 #include "run/answers/row_forms.h"
 #include "run/data_set.h"
 #include "run/output_place.h"
+#include "run/predict/predict.h"
 #include "run/prompt.h"
 #include "run/provenance.h"
 #include "run/report/error_tally.h"
@@ -36,6 +37,7 @@ struct check {
     struct error_tally errors;
     struct notes notes;
     struct repeats twins;
+    struct predict_sample sample;
     struct input_files files; /* of the data set */
     struct answer_reader answers;
     struct row_forms forms;
@@ -210,6 +212,10 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
         new_tokens = prompt - (int64_t)encoder->first_scored;
         prompt = (int64_t)encoder->first_scored;
     }
+    if (check->options->sample > 0 && check->is_planned && work != WORK_POOL) {
+        TRY(predict_add(&check->sample, encoder->tokens.ids, encoder->tokens.count,
+                        work == WORK_SAMPLE ? (int)new_tokens : 1, row.params.samples));
+    }
     report->cut_answers += work == WORK_SAMPLE && row.params.max_new_tokens > room;
     report->samples += row.params.samples;
     report->prompt_tokens += prompt;
@@ -263,6 +269,9 @@ static status check_rows(struct check *check, struct record_reader *reader,
             break;
         }
         check->report->rows++;
+        if (check->options->sample > 0 && check->report->rows > check->options->sample) {
+            continue;
+        }
         arena_reset(arena);
         status s = check_row(check, encoder, record, arena);
         if (s == STATUS_NO_MEMORY) {
@@ -278,6 +287,44 @@ static status check_rows(struct check *check, struct record_reader *reader,
                           (long long)repeats_count(&check->twins)));
     }
     return judge_bad_rows(check);
+}
+
+/* What the sample says of all rows. */
+static void scale_totals(struct check *check)
+{
+    struct check_report *report = check->report;
+    const double scale = (double)report->rows / (double)check->options->sample;
+    int64_t *const totals[] = {&report->samples, &report->prompt_tokens, &report->output_tokens,
+                               &report->output_bytes, &report->least_bytes};
+    for (size_t i = 0; i < COUNT_OF(totals) && scale > 1; i++) {
+        *totals[i] = (int64_t)((double)*totals[i] * scale);
+    }
+}
+
+/* From a sample of rows and the cost of steps that earlier runs have had here. */
+static status predict(struct check *check)
+{
+    struct step_cost cost;
+    struct prediction prediction;
+    struct buffer *out = &check->report->prediction;
+    char time[24];
+    if (check->sample.count == 0) {
+        return STATUS_OK;
+    }
+    if (!step_cost_load(&check->plan, model_config(check->model), &cost)) {
+        return buffer_format(out, "not known: this model has not run on such a device yet; some "
+                                  "hundred rows of it (data.limit) are enough\n");
+    }
+    TRY(predict_job(&check->sample, &check->engine, &cost, check->report->rows, check->plan.dp,
+                    &prediction));
+    return buffer_format(
+        out,
+        "%s, if every answer runs to its limit\n"
+        "%.0f sequences a step; %.0f%% of the cache in use; %.2f tokens computed for each\n"
+        "%.0f%% of it by tokens, %.0f%% by reading the cache, %.0f%% by the number of steps\n",
+        format_seconds(prediction.seconds, time), prediction.decodes, 100 * prediction.cache_use,
+        prediction.computed, 100 * prediction.row, 100 * prediction.position,
+        100 * prediction.rest);
 }
 
 static status check_data(struct check *check)
@@ -303,6 +350,11 @@ static status check_data(struct check *check)
     if (s == STATUS_OK) {
         s = check_rows(check, reader, &encoder, &record, &arena);
     }
+    if (s == STATUS_OK && check->options->sample > 0) {
+        scale_totals(check);
+        s = predict(check);
+    }
+    predict_destroy(&check->sample);
     row_forms_end(&check->forms);
     answer_reader_end(&check->answers);
     prompt_encoder_end(&encoder);
@@ -497,4 +549,5 @@ void check_report_destroy(struct check_report *report)
     buffer_destroy(&report->warnings);
     buffer_destroy(&report->defaults);
     buffer_destroy(&report->problems);
+    buffer_destroy(&report->prediction);
 }

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "run/open_rows.h"
+#include "run/predict/step_cost.h"
 #include "run/ranks/mailbox.h"
 #include "run/ranks/wire.h"
 #include "run/ranks/world.h"
@@ -25,6 +26,7 @@ struct worker {
     const struct replica_options *options;
     struct replica_report *report;
     double began;
+    struct step_fit fit;
 
     struct engine *engine;
     struct open_rows *rows;
@@ -62,7 +64,9 @@ static status note_step(void *context, const struct step_seconds *step)
     metrics->seconds_communication += step->communication;
     metrics->steps++;
     self->tokens += step->tokens;
-    self->busy_seconds += step->plan + step->launch + step->wait + step->complete;
+    const double whole = step->plan + step->launch + step->wait + step->complete;
+    self->busy_seconds += whole;
+    step_fit_note(&self->fit, step->tokens, step->positions, whole);
     return STATUS_OK;
 }
 
@@ -272,6 +276,16 @@ static void leader_report(struct worker *self)
     *notes = (struct notes){0};
 }
 
+/* Of one replica, for the next `sluice check --sample`. */
+static void keep_step_cost(const struct worker *self)
+{
+    struct step_cost cost;
+    const struct stage *stage = self->options->stage;
+    if (self->report->metrics.dp == 0 && step_fit_solve(&self->fit, &cost)) {
+        step_cost_save(stage->plan, model_config(stage->model), &cost);
+    }
+}
+
 static status send_last_rows(struct worker *self)
 {
     TRY(send_rows(self, true));
@@ -295,6 +309,7 @@ static status work(struct worker *self)
     if (leads) {
         TRY(send_last_rows(self));
         leader_report(self);
+        keep_step_cost(self);
     }
     worker_finish(self);
     return STATUS_OK;

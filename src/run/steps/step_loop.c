@@ -109,6 +109,9 @@ static status run_step(struct step_loop *self, const struct batch *batch, struct
                      : stage->backend->operations->synchronize(stage->backend));
     TRY(forward_check(stage->forward));
     seconds->tokens = batch->tokens;
+    for (int i = 0; i < batch->sequences; i++) {
+        seconds->positions += batch->context_length[i];
+    }
     seconds->communication = forward_communication_seconds(stage->forward) - waited;
     seconds->launch = launched - start;
     seconds->wait = clock_seconds() - launched;

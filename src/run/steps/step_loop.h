@@ -39,6 +39,7 @@ enum supply {
 /* What one step took, in seconds on this rank. */
 struct step_seconds {
     int tokens, prefill_tokens;
+    int64_t positions;    /* of the cache that its sequences have in all */
     double plan;          /* leader: planning and sending since the step before */
     double launch;        /* until the step's operations were started */
     double wait;          /* from there until it was answered: device, other ranks, sampling */

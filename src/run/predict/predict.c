@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Plays a sample through an engine whose steps take no time but are counted at their cost. */
+#include "run/predict/predict.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct predict_row {
+    int32_t *tokens;
+    size_t count;
+    int output, samples;
+};
+
+status predict_add(struct predict_sample *self, const int32_t *tokens, size_t count, int output,
+                   int samples)
+{
+    void *rows = self->rows;
+    status s = array_grow(&rows, &self->capacity, self->count + 1, sizeof *self->rows);
+    self->rows = rows;
+    TRY(s);
+    int32_t *copy = malloc(count * sizeof *copy + 1);
+    if (copy == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a sample of rows");
+    }
+    memcpy(copy, tokens, count * sizeof *copy);
+    self->rows[self->count++] = (struct predict_row){copy, count, output, samples};
+    return STATUS_OK;
+}
+
+void predict_destroy(struct predict_sample *self)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        free(self->rows[i].tokens);
+    }
+    free(self->rows);
+    *self = (struct predict_sample){0};
+}
+
+struct play {
+    const struct predict_sample *sample;
+    const struct step_cost *cost;
+    struct engine *engine;
+    struct sample_result *results;
+    size_t added, finished;
+    double seconds, decodes, blocks, tokens, positions;
+    double quarter, three_quarters; /* seconds until so many samples were done */
+    size_t samples;
+    int64_t steps, needed;
+};
+
+static status add_rows(struct play *self, int waiting)
+{
+    struct generate_params params;
+    generate_params_defaults(&params);
+    params.sampling.temperature = 0;
+    params.ignore_eos = true;
+    while (self->added < self->sample->count && engine_waiting(self->engine) < waiting) {
+        const struct predict_row *row = &self->sample->rows[self->added++];
+        params.max_new_tokens = row->output;
+        params.samples = row->samples;
+        TRY(engine_add(self->engine, (int64_t)self->added, row->tokens, row->count, &params,
+                       INT32_MAX, NULL));
+        self->needed += (int64_t)row->samples * ((int64_t)row->count + row->output - 1);
+    }
+    if (self->added == self->sample->count) {
+        engine_end_supply(self->engine);
+    }
+    return STATUS_OK;
+}
+
+static void count_step(struct play *self, const struct batch *batch)
+{
+    double positions = 0;
+    for (int i = 0; i < batch->sequences; i++) {
+        positions += batch->context_length[i];
+    }
+    self->seconds +=
+        self->cost->fixed + self->cost->row * batch->tokens + self->cost->position * positions;
+    self->tokens += batch->tokens;
+    self->positions += positions;
+    self->decodes += batch->sequences;
+    self->blocks += engine_counters(self->engine).blocks_used;
+    self->steps++;
+}
+
+static void count_finished(struct play *self)
+{
+    struct finished_sample *sample;
+    while ((sample = engine_next_finished(self->engine)) != NULL) {
+        engine_release(self->engine, sample);
+        self->finished++;
+        self->quarter = self->finished == (self->samples + 3) / 4 ? self->seconds : self->quarter;
+        self->three_quarters =
+            self->finished == (3 * self->samples + 3) / 4 ? self->seconds : self->three_quarters;
+    }
+}
+
+static status play_rows(struct play *self, int waiting)
+{
+    do {
+        TRY(add_rows(self, waiting));
+        struct step_plan *plan;
+        TRY(engine_plan_step(self->engine, &plan));
+        if (plan == NULL) {
+            return status_fail(STATUS_INTERNAL, "a sample of rows does not end");
+        }
+        count_step(self, &plan->batch);
+        TRY(engine_complete_step(self->engine, plan, self->results));
+        count_finished(self);
+    } while (self->added < self->sample->count || engine_unfinished(self->engine) > 0);
+    return STATUS_OK;
+}
+
+/* Rows beyond the sample take the time that those in the middle of it took: neither the start, in
+ * which the batch grows, nor the end, in which it shrinks, comes again. */
+static void extrapolate(const struct play *play, const struct engine_options *engine, double rows,
+                        struct prediction *out)
+{
+    const double middle = (play->three_quarters - play->quarter) * 2 / (double)play->sample->count;
+    const double steps = (double)play->steps, beyond = rows - (double)play->sample->count;
+    *out = (struct prediction){
+        .seconds = beyond > 0 ? play->seconds + beyond * middle
+                              : play->seconds * rows / (double)play->sample->count,
+        .decodes = play->decodes / steps,
+        .cache_use = play->blocks / steps / engine->kv_blocks,
+        .computed = play->tokens / (double)play->needed,
+        .row = play->cost->row * play->tokens / play->seconds,
+        .position = play->cost->position * play->positions / play->seconds,
+        .rest = play->cost->fixed * steps / play->seconds,
+    };
+}
+
+status predict_job(const struct predict_sample *sample, const struct engine_options *engine,
+                   const struct step_cost *cost, int64_t rows, int replicas, struct prediction *out)
+{
+    if (sample->count == 0) {
+        return status_fail(STATUS_INVALID, "no row to predict from");
+    }
+    struct engine_options options = *engine;
+    options.steps_in_flight = 1;
+    options.embedding_width = 0;
+    options.tokenizer = NULL;
+    options.end_count = 0;
+    struct play play = {.sample = sample, .cost = cost};
+    for (size_t i = 0; i < sample->count; i++) {
+        play.samples += (size_t)sample->rows[i].samples;
+    }
+    play.results = calloc((size_t)options.max_sequences, sizeof *play.results);
+    status s = play.results != NULL ? engine_create(&options, &play.engine)
+                                    : status_fail(STATUS_NO_MEMORY, "out of memory for a sample");
+    if (s == STATUS_OK) {
+        s = play_rows(&play, options.max_sequences / 8 + 1);
+    }
+    if (s == STATUS_OK) {
+        extrapolate(&play, &options, (double)rows / replicas, out);
+    }
+    engine_destroy(play.engine);
+    free(play.results);
+    return s;
+}

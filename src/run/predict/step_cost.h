@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What steps cost on a device: fitted to the steps of a run, and kept for the next prediction. */
+#ifndef SLUICE_RUN_STEP_COST_H
+#define SLUICE_RUN_STEP_COST_H
+
+#include "sluice/job.h"
+
+enum { STEP_COST_TERMS = 3 };
+
+/* Seconds of a step = fixed + row · its tokens + position · positions of the cache that its
+ * sequences have in all. */
+struct step_cost {
+    double fixed, row, position;
+    int64_t steps; /* that it was fitted to */
+};
+
+/* Sums of a least-squares fit, each step by its share of error and not by its seconds.
+ * Zero-initialise. */
+struct step_fit {
+    double products[STEP_COST_TERMS][STEP_COST_TERMS], values[STEP_COST_TERMS], squares;
+    double sums[STEP_COST_TERMS], seconds; /* of all steps */
+    int64_t steps, skipped;
+};
+void step_fit_note(struct step_fit *self, int64_t tokens, int64_t positions, double seconds);
+/* The best fit without a negative term, with the sum of seconds that all steps took: a step that
+ * took far longer than others, on a busy machine, moves the sum and not the terms' proportions.
+ * False where there are too few steps to tell. */
+bool step_fit_solve(const struct step_fit *self, struct step_cost *out);
+
+/* The last fit for this model, these types, this layout and such a device, of any process of this
+ * user: $XDG_CACHE_HOME/sluice/steps, or ~/.cache/sluice/steps. False where there is none. */
+bool step_cost_load(const struct plan *plan, const struct model_config *config,
+                    struct step_cost *out);
+/* Keeps it in place of the last one. That there is no such place is no failure. */
+void step_cost_save(const struct plan *plan, const struct model_config *config,
+                    const struct step_cost *cost);
+
+#endif

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# check --sample: totals scaled from the first rows, and a time once the model has run.
+set -euo pipefail
+source "$(dirname "$0")/expect.sh"
+XDG_CACHE_HOME=$(pwd)/cache
+export XDG_CACHE_HOME
+mkdir -p cache
+
+awk 'BEGIN { for (i = 0; i < 600; i++) printf "{\"prompt\": \"Weather: %d\"}\n", i; print "{\"prompt\": 5}" }' >rows.jsonl
+cat >job.yaml <<YAML
+model: {path: "$model"}
+data: {input: rows.jsonl}
+generate: {max_new_tokens: 10, ignore_eos: true, temperature: 0}
+engine: {max_sequences: 16}
+output: {path: out.h5, overwrite: true}
+YAML
+run_program check job.yaml --sample 100
+[ "$status" -eq 0 ] || fail "check: exit status $status"
+grep -q '^data .* 601 rows, 0 bad$' out || fail "rows behind the sample were looked at: $(grep '^data' out)"
+grep -q '^answers *601, at most 6010 tokens$' out || fail "totals: $(grep '^answers' out)"
+grep -q '^time *not known: this model has not run' out || fail "a time from nothing: $(grep '^time' out)"
+run_program run --quiet job.yaml
+[ "$status" -eq 0 ] || fail "run: exit status $status"
+[ "$(wc -l <cache/sluice/steps)" -eq 1 ] || fail "the cost of steps was not kept"
+run_program check job.yaml --sample 400 --fresh --set output.path=other.h5
+grep -qE '^time *[0-9.]+ s, if every answer runs to its limit$' out || fail "no time: $(grep '^time' out)"
+grep -q 'sequences a step; [0-9]*% of the cache in use; 1.00 tokens computed' out || fail "no batch"
+run_program check job.yaml --fresh --set output.path=other.h5
+! grep -q '^time' out || fail "a time that nobody asked for"
+grep -q '^data .* 601 rows, 1 bad$' out || fail "without a sample all rows are looked at"
+finish
