@@ -249,11 +249,13 @@ status model_check_weights(struct model *model) MUST_CHECK;
 status model_load(struct model *model, const struct partition *partition, struct backend *backend,
                   enum weight_format stored, struct model_weights **out) MUST_CHECK;
 /* Ranks of a host that load at the same time can read each byte from the file system once: through
- * memory that they share, of model_share_bytes, zero-filled, which one of them has prepared for so
- * many before any begins as one of them (0 to readers - 1). STATUS_LIMIT: too many. model_share_end
- * returns the bytes that this rank has read from files. src/model/load/share.c, like the next. */
+ * memory that they share, of model_share_bytes or fewer, zero-filled, which one of them has
+ * prepared for so many before any begins as one of them (0 to readers - 1). STATUS_LIMIT: too many
+ * readers, or fewer than model_share_least_bytes. model_share_end returns the bytes that this rank
+ * has read from files. src/model/load/share.c, like the next. */
 size_t model_share_bytes(void);
-status model_share_prepare(void *memory, int readers) MUST_CHECK;
+size_t model_share_least_bytes(void);
+status model_share_prepare(void *memory, size_t bytes, int readers) MUST_CHECK;
 status model_share_begin(struct model *model, void *memory, int reader) MUST_CHECK;
 uint64_t model_share_end(struct model *model);
 /* Whether the weights lie on a file system that hosts share, as far as the system says. */

@@ -223,7 +223,8 @@ static const struct job_field job_field_table[] = {
      "off", 3, 86400, NULL},
     {"run", "share_reads", FIELD_CHOICE, AT(run.share_reads), "auto",
      "whether the ranks of a host read each byte of the weights once, through shared memory of "
-     "256 MiB, or each for itself; auto: where the files lie on a file system that hosts share "
+     "up to 256 MiB, or each for itself; auto: where the files lie on a file system that hosts "
+     "share "
      "(NFS, Lustre, FUSE…)",
      NULL, 0, 0, share_choices},
 };

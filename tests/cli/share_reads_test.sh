@@ -11,6 +11,8 @@ data: {input: "$SLUICE_SOURCE_DIR/data/tasks.jsonl", limit: 12}
 generate: {max_new_tokens: 6}
 output: {path: unset.h5}
 YAML
+# Containers may have hardly any memory to share; then each rank reads for itself.
+room=$(df --output=avail -k /dev/shm | tail -n 1)
 size=$(stat -c %s "$model/model.safetensors")
 
 # run_ranks NAME SETTING…: on 4 ranks.
@@ -27,10 +29,11 @@ for layout in "tp=1 pp=1" "tp=4 pp=1" "tp=2 pp=2"; do
     read -r tp pp <<<"$layout"
     name=$tp$pp
     run_ranks "$name" run.share_reads=always "layout.$tp" "layout.$pp"
+    "$SLUICE" compare own.h5 "$name.h5" >out 2>&1 || fail "$layout: the results differ"
+    [ "$room" -gt 40000 ] || continue
     read -r megabytes < <(sed -n 's/.*weights: \([0-9.]*\) MB were read from the files, for all ranks of a host together/\1/p' err) ||
         fail "$layout: nothing of shared reads"
     awk -v read="${megabytes:-0}" -v size="$size" 'BEGIN { exit !(read * 1e6 > 0.95 * size && read * 1e6 < 1.02 * size) }' ||
         fail "$layout: $megabytes MB were read of a file of $size bytes"
-    "$SLUICE" compare own.h5 "$name.h5" >out 2>err || fail "$layout: the results differ"
 done
 finish

@@ -45,9 +45,14 @@ size_t model_share_bytes(void)
     return shared_reads_bytes();
 }
 
-status model_share_prepare(void *memory, int readers)
+size_t model_share_least_bytes(void)
 {
-    return shared_reads_prepare(memory, readers);
+    return shared_reads_least_bytes();
+}
+
+status model_share_prepare(void *memory, size_t bytes, int readers)
+{
+    return shared_reads_prepare(memory, bytes, readers);
 }
 
 status model_share_begin(struct model *model, void *memory, int reader)

@@ -14,9 +14,8 @@
 
 enum {
     BLOCK_BYTES = 2 << 20,
-    SLOTS = 128,
-    /* Blocks that a reader may still need behind its highest: its threads read out of order. */
-    WINDOW = 48,
+    MOST_SLOTS = 128,
+    LEAST_SLOTS = 16,
 };
 static const double PATIENCE = 1, LOOK = 0.1;
 
@@ -36,10 +35,12 @@ struct shared_reader {
 struct shared_memory {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int readers;
+    int readers, slot_count;
+    uint64_t window; /* blocks that a reader may still need behind its highest: its threads read out
+                        of order */
     uint64_t numbers; /* given out */
     struct shared_reader reader[SHARED_READERS];
-    struct slot slots[SLOTS];
+    struct slot slots[MOST_SLOTS]; /* [slot_count] */
 };
 
 /* ---- The memory ---- */
@@ -51,7 +52,12 @@ static size_t head_bytes(void)
 
 size_t shared_reads_bytes(void)
 {
-    return head_bytes() + (size_t)SLOTS * BLOCK_BYTES;
+    return head_bytes() + (size_t)MOST_SLOTS * BLOCK_BYTES;
+}
+
+size_t shared_reads_least_bytes(void)
+{
+    return head_bytes() + (size_t)LEAST_SLOTS * BLOCK_BYTES;
 }
 
 static uint8_t *slot_bytes(struct shared_memory *memory, const struct slot *slot)
@@ -59,12 +65,16 @@ static uint8_t *slot_bytes(struct shared_memory *memory, const struct slot *slot
     return (uint8_t *)memory + head_bytes() + (size_t)(slot - memory->slots) * BLOCK_BYTES;
 }
 
-status shared_reads_prepare(void *memory, int readers)
+status shared_reads_prepare(void *memory, size_t bytes, int readers)
 {
     struct shared_memory *self = memory;
-    if (readers > SHARED_READERS) {
-        return status_fail(STATUS_LIMIT, "%d readers of shared memory", readers);
+    if (readers > SHARED_READERS || bytes < shared_reads_least_bytes()) {
+        return status_fail(STATUS_LIMIT, "%d readers of %zu bytes of shared memory", readers,
+                           bytes);
     }
+    const size_t slots = (bytes - head_bytes()) / BLOCK_BYTES;
+    self->slot_count = slots < MOST_SLOTS ? (int)slots : MOST_SLOTS;
+    self->window = (uint64_t)self->slot_count * 3 / 8;
     pthread_mutexattr_t lock;
     pthread_condattr_t changed;
     pthread_mutexattr_init(&lock);
@@ -125,7 +135,7 @@ void shared_reads_detach(struct shared_reads *self)
 
 static struct slot *find_slot(struct shared_memory *memory, int file, uint64_t block)
 {
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < memory->slot_count; i++) {
         struct slot *slot = &memory->slots[i];
         if (slot->state != SLOT_EMPTY && slot->file == file && slot->block == block) {
             return slot;
@@ -153,12 +163,12 @@ static struct slot *find_place(struct shared_memory *memory, bool anyway)
 {
     struct slot *oldest = NULL;
     const uint64_t least = least_position(memory);
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < memory->slot_count; i++) {
         struct slot *slot = &memory->slots[i];
         if (slot->state == SLOT_EMPTY) {
             return slot;
         }
-        const bool is_behind = least > WINDOW && slot->number < least - WINDOW;
+        const bool is_behind = least > memory->window && slot->number < least - memory->window;
         if (slot->state == SLOT_READY && slot->users == 0 && (is_behind || anyway) &&
             (oldest == NULL || slot->number < oldest->number)) {
             oldest = slot;

@@ -13,12 +13,13 @@
 
 enum { SHARED_READERS = 256 };
 
-/* Bytes of memory that all readers together take. */
+/* Bytes of memory that all readers together make use of, and the fewest that do. */
 size_t shared_reads_bytes(void);
+size_t shared_reads_least_bytes(void);
 /* Prepares the memory, zero-filled and aligned to 64 bytes, for readers 0 to `readers` - 1 of as
  * many processes, which all open the same files in the same order. By one of them, before any
- * attaches. STATUS_LIMIT: more than SHARED_READERS. */
-status shared_reads_prepare(void *memory, int readers) MUST_CHECK;
+ * attaches. STATUS_LIMIT: more than SHARED_READERS, or too few bytes. */
+status shared_reads_prepare(void *memory, size_t bytes, int readers) MUST_CHECK;
 
 /* One process's side; its threads share it. */
 struct shared_reads {

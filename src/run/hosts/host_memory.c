@@ -28,7 +28,7 @@ static bool agree(MPI_Comm host, bool own)
 }
 
 /* -1 where there is no room; what is promised here is there when it is written to. */
-static int create_segment(char name[40], size_t bytes)
+static int try_segment(char name[40], size_t bytes)
 {
     uint64_t random = 0;
     if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) {
@@ -44,12 +44,24 @@ static int create_segment(char name[40], size_t bytes)
     return fd;
 }
 
-static void map_segment(MPI_Comm host, struct host_memory *memory)
+/* The largest that there is room for; *bytes says how large. */
+static int create_segment(char name[40], size_t least, size_t *bytes)
+{
+    int fd = try_segment(name, *bytes);
+    while (fd < 0 && *bytes > least) {
+        *bytes = *bytes / 2 > least ? *bytes / 2 : least;
+        fd = try_segment(name, *bytes);
+    }
+    return fd;
+}
+
+static void map_segment(MPI_Comm host, size_t least, struct host_memory *memory)
 {
     char name[40] = "";
-    int fd = memory->rank == 0 ? create_segment(name, memory->bytes) : -1;
+    int fd = memory->rank == 0 ? create_segment(name, least, &memory->bytes) : -1;
     const bool is_owner = fd >= 0;
-    bool there = MPI_Bcast(name, sizeof name, MPI_CHAR, 0, host) == MPI_SUCCESS;
+    bool there = MPI_Bcast(name, sizeof name, MPI_CHAR, 0, host) == MPI_SUCCESS &&
+                 MPI_Bcast(&memory->bytes, sizeof memory->bytes, MPI_BYTE, 0, host) == MPI_SUCCESS;
     there = agree(host, there && (memory->rank != 0 || is_owner));
     if (there && !is_owner) {
         fd = shm_open(name, O_RDWR, 0);
@@ -71,15 +83,15 @@ static void map_segment(MPI_Comm host, struct host_memory *memory)
     }
 }
 
-status host_memory_create(size_t bytes, struct host_memory *out)
+status host_memory_create(size_t most_bytes, size_t least_bytes, struct host_memory *out)
 {
     MPI_Comm host;
-    *out = (struct host_memory){.bytes = bytes};
+    *out = (struct host_memory){.bytes = most_bytes};
     TRY(split_host(&host));
     MPI_Comm_rank(host, &out->rank);
     MPI_Comm_size(host, &out->size);
     if (out->size > 1) {
-        map_segment(host, out);
+        map_segment(host, least_bytes, out);
     }
     MPI_Comm_free(&host);
     return STATUS_OK;

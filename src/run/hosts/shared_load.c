@@ -10,10 +10,10 @@
 
 status shared_load_begin(struct model *model, struct host_memory *memory)
 {
-    TRY(host_memory_create(model_share_bytes(), memory));
+    TRY(host_memory_create(model_share_bytes(), model_share_least_bytes(), memory));
     const bool prepares = memory->address != NULL && memory->rank == 0;
     const bool prepared =
-        !prepares || model_share_prepare(memory->address, memory->size) == STATUS_OK;
+        !prepares || model_share_prepare(memory->address, memory->bytes, memory->size) == STATUS_OK;
     bool all;
     TRY(host_memory_agree(prepared, &all));
     if (!all) {

@@ -39,7 +39,7 @@ static void *shared_bytes(size_t bytes)
     return memory;
 }
 
-static void create(struct fixture *self, size_t bytes, int readers)
+static void create_within(struct fixture *self, size_t bytes, int readers, size_t memory_bytes)
 {
     snprintf(self->path, sizeof self->path, "/tmp/shared_reads.XXXXXX");
     const int fd = mkstemp(self->path);
@@ -52,7 +52,12 @@ static void create(struct fixture *self, size_t bytes, int readers)
     self->file = (struct tensor_file){.path = self->path, .fd = fd, .size = bytes};
     self->memory = shared_bytes(shared_reads_bytes());
     self->totals = shared_bytes(4096);
-    assert_int_equal(shared_reads_prepare(self->memory, readers), STATUS_OK);
+    assert_int_equal(shared_reads_prepare(self->memory, memory_bytes, readers), STATUS_OK);
+}
+
+static void create(struct fixture *self, size_t bytes, int readers)
+{
+    create_within(self, bytes, readers, shared_reads_bytes());
 }
 
 static void destroy(struct fixture *self)
@@ -178,11 +183,27 @@ static void a_fault_is_told_to_everyone_who_meets_it(void **state)
     destroy(&self);
 }
 
-static void too_many_readers_are_refused(void **state)
+/* As in a container with a small /dev/shm. */
+static void little_memory_is_enough(void **state)
+{
+    (void)state;
+    struct fixture self;
+    const size_t bytes = 100 * MIB;
+    create_within(&self, bytes, 2, shared_reads_least_bytes());
+    start(&self, 0, 0, bytes, 0);
+    start(&self, 1, 0, bytes, 0.002);
+    expect_all_right(2);
+    assert_true(self.totals[0] == bytes);
+    destroy(&self);
+}
+
+static void too_much_is_refused(void **state)
 {
     (void)state;
     void *memory = shared_bytes(shared_reads_bytes());
-    assert_int_equal(shared_reads_prepare(memory, SHARED_READERS + 1), STATUS_LIMIT);
+    assert_int_equal(shared_reads_prepare(memory, shared_reads_bytes(), SHARED_READERS + 1),
+                     STATUS_LIMIT);
+    assert_int_equal(shared_reads_prepare(memory, shared_reads_least_bytes() - 1, 1), STATUS_LIMIT);
     munmap(memory, shared_reads_bytes());
 }
 
@@ -194,7 +215,8 @@ int main(void)
         cmocka_unit_test(readers_of_different_parts_share_what_they_both_need),
         cmocka_unit_test(a_reader_that_stopped_holds_up_nobody),
         cmocka_unit_test(a_fault_is_told_to_everyone_who_meets_it),
-        cmocka_unit_test(too_many_readers_are_refused),
+        cmocka_unit_test(little_memory_is_enough),
+        cmocka_unit_test(too_much_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
