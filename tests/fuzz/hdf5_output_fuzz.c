@@ -5,6 +5,8 @@
 #include "data/hdf5/support.h"
 #include "data/output/layout.h"
 #include "hdf5_build.h"
+#include "run/output/series.h"
+#include "run/output/slow_ranks.h"
 #include "sluice/export.h"
 #include "sluice/json.h"
 
@@ -42,6 +44,8 @@ static const char *const paths[] = {
     "/passthrough/json/bytes",
     "/results/id/offsets",
     "/results/id/bytes",
+    OUTPUT_TIMELINE_PATH "/rank_0",
+    OUTPUT_TIMELINE_PATH "/rank_1",
 };
 
 static status token_bytes(const void *context, int32_t id, struct buffer *out)
@@ -83,7 +87,11 @@ static void make_whole(bool packed)
         REQUIRE(output_append(writer, &result) == STATUS_OK);
     }
     REQUIRE(output_write_vocabulary(writer, token_bytes, NULL) == STATUS_OK);
+    const struct timeline_point points[] = {{.seconds = 1, .running = 2},
+                                            {.seconds = 4, .output_tokens = 9},
+                                            {.seconds = 2, .rank = 1}};
     REQUIRE(output_write_ranks(writer, ranks, 2) == STATUS_OK);
+    REQUIRE(output_write_timeline(writer, points, COUNT_OF(points)) == STATUS_OK);
     REQUIRE(output_finish(writer) == STATUS_OK);
     REQUIRE(file_read(path, 1 << 24, &whole[packed]) == STATUS_OK);
 }
@@ -178,6 +186,35 @@ static status check_line(void *context, const char *line, size_t length)
     return STATUS_OK;
 }
 
+static status check_bytes(void *context, const char *bytes, size_t length)
+{
+    (void)context;
+    REQUIRE(!has_secret(bytes, length));
+    return STATUS_OK;
+}
+
+/* The tables of ranks and samples, and what a report makes of them. */
+static void read_metrics(struct output_reader *reader)
+{
+    struct arena arena = {0};
+    const struct rank_metrics *ranks;
+    const struct timeline_point *points;
+    size_t count, point_count;
+    struct series series;
+    status s = output_rank_metrics(reader, &arena, &ranks, &count);
+    require_message(s);
+    if (s == STATUS_OK && count < 1000) {
+        struct rank_verdict *verdicts = arena_allocate_array(&arena, count + 1, sizeof *verdicts);
+        REQUIRE(verdicts != NULL && slow_ranks_find(ranks, count, verdicts) == STATUS_OK);
+        s = output_timeline(reader, ranks, count, &arena, &points, &point_count);
+        require_message(s);
+        if (s == STATUS_OK) {
+            require_message(series_make(points, point_count, true, &arena, &series));
+        }
+    }
+    arena_destroy(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     struct fuzz_input input = {bytes, length};
@@ -195,13 +232,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     status s = output_open(path, &reader);
     require_message(s);
     if (s == STATUS_OK) {
-        struct arena arena = {0};
-        const struct rank_metrics *ranks;
-        size_t count;
-        require_message(output_rank_metrics(reader, &arena, &ranks, &count));
+        read_metrics(reader);
         require_message(output_export(reader, EXPORT_JSONL, check_line, NULL));
         require_message(output_export(reader, EXPORT_OPENAI, check_line, NULL));
-        arena_destroy(&arena);
+        require_message(output_export(reader, EXPORT_CSV, check_bytes, NULL));
+        require_message(output_export(reader, EXPORT_PARQUET, check_bytes, NULL));
+        require_message(output_export(reader, EXPORT_TEXT, check_bytes, NULL));
         output_reader_close(reader);
     }
     return 0;

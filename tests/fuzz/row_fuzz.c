@@ -52,6 +52,24 @@ static void check_row(const struct row *row)
     check_processors(params);
 }
 
+/* What a look at the record finds is what parsing finds, where names are written as they are. */
+static void check_id(const struct record *record, const char *field, struct arena *arena,
+                     const struct row *row, bool parsed)
+{
+    struct record_id id;
+    if (!record_find_id(record, field, arena, &id)) {
+        return;
+    }
+    if (id.text == NULL || id.text[id.length] != '\0') {
+        abort();
+    }
+    if (parsed && memchr(record->bytes.data, '\\', record->bytes.length) == NULL &&
+        (!row->has_id || id.length != row->id_length || memcmp(id.text, row->id, id.length) != 0 ||
+         id.is_number != row->id_is_number)) {
+        abort();
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     static const struct {
@@ -91,6 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         } else if (s != STATUS_INVALID || strchr(status_message(), '\n') != NULL) {
             abort();
         }
+        check_id(&record, kinds[kind].format.id_field, &arena, &row, s == STATUS_OK);
         if (row.passthrough != NULL) {
             struct json *again;
             if (json_write(row.passthrough, &text) != STATUS_OK ||
