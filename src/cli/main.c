@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/manual/manual.h"
+#include "cli/manual/terminal.h"
 #include "grammar/schema/schema.h"
 #include "job/suggest.h"
 #include "sluice/answer.h"
@@ -138,11 +140,17 @@ static int unknown_topic(const char *name)
 static int help_topic(const struct topic *topic)
 {
     struct buffer table = {0};
+    struct buffer text = {0};
+    bool for_people = isatty(STDOUT_FILENO);
     status s = topic->describe(&table);
+    if (s == STATUS_OK && for_people) {
+        s = terminal_write(table.data, 80, &text);
+    }
     if (s == STATUS_OK) {
-        fputs(table.data, stdout);
+        fputs(for_people ? text.data : table.data, stdout);
     }
     buffer_destroy(&table);
+    buffer_destroy(&text);
     return s == STATUS_OK ? cli_finish_output(EXIT_DONE) : cli_fail(EXIT_FAILED);
 }
 

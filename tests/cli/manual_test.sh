@@ -42,6 +42,23 @@ offered() {
 [ "$(offered run --log)" = --log-format= ] || fail "bash: options: $(offered run --log)"
 : >job-of-mine.yaml
 [ "$(offered run job-of)" = job-of-mine.yaml ] || fail "bash: files: $(offered run job-of)"
+
+# The tables of `sluice help TOPIC`: Markdown in a pipe, lines of 80 columns on a terminal, with the same words.
+if command -v script >/dev/null; then
+    for topic in job fields models formats; do
+        expect_output '| --- |' help "$topic"
+        script -qec "'$SLUICE' help $topic" shown >/dev/null </dev/null
+        sed '/^Script /d' shown | tr -d '\r' >text
+        [ "$(LC_ALL=C.UTF-8 wc -L <text)" -le 80 ] || grep -vE '^ *[^ ]+$' text | LC_ALL=C.UTF-8 awk 'length > 80 { exit 1 }' || fail "help $topic: wider than a terminal"
+        ! grep -q '[|`]' text || fail "help $topic: Markdown on a terminal"
+        words() { grep -oE '[A-Za-z]{4,}' | sort -u; }
+        # Headings of first and last columns are left out.
+        lost=$(comm -23 <(awk '/^\| ---/ { line = "" } { if (line != "") print line; line = $0 } END { print line }' out | words) <(words <text))
+        [ -z "$lost" ] || fail "help $topic: words are lost: $(head -n 3 <<<"$lost")"
+    done
+    script -qec "'$SLUICE' help job" shown >/dev/null </dev/null
+    tr -d '\r' <shown | grep -A 1 '^model.path$' | grep -q '^    value: string; default: required$' || fail "help job on a terminal: $(head -n 6 shown)"
+fi
 expect_error 2 "--man: none is no command" help --man none
 expect_error 2 "expected one of bash, zsh, fish" help --completion ksh
 finish

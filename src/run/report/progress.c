@@ -15,7 +15,8 @@
 static const double FIRST_LINE_SECONDS = 10.0, LINE_SECONDS = 60.0;
 /* The line is drawn, and a commit written into the files, this often; less often where the terminal
  * or the file system is so slow that it would take more than COST_SHARE of the time. */
-static const double DRAW_SECONDS = 0.5, WRITE_SECONDS_LEAST = 1.0, COST_SHARE = 0.002;
+static const double DRAW_SECONDS = 0.5, DRAW_SECONDS_MOST = 2.0, WRITE_SECONDS_LEAST = 1.0,
+                    COST_SHARE = 0.002;
 static const double SAMPLE_SECONDS = 15.0; /* PROGRESS_SAMPLES of them are about a minute */
 /* Without a commit the files are written this often, as a sign of life. */
 static const double WRITE_SECONDS = 10.0;
@@ -94,12 +95,12 @@ static void write_metrics(struct progress *self, bool running, double now)
     }
 }
 
-/* How long to wait after something that took from `start` until now: WRITE_SECONDS at most, so that
- * nobody takes the job for dead. */
-static double interval_after(double start, double least)
+/* How long to wait after something that took from `start` until now: at most so long that nobody
+ * takes the job for dead. On a busy host it may just have been interrupted. */
+static double interval_after(double start, double least, double most)
 {
     double wanted = (clock_seconds() - start) / COST_SHARE;
-    return wanted < least ? least : wanted > WRITE_SECONDS ? WRITE_SECONDS : wanted;
+    return wanted < least ? least : wanted > most ? most : wanted;
 }
 
 static void write_files(struct progress *self, double now)
@@ -113,7 +114,7 @@ static void write_files(struct progress *self, double now)
                   status_message());
     }
     write_metrics(self, true, now);
-    self->write_interval = interval_after(now, WRITE_SECONDS_LEAST);
+    self->write_interval = interval_after(now, WRITE_SECONDS_LEAST, WRITE_SECONDS);
 }
 
 /* ---- Lines ---- */
@@ -287,7 +288,7 @@ void progress_report(struct progress *self, const struct progress_news *news)
         double start = clock_seconds();
         live_line_draw(&self->now);
         self->last_draw = now;
-        self->draw_interval = interval_after(start, DRAW_SECONDS);
+        self->draw_interval = interval_after(start, DRAW_SECONDS, DRAW_SECONDS_MOST);
     }
     self->cost += clock_seconds() - now;
 }
