@@ -195,7 +195,7 @@ if [ "$gpus" -ge 2 ]; then
     harm KILL killed $most 30 "${long[@]}" layout.tp=$most
     if run killed $most "${long[@]}" layout.tp=$most; then same killed unharmed; fi
     if [ -n "${SLUICE_STUCK:-}" ]; then
-        harm STOP stuck 2 110 "${long[@]}" layout.tp=2 generate.n=8
+        harm STOP stuck 2 110 "${long[@]}" layout.tp=2 generate.n=8 run.silence_limit=50
         [ "$(grep -c 'gone or stuck' "$work/stuck.err")" -eq 1 ] || fail "stuck: not one message"
     fi
 fi
