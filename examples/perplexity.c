@@ -18,15 +18,12 @@ static status add_rows(void *context, int64_t first, int64_t rows, const float *
 {
     struct count *count = context;
     for (int64_t i = 0; i < rows; i++, logits += count->vocabulary) {
-        double most = logits[0], total = 0;
+        double total = 0;
         for (int id = 0; id < count->vocabulary; id++) {
-            most = fmax(most, logits[id]);
-        }
-        for (int id = 0; id < count->vocabulary; id++) {
-            total += exp(logits[id] - most);
+            total += exp((double)logits[id]); /* logits are tens at most: a double holds it */
         }
         if (first + i + 1 < (int64_t)count->tokens->count) { /* the row foretells the next token */
-            count->sum += logits[count->tokens->ids[first + i + 1]] - most - log(total);
+            count->sum += logits[count->tokens->ids[first + i + 1]] - log(total);
         }
     }
     return STATUS_OK;
