@@ -7,6 +7,7 @@
  * the trie at which they do, and what follows these is kept by the next state to come back to, and
  * so on: a tree of masks, as deep as tokens reach. */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,8 +34,8 @@ struct grammar_masks {
     const struct grammar *grammar;
     const struct grammar_vocabulary *vocabulary;
     pthread_mutex_t lock; /* over the tree and what is left; not held while a mask is computed */
-    struct mask_entry **roots; /* [states] */
-    uint32_t *text_ways;       /* [states] see text_way; a race writes the same value twice */
+    struct mask_entry **roots;   /* [states] */
+    _Atomic uint32_t *text_ways; /* [states] see text_way; two threads may find the same one */
     size_t bytes_left;
 };
 
@@ -75,7 +76,7 @@ status grammar_masks_create(const struct grammar *grammar,
         return no_memory();
     }
     for (uint32_t i = 0; i < grammar->state_count; i++) {
-        self->text_ways[i] = TEXT_UNKNOWN;
+        atomic_init(&self->text_ways[i], TEXT_UNKNOWN);
     }
     pthread_mutex_init(&self->lock, NULL);
     *out = self;
@@ -350,9 +351,10 @@ static uint32_t lead_step(const struct grammar *grammar, uint32_t state,
 
 static uint32_t text_way(const struct grammar_masks *masks, uint32_t state)
 {
-    uint32_t *way = &masks->text_ways[state];
-    if (*way != TEXT_UNKNOWN) {
-        return *way;
+    _Atomic uint32_t *way = &masks->text_ways[state];
+    const uint32_t known = atomic_load_explicit(way, memory_order_relaxed);
+    if (known != TEXT_UNKNOWN) {
+        return known;
     }
     uint32_t common = lead_step(masks->grammar, state, &utf8_leads[0]);
     for (size_t i = 1; i < COUNT_OF(utf8_leads) && common != TEXT_SOME; i++) {
@@ -360,7 +362,7 @@ static uint32_t text_way(const struct grammar_masks *masks, uint32_t state)
             common = TEXT_SOME;
         }
     }
-    *way = common;
+    atomic_store_explicit(way, common, memory_order_relaxed);
     return common;
 }
 
