@@ -117,8 +117,9 @@ static void describe_row(struct rows *rows, int i, const struct setting *setting
     }
 }
 
-/* Gives two rows of three a mask, biases or both: masks of every bit, of half, of few and of one;
- * biases that are finite and not, also of tokens that the mask leaves out and of the history's. */
+/* Gives five rows of six a mask of their own or an earlier row's, biases or both: masks of every
+ * bit, of half, of few and of one; biases that are finite and not, also of tokens that the mask
+ * leaves out and of the history's. */
 static void process_row(struct rows *rows, int i, uint64_t seed)
 {
     struct sample_request *request = &rows->requests[i];
@@ -137,6 +138,9 @@ static void process_row(struct rows *rows, int i, uint64_t seed)
         const int32_t one = (int32_t)(seed * 31 % (uint64_t)vocabulary);
         rows->masks[i][one / 32] |= 1u << one % 32;
         request->allowed = rows->masks[i];
+    }
+    for (int j = i - 1; kind == 5 && j >= 0 && request->allowed == NULL; j--) {
+        request->allowed = rows->requests[j].allowed; /* as rows in one state of a grammar */
     }
     if (kind == 2 || kind == 3 || kind == 4) {
         const int step = vocabulary / MOST_BIASES + 1;

@@ -284,6 +284,7 @@ static void backend_destroy(struct backend *backend)
         cuda_space_free(spaces[i]);
     }
     (void)cudaFreeHost(cuda->sampling_host);
+    free(cuda->mask_places);
     for (int i = 0; i < 2; i++) {
         (void)cudaFreeHost(cuda->staging[i]);
         if (cuda->staged[i] != NULL) {

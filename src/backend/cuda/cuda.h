@@ -143,6 +143,12 @@ struct cuda_partials {
 struct cuda_products; /* product.c: cuBLASLt, its workspace and the algorithms chosen */
 struct cuda_loader;   /* weights.c: pinned staging */
 
+/* A mask of the call that is being laid out, and where its words stand among all masks'. */
+struct cuda_mask_place {
+    const uint32_t *mask; /* NULL: a free place */
+    int64_t first;
+};
+
 struct cuda_backend {
     struct backend backend; /* first: the interface is cast to this */
     cudaStream_t stream;
@@ -175,6 +181,8 @@ struct cuda_backend {
     struct cuda_space widened[2]; /* wide_sums: both operands of a product */
     void *sampling_host;          /* pinned */
     size_t sampling_host_bytes;
+    struct cuda_mask_place *mask_places; /* [mask_place_count], a power of two: hashed by pointer */
+    size_t mask_place_count;
 };
 
 static inline struct cuda_backend *cuda_of(struct backend *backend)

@@ -8,6 +8,7 @@
 #include "backend/cuda/cuda.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backend/philox.h"
@@ -65,10 +66,64 @@ static size_t aligned(size_t bytes)
     return (bytes + 255) / 256 * 256;
 }
 
-static status lay_out(struct sample_layout *layout, int count, int vocabulary,
-                      const struct sample_request *requests)
+/* ---- Masks: rows in the same state of a grammar point at one, which is copied once ---- */
+
+static struct cuda_mask_place *place_of(const struct cuda_backend *cuda, const uint32_t *mask)
+{
+    const size_t last = cuda->mask_place_count - 1;
+    size_t at = (size_t)(hash_bytes(&mask, sizeof mask, 0) & last);
+    while (cuda->mask_places[at].mask != NULL && cuda->mask_places[at].mask != mask) {
+        at = (at + 1) & last;
+    }
+    return &cuda->mask_places[at];
+}
+
+/* An empty table, at most half of which `count` masks fill. */
+static status clear_places(struct cuda_backend *cuda, int count)
+{
+    size_t needed = 64;
+    while (needed < 2 * (size_t)count) {
+        needed *= 2;
+    }
+    if (needed > cuda->mask_place_count) {
+        free(cuda->mask_places);
+        cuda->mask_place_count = 0;
+        cuda->mask_places = malloc(needed * sizeof *cuda->mask_places);
+        if (cuda->mask_places == NULL) {
+            return status_fail(STATUS_NO_MEMORY, "sampling: out of memory for %d masks", count);
+        }
+        cuda->mask_place_count = needed;
+    }
+    memset(cuda->mask_places, 0, cuda->mask_place_count * sizeof *cuda->mask_places);
+    return STATUS_OK;
+}
+
+/* Gives every mask its place among the words; *words is what they take together. */
+static status place_masks(struct cuda_backend *cuda, int count, int vocabulary,
+                          const struct sample_request *requests, int64_t *words)
+{
+    *words = 0;
+    bool is_clear = false;
+    for (int i = 0; i < count; i++) {
+        if (!has_mask(&requests[i])) {
+            continue;
+        }
+        TRY(is_clear ? STATUS_OK : clear_places(cuda, count));
+        is_clear = true;
+        struct cuda_mask_place *place = place_of(cuda, requests[i].allowed);
+        if (place->mask == NULL) {
+            *place = (struct cuda_mask_place){.mask = requests[i].allowed, .first = *words};
+            *words += sampling_mask_words(vocabulary);
+        }
+    }
+    return STATUS_OK;
+}
+
+static status lay_out(struct cuda_backend *cuda, struct sample_layout *layout, int count,
+                      int vocabulary, const struct sample_request *requests)
 {
     *layout = (struct sample_layout){.count = count, .vocabulary = vocabulary};
+    TRY(place_masks(cuda, count, vocabulary, requests, &layout->mask_words));
     for (int i = 0; i < count; i++) {
         const struct sample_request *request = &requests[i];
         if (request->history_count > MAX_HISTORY) {
@@ -83,7 +138,6 @@ static status lay_out(struct sample_layout *layout, int count, int vocabulary,
             return status_fail(STATUS_INTERNAL, "sampling: %d biases; vocabulary %d",
                                request->bias_count, vocabulary);
         }
-        layout->mask_words += has_mask(request) ? sampling_mask_words(vocabulary) : 0;
         layout->biases += bias_count_of(request);
         layout->tops += tops_of(request) > 0 ? tops_of(request) : 0;
     }
@@ -222,9 +276,11 @@ static status enqueue(struct cuda_backend *cuda, const struct sample_layout *lay
             table_first += (int64_t)1 << row->table_bits;
         }
         if (has_mask(request)) {
-            row->mask_first = mask_first;
-            memcpy(masks + mask_first, request->allowed, (size_t)mask_words * sizeof *masks);
-            mask_first += mask_words;
+            row->mask_first = place_of(cuda, request->allowed)->first;
+            if (row->mask_first == mask_first) { /* its first row */
+                memcpy(masks + mask_first, request->allowed, (size_t)mask_words * sizeof *masks);
+                mask_first += mask_words;
+            }
         }
         if (row->bias_count > 0) {
             TRY(describe_biases(request, layout->vocabulary, biases + bias_first));
@@ -305,7 +361,7 @@ status cuda_sample(struct backend *backend, struct device_buffer *logits, int co
     }
     TRY(cuda_buffer_check(logits, count, vocabulary, sizeof(float)));
     struct sample_layout layout;
-    TRY(lay_out(&layout, count, vocabulary, requests));
+    TRY(lay_out(cuda, &layout, count, vocabulary, requests));
     TRY(reserve(cuda, &layout));
     TRY(enqueue(cuda, &layout, logits->data, requests));
     return collect(cuda, &layout, results);
