@@ -10,7 +10,7 @@ blob=$(head -c 60000 /dev/zero | tr '\0' x)
 for ((i = 0; i < 300; i++)); do printf '{"prompt": "%d + %d =", "blob": "%s"}\n' "$i" $((i % 7)) "$blob"; done >large.jsonl
 cat >job.yaml <<YAML
 model: {path: "$model"}
-data: {input: "$SLUICE_SOURCE_DIR/data/tasks.jsonl", limit: 300}
+data: {input: "$SLUICE_SOURCE_DIR/data/tasks.jsonl", limit: 700}
 generate: {max_new_tokens: 32, n: 3, seed: 7, ignore_eos: true}
 engine: {max_sequences: 16}
 output: {path: unset.h5}

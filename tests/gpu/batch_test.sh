@@ -67,7 +67,7 @@ ways="
     alone             engine.max_sequences=1 data.limit=$few
     seven             engine.max_sequences=7
     chunked           engine.max_sequences=64 engine.max_batch_tokens=64 engine.prefix_cache=false
-    preempted         engine.max_sequences=128 engine.kv_memory=1MiB engine.prefix_cache=false
+    preempted         engine.admission=room engine.max_sequences=128 engine.kv_memory=1MiB engine.prefix_cache=false
     reversed          engine.max_sequences=33 data.input=$work/backwards.jsonl
 "
 set_of() {
