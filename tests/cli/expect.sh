@@ -13,11 +13,11 @@ fail() {
     sed 's/^/    stderr: /' err
 }
 
-# run_program ARGUMENTS…: leaves status, out and err. In a build with sanitizers leaks are looked for in every command but `run` and `bench`:
+# run_program ARGUMENTS…: leaves status, out and err. In a build with sanitizers leaks are looked for in every command but those that run jobs:
 # MPI unloads its plug-ins at the end, so that what they leak has no name any more to be told from ours by.
 run_program() {
     status=0
-    ASAN_OPTIONS=detect_leaks=$([[ "${1:-}" =~ ^(run|bench)$ ]] && echo 0 || echo 1) "$SLUICE" "$@" >out 2>err || status=$?
+    ASAN_OPTIONS=detect_leaks=$([[ "${1:-}" =~ ^(run|rerun|append|bench)$ ]] && echo 0 || echo 1) "$SLUICE" "$@" >out 2>err || status=$?
 }
 
 # expect_error STATUS TEXT ARGUMENTS…: this exit status, and one line on standard error that holds the text.
