@@ -442,6 +442,9 @@ static status take_part(struct result_bytes *source, const struct result_column 
     }
     if (column->kind == COLUMN_TEXT) {
         TRY(take_number(source, column->length_bytes, &value));
+        if (value == 0) { /* would have no bit */
+            return status_fail(STATUS_INVALID, bad_head);
+        }
         TRY(take_text(source, (size_t)value, &text));
         column_set_text(column, text, (size_t)value, out);
         return STATUS_OK;

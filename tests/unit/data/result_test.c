@@ -225,6 +225,23 @@ static void a_part_of_nothing_is_refused(void **state)
     buffer_destroy(&bytes);
 }
 
+/* Nor has an empty text. */
+static void a_text_of_nothing_is_refused(void **state)
+{
+    (void)state;
+    struct result in = {.id = "x", .id_length = 1, .reasoning = "y", .reasoning_length = 1};
+    struct buffer bytes = {0};
+    size_t used;
+    assert_int_equal(result_encode(&in, &bytes), STATUS_OK);
+    assert_int_equal(decode_exact(bytes.data, bytes.length, &used), STATUS_OK);
+    assert_true(bytes.data[64] == 1 && bytes.data[68] == 'y');
+    bytes.data[64] = 0;
+    memmove(bytes.data + 68, bytes.data + 69, bytes.length - 69);
+    bytes.data[0] = (char)--bytes.length;
+    assert_int_equal(decode_exact(bytes.data, bytes.length, &used), STATUS_INVALID);
+    buffer_destroy(&bytes);
+}
+
 static void nonsense_is_not_encoded(void **state)
 {
     (void)state;
@@ -251,6 +268,7 @@ int main(void)
         cmocka_unit_test(cut_and_changed_bytes_are_checked),
         cmocka_unit_test(the_form_before_is_read),
         cmocka_unit_test(a_part_of_nothing_is_refused),
+        cmocka_unit_test(a_text_of_nothing_is_refused),
         cmocka_unit_test(nonsense_is_not_encoded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
