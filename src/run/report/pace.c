@@ -14,15 +14,16 @@ static const double LEAST_SECONDS = 10;
 
 status paces_begin(struct paces *self, int replicas, int replica_ranks, double now)
 {
-    self->count = replicas;
     self->ranks = replica_ranks;
     self->started = self->last_judged = now;
     self->replicas = calloc((size_t)replicas, sizeof *self->replicas);
     self->rates = calloc((size_t)replicas, sizeof *self->rates);
-    return self->replicas != NULL && self->rates != NULL
-               ? STATUS_OK
-               : status_fail(STATUS_NO_MEMORY, "out of memory for the rates of %d replicas",
-                             replicas);
+    if (self->replicas == NULL || self->rates == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the rates of %d replicas",
+                           replicas);
+    }
+    self->count = replicas; /* until then there is none to walk over */
+    return STATUS_OK;
 }
 
 void paces_destroy(struct paces *self)
