@@ -79,10 +79,10 @@ class Tree:
             call(["git", "init", "-q"], cwd=self.sources)
         call(["git", "add", "-A"], cwd=self.sources, stdout=subprocess.DEVNULL)
 
-    def make(self, jobs):
+    def make(self, jobs, targets=()):
         call(["cmake", "-S", self.sources, "-B", self.build, "-G", "Ninja", "-DSLUICE_TESTS=ON", *self.configure],
              stdout=subprocess.DEVNULL)
-        call(["cmake", "--build", self.build, "--", "-j", str(jobs)], stdout=subprocess.DEVNULL)
+        call(["cmake", "--build", self.build, "--", "-j", str(jobs), *targets], stdout=subprocess.DEVNULL)
 
     def tests(self):
         """The quick tests: name, command, environment, folder in which they run."""
@@ -171,18 +171,21 @@ def measure_coverage(tree, tests):
 
 def prepare(options):
     WORK.mkdir(parents=True, exist_ok=True)
+    targets = options.tests.split(",") if options.tests else []  # of unit tests; then nothing else is built
     trees = [Tree(f"worker{i}", SANITIZED) for i in range(options.jobs)]
     for tree in trees:
         say(f"building {tree.build}")
         tree.copy()
-        tree.make(options.jobs)
+        tree.make(options.jobs, targets)
     covered = Tree("coverage", COVERED)
     say("building for coverage")
     covered.copy()
-    covered.make(options.jobs)
+    covered.make(options.jobs, targets)
     seconds = {}
     say("timing the tests")
     for test in trees[0].tests():
+        if targets and test["name"] not in targets:
+            continue
         code, took = run_test(test, 900)
         if code == 0:
             seconds[test["name"]] = took
@@ -362,6 +365,7 @@ def main():
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("prepare", help="build, time the tests, measure what they reach")
     one.add_argument("--jobs", type=int, default=os.cpu_count())
+    one.add_argument("--tests", default="", help="only these unit tests, as kv_blocks_test,stop_test (default: all quick tests)")
     one.set_defaults(act=prepare)
     two = commands.add_parser("run", help="draw mutants and try them")
     two.add_argument("--seed", default="1")
