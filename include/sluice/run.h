@@ -35,12 +35,18 @@ struct run_summary {
     char slow[480]; /* ranks that were slower than the others, or silent; empty where none was */
     double seconds;
     double journal_seconds; /* of them: opening, filling and reading back the journal */
-    int64_t resumed_rows;   /* taken over from an earlier run */
-    bool complete_before;   /* on every rank: the output is this job's and whole, nothing was to be
-                               done; rows, error_rows and no_answers are what it holds */
-    char nothing[320];      /* of a start that is about a part: why complete_before; else empty */
-    bool failed_alone; /* on any rank: it failed while the others were in the middle of steps, so
-                          that its message is its own to print and run_abort has to end them */
+    double rows_seconds;    /* of them: from the first row to the last */
+    char bound[96]; /* what took these: "55% by tokens, …"; empty where too few steps tell */
+    /* What was expected of the same rows before they ran, if every answer ran to its limit; 0 and
+     * empty where the model had not run on such a device. */
+    double predicted_seconds, predicted_tokens;
+    char predicted_bound[96];
+    int64_t resumed_rows; /* taken over from an earlier run */
+    bool complete_before; /* on every rank: the output is this job's and whole, nothing was to be
+                             done; rows, error_rows and no_answers are what it holds */
+    char nothing[320];    /* of a start that is about a part: why complete_before; else empty */
+    bool failed_alone;    /* on any rank: it failed while the others were in the middle of steps, so
+                             that its message is its own to print and run_abort has to end them */
 };
 
 /* Starts MPI (or runs alone without it) and ends it; call once around everything. rank and size of

@@ -113,6 +113,11 @@ static const struct attribute {
     {"wall_seconds", true},
     {"wall_output_tokens", true},
     {"journal_seconds", true},
+    {"rows_seconds", true},
+    {"bound", false},
+    {"predicted_seconds", true},
+    {"predicted_output_tokens", true},
+    {"predicted_bound", false},
     {"job", false},
 };
 

@@ -102,6 +102,26 @@ static status print_origin(struct screen *self)
     return print_cut(self, "ran on");
 }
 
+/* What the rows took, beside what was expected of them. */
+static status print_prediction(struct screen *self)
+{
+    const double took = attribute_number(self, "rows_seconds");
+    const double expected = attribute_number(self, "predicted_seconds");
+    char text[24];
+    if (!(expected > 0)) {
+        return STATUS_OK;
+    }
+    TRY(buffer_format(&self->line, "%s with every answer at its limit, %.1f tokens/s; %s",
+                      format_seconds(expected, text),
+                      attribute_number(self, "predicted_output_tokens") / expected,
+                      attribute(self, "predicted_bound")));
+    TRY(print_cut(self, "predicted"));
+    TRY(buffer_format(&self->line, "%s of rows, %.1f tokens/s; %s", format_seconds(took, text),
+                      took > 0 ? attribute_number(self, "wall_output_tokens") / took : 0,
+                      attribute(self, "bound")));
+    return print_cut(self, "took");
+}
+
 static status print_totals(struct screen *self, const struct output_summary *summary)
 {
     struct buffer *line = &self->line;
@@ -123,6 +143,7 @@ static status print_totals(struct screen *self, const struct output_summary *sum
                           attribute_number(self, "wall_output_tokens") / wall));
     }
     TRY(print_cut(self, "time"));
+    TRY(print_prediction(self));
     for (int reason = 0; reason <= FINISH_ERROR && summary->results > 0; reason++) {
         TRY(buffer_format(line, "%s%s %lld (%.1f%%)", reason > 0 ? ", " : "",
                           finish_reason_name((enum finish_reason)reason),

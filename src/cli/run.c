@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sluice run JOB.yaml: the job, on all ranks that MPI started. sluice rerun OUT.h5 and sluice
  * append OUT.h5: the job that an output holds, on a part of its rows. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -183,6 +184,26 @@ static void print_totals(const struct job *job, const struct run_summary *summar
                format_seconds(summary->seconds, seconds), rate);
 }
 
+/* What the rows took, beside what was expected. */
+static void print_prediction(const struct run_summary *summary)
+{
+    char expected[24], took[24], members[512];
+    const double seconds = fmax(summary->rows_seconds, 1e-3);
+    const double rate = summary->predicted_tokens / fmax(summary->predicted_seconds, 1e-3);
+    snprintf(members, sizeof members,
+             "\"rows_seconds\":%.3f,\"bound\":\"%s\",\"predicted_seconds\":%.3f,"
+             "\"predicted_output_tokens\":%.0f,\"predicted_bound\":\"%s\"",
+             summary->rows_seconds, summary->bound, summary->predicted_seconds,
+             summary->predicted_tokens, summary->predicted_bound);
+    print_line(members,
+               "predicted: %s with every answer at its limit, %.0f output tokens/s (%s); "
+               "the rows took %s, %.0f output tokens/s%s%s%s",
+               format_seconds(summary->predicted_seconds, expected), rate, summary->predicted_bound,
+               format_seconds(summary->rows_seconds, took), (double)summary->tokens_now / seconds,
+               summary->bound[0] != '\0' ? " (" : "", summary->bound,
+               summary->bound[0] != '\0' ? ")" : "");
+}
+
 static void print_summary(const struct job *job, const struct run_summary *summary)
 {
     if (summary->nothing[0] != '\0') {
@@ -197,6 +218,9 @@ static void print_summary(const struct job *job, const struct run_summary *summa
         return;
     }
     print_totals(job, summary);
+    if (summary->predicted_seconds > 0) {
+        print_prediction(summary);
+    }
     if (summary->slow[0] != '\0') {
         print_line(NULL, "slow: %s", summary->slow);
     }

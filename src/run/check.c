@@ -212,9 +212,8 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
         new_tokens = prompt - (int64_t)encoder->first_scored;
         prompt = (int64_t)encoder->first_scored;
     }
-    if (check->options->sample > 0 && check->is_planned && work != WORK_POOL) {
-        TRY(predict_add(&check->sample, encoder->tokens.ids, encoder->tokens.count,
-                        work == WORK_SAMPLE ? (int)new_tokens : 1, row.params.samples));
+    if (check->options->sample > 0 && check->is_planned) {
+        TRY(predict_add_row(&check->sample, &row, encoder, check->max_model_len));
     }
     report->cut_answers += work == WORK_SAMPLE && row.params.max_new_tokens > room;
     report->samples += row.params.samples;
@@ -307,7 +306,7 @@ static status predict(struct check *check)
     struct step_cost cost;
     struct prediction prediction;
     struct buffer *out = &check->report->prediction;
-    char time[24];
+    char time[24], bound[STEP_BOUND_BYTES];
     if (check->sample.count == 0) {
         return STATUS_OK;
     }
@@ -315,16 +314,15 @@ static status predict(struct check *check)
         return buffer_format(out, "not known: this model has not run on such a device yet; some "
                                   "hundred rows of it (data.limit) are enough\n");
     }
-    TRY(predict_job(&check->sample, &check->engine, &cost, check->report->rows, check->plan.dp,
-                    &prediction));
+    TRY(predict_job(&check->sample, &check->engine, &cost, NULL, &prediction));
+    const double seconds = prediction_seconds(&prediction, check->report->rows, check->plan.dp);
     return buffer_format(
         out,
         "%s, if every answer runs to its limit\n"
         "%.0f sequences a step; %.0f%% of the cache in use; %.2f tokens computed for each\n"
-        "%.0f%% of it by tokens, %.0f%% by reading the cache, %.0f%% by the number of steps\n",
-        format_seconds(prediction.seconds, time), prediction.decodes, 100 * prediction.cache_use,
-        prediction.computed, 100 * prediction.row, 100 * prediction.position,
-        100 * prediction.rest);
+        "of it %s\n",
+        format_seconds(seconds, time), prediction.decodes, 100 * prediction.cache_use,
+        prediction.computed, step_bound_describe(&prediction.bound, bound));
 }
 
 static status check_data(struct check *check)

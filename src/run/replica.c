@@ -8,7 +8,6 @@
 #include <sys/resource.h>
 
 #include "run/open_rows.h"
-#include "run/predict/step_cost.h"
 #include "run/ranks/mailbox.h"
 #include "run/ranks/wire.h"
 #include "run/ranks/world.h"
@@ -276,12 +275,14 @@ static void leader_report(struct worker *self)
     *notes = (struct notes){0};
 }
 
-/* Of one replica, for the next `sluice check --sample`. */
+/* Of one replica, for the next prediction. */
 static void keep_step_cost(const struct worker *self)
 {
     struct step_cost cost;
     const struct stage *stage = self->options->stage;
     if (self->report->metrics.dp == 0 && step_fit_solve(&self->fit, &cost)) {
+        const struct step_bound bound = step_fit_bound(&self->fit, &cost);
+        step_bound_describe(&bound, self->report->bound);
         step_cost_save(stage->plan, model_config(stage->model), &cost);
     }
 }

@@ -7,6 +7,7 @@
 #include <mpi.h>
 
 #include "run/coordinator.h"
+#include "run/predict/step_cost.h"
 #include "run/report/notes.h"
 #include "run/steps/stage.h"
 #include "sluice/engine.h"
@@ -28,6 +29,8 @@ enum { TIMELINE_MAX_POINTS = 1024 };
 struct replica_report {
     struct rank_metrics metrics;
     struct notes notes;
+    char bound[STEP_BOUND_BYTES]; /* of the first replica's leader: what took the time of its steps;
+                                     empty where that cannot be told */
     struct timeline_point *timeline;
     size_t timeline_count;
 };

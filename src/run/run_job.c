@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A job from start to finished file: what every rank does, in order. */
 #include <errno.h>
+#include <math.h>
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include "run/hosts/heartbeat.h"
 #include "run/output/run_part.h"
 #include "run/output_place.h"
+#include "run/predict/job_prediction.h"
 #include "run/prompt.h"
 #include "run/provenance.h"
 #include "run/ranks/crash_note.h"
@@ -51,6 +53,7 @@ struct run {
     struct attempts *attempts;
     struct early_output *early; /* NULL: the output is written at the end */
     struct coordinator *coordinator;
+    struct job_prediction *prediction; /* NULL: nothing is known */
 };
 
 /* ---- Setting up ---- */
@@ -411,6 +414,18 @@ static status write_results(struct run *run, struct results_file **out, struct r
     return STATUS_OK;
 }
 
+/* This start's speed, and what it was expected to be. */
+static void note_speed(const struct run *run, const struct rank_metrics *ranks,
+                       struct run_summary *summary)
+{
+    for (int i = 0; i < run->world->size; i++) {
+        summary->tokens_now += ranks[i].output_tokens; /* leaders' alone are not 0 */
+        summary->rows_seconds = fmax(summary->rows_seconds, ranks[i].seconds_total);
+    }
+    snprintf(summary->bound, sizeof summary->bound, "%s", run->report.bound);
+    job_prediction_summarise(run->prediction, summary->rows - summary->resumed_rows, summary);
+}
+
 static status write_output(struct run *run, const struct rank_metrics *ranks,
                            const struct timeline_point *timeline, size_t points,
                            struct run_summary *summary)
@@ -441,9 +456,7 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
         s = output_write_timeline(writer, timeline, points);
     }
     summary->seconds = clock_seconds() - run->start;
-    for (int i = 0; i < run->world->size; i++) {
-        summary->tokens_now += ranks[i].output_tokens; /* leaders' alone are not 0 */
-    }
+    note_speed(run, ranks, summary);
     if (run->part.kind == RUN_APPEND) { /* an output of the whole data set like any other */
         run->provenance.part[0] = '\0';
     }
@@ -507,6 +520,11 @@ static status finish_job(struct run *run, struct run_summary *summary)
         }
     }
     s = run_agree(s);
+    if (s == STATUS_OK) { /* from the first replica's leader */
+        s = mpi_check(MPI_Bcast(run->report.bound, sizeof run->report.bound, MPI_CHAR,
+                                (run->plan.pp - 1) * run->plan.tp, run->control),
+                      "send what bounds steps");
+    }
     if (s == STATUS_OK) {
         s = mpi_check(MPI_Gatherv(run->report.timeline, own, MPI_BYTE, points, counts, starts,
                                   MPI_BYTE, 0, run->control),
@@ -596,6 +614,31 @@ static status resolve_job(struct run *run)
     return s;
 }
 
+static status start_prediction(struct run *run)
+{
+    const struct job_prediction_options options = {.job = run->job,
+                                                   .files = &run->files,
+                                                   .model = run->model,
+                                                   .plan = &run->plan,
+                                                   .now = run->template_time};
+    return job_prediction_start(&options, &run->prediction);
+}
+
+/* Where it has come out by now, and how many rows there are is known. */
+static void say_prediction(const struct run *run)
+{
+    struct prediction prediction;
+    char time[24], bound[STEP_BOUND_BYTES];
+    const int64_t rows = limited_rows(run);
+    const int64_t done = run->journal != NULL ? journal_row_count(run->journal) : 0;
+    if (rows > done && job_prediction_is_ready(run->prediction) &&
+        job_prediction_take(run->prediction, &prediction)) {
+        log_write(LOG_INFO, "the rows will take about %s, if every answer runs to its limit; %s",
+                  format_seconds(prediction_seconds(&prediction, rows - done, run->plan.dp), time),
+                  step_bound_describe(&prediction.bound, bound));
+    }
+}
+
 static status run_phases(struct run *run, struct run_summary *summary)
 {
     run->start = clock_seconds();
@@ -618,6 +661,7 @@ static status run_phases(struct run *run, struct run_summary *summary)
         return STATUS_OK;
     }
     TRY(start_line_log(run->job, run->model, &run->plan, run->rows));
+    TRY(run_agree(run->world->rank == 0 ? start_prediction(run) : STATUS_OK));
     say_kept(run);
     say_part(run);
     TRY(run_agree(create_groups(run)));
@@ -628,6 +672,7 @@ static status run_phases(struct run *run, struct run_summary *summary)
     TRY(run_agree(name_rank(
         run, stage_create(&run->plan, run->model, run->replica, replica_rank, &run->stage))));
     phase_end();
+    say_prediction(run);
     begin_metrics(run);
     TRY(run_rows(run, summary));
     interrupt_configure(stop_overdue);
@@ -665,6 +710,7 @@ status run_job(const struct job *job, const struct run_options *options,
     snprintf(message, sizeof message, "%s", status_message());
     int64_t rows = 0;
     crash_note_end();
+    job_prediction_end(run.prediction);
     early_output_destroy(run.early);
     if (run.journal != NULL) {
         close_files(&run, s, summary, &rows);

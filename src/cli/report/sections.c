@@ -47,6 +47,21 @@ static status write_number_tile(const char *name, double value, struct buffer *o
     return s;
 }
 
+/* What was expected of the last start's rows, with every answer at its limit. */
+static status write_prediction_tiles(struct report *report, struct buffer *out)
+{
+    const double seconds = report_number(report, "predicted_seconds");
+    const double took = report_number(report, "rows_seconds");
+    char text[24];
+    if (!(seconds > 0 && took > 0)) {
+        return STATUS_OK;
+    }
+    TRY(write_tile("its rows", format_seconds(took, text), out));
+    TRY(write_tile("at most, as predicted", format_seconds(seconds, text), out));
+    return write_number_tile("answer tokens/s predicted",
+                             report_number(report, "predicted_output_tokens") / seconds, out);
+}
+
 static status write_tiles(struct report *report, struct buffer *out)
 {
     const struct output_summary *summary = &report->summary;
@@ -67,6 +82,7 @@ static status write_tiles(struct report *report, struct buffer *out)
         TRY(write_number_tile("rows/s",
                               ((double)summary->rows - (isfinite(kept) ? kept : 0)) / wall, out));
     }
+    TRY(write_prediction_tiles(report, out));
     if (kept > 0) {
         TRY(write_number_tile("of earlier starts", kept, out));
     }

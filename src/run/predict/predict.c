@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sluice/task.h"
+
 struct predict_row {
     int32_t *tokens;
     size_t count;
@@ -27,6 +29,19 @@ status predict_add(struct predict_sample *self, const int32_t *tokens, size_t co
     return STATUS_OK;
 }
 
+status predict_add_row(struct predict_sample *self, const struct row *row,
+                       const struct prompt_encoder *encoder, int max_model_len)
+{
+    const struct token_list *tokens = &encoder->tokens;
+    const struct generate_params *params = &row->params;
+    const enum task_work work = task_facts(params->task)->work;
+    const int64_t room = max_model_len - (int64_t)tokens->count;
+    const int64_t most = params->max_new_tokens < room ? params->max_new_tokens : room;
+    return work == WORK_POOL ? STATUS_OK
+                             : predict_add(self, tokens->ids, tokens->count,
+                                           work == WORK_SAMPLE ? (int)most : 1, params->samples);
+}
+
 void predict_destroy(struct predict_sample *self)
 {
     for (size_t i = 0; i < self->count; i++) {
@@ -39,10 +54,12 @@ void predict_destroy(struct predict_sample *self)
 struct play {
     const struct predict_sample *sample;
     const struct step_cost *cost;
+    const atomic_bool *cancelled;
     struct engine *engine;
     struct sample_result *results;
     size_t added, finished;
     double seconds, decodes, blocks, tokens, positions;
+    double outputs;
     double quarter, three_quarters; /* seconds until so many samples were done */
     size_t samples;
     int64_t steps, needed;
@@ -60,6 +77,7 @@ static status add_rows(struct play *self, int waiting)
         params.samples = row->samples;
         TRY(engine_add(self->engine, (int64_t)self->added, row->tokens, row->count, &params,
                        INT32_MAX, NULL));
+        self->outputs += (double)row->samples * row->output;
         self->needed += (int64_t)row->samples * ((int64_t)row->count + row->output - 1);
     }
     if (self->added == self->sample->count) {
@@ -100,6 +118,9 @@ static status play_rows(struct play *self, int waiting)
     do {
         TRY(add_rows(self, waiting));
         struct step_plan *plan;
+        if (self->cancelled != NULL && atomic_load(self->cancelled)) {
+            return status_fail(STATUS_STOPPED, "stopped");
+        }
         TRY(engine_plan_step(self->engine, &plan));
         if (plan == NULL) {
             return status_fail(STATUS_INTERNAL, "a sample of rows does not end");
@@ -111,27 +132,36 @@ static status play_rows(struct play *self, int waiting)
     return STATUS_OK;
 }
 
-/* Rows beyond the sample take the time that those in the middle of it took: neither the start, in
- * which the batch grows, nor the end, in which it shrinks, comes again. */
-static void extrapolate(const struct play *play, const struct engine_options *engine, double rows,
-                        struct prediction *out)
+static void describe(const struct play *play, const struct engine_options *engine,
+                     struct prediction *out)
 {
-    const double middle = (play->three_quarters - play->quarter) * 2 / (double)play->sample->count;
-    const double steps = (double)play->steps, beyond = rows - (double)play->sample->count;
+    const double rows = (double)play->sample->count, steps = (double)play->steps;
     *out = (struct prediction){
-        .seconds = beyond > 0 ? play->seconds + beyond * middle
-                              : play->seconds * rows / (double)play->sample->count,
+        .sample_rows = rows,
+        .sample_seconds = play->seconds,
+        .row_seconds = (play->three_quarters - play->quarter) * 2 / rows,
+        .output_tokens = play->outputs / rows,
         .decodes = play->decodes / steps,
         .cache_use = play->blocks / steps / engine->kv_blocks,
         .computed = play->tokens / (double)play->needed,
-        .row = play->cost->row * play->tokens / play->seconds,
-        .position = play->cost->position * play->positions / play->seconds,
-        .rest = play->cost->fixed * steps / play->seconds,
+        .bound = {.row = play->cost->row * play->tokens / play->seconds,
+                  .position = play->cost->position * play->positions / play->seconds,
+                  .rest = play->cost->fixed * steps / play->seconds},
     };
 }
 
+/* Rows beyond the sample take the time that those in the middle of it took: neither the start, in
+ * which the batch grows, nor the end, in which it shrinks, comes again. */
+double prediction_seconds(const struct prediction *self, int64_t rows, int replicas)
+{
+    const double own = (double)rows / replicas, beyond = own - self->sample_rows;
+    return beyond > 0 ? self->sample_seconds + beyond * self->row_seconds
+                      : self->sample_seconds * own / self->sample_rows;
+}
+
 status predict_job(const struct predict_sample *sample, const struct engine_options *engine,
-                   const struct step_cost *cost, int64_t rows, int replicas, struct prediction *out)
+                   const struct step_cost *cost, const atomic_bool *cancelled,
+                   struct prediction *out)
 {
     if (sample->count == 0) {
         return status_fail(STATUS_INVALID, "no row to predict from");
@@ -141,7 +171,7 @@ status predict_job(const struct predict_sample *sample, const struct engine_opti
     options.embedding_width = 0;
     options.tokenizer = NULL;
     options.end_count = 0;
-    struct play play = {.sample = sample, .cost = cost};
+    struct play play = {.sample = sample, .cost = cost, .cancelled = cancelled};
     for (size_t i = 0; i < sample->count; i++) {
         play.samples += (size_t)sample->rows[i].samples;
     }
@@ -152,7 +182,7 @@ status predict_job(const struct predict_sample *sample, const struct engine_opti
         s = play_rows(&play, options.max_sequences / 8 + 1);
     }
     if (s == STATUS_OK) {
-        extrapolate(&play, &options, (double)rows / replicas, out);
+        describe(&play, &options, out);
     }
     engine_destroy(play.engine);
     free(play.results);

@@ -4,7 +4,10 @@
 #ifndef SLUICE_RUN_PREDICT_H
 #define SLUICE_RUN_PREDICT_H
 
+#include <stdatomic.h>
+
 #include "run/predict/step_cost.h"
+#include "run/prompt.h"
 #include "sluice/engine.h"
 
 /* Rows of the sample. Zero-initialise. */
@@ -15,21 +18,31 @@ struct predict_sample {
 /* Adds a row of `samples` answers of `output` tokens each; the tokens are copied. */
 status predict_add(struct predict_sample *self, const int32_t *tokens, size_t count, int output,
                    int samples) MUST_CHECK;
+/* Adds a row of a job, whose prompt was the last one encoded: its answers run to their limit.
+ * Nothing for a row that is pooled. */
+status predict_add_row(struct predict_sample *self, const struct row *row,
+                       const struct prompt_encoder *encoder, int max_model_len) MUST_CHECK;
 void predict_destroy(struct predict_sample *self);
 
 struct prediction {
-    double seconds;             /* of all rows */
-    double decodes;             /* sequences a step on average */
-    double cache_use;           /* share of its blocks on average */
-    double computed;            /* tokens computed of each that the rows have; below 1 where prompts
-                                   share beginnings */
-    double row, position, rest; /* shares of the time */
+    double sample_rows;      /* what is here is of so many */
+    double sample_seconds;   /* that they take */
+    double row_seconds;      /* that each further one takes */
+    double output_tokens;    /* of a row's answers, at most */
+    double decodes;          /* sequences a step on average */
+    double cache_use;        /* share of its blocks on average */
+    double computed;         /* tokens computed of each that the rows have; below 1 where prompts
+                                share beginnings */
+    struct step_bound bound; /* what takes the time */
 };
 
-/* Of `rows` rows that are like the sample's, on `replicas` replicas of such an engine.
- * STATUS_INVALID where the sample is empty, or the engine refuses a row of it. */
+/* Of rows that are like the sample's, on an engine with these options. STATUS_INVALID where the
+ * sample is empty, or the engine refuses a row of it; STATUS_STOPPED where *cancelled, which may be
+ * NULL, has become true. */
 status predict_job(const struct predict_sample *sample, const struct engine_options *engine,
-                   const struct step_cost *cost, int64_t rows, int replicas,
+                   const struct step_cost *cost, const atomic_bool *cancelled,
                    struct prediction *out) MUST_CHECK;
+/* Seconds of `rows` such rows on so many replicas of the engine. */
+double prediction_seconds(const struct prediction *self, int64_t rows, int replicas);
 
 #endif

@@ -86,6 +86,22 @@ bool step_fit_solve(const struct step_fit *self, struct step_cost *out)
     return isfinite(best);
 }
 
+struct step_bound step_fit_bound(const struct step_fit *self, const struct step_cost *solution)
+{
+    const double seconds = self->seconds > 0 ? self->seconds : 1;
+    return (struct step_bound){.row = solution->row * self->sums[1] / seconds,
+                               .position = solution->position * self->sums[2] / seconds,
+                               .rest = solution->fixed * self->sums[0] / seconds};
+}
+
+const char *step_bound_describe(const struct step_bound *bound, char text[STEP_BOUND_BYTES])
+{
+    snprintf(text, STEP_BOUND_BYTES,
+             "%.0f%% by tokens, %.0f%% by reading the cache, %.0f%% by the number of steps",
+             100 * bound->row, 100 * bound->position, 100 * bound->rest);
+    return text;
+}
+
 /* ---- The file ---- */
 
 /* False where the user has no such place. */

@@ -14,6 +14,14 @@ struct step_cost {
     int64_t steps; /* that it was fitted to */
 };
 
+/* Shares of the time that steps take: what bounds a job. */
+struct step_bound {
+    double row, position, rest;
+};
+enum { STEP_BOUND_BYTES = 96 };
+/* "55% by tokens, 40% by reading the cache, 5% by the number of steps"; returns `text`. */
+const char *step_bound_describe(const struct step_bound *bound, char text[STEP_BOUND_BYTES]);
+
 /* Sums of a least-squares fit, each step by its share of error and not by its seconds.
  * Zero-initialise. */
 struct step_fit {
@@ -26,6 +34,8 @@ void step_fit_note(struct step_fit *self, int64_t tokens, int64_t positions, dou
  * took far longer than others, on a busy machine, moves the sum and not the terms' proportions.
  * False where there are too few steps to tell. */
 bool step_fit_solve(const struct step_fit *self, struct step_cost *out);
+/* What bounded the steps that a solution was fitted to. */
+struct step_bound step_fit_bound(const struct step_fit *self, const struct step_cost *solution);
 
 /* The last fit for this model, these types, this layout and such a device, of any process of this
  * user: $XDG_CACHE_HOME/sluice/steps, or ~/.cache/sluice/steps. False where there is none. */

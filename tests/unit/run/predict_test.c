@@ -116,14 +116,18 @@ static void time_is_that_of_all_steps(void **state)
         row += seconds_of(step == 0 ? PROMPT : 1, PROMPT + step);
     }
     struct prediction prediction;
-    assert_int_equal(predict_job(&sample, &options, &truth, ROWS, 1, &prediction), STATUS_OK);
-    assert_true(is_near(prediction.seconds, ROWS * row));
+    assert_int_equal(predict_job(&sample, &options, &truth, NULL, &prediction), STATUS_OK);
+    assert_true(is_near(prediction_seconds(&prediction, ROWS, 1), ROWS * row));
     assert_true(is_near(prediction.computed, 1) && is_near(prediction.decodes, 1));
-    assert_true(is_near(prediction.row + prediction.position + prediction.rest, 1));
-    assert_int_equal(predict_job(&sample, &options, &truth, ROWS, 4, &prediction), STATUS_OK);
-    assert_true(is_near(prediction.seconds, ROWS * row / 4));
+    assert_true(
+        is_near(prediction.bound.row + prediction.bound.position + prediction.bound.rest, 1));
+    assert_true(is_near(prediction_seconds(&prediction, ROWS, 4), ROWS * row / 4));
+    assert_true(is_near(prediction.output_tokens, OUTPUT));
+    const atomic_bool cancelled = true;
+    assert_int_equal(predict_job(&sample, &options, &truth, &cancelled, &prediction),
+                     STATUS_STOPPED);
     predict_destroy(&sample);
-    assert_int_equal(predict_job(&sample, &options, &truth, ROWS, 1, &prediction), STATUS_INVALID);
+    assert_int_equal(predict_job(&sample, &options, &truth, NULL, &prediction), STATUS_INVALID);
 }
 
 int main(void)
