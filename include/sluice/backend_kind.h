@@ -34,6 +34,14 @@ struct scratch_bytes {
     int64_t work; /* what is bounded or fixed: counted as it is */
 };
 
+/* How two devices of a host reach each other's memory, the slowest way first. */
+enum device_link {
+    DEVICE_LINK_UNKNOWN,
+    DEVICE_LINK_HOST_MEMORY, /* not at all: data goes through the host's */
+    DEVICE_LINK_BUS,         /* over PCI Express */
+    DEVICE_LINK_DIRECT,      /* over NVLink */
+};
+
 struct backend_kind {
     const char *name;    /* in job files, on command lines, in outputs: "cpu", "cuda" */
     const char *place;   /* in sentences: "the CPU", "a GPU" */
@@ -72,6 +80,11 @@ struct backend_kind {
     int (*device_count)(void);
     status (*device_facts)(int device, struct device_facts *out);
     double (*device_energy)(int device);
+    /* As struct device_facts' `address`, without opening the device; NULL: devices have none. */
+    status (*device_address)(int device, char out[32]);
+    /* Between a device and the one of that address on this host; NULL: always DEVICE_LINK_UNKNOWN.
+     */
+    enum device_link (*device_link)(int device, const char *address);
     status (*create)(const struct backend_options *options, struct backend **out);
 };
 
@@ -84,5 +97,11 @@ const struct backend_kind *backend_kind_host(void);
 /* Whether this program has it, and how many of its devices this host has. */
 bool backend_kind_is_built(const struct backend_kind *kind);
 int backend_kind_device_count(const struct backend_kind *kind);
+/* Between device `device` and the one at `address` (struct device_facts'; "": none) on this host.
+ */
+enum device_link backend_kind_link(const struct backend_kind *kind, int device,
+                                   const char *address);
+/* What to say of it at the end of a line: ", over NVLink"; "" where nothing is known. */
+const char *backend_link_text(enum device_link link);
 
 #endif

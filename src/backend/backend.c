@@ -41,6 +41,23 @@ int backend_kind_device_count(const struct backend_kind *kind)
     return backend_kind_is_built(kind) ? kind->device_count() : 0;
 }
 
+enum device_link backend_kind_link(const struct backend_kind *kind, int device, const char *address)
+{
+    return kind->device_link != NULL && address[0] != '\0' ? kind->device_link(device, address)
+                                                           : DEVICE_LINK_UNKNOWN;
+}
+
+const char *backend_link_text(enum device_link link)
+{
+    static const char *const texts[] = {
+        [DEVICE_LINK_UNKNOWN] = "",
+        [DEVICE_LINK_HOST_MEMORY] = ", through the host's memory",
+        [DEVICE_LINK_BUS] = ", over PCI Express",
+        [DEVICE_LINK_DIRECT] = ", over NVLink",
+    };
+    return texts[link];
+}
+
 /* ---- By name ---- */
 
 bool backend_is_built(const char *name)

@@ -12,6 +12,7 @@
 
 #include "backend/cuda/kernels/kernels.h"
 #include "sluice/backend.h"
+#include "sluice/backend_kind.h"
 
 /* ---- Errors: device_memory.c ---- */
 
@@ -209,6 +210,8 @@ static inline void cuda_buffer_is_plain(struct device_buffer *buffer)
 int cuda_device_count(void);
 status cuda_device_facts(int device, struct device_facts *out) MUST_CHECK;
 double cuda_device_energy(int device);
+status cuda_device_address(int device, char out[32]) MUST_CHECK;
+enum device_link cuda_device_link(int device, const char *address);
 status cuda_backend_create(const struct backend_options *options, struct backend **out) MUST_CHECK;
 
 /* ---- Operations, by file: as in sluice/backend.h ---- */

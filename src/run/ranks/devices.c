@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run/ranks/near_device.h"
 #include "run/ranks/world.h"
 #include "sluice/comm_create.h"
 #include "sluice/mpi_check.h"
@@ -21,6 +22,92 @@ static status least_of_all(struct common *common)
     return mpi_check(MPI_Allreduce(MPI_IN_PLACE, common, 3, MPI_INT64_T, MPI_MIN, MPI_COMM_WORLD),
                      "compare devices");
 }
+
+/* ---- Sharing out a host's devices ---- */
+
+static const char SYSFS[] = "/sys";
+
+/* What ranks tell each other for it. */
+struct seat {
+    int host_leader;
+    int node;         /* that the rank runs on */
+    uint64_t devices; /* a hash of those that it sees, in their order */
+};
+
+/* The nodes of all devices that this rank sees, and their hash. */
+static status look_at_devices(const struct backend_kind *kind, int count, int *nodes,
+                              uint64_t *hash)
+{
+    *hash = (uint64_t)count;
+    for (int i = 0; i < count; i++) {
+        char address[32] = "";
+        TRY(kind->device_address(i, address));
+        nodes[i] = near_device_node(SYSFS, address);
+        *hash = hash_bytes(address, sizeof address, *hash);
+    }
+    return STATUS_OK;
+}
+
+/* This rank's device of `count`, by the seats of all ranks. Where a host's ranks see different
+ * ones, each its own perhaps, nobody can share them out, and they go around. */
+static int choose_seat(const struct seat *seats, const int *device_nodes, int count, int *nodes,
+                       int *chosen)
+{
+    const struct world *world = world_get();
+    int ranks = 0, own = 0;
+    bool are_alike = true;
+    for (int i = 0; i < world->size; i++) {
+        if (seats[i].host_leader == world->host_leader) {
+            own = i == world->rank ? ranks : own;
+            are_alike = are_alike && seats[i].devices == seats[world->rank].devices;
+            nodes[ranks++] = seats[i].node;
+        }
+    }
+    if (!are_alike) {
+        return world->host_rank % count;
+    }
+    near_devices_assign(nodes, ranks, device_nodes, count, chosen);
+    return chosen[own];
+}
+
+/* A rank that nothing binds stays where its device is, its memory and threads with it. */
+static void stay_near(int device, int own_node, int device_node)
+{
+    if (own_node == NEAR_ANYWHERE && near_stay(SYSFS, device_node)) {
+        log_write(LOG_DEBUG, "rank %d stays on NUMA node %d, near device %d", world_get()->rank,
+                  device_node, device);
+    }
+}
+
+/* Collective over the world. */
+static status take_device(const struct backend_kind *kind, int *index)
+{
+    const struct world *world = world_get();
+    const int count = backend_kind_device_count(kind);
+    const size_t ranks = (size_t)world->size;
+    struct seat own = {.host_leader = world->host_leader, .node = near_own_node(SYSFS)};
+    struct seat *seats = calloc(ranks, sizeof *seats);
+    int *numbers = calloc(2 * ranks + (size_t)count, sizeof *numbers);
+    int *device_nodes = numbers != NULL ? numbers + 2 * ranks : NULL;
+    status s = seats != NULL && numbers != NULL
+                   ? look_at_devices(kind, count, device_nodes, &own.devices)
+                   : status_fail(STATUS_NO_MEMORY, "out of memory for %d ranks", world->size);
+    s = run_agree(s);
+    if (s == STATUS_OK) {
+        s = mpi_check(
+            MPI_Allgather(&own, sizeof own, MPI_BYTE, seats, sizeof own, MPI_BYTE, MPI_COMM_WORLD),
+            "share out devices");
+    }
+    if (s == STATUS_OK) {
+        *index = choose_seat(seats, device_nodes, count, numbers, numbers + ranks);
+        stay_near(*index, own.node, device_nodes[*index]);
+    }
+    free(seats);
+    free(numbers);
+    return s;
+}
+
+/* ---- One device ---- */
 
 /* Opens this rank's device, and once all ranks have opened theirs sees what memory that left. */
 static status measure_device(struct plan_device *device)
@@ -102,7 +189,7 @@ status devices_choose(const struct job *job, struct plan_device *out)
     TRY(run_agree(s));
     TRY(run_agree(agree_on_kind(job, out)));
     if (out->kind->has_own_memory) {
-        out->index = world->host_rank % backend_kind_device_count(out->kind);
+        TRY(take_device(out->kind, &out->index));
         TRY(measure_device(out));
     }
     TRY(run_agree(find_near_ranks(&out->near_ranks)));

@@ -5,8 +5,10 @@
 
 #include "sluice/job.h"
 
-/* This rank's device, on rank 0 with what a plan for all ranks may count on. GPUs of a host go
- * around its ranks in their order; ranks that share one share its memory, with a warning. Where the
+/* This rank's device, on rank 0 with what a plan for all ranks may count on. A rank that runs on
+ * one NUMA node takes a GPU there, else GPUs of a host go around its ranks in their order (see
+ * near_devices_assign); a rank that may run anywhere stays on its GPU's node from here on. Ranks
+ * that share a GPU share its memory, with a warning. Where the
  * job leaves it to auto, all ranks take GPUs or none. Collective over the world; all ranks fail or
  * none. */
 status devices_choose(const struct job *job, struct plan_device *out) MUST_CHECK;

@@ -2,6 +2,8 @@
 /* One rank's part of a replica. */
 #include "run/steps/stage.h"
 
+#include <stdio.h>
+
 #include "run/hosts/shared_load.h"
 #include "run/ranks/world.h"
 #include "sluice/comm_create.h"
@@ -37,13 +39,37 @@ static status is_within_host(MPI_Comm group, bool *within)
     return STATUS_OK;
 }
 
+/* The slowest way from any rank's device to the next rank's, of a group on one host. */
+static status find_link(MPI_Comm group, const struct stage *stage, const char *address,
+                        enum device_link *out)
+{
+    enum { BYTES = sizeof((struct device_facts *)NULL)->address, TAG = 1 };
+    char own[BYTES], next[BYTES];
+    int rank, size;
+    snprintf(own, sizeof own, "%s", address);
+    MPI_Comm_rank(group, &rank);
+    MPI_Comm_size(group, &size);
+    TRY(mpi_check(MPI_Sendrecv(own, BYTES, MPI_BYTE, (rank + size - 1) % size, TAG, next, BYTES,
+                               MPI_BYTE, (rank + 1) % size, TAG, group, MPI_STATUS_IGNORE),
+                  "compare devices"));
+    int link = (int)backend_kind_link(stage->plan->kind, stage->plan->device_index, next);
+    TRY(mpi_check(MPI_Allreduce(MPI_IN_PLACE, &link, 1, MPI_INT, MPI_MIN, group),
+                  "compare devices"));
+    *out = (enum device_link)link;
+    return STATUS_OK;
+}
+
 static status create_communicator(const struct stage *stage, MPI_Comm replica, int color, int key,
                                   const struct comm_options *options, struct communicator **out)
 {
     MPI_Comm group;
     TRY(mpi_check(MPI_Comm_split(replica, color, key, &group), "group a replica's ranks"));
     bool within = false;
+    enum device_link link = DEVICE_LINK_UNKNOWN;
     status s = is_within_host(group, &within);
+    if (s == STATUS_OK && within) {
+        s = find_link(group, stage, options->device_address, &link);
+    }
     if (s == STATUS_OK) {
         s = comm_create(group, stage->backend, options, out);
     }
@@ -51,7 +77,7 @@ static status create_communicator(const struct stage *stage, MPI_Comm replica, i
     if (s == STATUS_OK && world_get()->rank == 0) {
         log_write(LOG_INFO, "%s over %s%s",
                   options->use == COMM_TENSOR ? "tensor parallelism" : "pipeline", (*out)->name,
-                  within ? "" : ", across hosts");
+                  within ? backend_link_text(link) : ", across hosts");
     }
     return s;
 }

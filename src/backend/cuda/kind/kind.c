@@ -9,6 +9,8 @@
 int cuda_device_count(void);
 status cuda_device_facts(int device, struct device_facts *out);
 double cuda_device_energy(int device);
+status cuda_device_address(int device, char out[32]);
+enum device_link cuda_device_link(int device, const char *address);
 status cuda_backend_create(const struct backend_options *options, struct backend **out);
 #endif
 
@@ -46,6 +48,8 @@ const struct backend_kind cuda_kind = {
     .device_count = cuda_device_count,
     .device_facts = cuda_device_facts,
     .device_energy = cuda_device_energy,
+    .device_address = cuda_device_address,
+    .device_link = cuda_device_link,
     .create = cuda_backend_create,
 #endif
 };
