@@ -55,4 +55,9 @@ struct job_standing {
  * and the progress file; never the rows. */
 status job_standing_read(const char *output, struct job_standing *out) MUST_CHECK;
 
+struct output_reader;
+/* output_open; where there is no output yet but a job's journal for it, the message of
+ * STATUS_NOT_FOUND says how that job stands. */
+status job_output_open(const char *path, struct output_reader **out) MUST_CHECK;
+
 #endif

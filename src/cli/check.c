@@ -73,29 +73,19 @@ static const struct argp argp = {
            "answers, or have them already; 1 where the job cannot run or no row would have one; 2 "
            "where the job file is wrong. What cannot be known without running is said."};
 
-/* A line of the table, wrapped at the width of a terminal; a word that is longer, such as a path,
- * stays whole. */
+/* A line of the table, wrapped at the width of a terminal. */
 static void print_entry(const char *name, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 static void print_entry(const char *name, const char *format, ...)
 {
-    enum { COLUMNS = 80, INDENT = 11 };
+    enum { INDENT = 11 };
     char text[2048];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    utf8_blank_controls(text, strlen(text));
-    int column = printf("%-*s", INDENT, name);
-    char *rest = text;
-    for (char *word = strsep(&rest, " "); word != NULL; word = strsep(&rest, " ")) {
-        int length = (int)strlen(word);
-        if (column > INDENT && column + 1 + length > COLUMNS) {
-            column = printf("\n%*s", INDENT, "") - 1;
-        }
-        column += printf("%s%s", column > INDENT ? " " : "", word);
-    }
-    putchar('\n');
+    printf("%-*s", INDENT, name);
+    cli_print_wrapped(text, INDENT, INDENT);
 }
 
 static void print_disk(const struct job *job, const struct check_report *report)
@@ -107,11 +97,16 @@ static void print_disk(const struct job *job, const struct check_report *report)
                 job->output.path);
 }
 
-static void print_bad_rows(const struct check_report *report)
+static void print_bad_rows(struct check_report *report)
 {
     bool all = report->bad_row_count <= CHECK_MAX_BAD_ROWS;
     print_entry("errors", "%s", report->errors.data);
-    printf("\nbad rows%s:\n%s", all ? "" : ", the first of them", report->bad_rows.data);
+    printf("\nbad rows%s:\n", all ? "" : ", the first of them");
+    char *rest = report->bad_rows.data;
+    for (char *line = strsep(&rest, "\n"); line != NULL && *line != '\0';
+         line = strsep(&rest, "\n")) {
+        cli_print_wrapped(line, 0, 4);
+    }
 }
 
 static void print_prediction(const struct check_report *report)
@@ -122,7 +117,7 @@ static void print_prediction(const struct check_report *report)
     }
 }
 
-static void print_report(const struct job *job, const struct check_report *report)
+static void print_report(const struct job *job, struct check_report *report)
 {
     if (report->plan.length > 0) {
         printf("%s\n", report->plan.data);
@@ -156,7 +151,7 @@ static void print_report(const struct job *job, const struct check_report *repor
     }
     print_prediction(report);
     print_disk(job, report);
-    if (report->has_journal) {
+    if (report->has_journal && report->kept_rows > 0) {
         print_entry("journal",
                     "%lld rows kept from an earlier start; run continues with the others",
                     (long long)report->kept_rows);

@@ -355,6 +355,45 @@ status cli_append_excerpt(const char *text, size_t length, int most, struct buff
     return from < length ? buffer_append_text(out, "…") : STATUS_OK;
 }
 
+/* Characters of a word, of which each takes a column. */
+static int count_columns(const char *word, size_t length)
+{
+    int columns = 0;
+    for (size_t from = 0, size; from < length; from += size, columns++) {
+        utf8_decode(word + from, length - from, &size);
+    }
+    return columns;
+}
+
+status cli_append_wrapped(const char *text, int column, int indent, struct buffer *out)
+{
+    bool is_first = true;
+    for (const char *word = text; *word != '\0'; is_first = false) {
+        const size_t length = strcspn(word, " \n");
+        const int columns = count_columns(word, length);
+        if (!is_first && column + 1 + columns > CLI_COLUMNS) {
+            TRY(buffer_format(out, "\n%*s", indent, ""));
+            column = indent;
+        } else if (!is_first) {
+            TRY(buffer_append_byte(out, ' '));
+            column++;
+        }
+        TRY(cli_append_excerpt(word, length, INT32_MAX, out));
+        column += columns;
+        word += length + (word[length] != '\0');
+    }
+    return buffer_append_byte(out, '\n');
+}
+
+void cli_print_wrapped(const char *text, int column, int indent)
+{
+    struct buffer out = {0};
+    if (cli_append_wrapped(text, column, indent, &out) == STATUS_OK) {
+        fputs(out.data, stdout);
+    }
+    buffer_destroy(&out);
+}
+
 void cli_print_text(const char *text, size_t length)
 {
     for (size_t from = 0, size; from < length; from += size) {

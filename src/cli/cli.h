@@ -82,6 +82,13 @@ int cli_finish_output(int exit_status);
 /* Appends at most `most` characters of a text, and "…" where it goes on. Texts quote data: control
  * characters become spaces, so that nothing in them drives a terminal. */
 status cli_append_excerpt(const char *text, size_t length, int most, struct buffer *out) MUST_CHECK;
+enum { CLI_COLUMNS = 80 }; /* what every terminal has */
+/* Appends the words of a text from `column` on, in further lines from `indent` on where they would
+ * pass the 80th column, and a newline. A word that is longer, such as a path, stays whole; control
+ * characters become spaces. */
+status cli_append_wrapped(const char *text, int column, int indent, struct buffer *out) MUST_CHECK;
+/* Prints it. */
+void cli_print_wrapped(const char *text, int column, int indent);
 /* Prints a text of several lines that is an input's or a model's: control characters but newlines
  * and tabs become spaces. */
 void cli_print_text(const char *text, size_t length);

@@ -10,6 +10,7 @@
 #include "cli/difference.h"
 #include "cli/id_index.h"
 #include "sluice/json.h"
+#include "sluice/progress.h"
 
 enum { OPTION_JSON = 256, OPTION_BY, OPTION_ROWS };
 
@@ -448,7 +449,7 @@ static status open_sides(struct comparison *self)
     for (int i = 0; i < 2; i++) {
         struct side *side = &self->sides[i];
         *side = (struct side){.path = self->arguments->paths[i], .row = -1, .sample = -1};
-        TRY(output_open(side->path, &side->reader));
+        TRY(job_output_open(side->path, &side->reader));
         TRY(output_cursor_open(side->reader, &side->cursor));
     }
     return STATUS_OK;

@@ -11,6 +11,7 @@
 #include "run/data_set.h"
 #include "run/output/output_job.h"
 #include "sluice/export.h"
+#include "sluice/progress.h"
 
 enum { OPTION_FORMAT = 256, OPTION_COLUMNS, OPTION_WHERE, OPTION_REJOIN, OPTION_OVERWRITE };
 
@@ -243,7 +244,7 @@ int command_export(int argc, char **argv)
     status s = choose_format(&arguments);
     exit_status = s == STATUS_OK ? EXIT_FAILED : EXIT_BAD_USAGE;
     if (s == STATUS_OK) {
-        s = output_open(arguments.path, &reader);
+        s = job_output_open(arguments.path, &reader);
     }
     if (s == STATUS_OK) {
         s = export_reader(reader, &arguments);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,8 +107,10 @@ struct first_row {
         ROW_COLUMNS
     } shape;
     struct buffer columns; /* their names, ", " between them */
-    const char *column;    /* the first that is a text; the arena's */
-    bool is_bad;           /* it cannot be read: why is in the status message */
+    const char *column;    /* the first that is a text, else the first; the arena's */
+    bool column_is_text;
+    bool is_bad; /* it cannot be read */
+    char why[400];
 };
 
 static status take_columns(const struct json *row, struct arena *arena, struct first_row *out)
@@ -115,8 +118,10 @@ static status take_columns(const struct json *row, struct arena *arena, struct f
     for (size_t i = 0; i < row->length; i++) {
         const struct json_member *member = &row->members[i];
         TRY(buffer_format(&out->columns, "%s%s", i > 0 ? ", " : "", member->key));
-        if (out->column == NULL && member->value->type == JSON_STRING) {
+        const bool is_text = member->value->type == JSON_STRING;
+        if (i == 0 || (is_text && !out->column_is_text)) {
             out->column = arena_copy(arena, member->key, member->key_length);
+            out->column_is_text = is_text;
         }
     }
     return STATUS_OK;
@@ -157,33 +162,75 @@ static status take_record(const struct record *record, struct arena *arena, stru
     return take_columns(row, arena, out);
 }
 
-/* A data set that cannot be read is said in the job file; `check` says it again. */
-static status look_at_row(const char *path, struct arena *arena, struct first_row *out)
+static status read_first(const struct record_reader_options *reading, struct arena *arena,
+                         struct first_row *out)
 {
-    const struct record_reader_options reading = {.path = path, .limit = -1, .quiet = true};
     struct record_reader *reader;
     struct record record = {0};
     bool more = false;
-    status s = record_reader_open(&reading, &reader);
-    if (s == STATUS_OK) {
-        s = record_reader_next(reader, &record, &more);
-        if (s == STATUS_OK && more) {
-            s = take_record(&record, arena, out);
-        }
-        record_reader_close(reader);
+    TRY(record_reader_open(reading, &reader));
+    status s = record_reader_next(reader, &record, &more);
+    if (s == STATUS_OK && more) {
+        s = take_record(&record, arena, out);
     }
+    record_reader_close(reader);
     buffer_destroy(&record.bytes);
+    return s;
+}
+
+/* A data set that cannot be read is said in the job file; `check` says it again. A table whose
+ * columns have other names can be read where a prompt is made of none of them. */
+static status look_at_row(const char *path, struct arena *arena, struct first_row *out)
+{
+    struct record_reader_options reading = {.path = path, .limit = -1, .quiet = true};
+    status s = read_first(&reading, arena, out);
+    snprintf(out->why, sizeof out->why, "%s", s != STATUS_OK ? status_message() : "");
+    if (s == STATUS_INVALID) {
+        reading.prompt_template = "-";
+        const status again = read_first(&reading, arena, out);
+        s = again == STATUS_OK && out->shape == ROW_COLUMNS ? STATUS_OK : s;
+    }
     out->is_bad = s != STATUS_OK;
     return s == STATUS_NO_MEMORY ? s : STATUS_OK;
 }
 
 /* ---- The file ---- */
 
-/* `  key: value` with a comment where the others stand, or with a # before it. */
+/* A comment of its own lines. */
+static status append_note(struct buffer *out, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static status append_note(struct buffer *out, const char *format, ...)
+{
+    enum { INDENT = 4 };
+    struct buffer lines = {0};
+    char text[2048];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    utf8_blank_controls(text, strlen(text)); /* a comment never ends before its end */
+    status s = cli_append_wrapped(text, INDENT, INDENT, &lines);
+    const char *line = lines.data;
+    for (const char *end; s == STATUS_OK && (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        const int skip = line == lines.data ? 0 : INDENT;
+        s = buffer_format(out, "  # %.*s\n", (int)(end - line) - skip, line + skip);
+    }
+    buffer_destroy(&lines);
+    return s;
+}
+
+/* `  key: value` with a comment where the others stand, before it where that would be too wide;
+ * or with a # before it. */
 static status append_key(struct buffer *out, bool off, const char *key, const char *value,
                          const char *comment)
 {
     enum { COMMENT_COLUMN = 36 };
+    const size_t place = strlen(key) + strlen(value) + 4;
+    const size_t column = place < COMMENT_COLUMN ? COMMENT_COLUMN : place;
+    if (!off && comment[0] != '\0' && column + 3 + strlen(comment) > CLI_COLUMNS) {
+        TRY(append_note(out, "%s", comment));
+        comment = "";
+    }
     size_t start = out->length;
     TRY(buffer_format(out, "%s%s: %s", off ? "  # " : "  ", key, value));
     if (comment[0] == '\0') {
@@ -211,8 +258,7 @@ static status append_others(struct buffer *out, const struct buffer *others)
     if (others->length == 0) {
         return STATUS_OK;
     }
-    utf8_blank_controls(others->data, others->length); /* a comment is one line */
-    return buffer_format(out, "  # also here: %s\n", others->data);
+    return append_note(out, "also here: %s", others->data);
 }
 
 static status append_model(struct buffer *out, const char *path, const struct model *model,
@@ -235,7 +281,7 @@ static status append_model(struct buffer *out, const char *path, const struct mo
 static status append_prompts(struct buffer *out, const struct first_row *row, bool has_template)
 {
     if (row->is_bad) {
-        return buffer_format(out, "  # %s\n", status_message());
+        return append_note(out, "cannot be read: %s", row->why);
     }
     if (row->shape == ROW_COLUMNS) {
         struct buffer text = {0};
@@ -249,8 +295,7 @@ static status append_prompts(struct buffer *out, const struct first_row *row, bo
     }
     bool texts = row->shape == ROW_TEXT || row->shape == ROW_COLUMNS;
     if (texts && has_template) {
-        TRY(append_key(out, false, "chat", "always",
-                       "a text is a user's message; never: it goes in as it is"));
+        TRY(append_key(out, false, "chat", "always", "a text is a user's message (or: never)"));
     }
     return STATUS_OK;
 }
@@ -268,8 +313,7 @@ static status append_data(struct buffer *out, const char *path, struct first_row
     TRY(append_string(out, "input", path, shapes[row->shape]));
     TRY(append_prompts(out, row, has_template));
     if (row->columns.length > 0) {
-        utf8_blank_controls(row->columns.data, row->columns.length);
-        TRY(buffer_format(out, "  # columns: %s\n", row->columns.data));
+        TRY(append_note(out, "columns: %s", row->columns.data));
     }
     TRY(append_key(out, true, "limit", "100", "rows to run, to try it out"));
     return append_others(out, others);
@@ -285,8 +329,7 @@ static status append_generate(struct buffer *out, const struct job *job, const s
         s = append_key(out, false, "max_new_tokens", "512", "an answer's tokens at most");
     }
     if (s == STATUS_OK && taken.length > 0) {
-        s = buffer_format(out, "  # the model's own, used where nothing else is said: %s\n",
-                          taken.data);
+        s = append_note(out, "the model's own, used where nothing else is said: %s", taken.data);
     }
     if (s == STATUS_OK) {
         s = append_key(out, true, "temperature", "0", "0: always the likeliest token");
@@ -314,8 +357,8 @@ static status append_output(struct buffer *out, const char *data)
     TRY(s);
     TRY(append_key(out, true, "include_prompt", "true", "keep the prompts as the model saw them"));
     return buffer_append_text(
-        out, "\n# `sluice help job` lists all keys. What is left out is decided from the model, "
-             "the ranks\n# and their memory: `sluice check` says how.\n");
+        out, "\n# `sluice help job` lists all keys. What is left out is decided from the model,\n"
+             "# the ranks and their memory: `sluice check` says how.\n");
 }
 
 static status compose(const struct init_arguments *arguments, struct arena *arena,
@@ -397,6 +440,9 @@ int command_init(int argc, char **argv)
     buffer_destroy(&row.columns);
     buffer_destroy(&text);
     arena_destroy(&arena);
+    if (s == STATUS_OK && row.is_bad) {
+        log_write(LOG_WARNING, "%s", row.why);
+    }
     if (s == STATUS_OK && arguments.output != NULL) {
         printf("%s is written; now: sluice check %s\n", arguments.output, arguments.output);
     }

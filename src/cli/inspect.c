@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/output_summary.h"
 #include "sluice/grade.h"
+#include "sluice/progress.h"
 
 enum {
     OPTION_JSON = 256,
@@ -137,8 +138,7 @@ static void print_attributes(struct output_reader *reader, struct arena *arena)
         }
         if (strchr(text, '\n') == NULL) {
             printf("%-22s ", attributes[i].name);
-            cli_print_text(text, strlen(text));
-            putchar('\n');
+            cli_print_wrapped(text, 23, 23);
             continue;
         }
         printf("%s\n", attributes[i].name);
@@ -152,22 +152,25 @@ static void print_attributes(struct output_reader *reader, struct arena *arena)
     }
 }
 
+/* Two tables, so that each fits a terminal. */
 static void print_ranks(const struct rank_metrics *ranks, size_t count)
 {
-    puts("rank  dp  tp  pp      rows   prompt tok   output tok     tok/s  prefill s   decode s "
-         "    comm s     idle s    peak mem   kv use  host");
+    puts("rank  dp  tp  pp      rows   prompt tok   output tok     tok/s  host");
+    for (size_t i = 0; i < count; i++) {
+        const struct rank_metrics *rank = &ranks[i];
+        printf("%4d %3d %3d %3d %9lld %12lld %12lld %9.1f  ", rank->rank, rank->dp, rank->tp,
+               rank->pp, (long long)rank->rows, (long long)rank->prompt_tokens,
+               (long long)rank->output_tokens, rate(rank->output_tokens, rank->seconds_total));
+        cli_print_text(rank->host, strnlen(rank->host, sizeof rank->host));
+        putchar('\n');
+    }
+    puts("\nrank  prefill s   decode s     comm s     idle s    peak mem   kv use");
     for (size_t i = 0; i < count; i++) {
         const struct rank_metrics *rank = &ranks[i];
         char memory[24];
-        printf(
-            "%4d %3d %3d %3d %9lld %12lld %12lld %9.1f %10.2f %10.2f %10.2f %10.2f %11s %7.1f%%  ",
-            rank->rank, rank->dp, rank->tp, rank->pp, (long long)rank->rows,
-            (long long)rank->prompt_tokens, (long long)rank->output_tokens,
-            rate(rank->output_tokens, rank->seconds_total), rank->seconds_prefill,
-            rank->seconds_decode, rank->seconds_communication, rank->seconds_idle,
-            format_bytes(rank->peak_memory_bytes, memory), 100 * rank->kv_peak_use);
-        cli_print_text(rank->host, strnlen(rank->host, sizeof rank->host));
-        putchar('\n');
+        printf("%4d %10.2f %10.2f %10.2f %10.2f %11s %7.1f%%\n", rank->rank, rank->seconds_prefill,
+               rank->seconds_decode, rank->seconds_communication, rank->seconds_idle,
+               format_bytes(rank->peak_memory_bytes, memory), 100 * rank->kv_peak_use);
     }
 }
 
@@ -409,7 +412,7 @@ static status inspect_reader(const struct inspect_arguments *arguments,
 static status inspect(const struct inspect_arguments *arguments)
 {
     struct output_reader *reader;
-    TRY(output_open(arguments->path, &reader));
+    TRY(job_output_open(arguments->path, &reader));
     struct inspection inspection = {0};
     status s = inspect_reader(arguments, reader, &inspection);
     grade_table_destroy(&inspection.grades);

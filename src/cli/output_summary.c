@@ -302,9 +302,9 @@ status output_summary_print_errors(struct output_summary *summary)
         buffer_clear(&text);
         s = cli_append_excerpt(group.text, strlen(group.text), INT32_MAX, &text);
         if (s == STATUS_OK) {
-            printf("%lld %s%s%s\n    %s\n", (long long)group.rows, group.rows == 1 ? "row" : "rows",
-                   group.place[0] != '\0' ? ", first: " : "", group.place,
-                   text.length > 0 ? text.data : "");
+            printf("%lld %s%s%s\n    ", (long long)group.rows, group.rows == 1 ? "row" : "rows",
+                   group.place[0] != '\0' ? ", first: " : "", group.place);
+            cli_print_wrapped(text.length > 0 ? text.data : "", 4, 4);
         }
     }
     buffer_destroy(&text);

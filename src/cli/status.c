@@ -93,9 +93,9 @@ static status append_rate(struct buffer *out, const struct job_progress *p)
 /* Error texts quote data: nothing in them may drive a terminal. */
 static status append_text(struct buffer *out, const char *name, const char *text)
 {
+    enum { INDENT = 11 };
     TRY(buffer_format(out, "  %-8s ", name));
-    TRY(cli_append_excerpt(text, strlen(text), INT32_MAX, out));
-    return buffer_append_byte(out, '\n');
+    return cli_append_wrapped(text, INDENT, INDENT, out);
 }
 
 static status append_times(struct buffer *out, const struct job_standing *standing, double age)

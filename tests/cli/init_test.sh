@@ -12,10 +12,11 @@ expect_error 1 "no data set here; name it" init
 printf '%s\n' '{"id": 1, "prompt": "apple"}' >data/a.jsonl
 printf '%s\n' '{"messages": [{"role": "user", "content": "apple"}]}' >data/b.jsonl
 expect_output "job.yaml is written; now: sluice check job.yaml" init -o job.yaml
-for line in 'path: "models/one" *# llama, 6 layers, contexts of 1024 tokens; has a chat template$' '# also here: models/two$' 'input: "data/a.jsonl" *# rows have texts$' \
+for line in '# llama, 6 layers, contexts of 1024 tokens; has a chat template$' 'path: "models/one"$' '# also here: models/two$' 'input: "data/a.jsonl" *# rows have texts$' \
     '# also here: data/b.jsonl$' 'chat: always *#' '# columns: id, prompt$' 'max_new_tokens: 512 ' 'path: "out/a.h5" '; do
     grep -Eq "^  $line" job.yaml || fail "nothing of $line: $(cat job.yaml)"
 done
+[ "$(LC_ALL=C.UTF-8 wc -L <job.yaml)" -le 80 ] || fail "a job file of $(wc -L <job.yaml) columns"
 cp job.yaml before.yaml
 expect_error 1 "job.yaml exists; --force replaces it" init -o job.yaml
 cmp -s job.yaml before.yaml || fail "the file that was there is not left alone"
@@ -40,7 +41,9 @@ shape '# columns: one two, prompt' '{"one\ntwo": 3, "prompt": "x"}'
 expect_output "an encoder: the rows are embedded" init "$SLUICE_SOURCE_DIR/tests/data/encoders/bert" row.jsonl
 ! grep -q '^generate:\|^  chat:' out || fail "an encoder's job generates"
 printf 'a,b\n1,2\n' >row.csv
-expect_output "there are a, b" init models/one row.csv
+expect_output 'prompt_template: "{a}"' init models/one row.csv
+expect_output "written" init models/one row.csv -o shape.yaml --force
+expect_output "1 rows, 0 bad" check shape.yaml --set output.path=x.h5
 
 # ---- The table of check ----
 

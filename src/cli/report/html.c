@@ -62,7 +62,9 @@ static const char style[] =
     ".bar{height:1.05rem;width:100%;display:block;border-radius:3px;min-width:8rem}"
     ".halves{display:grid;grid-template-columns:repeat(auto-fit,minmax(17rem,1fr));gap:0 1.2rem}"
     "@media (max-width:480px){body{padding:.5rem;font-size:14px}section{padding:.7rem .6rem}"
-    ".chart{margin-left:2.9rem;height:8.2rem}.facts th{width:6.5rem}th,td{padding:.25rem .35rem}}";
+    ".chart{margin-left:2.9rem;height:8.2rem}.facts th{width:6.5rem}th,td{padding:.25rem "
+    ".3rem}.more{display:none}"
+    "td.t,th.t{min-width:3.1rem}th.t{overflow-wrap:normal}.bar{min-width:3.8rem}}";
 
 /* ---- Texts ---- */
 

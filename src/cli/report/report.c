@@ -7,6 +7,7 @@
 #include "cli/report/html.h"
 #include "cli/report/sections.h"
 #include "sluice/export.h"
+#include "sluice/progress.h"
 
 enum { OPTION_OVERWRITE = 256 };
 
@@ -101,7 +102,7 @@ static status report(const struct report_arguments *arguments)
 {
     struct report self = {.path = arguments->path};
     struct buffer page = {0};
-    TRY(output_open(arguments->path, &self.reader));
+    TRY(job_output_open(arguments->path, &self.reader));
     status s = read_output(&self);
     if (s == STATUS_OK) {
         s = write_page(&self, &page);

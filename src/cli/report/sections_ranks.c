@@ -62,7 +62,8 @@ static status write_rank(const struct report *report, size_t index, double longe
                       verdict->is_slow ? " class=\"slow\"" : "", rank->rank,
                       verdict->is_slow ? " <span class=\"slow-mark\">slow</span>" : ""));
     TRY(write_place(report, rank, out));
-    TRY(buffer_format(out, "</td><td>%d.%d.%d</td><td>", rank->dp, rank->tp, rank->pp));
+    TRY(buffer_format(out, "</td><td class=\"more\">%d.%d.%d</td><td>", rank->dp, rank->tp,
+                      rank->pp));
     if (verdict->leads) {
         TRY(html_number(verdict->rate, out));
         TRY(buffer_append_text(out, "</td><td>"));
@@ -72,7 +73,8 @@ static status write_rank(const struct report *report, size_t index, double longe
     }
     TRY(buffer_append_text(out, "</td><td style=\"width:34%\">"));
     TRY(write_phases(rank, longest, out));
-    TRY(buffer_format(out, "</td><td>%s</td><td>", format_bytes(rank->peak_memory_bytes, memory)));
+    TRY(buffer_format(out, "</td><td>%s</td><td class=\"more\">",
+                      format_bytes(rank->peak_memory_bytes, memory)));
     if (verdict->leads) {
         TRY(buffer_format(out, "%.0f%%", 100 * rank->kv_peak_use));
     }
@@ -133,8 +135,9 @@ status report_write_ranks(struct report *report, struct buffer *out)
     TRY(write_legend(out));
     TRY(buffer_append_text(
         out, "<div class=\"wide\"><table><tr><th>rank</th><th class=\"t\">host</th>"
-             "<th title=\"replica, tensor rank, stage\">place</th><th>tokens/s</th><th>rows</th>"
-             "<th class=\"t\">time</th><th>memory</th><th>KV peak</th></tr>\n"));
+             "<th class=\"more\" title=\"replica, tensor rank, "
+             "stage\">place</th><th>tokens/s</th><th>rows</th>"
+             "<th class=\"t\">time</th><th>memory</th><th class=\"more\">KV peak</th></tr>\n"));
     TRY(write_rows(report, longest, out));
     return html_section_end(out);
 }

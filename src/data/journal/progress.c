@@ -241,3 +241,34 @@ status job_standing_read(const char *output, struct job_standing *out)
     bool at_work = out->state == JOB_RUNNING || out->state == JOB_SILENT;
     return s == STATUS_OK && !at_work && stat(output, &info) == 0 ? read_complete(output, out) : s;
 }
+
+static status tell_of_job(const char *path, const struct job_standing *standing)
+{
+    const struct job_progress *p = &standing->progress;
+    char rows[64] = "";
+    if (standing->has_progress && p->rows >= 0) {
+        snprintf(rows, sizeof rows, ", %lld of %lld rows are done", (long long)p->rows_done,
+                 (long long)p->rows);
+    }
+    return standing->state == JOB_STOPPED
+               ? status_fail(STATUS_NOT_FOUND,
+                             "%s: is not there yet: its job was stopped%s; the command that "
+                             "started it continues it",
+                             path, rows)
+               : status_fail(STATUS_NOT_FOUND,
+                             "%s: is not there yet: its job is running%s; sluice status says more",
+                             path, rows);
+}
+
+status job_output_open(const char *path, struct output_reader **out)
+{
+    struct job_standing standing;
+    status s = output_open(path, out);
+    if (s != STATUS_NOT_FOUND) {
+        return s;
+    }
+    TRY(job_standing_read(path, &standing));
+    return standing.state == JOB_UNKNOWN
+               ? status_fail(STATUS_NOT_FOUND, "%s: No such file or directory", path)
+               : tell_of_job(path, &standing);
+}

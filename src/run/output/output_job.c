@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From an output file back to its job and its data set. */
 #include "run/output/output_job.h"
+#include "sluice/progress.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +58,7 @@ status output_job_load(const char *path, const char *const *overrides, size_t ov
     struct output_reader *reader;
     struct arena arena = {0};
     *job = (struct job){0};
-    TRY(output_open(path, &reader));
+    TRY(job_output_open(path, &reader));
     status s = status_context(read_job(reader, &arena, overrides, override_count, job), "%s", path);
     arena_destroy(&arena);
     output_reader_close(reader);

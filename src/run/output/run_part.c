@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which rows an output lacks, and whether it is an output of this data set and job. */
 #include "run/output/run_part.h"
+#include "sluice/progress.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -279,7 +280,7 @@ status run_part_open(const struct run_options *options, const struct job *job, i
     if (out->kind == RUN_WHOLE) {
         return STATUS_OK;
     }
-    TRY(output_open(options->of, &out->reader));
+    TRY(job_output_open(options->of, &out->reader));
     read_template_time(out);
     return out->kind == RUN_AGAIN ? choose_again(out, options, job, provenance)
                                   : choose_new(out, options, job, data_rows, provenance);
