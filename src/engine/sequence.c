@@ -348,37 +348,34 @@ static status is_too_late(const struct sequence *self, const struct engine_optio
     return STATUS_OK;
 }
 
-/* The log-probability of a token that stands where another one was drawn: its logits are gone, so
- * it is known only where it is among those reported, and a NaN else. */
-static status report_instead(struct sequence *self, const struct sample_result *result, int32_t id)
+/* Lets go of a drawn token that came too late: the answer ends in its place. The logits that it was
+ * drawn from are gone; where the row asks for log-probabilities, the token before it is computed
+ * again, so that those of the end come from it. */
+static status put_end_instead(struct sequence *self, const struct engine_options *options,
+                              struct ending *ending)
 {
-    struct sample_result other = *result;
-    other.token = id;
-    other.logprob = NAN;
-    for (int i = 0; i < result->top_count; i++) {
-        other.logprob = result->top_ids[i] == id ? result->top_logprobs[i] : other.logprob;
+    const struct engine_row *row = self->row;
+    const int before = self->count;
+    TRY(constraint_rewind(self->constraint, &row->params, self->tokens + row->prompt_count,
+                          before - row->prompt_count));
+    TRY(put_end(self, options, ending));
+    if (row->params.sampling.logprobs >= 0 && self->count > before) {
+        self->computed = before - 1;
     }
-    return append_logprobs(self, self->reported++, &other);
+    return STATUS_OK;
 }
 
-/* A token drawn under a grammar. One that comes too late is let go of: the answer ends in its
- * place. */
+/* A token drawn under a grammar. */
 static status put_constrained(struct sequence *self, const struct engine_options *options,
                               const struct sample_result *result, struct ending *ending)
 {
-    const struct engine_row *row = self->row;
     bool fits, late = false;
     TRY(take_next(self, options, result->token, &fits));
     if (fits && !is_end(self, options, result->token)) {
         TRY(is_too_late(self, options, &late));
     }
     if (late) {
-        const int before = self->count;
-        TRY(constraint_rewind(self->constraint, &row->params, self->tokens + row->prompt_count,
-                              before - row->prompt_count));
-        TRY(put_end(self, options, ending));
-        return self->count > before ? report_instead(self, result, self->tokens[before])
-                                    : STATUS_OK;
+        return put_end_instead(self, options, ending);
     }
     TRY(append_logprobs(self, self->reported++, result));
     TRY(put_fitting(self, options, result->token, fits, ending));

@@ -222,7 +222,29 @@ static void nothing_beside_a_row_counts(void **state)
     }
 }
 
-/* A token that was not drawn has the log-probability that scoring it gives. */
+/* A token that was not drawn has the log-probability that scoring it gives. *scored: how many have
+ * it; returns how many at the answer's end. */
+static int count_scored(const struct answer *answer, int row, int *scored)
+{
+    uint64_t chain = 0;
+    int position = 0, at_end = 0;
+    for (; position < 12; position++) {
+        const int32_t token =
+            position == 11
+                ? row
+                : (int32_t)(fake_mix((uint64_t)(row / 3), (uint64_t)position) % FAKE_VOCABULARY);
+        chain = fake_chain(chain, token, position, false);
+    }
+    *scored = 0;
+    for (int i = 0; i < answer->count; i++) {
+        const bool is_scored = answer->logprobs[i] == fake_score(chain, answer->tokens[i]).logprob;
+        *scored += is_scored;
+        at_end = is_scored ? at_end + 1 : 0;
+        chain = fake_chain(chain, answer->tokens[i], position++, false);
+    }
+    return at_end;
+}
+
 static void forced_tokens_have_log_probabilities(void **state)
 {
     (void)state;
@@ -232,23 +254,37 @@ static void forced_tokens_have_log_probabilities(void **state)
     params.sampling.logprobs = 0;
     run_rows(&options, &params, answers);
     for (int row = 0; row < ROWS; row++) {
-        uint64_t chain = 0;
-        int position = 0;
-        for (; position < 12; position++) {
-            const int32_t token =
-                position == 11 ? row
-                               : (int32_t)(fake_mix((uint64_t)(row / 3), (uint64_t)position) %
-                                           FAKE_VOCABULARY);
-            chain = fake_chain(chain, token, position, false);
-        }
-        assert_true(answers[row].logprobs[0] == fake_score(chain, answers[row].tokens[0]).logprob);
-        int scored = 0;
-        for (int i = 0; i < answers[row].count; i++) {
-            scored += answers[row].logprobs[i] == fake_score(chain, answers[row].tokens[i]).logprob;
-            chain = fake_chain(chain, answers[row].tokens[i], position++, false);
-        }
+        int scored;
+        count_scored(&answers[row], row, &scored);
         assert_in_range(scored, 3, answers[row].count - 2);
     }
+}
+
+/* Those of an end that stands in the place of a drawn token, too, the first one's among them. */
+static void closing_tokens_have_log_probabilities(void **state)
+{
+    (void)state;
+    static struct answer answers[ROWS];
+    const struct engine_options options = usual_options();
+    struct generate_params params = usual_params();
+    int closed = 0;
+    params.sampling.logprobs = 0;
+    params.grammar_closes = true;
+    for (params.max_new_tokens = 13; params.max_new_tokens < 25; params.max_new_tokens++) {
+        run_rows(&options, &params, answers);
+        for (int row = 0; row < ROWS; row++) {
+            const struct answer *answer = &answers[row];
+            int scored;
+            for (int i = 0; i < answer->count; i++) {
+                assert_true(isfinite(answer->logprobs[i]));
+            }
+            if (answer->reason == FINISH_LENGTH) {
+                assert_true(count_scored(answer, row, &scored) > 0);
+                closed++;
+            }
+        }
+    }
+    assert_true(closed > ROWS);
 }
 
 static void answers_are_closed_in_time(void **state)
@@ -351,6 +387,7 @@ int main(void)
         cmocka_unit_test(answers_are_of_the_grammar),
         cmocka_unit_test(nothing_beside_a_row_counts),
         cmocka_unit_test(forced_tokens_have_log_probabilities),
+        cmocka_unit_test(closing_tokens_have_log_probabilities),
         cmocka_unit_test(answers_are_closed_in_time),
         cmocka_unit_test(too_few_tokens_are_refused),
         cmocka_unit_test(the_grammar_counts_behind_a_marker),
