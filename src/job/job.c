@@ -169,14 +169,65 @@ static status set_generate(struct job *job, const char *name, const struct json 
     return apply_generate_settings(job);
 }
 
+/* Whether a key of `generate` is a map, by its first `length` bytes. */
+static bool is_map(const char *key, size_t length)
+{
+    struct generate_row row;
+    for (size_t i = 0; generate_row_at(i, &row); i++) {
+        if (strlen(row.name) == length && memcmp(row.name, key, length) == 0) {
+            return row.default_text[0] == '{';
+        }
+    }
+    return false;
+}
+
+static const struct json *find_setting(const struct job *job, const char *name)
+{
+    for (size_t i = 0; i < job->generate_setting_count; i++) {
+        if (strcmp(job->generate_settings[i].name, name) == 0) {
+            return job->generate_settings[i].value;
+        }
+    }
+    for (size_t i = 0; i < job->model_default_count; i++) {
+        if (strcmp(job->model_defaults[i].name, name) == 0) {
+            return job->model_defaults[i].value;
+        }
+    }
+    return NULL;
+}
+
+/* One entry of a map: `structured.close` replaces that of `structured`, and leaves the others. */
+static status set_entry(struct job *job, const char *key, size_t map_length,
+                        const struct json *value)
+{
+    const char *map_name = arena_copy(&job->arena, key, map_length);
+    const char *name = arena_copy(&job->arena, key + map_length + 1, strlen(key) - map_length - 1);
+    const struct json *before = map_name != NULL ? find_setting(job, map_name) : NULL;
+    const size_t count = before != NULL && before->type == JSON_OBJECT ? before->length : 0;
+    struct json *map = arena_allocate(&job->arena, sizeof *map);
+    struct json_member *members = arena_allocate_array(&job->arena, count + 1, sizeof *members);
+    if (map_name == NULL || name == NULL || map == NULL || members == NULL) {
+        return no_memory();
+    }
+    if (before != NULL && before->type != JSON_OBJECT) {
+        return status_fail(STATUS_INVALID, "generate.%s: is a text, into which no %s can be set",
+                           map_name, name);
+    }
+    *map = (struct json){.type = JSON_OBJECT, .members = members};
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(before->members[i].key, name) != 0) {
+            members[map->length++] = before->members[i];
+        }
+    }
+    members[map->length++] = (struct json_member){
+        .key = name, .key_length = strlen(name), .value = (struct json *)(uintptr_t)value};
+    return set_generate(job, map_name, map);
+}
+
 /* A text in braces that lacks its quotes is a map, which hardly a key takes. */
 static status check_map(const char *section, const char *key, const struct json *value)
 {
-    struct generate_row row;
-    bool takes_map = false;
-    for (size_t i = 0; is_generate(section) && generate_row_at(i, &row); i++) {
-        takes_map = takes_map || (strcmp(row.name, key) == 0 && row.default_text[0] == '{');
-    }
+    const bool takes_map = is_generate(section) && is_map(key, strcspn(key, "."));
     return value->type != JSON_OBJECT || takes_map
                ? STATUS_OK
                : status_fail(STATUS_INVALID,
@@ -189,6 +240,10 @@ static status set_key(struct job *job, const char *section, const char *key,
 {
     TRY(check_map(section, key, value));
     TRY(check_section(section));
+    const size_t length = strcspn(key, ".");
+    if (is_generate(section) && key[length] == '.' && is_map(key, length)) {
+        return set_entry(job, key, length, value);
+    }
     if (is_generate(section) && key[0] != '\0') {
         return set_generate(job, key, value);
     }
@@ -415,21 +470,6 @@ void job_destroy(struct job *job)
 }
 
 /* ---- Writing ---- */
-
-static const struct json *find_setting(const struct job *job, const char *name)
-{
-    for (size_t i = 0; i < job->generate_setting_count; i++) {
-        if (strcmp(job->generate_settings[i].name, name) == 0) {
-            return job->generate_settings[i].value;
-        }
-    }
-    for (size_t i = 0; i < job->model_default_count; i++) {
-        if (strcmp(job->model_defaults[i].name, name) == 0) {
-            return job->model_defaults[i].value;
-        }
-    }
-    return NULL;
-}
 
 /* A number in its shortest form: 1.0 and 1 are one value. */
 static status write_number(const struct json *value, struct buffer *out)

@@ -7,12 +7,17 @@
 #include <string.h>
 #include <yaml.h>
 
-enum { MAX_LIST_DEPTH = 3, MAX_LIST_ITEMS = 4096 };
+enum {
+    MAX_LIST_DEPTH = 3,
+    MAX_MAP_DEPTH = 64, /* of lists and maps within a map: a JSON schema is one */
+    MAX_LIST_ITEMS = 4096,
+};
 
 struct reader {
     yaml_parser_t parser;
     yaml_event_t event; /* the current one; deleted by the next read */
     struct arena *arena;
+    int open_maps; /* in which the value that is read stands */
 };
 
 static status no_memory(void)
@@ -191,8 +196,20 @@ static status read_key(struct reader *reader, const char *what, const char **key
 
 static status read_value(struct reader *reader, int depth, struct json **out);
 
-/* The map that starts with the current event, of names with scalars or lists. */
-static status read_map(struct reader *reader, struct json *value)
+static status check_new_key(const struct reader *reader, const struct json_member *members,
+                            size_t count, const char *key)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(members[i].key, key) == 0) {
+            return status_fail(STATUS_INVALID, "line %d: %.60s: stands twice in a map",
+                               event_line(reader), key);
+        }
+    }
+    return STATUS_OK;
+}
+
+/* The map that starts with the current event. */
+static status read_map(struct reader *reader, int depth, struct json *value)
 {
     value->type = JSON_OBJECT;
     void *members = NULL;
@@ -205,11 +222,14 @@ static status read_map(struct reader *reader, struct json *value)
                               event_line(reader), MAX_LIST_ITEMS)
                 : read_key(reader, "key", &member.key);
         if (s == STATUS_OK) {
+            s = check_new_key(reader, members, count, member.key);
+        }
+        if (s == STATUS_OK) {
             member.key_length = strlen(member.key);
             s = next_event(reader);
         }
         if (s == STATUS_OK) {
-            s = read_value(reader, 1, &member.value);
+            s = read_value(reader, depth + 1, &member.value);
         }
         if (s == STATUS_OK) {
             s = array_grow(&members, &capacity, count + 1, sizeof member);
@@ -232,9 +252,20 @@ static status read_map(struct reader *reader, struct json *value)
     return s;
 }
 
-/* The value that starts with the current event. Recursion is bounded by MAX_LIST_DEPTH. */
+/* A map that is a value, or stands in one. */
+static status read_inner_map(struct reader *reader, int depth, struct json *value)
+{
+    reader->open_maps++;
+    TRY(read_map(reader, depth, value));
+    reader->open_maps--;
+    return STATUS_OK;
+}
+
+/* The value that starts with the current event. Recursion is bounded by MAX_LIST_DEPTH, within a
+ * map by MAX_MAP_DEPTH. */
 static status read_value(struct reader *reader, int depth, struct json **out)
 {
+    const int deepest = reader->open_maps > 0 ? MAX_MAP_DEPTH : MAX_LIST_DEPTH;
     struct json *value = arena_allocate(reader->arena, sizeof *value);
     if (value == NULL) {
         return no_memory();
@@ -243,17 +274,18 @@ static status read_value(struct reader *reader, int depth, struct json **out)
     if (reader->event.type == YAML_SCALAR_EVENT) {
         return read_scalar(reader, value);
     }
-    if (reader->event.type == YAML_MAPPING_START_EVENT && depth == 0) {
-        return read_map(reader, value);
+    const bool takes_map = depth == 0 || (reader->open_maps > 0 && depth < deepest);
+    if (reader->event.type == YAML_MAPPING_START_EVENT && takes_map) {
+        return read_inner_map(reader, depth, value);
     }
     if (reader->event.type != YAML_SEQUENCE_START_EVENT) {
         return status_fail(STATUS_INVALID, "line %d: expected a value or a list, not %s%s",
                            event_line(reader), event_word(&reader->event),
                            reader->event.type == YAML_MAPPING_START_EVENT ? YAML_MAP_HINT : "");
     }
-    if (depth == MAX_LIST_DEPTH) {
+    if (depth == deepest) {
         return status_fail(STATUS_INVALID, "line %d: lists nested deeper than %d levels",
-                           event_line(reader), MAX_LIST_DEPTH);
+                           event_line(reader), deepest);
     }
     value->type = JSON_ARRAY;
     void *items = NULL;

@@ -246,6 +246,16 @@ static const struct map_key *find_key(const struct map_key *keys, size_t count,
     return NULL;
 }
 
+static status unknown_key(const char *name, const struct map_key *keys, size_t count)
+{
+    char known[256] = "";
+    for (size_t i = 0; i < count; i++) {
+        const size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "", keys[i].name);
+    }
+    return status_fail(STATUS_INVALID, "%s: unknown; there are %s", name, known);
+}
+
 static status read_map(struct structured_request *request, const char *field,
                        const struct json *value, const struct map_key *keys, size_t count,
                        struct arena *arena)
@@ -264,7 +274,7 @@ static status read_map(struct structured_request *request, const char *field,
         char name[96];
         snprintf(name, sizeof name, "%s.%.40s", field, member->key);
         if (key == NULL) {
-            return status_fail(STATUS_INVALID, "%s: unknown", name);
+            return unknown_key(name, keys, count);
         }
         if (member->value->type != JSON_NULL) {
             TRY(key->set(request, name, member->value, arena));

@@ -115,6 +115,8 @@ static const char full[] =
     "generate:\n  temperature: .5\n  stop: [\"\\n\", 'a\"b']\n"
     "  stop_token_ids: [1, 2]\n  logprobs: 3\n  seed: +7\n"
     "  logit_bias: {7: -1, \"5\": .5}\n  allowed_token_ids: [5, 7]\n"
+    "  structured:\n    close: true\n    json_schema:\n      type: array\n"
+    "      items: {enum: [1, b, {c: []}]}\n"
     "layout: {tp: 2, pp: 3, tp_slices: 4}\n"
     "engine: {device: cpu, max_batch_tokens: 99, max_sequences: 9,\n"
     "  kv_block_tokens: 8, kv_memory: 1.5GiB, prefix_cache: false}\n"
@@ -176,6 +178,31 @@ static void overrides_replace(void **state)
     assert_int_equal(job.data.limit, -1);                /* null is the default */
     assert_int_equal(job.generate.sampling.logprobs, 0); /* nothing is left of the file's 3 */
     assert_string_equal(job.model.path, "a=b.c");
+    job_destroy(&job);
+}
+
+/* One entry of a map, which the others outlive. */
+static void overrides_set_entries_of_maps(void **state)
+{
+    (void)state;
+    struct job job;
+    static const char *const overrides[] = {
+        "generate.structured={json_schema: {type: string}, close: true}",
+        "generate.structured.json_schema={type: integer}",
+        "generate.structured.white_space=any",
+        "generate.structured.close=null",
+        "generate.logit_bias.9=2",
+    };
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fputs(full, file);
+    fclose(file);
+    assert_int_equal(job_load(path, overrides, COUNT_OF(overrides), &job), STATUS_OK);
+    assert_string_equal(job.generate.structured.text, "{\"type\":\"integer\"}");
+    assert_true(job.generate.structured.any_white_space);
+    assert_false(job.generate.structured.close);
+    assert_int_equal(job.generate.bias_count, 3);
+    assert_int_equal(job.generate.biases[2].id, 9);
     job_destroy(&job);
 }
 
@@ -279,6 +306,13 @@ static void wrong_overrides(void **state)
     assert_refused(minimal, "generate.temperature=hot", "generate.temperature: expected");
     assert_refused(minimal, "generate.stop=[a", "not YAML");
     assert_refused(minimal, "generate.stop={a: b}", "expected a value or a list");
+    assert_refused(minimal, "generate.structured.json_schema=5",
+                   "generate.structured.json_schema: expected a JSON schema, not a number");
+    assert_refused(minimal, "generate.structured.json=5",
+                   "generate.structured.json: unknown; there are json_schema, json_object, regex");
+    assert_refused(minimal, "generate.structured={regex: a, regex: b}", "stands twice in a map");
+    assert_refused(minimal, "generate.seed.x=5", "generate.seed.x: unknown key");
+    assert_refused(minimal, "generate.structured.regex={a: b}", "expected a string");
     assert_refused(minimal, "model.path=", "model.path: expected a string, not nothing");
 }
 
@@ -396,6 +430,7 @@ int main(void)
         cmocka_unit_test(weights_are_asked_for_by_their_names),
         cmocka_unit_test(written_job_reads_back_the_same),
         cmocka_unit_test(overrides_replace),
+        cmocka_unit_test(overrides_set_entries_of_maps),
         cmocka_unit_test(wrong_keys_and_values_say_where),
         cmocka_unit_test(whole_files_that_are_wrong),
         cmocka_unit_test(wrong_overrides),
