@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows that ask for JSON schemas, and whether answers are what the schemas say.
 
-    structured_rows.py write SCHEMAS ROWS >rows.jsonl     SCHEMAS: lines {"name", "schema"}; 20 of them in turn
-    structured_rows.py check rows.jsonl answers.jsonl     answers: as `sluice export` writes them; needs jsonschema
+    forms_rows.py write SCHEMAS ROWS >rows.jsonl     SCHEMAS: lines {"name", "schema"}; 20 of them in turn
+    forms_rows.py check rows.jsonl answers.jsonl     answers: as `sluice export` writes them; needs jsonschema
 """
 
 import collections

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Answers of a real model in 20 JSON schemas, at temperature 1: with `close` every one is valid by Python's jsonschema, without it every
 # one that ends by itself; the same answers and log-probabilities on every layout, and through two kills.
-#   structured_test.sh [MODEL]     MODEL: a path; without it SmolLM2-135M-Instruct is downloaded
+#   forms_test.sh [MODEL]     MODEL: a path; without it SmolLM2-135M-Instruct is downloaded
 #   ROWS=60 LAYOUT_ROWS=20         so many rows for each of the two jobs, and of these for each layout (1,000 and 100 take an hour)
 #   TP=2                           ranks of a tensor-parallel group, as the model's heads allow
 #   KEEP=FOLDER                    keeps rows and answers there
@@ -28,7 +28,7 @@ here=$SLUICE_SOURCE_DIR/tests/real
 failures=0
 
 python3 "$SLUICE_SOURCE_DIR/tools/make_schemas.py" 150 >"$work/schemas.jsonl"
-python3 "$here/structured_rows.py" write "$work/schemas.jsonl" "$rows" >"$work/rows.jsonl"
+python3 "$here/forms_rows.py" write "$work/schemas.jsonl" "$rows" >"$work/rows.jsonl"
 cat >"$work/job.yaml" <<YAML
 model: {path: "$model", max_model_len: 256}
 data: {input: "$work/rows.jsonl", row_parameters: true}
@@ -50,7 +50,7 @@ job() {
 }
 # expect_valid NAME: what jsonschema says of the answers.
 expect_valid() {
-    echo "$(date +%T) $1: $("$python" "$here/structured_rows.py" check "$work/rows.jsonl" "$work/$1.jsonl" || echo FAILED)" | tee -a "$work/outcome"
+    echo "$(date +%T) $1: $("$python" "$here/forms_rows.py" check "$work/rows.jsonl" "$work/$1.jsonl" || echo FAILED)" | tee -a "$work/outcome"
     ! tail -n 1 "$work/outcome" | grep -q FAILED || failures=$((failures + 1))
 }
 # expect_same NAME: the first answers are those of the first job.
