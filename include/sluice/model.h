@@ -56,6 +56,25 @@ struct layer_kind {
     enum attention_kind attention; /* of MIXER_ATTENTION */
 };
 
+/* How a quantised checkpoint packs its weights into tensors of another shape. */
+enum weight_packing_method {
+    PACKING_NONE,
+    PACKING_GPTQ,    /* zeros are stored less one */
+    PACKING_GPTQ_V2, /* zeros are stored as they are */
+    PACKING_AWQ,     /* AutoAWQ's GEMM order */
+    PACKING_COMPRESSED_TENSORS,
+    PACKING_MODELOPT_FP4,
+    PACKING_MXFP4,
+    PACKING_BITSANDBYTES,
+};
+
+enum { GROUP_OF_ALL = -1 };
+
+struct weight_packing {
+    enum weight_packing_method method;
+    int group; /* columns of a group, or GROUP_OF_ALL; 0: what shapes say */
+};
+
 /* What config.json (or GGUF metadata) says, in one form for both config dialects. Arrays live in
  * the model. */
 struct model_config {
@@ -66,6 +85,7 @@ struct model_config {
     enum dtype dtype;             /* of the checkpoint's weights as stored or declared */
     enum weight_format published; /* what a quantised checkpoint says its weights are: dtype is that
                                      of the rest; WEIGHT_FLOAT32 where it says nothing */
+    struct weight_packing packing;
     bool encoder; /* attention in both directions, a norm after each half of a layer and no
                      vocabulary projection: what comes out is a vector a token, pooled into one
                      (BERT) */

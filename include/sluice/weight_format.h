@@ -26,7 +26,10 @@ enum weight_format {
     WEIGHT_Q4_K,
     WEIGHT_Q5_K,
     WEIGHT_Q6_K,
-    WEIGHT_NONE, /* of a tensor that is no weights: integers and the like */
+    WEIGHT_PACKED_INTEGERS, /* of 2, 3, 4 or 8 bits in words: GPTQ, AWQ, compressed-tensors */
+    WEIGHT_PACKED_FP4,      /* E2M1, two in a byte: MXFP4, NVFP4 */
+    WEIGHT_PACKED_CODES,    /* of 4 bits, of a map that lies beside them: NF4 */
+    WEIGHT_NONE,            /* of a tensor that is no weights: integers and the like */
 };
 
 /* Where the scales are that the numbers of a format are multiplied by. */
@@ -46,6 +49,8 @@ struct weight_format_facts {
     enum weight_scales scales;
     int group;      /* values that share a scale of their block; 0 where scales are not inside */
     bool symmetric; /* the scale says all; false: zero points or minima as well */
+    bool is_packed; /* numbers lie in words as the checkpoint's method says, and `elements` and
+                       `bytes` are but what they take: src/model/read/packed.h */
     enum dtype numbers; /* what the numbers are where they are not expanded; of blocks float32 */
     /* Who multiplies with it as it is: the CPU in a job; GPUs from this compute capability, times
      * ten (0: none). All others get its values expanded, at load. */
@@ -56,6 +61,9 @@ struct weight_format_facts {
     void (*expand)(const uint8_t *blocks, size_t block_count, float *out);
 };
 const struct weight_format_facts *weight_format_facts(enum weight_format format);
+
+/* The values of FP4 (OCP E2M1): sign, two bits of exponent with bias 1, one of fraction. */
+extern const float weight_fp4_values[16];
 
 /* The format of plain numbers of a type. */
 enum weight_format weight_format_of(enum dtype dtype);

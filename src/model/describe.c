@@ -86,7 +86,8 @@ status model_describe_formats(struct buffer *out)
                                 "multiplied as it is by |\n"
                                 "| --- | --- | --- | --- | --- | --- |\n"));
     for (int i = 0; i < WEIGHT_NONE; i++) {
-        const char *type = weight_format_facts((enum weight_format)i)->safetensors;
+        const struct weight_format_facts *facts = weight_format_facts((enum weight_format)i);
+        const char *type = facts->is_packed ? facts->name : facts->safetensors;
         if (type != NULL) {
             TRY(append_type(out, "safetensors", type, (enum weight_format)i));
         }

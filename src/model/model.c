@@ -10,6 +10,7 @@
 #include "model/read/config.h"
 #include "model/read/model_files.h"
 #include "model/read/model_text.h"
+#include "model/read/packed.h"
 #include "model/read/sampling_defaults.h"
 
 enum { CONFIG_LIMIT = 64 << 20 };
@@ -52,9 +53,8 @@ static status read_hf_quant_config(struct model *model, const char *directory, s
     }
     const struct json *object = root == NULL ? NULL : json_get(root, "quantization");
     if (s == STATUS_OK && object != NULL) {
-        s = status_context(
-            config_read_quantization("quantization", object, &model->config.published), "%s",
-            path.data);
+        s = status_context(config_read_quantization("quantization", object, &model->config), "%s",
+                           path.data);
     }
     buffer_destroy(&path);
     return s;
@@ -135,6 +135,7 @@ static status open_directory(struct model *model)
         bool found;
         TRY(safetensors_open_directory(&model->tensors, model->path, &found));
         TRY(tensor_table_finish(&model->tensors));
+        TRY(packed_weights_find(&model->tensors, &model->config.packing));
     }
     TRY(model_text_open_directory(model));
     TRY(add_tokenizer_end(model));

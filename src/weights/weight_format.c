@@ -34,6 +34,25 @@ static void expand_int8(const uint8_t *blocks, size_t count, float *out)
     }
 }
 
+const float weight_fp4_values[16] = {0,     0.5f,  1,     1.5f,  2,     3,     4,     6,
+                                     -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
+
+/* Packed weights are expanded where they are unpacked: src/model/read/packed_read.c. */
+static void expand_nothing(const uint8_t *blocks, size_t count, float *out)
+{
+    (void)blocks;
+    memset(out, 0, count * 2 * sizeof *out);
+}
+
+/* A format that lies in words or bytes beside its scales, in no rows of blocks: about so many bits
+ * a weight. */
+#define PACKED(type, about_bits, is_symmetric)                                                     \
+    {                                                                                              \
+        .name = type, .elements = 2, .bytes = about_bits / 4, .scales = SCALES_BESIDE,             \
+        .symmetric = is_symmetric, .numbers = DTYPE_FLOAT32, .is_packed = true,                    \
+        .expand = expand_nothing                                                                   \
+    }
+
 /* Every GPU that the program runs on. */
 enum { ANY_GPU = 1 };
 
@@ -98,6 +117,9 @@ static const struct weight_format_facts table[] = {
     [WEIGHT_Q4_K] = GGUF_BLOCKS("Q4_K", 256, 144, 32, false, gguf_expand_q4_k),
     [WEIGHT_Q5_K] = GGUF_BLOCKS("Q5_K", 256, 176, 32, false, gguf_expand_q5_k),
     [WEIGHT_Q6_K] = GGUF_BLOCKS("Q6_K", 256, 210, 16, true, gguf_expand_q6_k),
+    [WEIGHT_PACKED_INTEGERS] = PACKED("I32, packed", 4, false),
+    [WEIGHT_PACKED_FP4] = PACKED("U8, FP4 (E2M1)", 4, true),
+    [WEIGHT_PACKED_CODES] = PACKED("U8, codes of a map (NF4)", 4, true),
     [WEIGHT_NONE] = {.name = "other", .elements = 1, .bytes = 1, .numbers = DTYPE_FLOAT32},
 };
 

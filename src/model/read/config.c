@@ -465,7 +465,7 @@ static status read_quantization(const struct json *root, const struct json *obje
         const char *key = keys[i % COUNT_OF(keys)];
         const struct json *place = places[i / COUNT_OF(keys)];
         if (config_has(place, key)) {
-            return config_read_quantization(key, json_get(place, key), &out->published);
+            return config_read_quantization(key, json_get(place, key), out);
         }
     }
     return STATUS_OK;

@@ -63,6 +63,8 @@ struct quantization {
     const char *method, *key, *format;
     enum weight_format weights;
     const char *writers; /* what writes it */
+    enum weight_packing_method packing;
+    bool is_default; /* also where the key is absent */
 };
 /* NULL behind the last. */
 const struct quantization *config_quantization_at(size_t index);
@@ -86,10 +88,10 @@ status config_read_rope(const struct json *object, const struct family *family, 
 /* The rotated part of a head: what transformers computes as int(head_dim · fraction). */
 int config_rotary_dimensions(const struct model_config *config);
 
-/* What `object`, the value of `key`, says of a checkpoint's quantisation: *published becomes the
- * format of its weights, and stays as it is where it says of none; other ways are
- * STATUS_UNSUPPORTED, with a message that names them. */
+/* What `object`, the value of `key`, says of a checkpoint's quantisation: `published` becomes the
+ * format of its weights and `packing` how they lie, and both stay as they are where it says of
+ * none; other ways are STATUS_UNSUPPORTED, with a message that names them. */
 status config_read_quantization(const char *key, const struct json *object,
-                                enum weight_format *published) MUST_CHECK;
+                                struct model_config *out) MUST_CHECK;
 
 #endif

@@ -72,7 +72,14 @@ status tensor_table_finish(struct tensor_table *table)
                                tensor_path(table, here), before->name, here->name);
         }
     }
-    qsort(table->items, table->count, sizeof *table->items, compare_names);
+    return tensor_table_sort(table);
+}
+
+status tensor_table_sort(struct tensor_table *table)
+{
+    if (table->count > 1) {
+        qsort(table->items, table->count, sizeof *table->items, compare_names);
+    }
     for (size_t i = 1; i < table->count; i++) {
         if (strcmp(table->items[i - 1].name, table->items[i].name) == 0) {
             return status_fail(STATUS_INVALID, "%s: tensor %s is there twice",

@@ -9,6 +9,16 @@
 #include "sluice/base.h"
 #include "sluice/weight_format.h"
 
+struct packed_weight; /* packed.h */
+struct tensor_table;
+struct tensor_read; /* tensor_source.h */
+struct tensor_scratch;
+struct weight_rows;
+
+/* As tensor_read_rows. */
+typedef status tensor_rows_reader(const struct tensor_table *table, const struct tensor_read *read,
+                                  struct tensor_scratch *scratch, struct weight_rows *out);
+
 enum { TENSOR_MAX_RANK = 8 };
 
 struct tensor {
@@ -20,6 +30,10 @@ struct tensor {
     int file;                       /* index into the table's files */
     uint64_t offset;                /* of the first byte in the file */
     uint64_t bytes;
+    /* Where its numbers lie in several tensors: how, and what reads them; NULL: as `format` says.
+     */
+    const struct packed_weight *packed;
+    tensor_rows_reader *read_rows;
 };
 
 struct tensor_file {
@@ -44,6 +58,9 @@ status tensor_table_open_file(struct tensor_table *table, const char *path, int 
 status tensor_table_add(struct tensor_table *table, const struct tensor *tensor) MUST_CHECK;
 /* Sorts by name. A name that is there twice, or bytes that two tensors share, is STATUS_INVALID. */
 status tensor_table_finish(struct tensor_table *table) MUST_CHECK;
+/* After tensors were added to a finished table: sorts again, and a name that is there twice is
+ * STATUS_INVALID. */
+status tensor_table_sort(struct tensor_table *table) MUST_CHECK;
 const struct tensor *tensor_table_find(const struct tensor_table *table, const char *name);
 void tensor_table_destroy(struct tensor_table *table);
 

@@ -280,3 +280,11 @@ status shared_reads_read(struct shared_reads *self, const struct tensor_file *fi
     }
     return STATUS_OK;
 }
+
+status tensor_table_read(const struct tensor_table *table, int file, uint64_t offset, void *to,
+                         size_t bytes)
+{
+    return table->shared != NULL
+               ? shared_reads_read(table->shared, &table->files[file], file, offset, to, bytes)
+               : tensor_file_read(&table->files[file], offset, to, bytes);
+}

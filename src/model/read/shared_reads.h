@@ -35,4 +35,8 @@ void shared_reads_detach(struct shared_reads *self);
 status shared_reads_read(struct shared_reads *self, const struct tensor_file *file, int index,
                          uint64_t offset, void *to, size_t bytes) MUST_CHECK;
 
+/* As tensor_file_read, or from memory where another rank has put it. */
+status tensor_table_read(const struct tensor_table *table, int file, uint64_t offset, void *to,
+                         size_t bytes) MUST_CHECK;
+
 #endif

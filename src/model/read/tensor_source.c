@@ -24,6 +24,11 @@ static const char *const order_suffixes[] = {"_g_idx"};
  * ModelOpt; transformers' own FP8 layers; the first AutoFP8 files. */
 static const char *const input_scale_names[] = {"input_scale", "activation_scale", "act_scale"};
 
+/* bitsandbytes has the largest magnitude of each row in place of "weight"; 127 stands for it. The
+ * product with 1/127 as its int8_vectorwise_dequant has it. */
+static const char *const magnitude_names[] = {"SCB"};
+static const float magnitude_factor = 7.874015718698502315e-3f;
+
 /* The first that is there of the tensors called by the first `kept` characters of the name and an
  * ending; NULL where none is. */
 static const struct tensor *find_beside(const struct tensor_table *table,
@@ -43,15 +48,17 @@ static const struct tensor *find_beside(const struct tensor_table *table,
     return NULL;
 }
 
-static const struct tensor *find_input_scale(const struct tensor_table *table,
-                                             const struct tensor *values)
+/* The same, by names in place of "weight" at the end of it. */
+static const struct tensor *find_instead(const struct tensor_table *table,
+                                         const struct tensor *values, const char *const *names,
+                                         size_t count)
 {
     static const char replaced[] = "weight";
     const size_t length = strlen(values->name), cut = sizeof replaced - 1;
     if (length < cut || strcmp(values->name + length - cut, replaced) != 0) {
         return NULL;
     }
-    return find_beside(table, values, length - cut, input_scale_names, COUNT_OF(input_scale_names));
+    return find_beside(table, values, length - cut, names, count);
 }
 
 /* The block side that cuts `length` into `parts` equal blocks, of which the last may be short: one
@@ -105,12 +112,20 @@ status tensor_source_find(const struct tensor_table *table, const struct tensor 
     const struct weight_format_facts *facts = weight_format_facts(values->format);
     const size_t whole = strlen(values->name);
     *out = (struct tensor_source){.values = values};
+    if (values->packed != NULL) {
+        return STATUS_OK; /* all of it was found when the table was made */
+    }
     if (facts->scales != SCALES_BESIDE && facts->scales != SCALES_BESIDE_OR_ONE) {
         return STATUS_OK;
     }
-    out->input_scale = find_input_scale(table, values);
+    out->input_scale = find_instead(table, values, input_scale_names, COUNT_OF(input_scale_names));
     const struct tensor *scales =
         find_beside(table, values, whole, scale_suffixes, COUNT_OF(scale_suffixes));
+    float factor = 1;
+    if (scales == NULL && values->format == WEIGHT_INT8) {
+        scales = find_instead(table, values, magnitude_names, COUNT_OF(magnitude_names));
+        factor = magnitude_factor;
+    }
     const struct tensor *zeros = facts->symmetric ? NULL
                                                   : find_beside(table, values, whole, zero_suffixes,
                                                                 COUNT_OF(zero_suffixes));
@@ -129,6 +144,7 @@ status tensor_source_find(const struct tensor_table *table, const struct tensor 
     }
     if (scales != NULL) {
         TRY(grid_find(table, values, scales, &out->scales));
+        out->scales.factor = factor;
     }
     return zeros != NULL ? grid_find(table, values, zeros, &out->zeros) : STATUS_OK;
 }
@@ -150,6 +166,9 @@ void tensor_scratch_destroy(struct tensor_scratch *scratch)
     free(scratch->scales);
     free(scratch->zeros);
     free(scratch->row_scales);
+    free(scratch->codes);
+    free(scratch->zero_codes);
+    free(scratch->groups);
     memset(scratch, 0, sizeof *scratch);
 }
 
@@ -213,15 +232,6 @@ static status check_rectangle(const struct tensor_table *table, const struct ten
                : STATUS_OK;
 }
 
-/* From a file, or from memory where another rank has put it. */
-static status read_bytes(const struct tensor_table *table, int file, uint64_t offset, void *to,
-                         size_t bytes)
-{
-    return table->shared != NULL
-               ? shared_reads_read(table->shared, &table->files[file], file, offset, to, bytes)
-               : tensor_file_read(&table->files[file], offset, to, bytes);
-}
-
 /* Reads the rectangle's bytes into scratch->raw. */
 static status stage_rows(const struct tensor_table *table, const struct tensor_read *read,
                          struct tensor_scratch *scratch, struct staged_rows *out)
@@ -249,11 +259,12 @@ static status stage_rows(const struct tensor_table *table, const struct tensor_r
     scratch->raw = raw;
     const uint64_t start = tensor->offset + (uint64_t)read->first_row * row_bytes;
     if (s == STATUS_OK && !by_range) {
-        s = read_bytes(table, tensor->file, start, scratch->raw, rows * row_bytes);
+        s = tensor_table_read(table, tensor->file, start, scratch->raw, rows * row_bytes);
     }
     for (size_t row = 0; s == STATUS_OK && by_range && row < rows; row++) {
-        s = read_bytes(table, tensor->file, start + row * row_bytes + first_block * block_bytes,
-                       scratch->raw + row * range_bytes, range_bytes);
+        s = tensor_table_read(table, tensor->file,
+                              start + row * row_bytes + first_block * block_bytes,
+                              scratch->raw + row * range_bytes, range_bytes);
     }
     *out = (struct staged_rows){.first_column = (int64_t)(first_block * elements),
                                 .columns = blocks * elements,
@@ -307,6 +318,10 @@ status tensor_read_values(const struct tensor_table *table, const struct tensor 
 {
     struct tensor row = *tensor; /* the same bytes as one row */
     uint64_t length;
+    if (tensor->packed != NULL) {
+        return status_fail(STATUS_INVALID, "%s: tensor %s is packed where plain numbers belong",
+                           tensor_path(table, tensor), tensor->name);
+    }
     if (!tensor_count_elements(tensor->shape, tensor->rank, &length) || length > INT32_MAX) {
         return status_fail(STATUS_INVALID, "%s: tensor %s is too large for a vector",
                            tensor_path(table, tensor), tensor->name);
@@ -407,6 +422,7 @@ static void apply_grids(const struct tensor_read *read, const struct tensor_scra
             const float *scale = grid_row(scales, scratch->scales, read->first_row, row);
             for (int64_t column = 0; column < columns; column++) {
                 at[column] *= scale[(first + column) / scales->block_columns];
+                at[column] *= scales->factor;
             }
         }
     }
@@ -420,6 +436,9 @@ status tensor_read_rows(const struct tensor_table *table, const struct tensor_re
     const struct tensor *values = read->source.values;
     const struct weight_format_facts *facts = weight_format_facts(values->format);
     struct staged_rows staged;
+    if (values->read_rows != NULL) {
+        return values->read_rows(table, read, scratch, out);
+    }
     *out = (struct weight_rows){.format = values->format};
     TRY(check_rectangle(table, read));
     TRY(read_grids(table, read, scratch));

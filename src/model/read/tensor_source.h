@@ -8,6 +8,7 @@
 
 #include "model/read/model_tensors.h"
 #include "sluice/backend.h"
+#include "sluice/model.h"
 
 /* Numbers of which each belongs to a rectangle of a tensor: that of (row, column) is at [row /
  * block_rows][column / block_columns]. */
@@ -16,6 +17,7 @@ struct tensor_grid {
     int64_t block_rows;
     int64_t block_columns; /* the group: values of a row that share a number */
     int64_t columns;       /* of the grid */
+    float factor;          /* of scales: what a value is multiplied by after them */
 };
 
 /* value = (number − zero) · scale, where these are tensors beside the numbers. */
@@ -50,6 +52,9 @@ struct tensor_scratch {
     size_t expanded_capacity;
     float *scales, *zeros, *row_scales;
     size_t scales_capacity, zeros_capacity, row_scales_capacity;
+    uint8_t *codes, *zero_codes; /* of packed weights */
+    int32_t *groups;
+    size_t codes_capacity, zero_codes_capacity, groups_capacity;
 };
 void tensor_scratch_destroy(struct tensor_scratch *scratch);
 

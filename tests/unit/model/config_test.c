@@ -311,26 +311,61 @@ static void quantised_checkpoints_are_known(void **state)
     static const struct {
         const char *member;
         enum weight_format published;
+        struct weight_packing packing;
     } cases[] = {
         {"\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[128,128]}",
-         WEIGHT_FP8},
-        {"\"quantization_config\":{\"quant_method\":\"fbgemm_fp8\"}", WEIGHT_FP8},
+         WEIGHT_FP8,
+         {0}},
+        {"\"quantization_config\":{\"quant_method\":\"fbgemm_fp8\"}", WEIGHT_FP8, {0}},
         {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\","
          "\"format\":\"float-quantized\",\"sparsity_config\":{}}",
-         WEIGHT_FP8},
+         WEIGHT_FP8,
+         {PACKING_COMPRESSED_TENSORS, 0}},
         {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\","
          "\"format\":\"int-quantized\",\"sparsity_config\":{}}",
-         WEIGHT_INT8},
+         WEIGHT_INT8,
+         {PACKING_COMPRESSED_TENSORS, 0}},
         {"\"compression_config\":{\"quant_method\":\"compressed-tensors\","
          "\"format\":\"naive-quantized\",\"sparsity_config\":{\"format\":\"dense\"}}",
-         WEIGHT_FP8},
+         WEIGHT_FP8,
+         {PACKING_COMPRESSED_TENSORS, 0}},
         {"\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"FP8\"}",
-         WEIGHT_FP8},
-        {"\"quantization_config\":{\"quant_algo\":\"FP8\"}", WEIGHT_FP8},
+         WEIGHT_FP8,
+         {0}},
+        {"\"quantization_config\":{\"quant_algo\":\"FP8\"}", WEIGHT_FP8, {0}},
         {"\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":null,"
          "\"kv_cache_quant_algo\":\"FP8\"}",
-         WEIGHT_FLOAT32},
-        {"\"quantization_config\":null", WEIGHT_FLOAT32},
+         WEIGHT_FLOAT32,
+         {0}},
+        {"\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":128}",
+         WEIGHT_PACKED_INTEGERS,
+         {PACKING_GPTQ, 128}},
+        {"\"quantization_config\":{\"quant_method\":\"gptq\",\"checkpoint_format\":\"gptq_v2\","
+         "\"group_size\":-1}",
+         WEIGHT_PACKED_INTEGERS,
+         {PACKING_GPTQ_V2, GROUP_OF_ALL}},
+        {"\"quantization_config\":{\"quant_method\":\"gptq\",\"group_size\":128,"
+         "\"dynamic\":{\"+:.*down\":{\"group_size\":32}}}",
+         WEIGHT_PACKED_INTEGERS,
+         {PACKING_GPTQ, 0}},
+        {"\"quantization_config\":{\"quant_method\":\"awq\",\"version\":\"GEMM\",\"group_size\":"
+         "64}",
+         WEIGHT_PACKED_INTEGERS,
+         {PACKING_AWQ, 64}},
+        {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":"
+         "\"pack-quantized\",\"config_groups\":{\"a\":{\"format\":\"pack-quantized\"}}}",
+         WEIGHT_PACKED_INTEGERS,
+         {PACKING_COMPRESSED_TENSORS, 0}},
+        {"\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_4bit\":true}",
+         WEIGHT_PACKED_CODES,
+         {PACKING_BITSANDBYTES, 0}},
+        {"\"quantization_config\":{\"quant_method\":\"mxfp4\"}",
+         WEIGHT_PACKED_FP4,
+         {PACKING_MXFP4, 0}},
+        {"\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"NVFP4\"}",
+         WEIGHT_PACKED_FP4,
+         {PACKING_MODELOPT_FP4, 0}},
+        {"\"quantization_config\":null", WEIGHT_FLOAT32, {0}},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct buffer text = {0};
@@ -345,7 +380,9 @@ static void quantised_checkpoints_are_known(void **state)
         if (parse(text.data, NULL, &config) != STATUS_OK) {
             fail_msg("%s: %s", cases[i].member, status_message());
         }
-        if (config.published != cases[i].published) {
+        if (config.published != cases[i].published ||
+            config.packing.method != cases[i].packing.method ||
+            config.packing.group != cases[i].packing.group) {
             fail_msg("%s", cases[i].member);
         }
         buffer_destroy(&text);
@@ -379,11 +416,6 @@ static void refusals_name_the_key(void **state)
          "}",
          "rope_parameters: short_factor: expected an array of 4 numbers"},
         {"\"eos_token_id\":\"</s>\"", "eos_token_id: expected an integer"},
-        {"\"quantization_config\":{\"quant_method\":\"gptq\"}",
-         "quantization_config: weights quantised by \"gptq\" are not supported"},
-        {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\","
-         "\"format\":\"pack-quantized\"}",
-         "\"compressed-tensors pack-quantized\" are not supported"},
         {"\"compression_config\":{\"quant_method\":\"compressed-tensors\","
          "\"format\":\"marlin-24\"}",
          "compression_config: weights quantised by \"compressed-tensors marlin-24\""},
@@ -391,19 +423,24 @@ static void refusals_name_the_key(void **state)
          "\"format\":\"float-quantized\",\"sparsity_config\":{\"format\":"
          "\"sparse-24-bitmask\"}}",
          "\"compressed-tensors sparse-24-bitmask\" are not supported"},
-        {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\","
-         "\"format\":\"nvfp4-pack-quantized\"}",
-         "\"compressed-tensors nvfp4-pack-quantized\" are not supported"},
-        {"\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"NVFP4\"}",
-         "\"modelopt NVFP4\" are not supported; use the model's checkpoint in 16 bits, in FP8 (by "
-         "fp8, compressed-tensors or modelopt) or as GGUF"},
         {"\"quantization_config\":{\"quant_algo\":\"W4A8_AWQ\"}",
-         "\"modelopt W4A8_AWQ\" are not supported"},
-        {"\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4}",
-         "\"awq\" are not supported"},
-        {"\"quantization_config\":{\"quant_method\":\"bitsandbytes\"}",
-         "\"bitsandbytes\" are not supported"},
-        {"\"quantization_config\":{\"quant_method\":\"mxfp4\"}", "\"mxfp4\" are not supported"},
+         "\"modelopt W4A8_AWQ\" are not supported; use the model's checkpoint in 16 bits, as GGUF, "
+         "or "
+         "quantised in a way that `sluice help formats` names"},
+        {"\"quantization_config\":{\"quant_method\":\"gptq\",\"checkpoint_format\":\"marlin\"}",
+         "\"gptq marlin\" are not supported"},
+        {"\"quantization_config\":{\"quant_method\":\"gptq\",\"format\":\"bitblas\"}",
+         "\"gptq bitblas\" are not supported"},
+        {"\"quantization_config\":{\"quant_method\":\"gptq\",\"group_size\":0}",
+         "group_size: expected columns of a group, or -1, not 0"},
+        {"\"quantization_config\":{\"quant_method\":\"awq\",\"version\":\"gemv\"}",
+         "\"awq gemv\" are not supported"},
+        {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":"
+         "\"mixed-precision\",\"config_groups\":{\"a\":{\"format\":\"marlin-24\"}}}",
+         "\"compressed-tensors marlin-24\" are not supported"},
+        {"\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":"
+         "\"pack-quantized\",\"transform_config\":{\"config_groups\":{\"R4\":{}}}}",
+         "\"compressed-tensors with transform_config\" are not supported"},
         {"\"quantization_config\":{\"quant_method\":\"quark\"}", "\"quark\" are not supported"},
         {"\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[128,192]}",
          "quantization_config: weight_block_size: only powers of two"},
