@@ -26,14 +26,14 @@ struct export_arguments {
 };
 
 static const struct argp_option options[] = {
-    {"format", OPTION_FORMAT, "NAME", 0,
-     "jsonl (default), openai, csv, parquet or text; else as FILE's name says", 0},
+    {"format", OPTION_FORMAT, "jsonl|openai|csv|parquet|text", 0,
+     "the form; without this as FILE's name says, else jsonl", 0},
     {"output", 'o', "FILE", 0,
      "write FILE, which appears when it is complete; .gz and .zst are packed", 0},
     {"columns", OPTION_COLUMNS, "A,B", 0,
      "only these columns and fields of the input, in this order", 0},
-    {"where", OPTION_WHERE, "WHICH", 0,
-     "only results of error, ok, finish=stop, finish=length or finish=error", 0},
+    {"where", OPTION_WHERE, "error|ok|finish=stop|finish=length|finish=error", 0,
+     "only results that are an error, are none, or ended so", 0},
     {"rejoin", OPTION_REJOIN, "INPUT", 0,
      "with all fields of the data set that the output was made from", 0},
     {"overwrite", OPTION_OVERWRITE, 0, 0, "replace a FILE that is there", 0},

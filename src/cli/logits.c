@@ -29,9 +29,9 @@ static const struct argp_option options[] = {
     {"ids", OPTION_IDS, "LIST", 0, "token ids: 5,17,9", 0},
     {"ids-file", OPTION_IDS_FILE, "FILE", 0,
      "a text file of token ids with commas or white space between them", 0},
-    {"device", OPTION_DEVICE, "NAME", 0, "cpu (default), cuda or auto", 0},
-    {"dtype", OPTION_DTYPE, "TYPE", 0, "of weights: auto, float32, bfloat16, float16, fp8", 0},
-    {"kv-dtype", OPTION_KV_DTYPE, "TYPE", 0, "of the KV cache: the same", 0},
+    {"device", OPTION_DEVICE, "auto|cpu|cuda", 0, "what computes (default cpu)", 0},
+    {"dtype", OPTION_DTYPE, "auto|float32|bfloat16|float16|fp8", 0, "type of weights", 0},
+    {"kv-dtype", OPTION_KV_DTYPE, "auto|float32|bfloat16|float16|fp8", 0, "of the KV cache", 0},
     {"output", 'o', "FILE", 0, "HDF5 file to write", 0},
     {0}};
 

@@ -200,6 +200,25 @@ static status write_manual(const char *name, const struct manual_command *all, s
     return status_fail(STATUS_INVALID, "--man: %.60s is no command", name);
 }
 
+/* What `sluice help` takes: its topics and the commands. */
+static status write_completion(const char *shell, const struct manual_command *all, size_t count,
+                               struct buffer *out)
+{
+    struct buffer words = {0};
+    status s = STATUS_OK;
+    for (size_t i = 0; s == STATUS_OK && i < COUNT_OF(topics); i++) {
+        s = buffer_format(&words, "%s ", topics[i].name);
+    }
+    for (size_t i = 0; s == STATUS_OK && i < count; i++) {
+        s = buffer_format(&words, "%s%s", i > 0 ? " " : "", all[i].name);
+    }
+    if (s == STATUS_OK) {
+        s = completion_write(shell, all, count, words.data, out);
+    }
+    buffer_destroy(&words);
+    return s;
+}
+
 /* `sluice help --list`, `--man [COMMAND]`, `--completion SHELL`: for packages. False: none of
  * these.
  */
@@ -214,7 +233,7 @@ static bool help_install(const char *what, const char *name, int *exit_status)
     } else if (strcmp(what, "--man") == 0) {
         s = write_manual(name, all, COUNT_OF(all), &out);
     } else if (strcmp(what, "--completion") == 0) {
-        s = completion_write(name != NULL ? name : "", all, COUNT_OF(all), &out);
+        s = write_completion(name != NULL ? name : "", all, COUNT_OF(all), &out);
     } else {
         return false;
     }

@@ -37,7 +37,7 @@ struct run_arguments {
      "take devices, or an earlier start, whose answers have other bits: a column says each row's", \
      0}, \
     {"quiet", OPTION_QUIET, NULL, 0, "no progress lines and no summary", 0}, \
-    {"log-format", OPTION_LOG_FORMAT, "FORMAT", 0, \
+    {"log-format", OPTION_LOG_FORMAT, "text|json", 0, \
      "text (default), or json: every line of standard error is a JSON object", 0}
 #define DATA_OPTION \
     {"data", OPTION_DATA, "INPUT", 0, "the data set, where it is called otherwise now", 0}
@@ -46,8 +46,8 @@ struct run_arguments {
 static const struct argp_option run_options[] = {COMMON_OPTIONS, {0}};
 static const struct argp_option rerun_options[] = {
     {"output", 'o', "NEW.h5", 0, "the output of the rows that are run again (required)", 0},
-    {"where", OPTION_WHERE, "WHICH", 0,
-     "rows with a result of error (default), ok, finish=stop, finish=length or finish=error", 0},
+    {"where", OPTION_WHERE, "error|ok|finish=stop|finish=length|finish=error", 0,
+     "rows with a result that is an error (default), is none, or ended so", 0},
     {"overwrite", OPTION_OVERWRITE, NULL, 0, "replace a NEW.h5 that is there", 0},
     DATA_OPTION,
     COMMON_OPTIONS,

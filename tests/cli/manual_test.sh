@@ -29,19 +29,10 @@ for command in "${commands[@]}"; do
     for option in "${options[@]}"; do
         grep -qF -- "\\fB${option//-/\\-}\\fR" "sluice-$command.1" || fail "sluice-$command(1) lacks $option"
         grep -E "^    $command\) options=" complete.bash | grep -qE -- " $option(=| |')" || fail "bash: $command lacks $option"
-        sed -n "/^    $command)/,/;;/p" complete.zsh | grep -qE -- "'$option=?\[" || fail "zsh: $command lacks $option"
-        grep -qE -- "__fish_seen_subcommand_from $command' -l ${option#--} " complete.fish || fail "fish: $command lacks $option"
+        sed -n "/^    $command)/,/;;/p" complete.zsh | grep -qE -- "['*)]$option=?\[" || fail "zsh: $command lacks $option"
+        grep -qE -- "'__sluice_is $command' -l ${option#--} " complete.fish || fail "fish: $command lacks $option"
     done
 done
-
-# complete WORD…: what bash offers for the last word.
-offered() {
-    bash -c 'source ./complete.bash; compopt() { :; }; COMP_WORDS=(sluice "$@"); COMP_CWORD=$#; _sluice; printf "%s\n" "${COMPREPLY[@]}"' bash "$@"
-}
-[ "$(offered st)" = status ] || fail "bash: commands: $(offered st)"
-[ "$(offered run --log)" = --log-format= ] || fail "bash: options: $(offered run --log)"
-: >job-of-mine.yaml
-[ "$(offered run job-of)" = job-of-mine.yaml ] || fail "bash: files: $(offered run job-of)"
 
 # The tables of `sluice help TOPIC`: Markdown in a pipe, lines of 80 columns on a terminal, with the same words.
 if command -v script >/dev/null; then

@@ -18,9 +18,9 @@ status manual_write_program(const struct manual_command *commands, size_t count,
                             struct buffer *out) MUST_CHECK;
 status manual_write_command(const struct manual_command *command, struct buffer *out) MUST_CHECK;
 
-/* Appends the completion for "bash", "zsh" or "fish". STATUS_INVALID where the shell is none of
- * these. */
-status completion_write(const char *shell, const struct manual_command *commands, size_t count,
-                        struct buffer *out) MUST_CHECK;
+/* Appends the completion for "bash", "zsh" or "fish". `topics` are what may stand behind `help`,
+ * with spaces between them. STATUS_INVALID where the shell is none of these. */
+status completion_write(const char *name, const struct manual_command *commands, size_t count,
+                        const char *topics, struct buffer *out) MUST_CHECK;
 
 #endif
