@@ -36,7 +36,7 @@ find_program(SLUICE_AWK NAMES awk mawk gawk REQUIRED)
 set(SLUICE_MANUAL ${PROJECT_BINARY_DIR}/manual)
 add_custom_command(OUTPUT ${SLUICE_MANUAL}/made
   COMMAND ${CMAKE_COMMAND} -DPROGRAM=$<TARGET_FILE:sluice_program> -DFOLDER=${SLUICE_MANUAL} -DSOURCE=${PROJECT_SOURCE_DIR} -DAWK=${SLUICE_AWK}
-    -DVERSION=${PROJECT_VERSION} -P ${PROJECT_SOURCE_DIR}/cmake/manual.cmake
+    -DVERSION=${PROJECT_VERSION} -DDATE=${SLUICE_DATE} -P ${PROJECT_SOURCE_DIR}/cmake/manual.cmake
   DEPENDS sluice_program cmake/manual.cmake cmake/markdown_man.awk docs/job-file.md docs/output-format.md VERBATIM)
 add_custom_target(sluice_manual ALL DEPENDS ${SLUICE_MANUAL}/made)
 install(DIRECTORY ${SLUICE_MANUAL}/man1 ${SLUICE_MANUAL}/man5 DESTINATION ${CMAKE_INSTALL_MANDIR})

@@ -21,7 +21,7 @@ endforeach()
 foreach(page "job|job-file|the job file of sluice" "output|output-format|the output file of sluice")
   string(REPLACE "|" ";" page "${page}")
   list(POP_FRONT page name file summary)
-  print_to(${FOLDER}/man5/sluice-${name}.5 ${AWK} -v name=sluice-${name} "-v" "summary=${summary}" -v version=${VERSION}
-    -f ${SOURCE}/cmake/markdown_man.awk ${SOURCE}/docs/${file}.md)
+  print_to(${FOLDER}/man5/sluice-${name}.5 ${CMAKE_COMMAND} -E env LC_ALL=C ${AWK} -v name=sluice-${name} -v "summary=${summary}"
+    -v version=${VERSION} -v date=${DATE} -f ${SOURCE}/cmake/markdown_man.awk ${SOURCE}/docs/${file}.md)
 endforeach()
 file(TOUCH ${FOLDER}/made)

@@ -4,7 +4,8 @@
 packages=(build-essential cmake ninja-build pkg-config
     openmpi-bin libopenmpi-dev libhdf5-dev
     libutf8proc-dev libyaml-dev libyajl-dev libzstd-dev zlib1g-dev libxxhash-dev libssl-dev)
-test_packages=(libcmocka-dev hdf5-tools libopenblas-openmp-dev procps clang-format-14 git valgrind)
+test_packages=(libcmocka-dev hdf5-tools libopenblas-openmp-dev procps clang-format-14 git valgrind
+    man-db mandoc zsh fish)
 fuzz_packages=(clang libclang-rt-dev libomp-dev)
 slurm_packages=(slurmctld slurmd slurm-client munge)
 demo_packages=(python3 python3-pip)

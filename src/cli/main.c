@@ -36,9 +36,7 @@ static const struct command {
     {"tokenize", command_tokenize, "text to token ids and back, JSON lines in and out"},
     {"render", command_render, "messages to prompt text, JSON lines in and out"},
     {"logits", command_logits, "token ids to logits, into an HDF5 file"},
-    {"help", command_help,
-     "this list; help COMMAND; help job, fields, models, formats, answers or schema: tables of "
-     "what there is"},
+    {"help", command_help, "explain a command, or print a table of what there is"},
 };
 
 static const struct command *find_command(const char *name)
@@ -51,19 +49,6 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
-static void print_commands(FILE *stream)
-{
-    fputs("Usage: sluice COMMAND [ARGUMENT...]\n\n"
-          "Runs a language model over a data set of prompts.\n\n",
-          stream);
-    for (size_t i = 0; i < COUNT_OF(commands); i++) {
-        fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    }
-    fputs("\n`sluice COMMAND --help` says more. Exit status: 0 done, 1 failed, 2 bad usage or bad "
-          "job,\n75 stopped early and resumable.\n",
-          stream);
-}
-
 /* `sluice help NAME`: tables that the program reads itself, as Markdown. */
 static const struct topic {
     const char *name;
@@ -73,6 +58,23 @@ static const struct topic {
     {"models", model_describe_families}, {"formats", model_describe_formats},
     {"answers", answer_forms_describe},  {"schema", schema_describe},
 };
+
+static void print_commands(FILE *stream)
+{
+    fputs("Usage: sluice COMMAND [ARGUMENT...]\n\n"
+          "Runs a language model over a data set of prompts.\n\n",
+          stream);
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    }
+    fputs("\nTables that `sluice help` prints:", stream);
+    for (size_t i = 0; i < COUNT_OF(topics); i++) {
+        fprintf(stream, "%s %s", i > 0 ? "," : "", topics[i].name);
+    }
+    fputs("\n`sluice COMMAND --help` says more. Exit status: 0 done, 1 failed, 2 bad usage or\n"
+          "bad job, 75 stopped early and resumable.\n",
+          stream);
+}
 
 static const struct topic *find_topic(const char *name)
 {
@@ -156,6 +158,23 @@ static int help_topic(const struct topic *topic)
 
 /* ---- What is made of the tables when the program is installed ---- */
 
+/* `sluice help` takes its arguments apart itself; pages and completions have them from here. */
+enum { OPTION_LIST = 256, OPTION_MAN, OPTION_COMPLETION };
+static const struct argp_option help_options[] = {
+    {"list", OPTION_LIST, NULL, 0, "the names of the commands, one a line", 0},
+    {"man", OPTION_MAN, "COMMAND", OPTION_ARG_OPTIONAL,
+     "the manual page of sluice, or of a command", 0},
+    {"completion", OPTION_COMPLETION, "bash|zsh|fish", 0, "what a shell completes by", 0},
+    {0}};
+static const struct argp help_argp = {
+    .options = help_options,
+    .args_doc = "[COMMAND|TABLE]",
+    .doc = "Explains a command as its --help does, or prints a table of what this build takes: "
+           "job, the keys of job files; fields, of requests; models, the families that are read; "
+           "formats, of their weights; answers, how models think and call tools; schema, the "
+           "keywords of JSON schemas. On a terminal a table comes as lines of 80 columns, else as "
+           "Markdown."};
+
 static const struct argp *told;
 
 static void take_table(const struct argp *argp)
@@ -169,7 +188,7 @@ static void describe_commands(struct manual_command out[COUNT_OF(commands)])
     cli_tell_tables(take_table);
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         char *arguments[] = {(char *)commands[i].name, NULL};
-        told = NULL;
+        told = &help_argp;
         if (commands[i].function != command_help) {
             commands[i].function(1, arguments);
         }
@@ -219,6 +238,18 @@ static status write_completion(const char *shell, const struct manual_command *a
     return s;
 }
 
+/* Whether an argument is this option, alone or with "=" and a value, which *value then is. */
+static bool is_option(const char *argument, const char *option, const char **value)
+{
+    const size_t length = strlen(option);
+    if (strncmp(argument, option, length) != 0 ||
+        (argument[length] != '\0' && argument[length] != '=')) {
+        return false;
+    }
+    *value = argument[length] == '=' ? argument + length + 1 : *value;
+    return true;
+}
+
 /* `sluice help --list`, `--man [COMMAND]`, `--completion SHELL`: for packages. False: none of
  * these.
  */
@@ -228,11 +259,11 @@ static bool help_install(const char *what, const char *name, int *exit_status)
     struct buffer out = {0};
     status s = STATUS_OK;
     describe_commands(all);
-    if (strcmp(what, "--list") == 0) {
+    if (is_option(what, "--list", &name)) {
         s = write_list(all, COUNT_OF(all), &out);
-    } else if (strcmp(what, "--man") == 0) {
+    } else if (is_option(what, "--man", &name)) {
         s = write_manual(name, all, COUNT_OF(all), &out);
-    } else if (strcmp(what, "--completion") == 0) {
+    } else if (is_option(what, "--completion", &name)) {
         s = write_completion(name != NULL ? name : "", all, COUNT_OF(all), &out);
     } else {
         return false;

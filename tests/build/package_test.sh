@@ -29,7 +29,7 @@ prefix/bin/sluice help --list >commands
 while read -r command; do
     [ -s "prefix/share/man/man1/sluice-$command.1" ] || fail "sluice-$command(1) is not there"
 done <commands
-# Pages of formats: every key is a term of sluice-job(5), every column one of sluice-output(5); groff takes both.
+# Pages of formats: every key is a term of sluice-job(5), every column one of sluice-output(5).
 prefix/bin/sluice help job | sed -nE 's/^\| `([a-z_.]+)` \|.*/\1/p' >keys
 [ "$(wc -l <keys)" -ge 40 ] || fail "$(wc -l <keys) keys"
 while read -r key; do
@@ -38,12 +38,33 @@ done <keys
 for column in row finish_reason text; do
     grep -qxF "\\fB$column\\fR" prefix/share/man/man5/sluice-output.5 || fail "sluice-output(5) lacks $column"
 done
-if command -v groff >/dev/null; then
-    for page in prefix/share/man/man5/*; do
-        warned=$(groff -k -t -man -Tutf8 -ww "$page" 2>&1 >/dev/null)
-        [ -z "$warned" ] || fail "groff warns of $page: $(head -n 3 <<<"$warned")"
-    done
-fi
+# Those who read them: no word from groff and mandoc, a name for apropos, and lines that a terminal of 80 columns shows.
+# warned PROGRAM PAGE ARGUMENT…
+warned() {
+    local program=$1 page=$2 said
+    shift 2
+    command -v "$program" >/dev/null || return 0
+    said=$("$program" "$@" "$page" 2>&1 >/dev/null || true)
+    [ -z "$said" ] || fail "$program of ${page##*/}: $(head -n 3 <<<"$said")"
+}
+pages=0
+for page in prefix/share/man/man[15]/*; do
+    pages=$((pages + 1))
+    warned groff "$page" -man -Tutf8 -ww
+    warned groff "$page" -man -Tascii -ww
+    if command -v mandoc >/dev/null; then
+        said=$(mandoc -T lint -W warning "$page") || fail "mandoc of ${page##*/}: $(head -n 3 <<<"$said")"
+    fi
+    if command -v lexgrog >/dev/null; then
+        lexgrog "$page" | grep -qF "$(basename "${page%.?}") - " || fail "${page##*/}: apropos finds no name"
+    fi
+    if command -v man >/dev/null && man --version 2>/dev/null | grep -q man-db; then
+        MANWIDTH=80 LC_ALL=C.UTF-8 man -l "$page" >shown 2>error && [ -s shown ] && [ ! -s error ] || fail "man of ${page##*/}: $(head -n 3 error)"
+        [ "$(LC_ALL=C.UTF-8 wc -L <shown)" -le 80 ] || fail "${page##*/} is wider than 80 columns"
+        ! grep -nE '\\&|\\f[BIR]|`|\*\*' shown || fail "${page##*/} shows marks of roff or Markdown"
+    fi
+done
+[ "$pages" -ge 17 ] || fail "$pages manual pages"
 
 # A program against the library.
 model=$SLUICE_SOURCE_DIR/data/small-model

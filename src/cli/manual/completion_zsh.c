@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Completion for zsh: an _arguments for each command. */
+#include <string.h>
+
 #include "cli/manual/completion.h"
 
 /* What _arguments calls behind an option. */
@@ -96,7 +98,7 @@ status completion_write_zsh(const struct completion *from, struct buffer *out)
     TRY(write_settings(from, out));
     TRY(write_commands(from, out));
     for (size_t i = 0; i < from->command_count; i++) {
-        const bool is_help = from->commands[i].argp == NULL;
+        const bool is_help = strcmp(from->commands[i].name, "help") == 0;
         TRY(buffer_format(out, "    %s)\n        _arguments", from->commands[i].name));
         TRY(completion_each_option(&from->commands[i], write_option, out));
         TRY(is_help

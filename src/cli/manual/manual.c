@@ -14,7 +14,8 @@ static status append_text(struct buffer *out, const char *text, size_t length)
         if (first && (text[i] == '.' || text[i] == '\'')) {
             TRY(buffer_append_text(out, "\\&"));
         }
-        TRY(point > 0x7F      ? buffer_format(out, "\\[u%04X]", (unsigned)point)
+        TRY(point == 0x2026   ? buffer_append_text(out, "...") /* in every terminal's letters */
+            : point > 0x7F    ? buffer_format(out, "\\[u%04X]", (unsigned)point)
             : text[i] == '\\' ? buffer_append_text(out, "\\e")
             : text[i] == '-'  ? buffer_append_text(out, "\\-")
                               : buffer_append_byte(out, text[i]));
@@ -35,7 +36,8 @@ static status append_head(struct buffer *out, const char *name, const char *summ
     for (const char *c = name; *c != '\0'; c++) {
         TRY(buffer_append_byte(out, *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c));
     }
-    TRY(buffer_append_text(out, "\" 1 \"\" \"sluice " SLUICE_VERSION "\" \"sluice\"\n.SH NAME\n"));
+    TRY(buffer_append_text(out, "\" 1 \"" SLUICE_DATE "\" \"sluice " SLUICE_VERSION
+                                "\" \"sluice\"\n.SH NAME\n"));
     TRY(buffer_append_text(out, "sluice"));
     TRY(append_text(out, name, strlen(name)));
     TRY(buffer_append_text(out, " \\- "));
@@ -57,9 +59,10 @@ static status append_option(struct buffer *out, const struct argp_option *option
     TRY(append_text(out, option->name, strlen(option->name)));
     TRY(buffer_append_text(out, "\\fR"));
     if (option->arg != NULL) {
-        TRY(buffer_append_text(out, "=\\fI"));
+        const bool may_lack = option->flags & OPTION_ARG_OPTIONAL;
+        TRY(buffer_append_text(out, may_lack ? "[=\\fI" : "=\\fI"));
         TRY(append_text(out, option->arg, strlen(option->arg)));
-        TRY(buffer_append_text(out, "\\fR"));
+        TRY(buffer_append_text(out, may_lack ? "\\fR]" : "\\fR"));
     }
     TRY(buffer_append_byte(out, '\n'));
     return append_line(out, option->doc != NULL ? option->doc : "");
