@@ -10,10 +10,54 @@ static status no_memory(void)
     return status_fail(STATUS_NO_MEMORY, "out of memory for a row's grammar");
 }
 
+/* ---- What samples share ---- */
+
+void constraint_tools_create(struct constraint_tools *self, const struct tokenizer *tokenizer)
+{
+    *self = (struct constraint_tools){.tokenizer = tokenizer};
+    pthread_mutex_init(&self->lock, NULL);
+}
+
 void constraint_tools_destroy(struct constraint_tools *self)
 {
-    tokenizer_scratch_destroy(self->scratch);
-    self->scratch = NULL;
+    while (self->scratch_count > 0) {
+        tokenizer_scratch_destroy(self->scratches[--self->scratch_count]);
+    }
+    pthread_mutex_destroy(&self->lock);
+}
+
+static struct tokenizer_scratch *take_scratch(struct constraint_tools *self)
+{
+    struct tokenizer_scratch *scratch = NULL;
+    pthread_mutex_lock(&self->lock);
+    if (self->scratch_count > 0) {
+        scratch = self->scratches[--self->scratch_count];
+    }
+    pthread_mutex_unlock(&self->lock);
+    return scratch != NULL ? scratch : tokenizer_scratch_create(self->tokenizer);
+}
+
+static void give_scratch(struct constraint_tools *self, struct tokenizer_scratch *scratch)
+{
+    pthread_mutex_lock(&self->lock);
+    if (self->scratch_count < CONSTRAINT_SCRATCHES) {
+        self->scratches[self->scratch_count++] = scratch;
+        scratch = NULL;
+    }
+    pthread_mutex_unlock(&self->lock);
+    tokenizer_scratch_destroy(scratch);
+}
+
+static status encode(struct constraint_tools *self, const char *bytes, size_t length,
+                     struct token_list *out)
+{
+    struct tokenizer_scratch *scratch = take_scratch(self);
+    if (scratch == NULL) {
+        return no_memory();
+    }
+    const status s = tokenizer_encode(self->tokenizer, scratch, bytes, length, false, out);
+    give_scratch(self, scratch);
+    return s;
 }
 
 /* ---- Tokens of the shortest end ---- */
@@ -190,14 +234,8 @@ static status cut_bytes(const struct constraint *self, struct constraint_tools *
 {
     const struct grammar_vocabulary *vocabulary = own_vocabulary(self);
     size_t matched = SIZE_MAX;
-    if (tools->tokenizer != NULL && tools->scratch == NULL) {
-        tools->scratch = tokenizer_scratch_create(tools->tokenizer);
-        if (tools->scratch == NULL) {
-            return no_memory();
-        }
-    }
     if (tools->tokenizer != NULL) {
-        TRY(tokenizer_encode(tools->tokenizer, tools->scratch, bytes, length, false, out));
+        TRY(encode(tools, bytes, length, out));
         TRY(match_tokens(vocabulary, out->ids, out->count, bytes, length, &matched));
     }
     *ok = true;

@@ -7,14 +7,20 @@
 #ifndef SLUICE_CONSTRAINT_H
 #define SLUICE_CONSTRAINT_H
 
+#include <pthread.h>
+
 #include "grammar/grammar.h"
 #include "sluice/engine.h"
 
-/* What all samples of an engine share; not thread-safe. */
+/* What all samples of an engine share, whichever thread is at them. */
+enum { CONSTRAINT_SCRATCHES = 8 };
 struct constraint_tools {
     const struct tokenizer *tokenizer; /* borrowed; NULL: forced bytes are spelt in fewest tokens */
-    struct tokenizer_scratch *scratch; /* NULL: not needed yet */
+    pthread_mutex_t lock;              /* over those that nobody uses: */
+    struct tokenizer_scratch *scratches[CONSTRAINT_SCRATCHES];
+    int scratch_count;
 };
+void constraint_tools_create(struct constraint_tools *self, const struct tokenizer *tokenizer);
 void constraint_tools_destroy(struct constraint_tools *self);
 
 struct constraint {

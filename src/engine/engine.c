@@ -4,8 +4,11 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/scheduler.h"
+
+enum { LEAST_TO_SHARE = 96 }; /* samples of a step from which on threads take their tokens */
 
 struct engine {
     struct scheduler scheduler;
@@ -51,7 +54,7 @@ status engine_create(const struct engine_options *options, struct engine **out)
     if (self == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for the engine");
     }
-    self->tools.tokenizer = options->tokenizer;
+    constraint_tools_create(&self->tools, options->tokenizer);
     status s = scheduler_create(&self->scheduler, options);
     if (s != STATUS_OK) {
         engine_destroy(self);
@@ -138,17 +141,57 @@ static void finish_sequence(struct engine *self, struct sequence *sequence)
     self->unfinished_rows -= ++row->samples_finished == row->params.samples;
 }
 
-/* What a step brought a sequence that is sampled: the token that was drawn, where it reached the
- * end, behind log-probabilities of tokens that were not. */
-static status accept_token(struct engine *self, struct sequence *sequence,
-                           const struct sample_result *results, int count, bool *ended)
+/* On any thread: it concerns one sample alone. */
+static void accept_sampled(void *item)
 {
-    if (count == 0) {
+    struct acceptance *self = item;
+    self->failure =
+        sequence_accept(self->sequence, self->options, self->results, self->count, &self->ended);
+    self->message = self->failure != STATUS_OK ? strdup(status_message()) : NULL;
+}
+
+/* Lets all samples of a step take what it brought them: the tokens that were drawn, behind
+ * log-probabilities of tokens that were not. */
+static status accept_all_sampled(struct engine *self, struct plan_slot *slot,
+                                 const struct sample_result *results)
+{
+    struct team_batch *batch = &slot->accepting;
+    batch->work = accept_sampled;
+    batch->count = 0;
+    for (int i = 0, output = 0; i < slot->count; output += slot->outputs[i++]) {
+        if (slot->sequences[i]->row->work != WORK_SAMPLE || slot->outputs[i] == 0) {
+            continue;
+        }
+        slot->acceptances[i] = (struct acceptance){.options = &self->scheduler.options,
+                                                   .sequence = slot->sequences[i],
+                                                   .tokens_before = slot->sequences[i]->count,
+                                                   .results = &results[output],
+                                                   .count = slot->outputs[i]};
+        TRY(team_batch_add(batch, &slot->acceptances[i]));
+    }
+    if (batch->count >= LEAST_TO_SHARE) {
+        team_start(self->scheduler.team, batch);
+        team_await(self->scheduler.team, batch);
         return STATUS_OK;
     }
-    int before = sequence->count;
-    TRY(sequence_accept(sequence, &self->scheduler.options, results, count, ended));
-    self->scheduler.counters.output_tokens += sequence->count - before;
+    for (size_t i = 0; i < batch->count; i++) {
+        accept_sampled(batch->items[i]);
+    }
+    return STATUS_OK;
+}
+
+/* What came of it. */
+static status note_sampled(struct engine *self, struct acceptance *acceptance, bool *ended)
+{
+    struct sequence *sequence = acceptance->sequence;
+    if (acceptance->failure != STATUS_OK) {
+        status s = status_fail(acceptance->failure, "%s",
+                               acceptance->message != NULL ? acceptance->message : "out of memory");
+        free(acceptance->message);
+        return s;
+    }
+    self->scheduler.counters.output_tokens += sequence->count - acceptance->tokens_before;
+    *ended = acceptance->ended;
     if (!*ended) {
         scheduler_continue(&self->scheduler, sequence);
     }
@@ -165,11 +208,12 @@ static status accept_scores(struct engine *self, struct sequence *sequence,
     return sequence_accept_scores(sequence, results, count, ended);
 }
 
-/* Hands a sequence what its step brought: `count` results, or an embedding. */
-static status accept(struct engine *self, struct sequence *sequence,
-                     const struct sample_result *results, int count, const float *embedding,
-                     bool *ended)
+/* Hands sequence `i` of a step what that brought: `count` results, or an embedding. */
+static status accept(struct engine *self, struct plan_slot *slot, int i,
+                     const struct sample_result *results, const float *embedding, bool *ended)
 {
+    struct sequence *sequence = slot->sequences[i];
+    const int count = slot->outputs[i];
     *ended = false;
     switch (sequence->row->work) {
     case WORK_POOL:
@@ -181,7 +225,7 @@ static status accept(struct engine *self, struct sequence *sequence,
     case WORK_SAMPLE:
         break;
     }
-    return accept_token(self, sequence, results, count, ended);
+    return count > 0 ? note_sampled(self, &slot->acceptances[i], ended) : STATUS_OK;
 }
 
 status engine_await_masks(struct engine *engine, struct step_plan *plan)
@@ -194,14 +238,14 @@ status engine_complete_step(struct engine *engine, struct step_plan *plan,
 {
     struct plan_slot *slot = (struct plan_slot *)plan;
     scheduler_close(&engine->scheduler, slot);
+    TRY(accept_all_sampled(engine, slot, results));
     const size_t width = (size_t)engine->scheduler.options.embedding_width;
     int output = 0;
     for (int i = 0; i < slot->count; i++) {
         const float *embedding =
             plan->embeddings != NULL ? plan->embeddings + (size_t)i * width : NULL;
         bool ended;
-        TRY(accept(engine, slot->sequences[i], &results[output], slot->outputs[i], embedding,
-                   &ended));
+        TRY(accept(engine, slot, i, &results[output], embedding, &ended));
         output += slot->outputs[i];
         if (ended) {
             finish_sequence(engine, slot->sequences[i]);

@@ -21,6 +21,7 @@ status slot_create(struct plan_slot *slot, const struct engine_options *options)
     slot->long_rope = calloc(sequences, sizeof *slot->long_rope);
     slot->step.requests = calloc(sequences, sizeof *slot->step.requests);
     slot->mask_outputs = calloc(sequences, sizeof *slot->mask_outputs);
+    slot->acceptances = calloc(sequences, sizeof *slot->acceptances);
     size_t width = (size_t)options->embedding_width;
     slot->step.embeddings = width > 0 ? calloc(sequences * width, sizeof(float)) : NULL;
     bool created = slot->sequences != NULL && slot->chunks != NULL && slot->outputs != NULL &&
@@ -28,7 +29,7 @@ status slot_create(struct plan_slot *slot, const struct engine_options *options)
                    slot->positions != NULL && slot->query_start != NULL &&
                    slot->context_length != NULL && slot->output_rows != NULL &&
                    slot->long_rope != NULL && slot->step.requests != NULL &&
-                   slot->mask_outputs != NULL;
+                   slot->mask_outputs != NULL && slot->acceptances != NULL;
     return created ? STATUS_OK
                    : status_fail(STATUS_NO_MEMORY, "out of memory for the plan of a step");
 }
@@ -47,7 +48,9 @@ void slot_destroy(struct plan_slot *slot)
     free(slot->long_rope);
     free(slot->step.requests);
     free(slot->mask_outputs);
-    mask_batch_destroy(&slot->masks);
+    free(slot->acceptances);
+    team_batch_destroy(&slot->masks);
+    team_batch_destroy(&slot->accepting);
     free(slot->block_table);
 }
 
@@ -125,6 +128,11 @@ static void fill_request(const struct sequence *sequence, int index, struct samp
     processors_apply(&row->processors, request);
 }
 
+static void compute_mask(void *constraint)
+{
+    constraint_mask(constraint);
+}
+
 /* The mask of a sequence whose grammar says what may be drawn as output `output` of the step. */
 static status add_mask(struct plan_slot *slot, const struct sequence *sequence, int output)
 {
@@ -133,7 +141,7 @@ static status add_mask(struct plan_slot *slot, const struct sequence *sequence, 
         return STATUS_OK;
     }
     slot->mask_outputs[slot->masks.count] = output;
-    return mask_batch_add(&slot->masks, sequence->constraint);
+    return team_batch_add(&slot->masks, sequence->constraint);
 }
 
 /* The border between sequences that lies nearest to half of the step's tokens; 0 where one of the
@@ -155,6 +163,7 @@ status slot_fill(struct plan_slot *slot, const struct engine_options *options)
     struct batch *batch = &slot->step.batch;
     int token = 0, output = 0;
     slot->masks.count = 0;
+    slot->masks.work = compute_mask;
     for (int i = 0; i < slot->count; i++) {
         const struct sequence *sequence = slot->sequences[i];
         slot->query_start[i] = token;

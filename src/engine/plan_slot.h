@@ -4,8 +4,20 @@
 #ifndef SLUICE_PLAN_SLOT_H
 #define SLUICE_PLAN_SLOT_H
 
-#include "engine/mask_pool.h"
 #include "engine/sequence.h"
+#include "engine/team.h"
+
+/* What a step brought a sample, and what came of it. */
+struct acceptance {
+    const struct engine_options *options;
+    struct sequence *sequence;
+    int tokens_before;
+    const struct sample_result *results; /* [count] */
+    int count;
+    bool ended;
+    status failure;
+    char *message; /* of the failure, which is the thread's own; NULL: there was no memory for it */
+};
 
 /* A step_plan and what belongs to it. */
 struct plan_slot {
@@ -19,8 +31,10 @@ struct plan_slot {
     int32_t *token_ids, *positions; /* [max_batch_tokens] */
     int32_t *query_start, *context_length, *output_rows; /* [max_sequences + 1] */
     uint8_t *long_rope;                                  /* [max_sequences] */
-    struct mask_batch masks;                             /* of sequences with a grammar */
-    int32_t *mask_outputs; /* [max_sequences] which request each is of */
+    struct team_batch masks;                             /* of sequences with a grammar */
+    int32_t *mask_outputs;          /* [max_sequences] which request each is of */
+    struct acceptance *acceptances; /* [max_sequences] */
+    struct team_batch accepting;    /* those of sequences that are sampled */
     int32_t *block_table;
     size_t block_table_capacity;
 };

@@ -60,7 +60,7 @@ status scheduler_create(struct scheduler *self, const struct engine_options *opt
     TRY(kv_blocks_create(options->kv_blocks, options->kv_block_tokens, options->prefix_cache,
                          &self->blocks));
     TRY(admission_create(&self->options, &self->admission));
-    TRY(mask_pool_create(&self->mask_pool));
+    TRY(team_create(&self->team));
     self->slots = calloc((size_t)options->steps_in_flight, sizeof *self->slots);
     if (self->slots == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for the plans of steps");
@@ -88,7 +88,7 @@ static void destroy_sequences(struct sequence_list *list)
 void scheduler_destroy(struct scheduler *self)
 {
     struct engine_row *row;
-    mask_pool_destroy(self->mask_pool); /* first: it may be at masks of sequences */
+    team_destroy(self->team); /* first: it may be at masks of sequences */
     while ((row = rows_take(&self->waiting)) != NULL) {
         engine_row_destroy(row);
     }
@@ -542,7 +542,7 @@ status scheduler_plan(struct scheduler *self, struct step_plan **out)
                    : status_fail(STATUS_INTERNAL, "rows are queued and none of them can run");
     }
     TRY(slot_fill(slot, &self->options));
-    mask_pool_start(self->mask_pool, &slot->masks);
+    team_start(self->team, &slot->masks);
     slot->open = true;
     self->open_plans++;
     self->counters.steps++;
@@ -554,9 +554,14 @@ status scheduler_plan(struct scheduler *self, struct step_plan **out)
 
 status scheduler_await_masks(struct scheduler *self, struct plan_slot *slot)
 {
-    TRY(mask_pool_await(self->mask_pool, &slot->masks));
+    team_await(self->team, &slot->masks);
     for (size_t i = 0; i < slot->masks.count; i++) {
-        slot->step.requests[slot->mask_outputs[i]].allowed = slot->masks.items[i]->mask;
+        struct constraint *constraint = slot->masks.items[i];
+        if (constraint->failure != STATUS_OK) {
+            constraint_mask(constraint); /* once more, for the message: it was another thread's */
+            TRY(constraint->failure);
+        }
+        slot->step.requests[slot->mask_outputs[i]].allowed = constraint->mask;
     }
     return STATUS_OK;
 }

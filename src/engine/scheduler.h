@@ -28,7 +28,7 @@ struct scheduler {
     bool supply_ended;       /* no more rows are to come */
     struct plan_slot *slots; /* [steps_in_flight] */
     int open_plans;
-    struct mask_pool *mask_pool;
+    struct team *team;
     struct engine_counters counters;
 };
 

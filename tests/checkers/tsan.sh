@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The threaded parts under ThreadSanitizer: the CPU backend and sampling (OpenMP), reading ahead of weights, the watchdog of collectives; MPI
-# is called by one thread. They run on clang's OpenMP, whose tool Archer tells ThreadSanitizer what OpenMP orders. Needs clang and
-# libomp-dev.
+# The threaded parts under ThreadSanitizer: the CPU backend and sampling (OpenMP), reading ahead of weights, the watchdog of collectives, masks
+# and tokens of a step; MPI is called by one thread. They run on clang's OpenMP, whose tool Archer tells ThreadSanitizer what OpenMP orders.
+# Needs clang and libomp-dev.
 #   tests/checkers/tsan.sh [TEST…]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 archer=$(find "$(clang -print-resource-dir)/../../.." -maxdepth 2 -name libarcher.so 2>/dev/null | head -n 1)
 [ -n "$archer" ] || { echo "libarcher.so is not there: install libomp-dev for $(clang --version | head -n 1)"; exit 1; }
 [ $# -gt 0 ] || set -- backend_test cpu_product_test cpu_attention_test cpu_rows_test sample_test local_runner_test load_test forward_test \
-    read_ahead_test watchdog_test template_bounds_test
+    read_ahead_test watchdog_test template_bounds_test engine_grammar_test
 . scripts/common.sh
 build tsan --target "$@"
 

@@ -8,7 +8,7 @@
 #include "grammar/grammar.h"
 #include "grammar/regex_front.h"
 
-enum { ROWS = 30, MOST_TOKENS = 80, END = FAKE_VOCABULARY - 1, THINK_END = FAKE_VOCABULARY - 2 };
+enum { ROWS = 120, MOST_TOKENS = 80, END = FAKE_VOCABULARY - 1, THINK_END = FAKE_VOCABULARY - 2 };
 
 /* Answers have 35 bytes at least, most of which nothing else can stand for. */
 static const char pattern[] =
@@ -128,7 +128,7 @@ static int run_rows(const struct engine_options *options, const struct generate_
         for (int i = 0; i < 12; i++) {
             prompt[i] = (int32_t)(fake_mix((uint64_t)(row / 3), (uint64_t)i) % FAKE_VOCABULARY);
         }
-        prompt[11] = row;
+        prompt[11] = row % FAKE_VOCABULARY;
         assert_int_equal(engine_add(engine, row, prompt, 12, params, FAKE_VOCABULARY, NULL),
                          STATUS_OK);
     }
@@ -201,9 +201,9 @@ static void nothing_beside_a_row_counts(void **state)
         run_rows(&options, &params, expected);
         for (int i = 0; i < 6; i++) {
             options = usual_options();
-            options.max_sequences = (const int[]){1, 30, 7, 7, 7, 7}[i];
-            options.max_batch_tokens = (const int[]){64, 64, 7, 64, 64, 64}[i];
-            options.kv_blocks = (const int[]){200, 300, 200, 40, 32, 200}[i];
+            options.max_sequences = (const int[]){1, ROWS, 7, 7, 7, 7}[i];
+            options.max_batch_tokens = (const int[]){64, 500, 7, 64, 64, 64}[i];
+            options.kv_blocks = (const int[]){200, 1200, 200, 40, 32, 200}[i];
             options.prefix_cache = i != 3;
             params.sampling.logprobs = i == 5 ? -1 : 0;
             run_rows(&options, &params, answers);
@@ -231,7 +231,7 @@ static int count_scored(const struct answer *answer, int row, int *scored)
     for (; position < 12; position++) {
         const int32_t token =
             position == 11
-                ? row
+                ? row % FAKE_VOCABULARY
                 : (int32_t)(fake_mix((uint64_t)(row / 3), (uint64_t)position) % FAKE_VOCABULARY);
         chain = fake_chain(chain, token, position, false);
     }

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A few threads and a queue of batches of masks. */
-#include "engine/mask_pool.h"
+/* A few threads and a queue of batches. */
+#include "engine/team.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { THREADS = 4 };
+enum { MOST_AT_ONCE = 16 }; /* items that a thread takes */
 
-struct mask_pool {
+struct team {
     pthread_mutex_t lock;
     pthread_cond_t work, done;
-    struct mask_batch *first, *last; /* batches with items that nobody has begun */
-    pthread_t threads[THREADS];
+    struct team_batch *first, *last; /* batches with items that nobody has begun */
+    pthread_t threads[TEAM_THREADS];
     int thread_count;
     bool started, ending;
 };
 
-status mask_pool_create(struct mask_pool **out)
+status team_create(struct team **out)
 {
-    struct mask_pool *self = calloc(1, sizeof *self);
+    struct team *self = calloc(1, sizeof *self);
     if (self == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for threads");
     }
@@ -29,7 +29,7 @@ status mask_pool_create(struct mask_pool **out)
     return STATUS_OK;
 }
 
-void mask_pool_destroy(struct mask_pool *self)
+void team_destroy(struct team *self)
 {
     if (self == NULL) {
         return;
@@ -47,26 +47,26 @@ void mask_pool_destroy(struct mask_pool *self)
     free(self);
 }
 
-void mask_batch_destroy(struct mask_batch *self)
+void team_batch_destroy(struct team_batch *self)
 {
     free(self->items);
 }
 
-status mask_batch_add(struct mask_batch *self, struct constraint *constraint)
+status team_batch_add(struct team_batch *self, void *item)
 {
     void *items = self->items;
-    status s = array_grow(&items, &self->capacity, self->count + 1, sizeof(struct constraint *));
+    status s = array_grow(&items, &self->capacity, self->count + 1, sizeof(void *));
     self->items = items;
     if (s == STATUS_OK) {
-        self->items[self->count++] = constraint;
+        self->items[self->count++] = item;
     }
     return s;
 }
 
 /* Takes a batch off the queue, wherever it stands in it. */
-static void take_off(struct mask_pool *self, const struct mask_batch *batch)
+static void take_off(struct team *self, const struct team_batch *batch)
 {
-    struct mask_batch **link = &self->first, *before = NULL;
+    struct team_batch **link = &self->first, *before = NULL;
     while (*link != NULL && *link != batch) {
         before = *link;
         link = &(*link)->following;
@@ -77,28 +77,35 @@ static void take_off(struct mask_pool *self, const struct mask_batch *batch)
     }
 }
 
-/* Computes the next mask of a batch whose lock is held; it is given up meanwhile. */
-static void compute_next(struct mask_pool *self, struct mask_batch *batch)
+/* Works on the next items of a batch whose lock is held; it is given up meanwhile. Fewer at a time
+ * towards the end, so that nobody waits long for another. */
+static void do_next(struct team *self, struct team_batch *batch)
 {
-    struct constraint *constraint = batch->items[batch->next++];
+    const size_t first = batch->next, left = batch->count - first;
+    const size_t fair = left / (2 * (TEAM_THREADS + 1)) + 1;
+    const size_t taken = fair < MOST_AT_ONCE ? fair : MOST_AT_ONCE;
+    batch->next += taken;
     if (batch->next == batch->count) {
         take_off(self, batch);
     }
     pthread_mutex_unlock(&self->lock);
-    constraint_mask(constraint);
+    for (size_t i = first; i < first + taken; i++) {
+        batch->work(batch->items[i]);
+    }
     pthread_mutex_lock(&self->lock);
-    if (++batch->done == batch->count) {
+    batch->done += taken;
+    if (batch->done == batch->count) {
         pthread_cond_broadcast(&self->done);
     }
 }
 
 static void *work(void *context)
 {
-    struct mask_pool *self = context;
+    struct team *self = context;
     pthread_mutex_lock(&self->lock);
     while (!self->ending) {
         if (self->first != NULL) {
-            compute_next(self, self->first);
+            do_next(self, self->first);
         } else {
             pthread_cond_wait(&self->work, &self->lock);
         }
@@ -108,17 +115,17 @@ static void *work(void *context)
 }
 
 /* Without threads the one that awaits does it all. */
-static void start_threads(struct mask_pool *self)
+static void start_threads(struct team *self)
 {
     self->started = true;
-    for (int i = 0; i < THREADS; i++) {
+    for (int i = 0; i < TEAM_THREADS; i++) {
         if (pthread_create(&self->threads[self->thread_count], NULL, work, self) == 0) {
             self->thread_count++;
         }
     }
 }
 
-void mask_pool_start(struct mask_pool *self, struct mask_batch *batch)
+void team_start(struct team *self, struct team_batch *batch)
 {
     batch->next = batch->done = 0;
     batch->following = NULL;
@@ -135,24 +142,17 @@ void mask_pool_start(struct mask_pool *self, struct mask_batch *batch)
     pthread_mutex_unlock(&self->lock);
 }
 
-status mask_pool_await(struct mask_pool *self, struct mask_batch *batch)
+void team_await(struct team *self, struct team_batch *batch)
 {
     if (batch->count == 0) {
-        return STATUS_OK;
+        return;
     }
     pthread_mutex_lock(&self->lock);
     while (batch->next < batch->count) {
-        compute_next(self, batch);
+        do_next(self, batch);
     }
     while (batch->done < batch->count) {
         pthread_cond_wait(&self->done, &self->lock);
     }
     pthread_mutex_unlock(&self->lock);
-    for (size_t i = 0; i < batch->count; i++) {
-        if (batch->items[i]->failure != STATUS_OK) {
-            constraint_mask(batch->items[i]); /* once more, for the message: it was another's */
-            TRY(batch->items[i]->failure);
-        }
-    }
-    return STATUS_OK;
 }
