@@ -5,7 +5,9 @@
  * two versions of a kernel are compared. Times are CUDA events around CALLS calls in a row, the
  * median of ROUNDS.
  *
- *     bench_gpu_attention [TB/s of the memory] [TFLOP/s of products in 16 bits] */
+ *     bench_gpu_attention [TB/s of the memory] [TFLOP/s of products in 16 bits] [SHAPE]
+ *
+ * SHAPE: only shapes named so ("64 x 128"), for a profiler. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -247,6 +249,15 @@ static uint64_t hash_result(const struct bench *bench, int tokens)
     return hash;
 }
 
+static void name_shape(const struct shape *shape, char *name, size_t size)
+{
+    if (shape->query > 1 && shape->query < shape->context) {
+        snprintf(name, size, "%d x %d of %d", shape->sequences, shape->query, shape->context);
+    } else {
+        snprintf(name, size, "%d x %d", shape->sequences, shape->context);
+    }
+}
+
 static void run(struct bench *bench, const struct shape *shape)
 {
     const struct batch batch = describe(bench, shape);
@@ -264,11 +275,7 @@ static void run(struct bench *bench, const struct shape *shape)
                               (query * before + query * (query + 1) / 2);
     const double floor = shape->query == 1 ? bytes / bench->memory : operations / bench->products;
     char name[64];
-    snprintf(name, sizeof name, "%d x %d", shape->sequences, shape->context);
-    if (shape->query > 1 && shape->query < shape->context) {
-        snprintf(name, sizeof name, "%d x %d of %d", shape->sequences, shape->query,
-                 shape->context);
-    }
+    name_shape(shape, name, sizeof name);
     printf("%-7s %-16s %9.1f us, floor %9.1f us, ", shape->query == 1 ? "decode" : "prefill", name,
            1e6 * seconds, 1e6 * floor);
     if (shape->query == 1) {
@@ -288,7 +295,7 @@ int main(int argc, char **argv)
     bench.memory = 1e12 * (argc > 1 ? atof(argv[1]) : 3.0);
     bench.products = 1e12 * (argc > 2 ? atof(argv[2]) : 710.0);
     if (!(bench.memory > 0 && bench.products > 0)) {
-        fprintf(stderr, "bench_gpu_attention: [TB/s] [TFLOP/s], more than 0\n");
+        fprintf(stderr, "bench_gpu_attention: [TB/s] [TFLOP/s], more than 0, [SHAPE]\n");
         return 2;
     }
     bench_create(&bench);
@@ -299,7 +306,11 @@ int main(int argc, char **argv)
         cache_create(&bench, caches[c]);
         printf("bfloat16, cache in %s\n", dtype_name(caches[c]));
         for (size_t i = 0; i < COUNT_OF(shapes); i++) {
-            run(&bench, &shapes[i]);
+            char name[64];
+            name_shape(&shapes[i], name, sizeof name);
+            if (argc <= 3 || strcmp(argv[3], name) == 0) {
+                run(&bench, &shapes[i]);
+            }
         }
         bench.op->kv_destroy(bench.backend, bench.cache);
         free(bench.table);

@@ -7,7 +7,11 @@
  *
  * A call is one of a CUDA graph of many on memory that no call before it has touched for 256 MB, so
  * that the second-level cache holds little of it (at most SETS calls: small ones stay there). Times
- * are CUDA events around the graph, the median of ROUNDS. */
+ * are CUDA events around the graph, the median of ROUNDS.
+ *
+ *     bench_gpu_rows [ROWS]
+ *
+ * ROWS: only that number of them, of those below, for a profiler. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,6 +111,7 @@ static struct device_buffer *new_buffer(struct bench *bench, size_t bytes, size_
 {
     struct device_buffer *buffer;
     check(bench->op->buffer_create(bench->backend, bytes, &buffer));
+    check(bench->op->synchronize(bench->backend)); /* its zeros come by another stream */
     for (size_t at = 0; at < bytes;) { /* each buffer begins elsewhere in the random values */
         const size_t from = at > 0 ? 0 : number * 4099 * 4096 % bench->random_bytes;
         const size_t rest = bytes - at, most = bench->random_bytes - from;
@@ -375,6 +380,7 @@ static void run(struct bench *bench, size_t c)
     for (size_t i = 0; i < count; i++) {
         set_create(bench, c, i, &sets[i]);
     }
+    check_cuda(cudaDeviceSynchronize()); /* the sets' copies, before a stream that waits for none */
     const uint64_t hash = hash_call(bench, c, &sets[0]);
     const double seconds = measure(bench, c, sets, count);
     printf("%-26s %5d rows %9.1f us, floor %7.1f us, %7.0f GB/s (%.0f%%), bits %016" PRIx64 "\n",
@@ -388,7 +394,7 @@ static void run(struct bench *bench, size_t c)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static struct bench bench;
     static const int rows[] = {16, 256, 1024, 2048, MOST_ROWS};
@@ -396,11 +402,16 @@ int main(void)
     check_cuda(cudaEventCreate(&bench.end));
     random_create(&bench);
     bench.bandwidth = copy_bandwidth(&bench);
+    bool named = false;
     for (size_t r = 0; r < COUNT_OF(rows); r++) {
+        if (argc > 1 && atoi(argv[1]) != rows[r]) {
+            continue;
+        }
         backend_open(&bench, rows[r]);
-        if (r == 0) {
+        if (!named) {
             printf("%s; a copy reads and writes %.0f GB/s\n", bench.op->device_name(bench.backend),
                    1e-9 * bench.bandwidth);
+            named = true;
         }
         for (size_t c = 0; c < COUNT_OF(cases); c++) {
             run(&bench, c);

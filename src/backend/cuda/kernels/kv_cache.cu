@@ -109,7 +109,8 @@ __device__ __forceinline__ void store_eight(void *to, int dtype, size_t at,
 
 /* ---- Eight values a lane ---- */
 
-enum { APPEND_THREADS = 256 };
+/* FEW_TOKENS do not fill the device with a block each. */
+enum { APPEND_THREADS = 256, FEW_TOKENS = 128 };
 
 __device__ __forceinline__ void load_eight(const float *from, float (&values)[8])
 {
@@ -222,9 +223,9 @@ __device__ __forceinline__ void finish_eight(const kv_append &call, const uint4 
     }
 }
 
-/* A token's heads by one block, a head by `lanes` lanes, a power of two; a lane asks for all of
- * its values of HELD heads before it works on the first. head_dim and half are multiples of 8,
- * head_dim at most 256. */
+/* A token's heads by the blocks of one x, a head by `lanes` lanes, a power of two; a lane asks for
+ * all of its values of HELD heads before it works on the first. head_dim and half are multiples of
+ * 8, head_dim at most 256. */
 template <typename T>
 __global__ void __launch_bounds__(APPEND_THREADS, 4)
     append_kernel(const __grid_constant__ kv_append call, int lanes)
@@ -232,12 +233,13 @@ __global__ void __launch_bounds__(APPEND_THREADS, 4)
     constexpr int HELD = 3;
     const int token = (int)blockIdx.x, lane = (int)threadIdx.x % 32;
     const int heads = call.query_heads + 2 * call.kv_heads;
-    const int first = lane % lanes * 8, step = (int)blockDim.x / lanes;
+    const int first = lane % lanes * 8, block_heads = (int)blockDim.x / lanes;
+    const int step = block_heads * (int)gridDim.y;
     T *const row = static_cast<T *>(call.qkv) + (size_t)token * (size_t)(heads * call.head_dim);
     const bool q_normed = call.q_norm != nullptr, k_normed = call.k_norm != nullptr;
     const int own =
         lane / lanes; /* a warp's heads are neighbours; all its lanes go round as often */
-    int base = (int)threadIdx.x / lanes - own;
+    int base = (int)blockIdx.y * block_heads + (int)threadIdx.x / lanes - own;
     uint4 raw[HELD];
     const auto ask = [&]() {
 #pragma unroll
@@ -394,7 +396,10 @@ template <typename T> static cudaError_t append(cudaStream_t stream, const kv_ap
         }
         const int all = (call.query_heads + 2 * call.kv_heads) * lanes;
         const int threads = all < APPEND_THREADS ? (all + 31) / 32 * 32 : APPEND_THREADS;
-        append_kernel<T><<<(unsigned)call.tokens, (unsigned)threads, 0, stream>>>(call, lanes);
+        const int parts = call.tokens < FEW_TOKENS ? (all + threads - 1) / threads : 1;
+        append_kernel<T>
+            <<<dim3((unsigned)call.tokens, (unsigned)parts), (unsigned)threads, 0, stream>>>(call,
+                                                                                             lanes);
     } else {
         const size_t bytes = GENERAL_WARPS * (size_t)call.head_dim * sizeof(float);
         append_general_kernel<T>

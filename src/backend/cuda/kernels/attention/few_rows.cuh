@@ -61,15 +61,11 @@ template <int DIM, int SLOTS> struct few_rows_warp {
 
     __device__ __forceinline__ void load_queries(const attention_call &call, const query_row &row)
     {
-        const size_t at =
-            (size_t)row.token * (size_t)call.q_stride + (size_t)(row.head * DIM + 4 * (lane % 4));
+        read_queries<cache, DIM>(call, row, queries, lane);
 #pragma unroll
         for (int t = 0; t < shape::STEPS; t++) {
-            queries[t] = make_uint2(0, 0);
-            if (row.latest >= 0) {
-                queries[t].x = read_query_pair<cache>(call.q, at + 16 * t, call.dtype);
-                queries[t].y = read_query_pair<cache>(call.q, at + 16 * t + 2, call.dtype);
-            }
+            queries[t] = make_uint2(query_pair_of<cache>(row, queries[t].x, call.dtype),
+                                    query_pair_of<cache>(row, queries[t].y, call.dtype));
         }
     }
 

@@ -46,8 +46,8 @@ template <typename Cache, int DIM, int SLOTS> struct split_ring {
     }
 
     /* Rows that a pass of the warp takes, which lie one behind the other in a block that has as
-     * many; 0: a row is no even share of a pass. */
-    static constexpr int ROWS = 32 % tile::CHUNKS == 0 ? 32 / tile::CHUNKS : 0;
+     * many; 0: no passes, as a row is no even share of one, or as registers are full (fp8). */
+    static constexpr int ROWS = Cache::BYTES == 2 && 32 % tile::CHUNKS == 0 ? 32 / tile::CHUNKS : 0;
 
     /* copy_tile's work in passes of ROWS. WHOLE: all of the tile is within the context. */
     template <bool WHOLE>

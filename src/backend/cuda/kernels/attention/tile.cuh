@@ -171,19 +171,20 @@ __device__ __forceinline__ uint32_t widen_pair(uint32_t bits)
     return (uint32_t)pair.x | (uint32_t)pair.y << 16;
 }
 
-/* Two values at `at` of a row in `dtype`, as the MMA takes them. */
-template <typename Cache>
-__device__ __forceinline__ uint32_t read_query_pair(const void *from, size_t at, int dtype)
+/* Two values of a query in `dtype` as the MMA takes them: as they are, or in float16, what is
+ * beyond its range clamped (what is not a number stays none). */
+template <typename Cache> __device__ __forceinline__ uint32_t query_pair(uint32_t bits, int dtype)
 {
-    const uint32_t bits =
-        *reinterpret_cast<const uint32_t *>(static_cast<const char *>(from) + 2 * at);
     if (Cache::BYTES == 2 || dtype == TYPE_FLOAT16) {
         return bits;
     }
-    const float most = 65504.0f;
-    const float low = __uint_as_float(bits << 16), high = __uint_as_float(bits & 0xffff0000u);
-    return pack_pair<__half>(low != low ? low : fminf(fmaxf(low, -most), most),
-                             high != high ? high : fminf(fmaxf(high, -most), most));
+    float pair[2] = {__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000u)};
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+        asm("max.NaN.f32 %0, %0, 0fC77FE000;\n\tmin.NaN.f32 %0, %0, 0f477FE000;" /* 65504 */
+            : "+f"(pair[e]));
+    }
+    return pack_pair<__half>(pair[0], pair[1]);
 }
 
 template <typename Cache>
@@ -291,30 +292,50 @@ __device__ __forceinline__ query_row find_row(const attention_call &call, int kv
     return r;
 }
 
+/* The lane's values of a row for each step: for fp8 four neighbours, else two pairs 8 apart. All
+ * are asked for at once and behind no condition, as a kernel waits for them with nothing else to
+ * do; where there is no such row find_row names one that can be read. */
+template <typename Cache, int DIM>
+__device__ __forceinline__ void read_queries(const attention_call &call, const query_row &row,
+                                             uint2 (&to)[tile_shape<Cache, DIM>::STEPS], int lane)
+{
+    constexpr int EACH = Cache::BYTES == 2 ? 2 : 4;
+    const size_t at =
+        (size_t)row.token * (size_t)call.q_stride + (size_t)(row.head * DIM + EACH * (lane % 4));
+    const char *from = static_cast<const char *>(call.q) + 2 * at;
+#pragma unroll
+    for (int t = 0; t < tile_shape<Cache, DIM>::STEPS; t++) {
+        if constexpr (Cache::BYTES == 2) {
+            to[t].x = *reinterpret_cast<const uint32_t *>(from + 32 * t);
+            to[t].y = *reinterpret_cast<const uint32_t *>(from + 32 * t + 16);
+        } else {
+            to[t] = *reinterpret_cast<const uint2 *>(from + 32 * t);
+        }
+    }
+}
+
+/* Two values of a row as query_pair gives them, 0 where there is no such row. */
+template <typename Cache>
+__device__ __forceinline__ uint32_t query_pair_of(const query_row &row, uint32_t bits, int dtype)
+{
+    return row.latest < 0 ? 0 : query_pair<Cache>(bits, dtype);
+}
+
 /* The lane's fragments of the rows g and g + 8, at fragments[step · STRIDE]; only this lane reads
  * them. */
 template <typename Cache, int DIM, int STRIDE = 32>
 __device__ __forceinline__ void load_queries(const attention_call &call, const query_row &upper,
                                              const query_row &lower, uint4 *fragments, int lane)
 {
-    const int first = Cache::BYTES == 2 ? 2 * (lane % 4) : 4 * (lane % 4);
-    const int second = Cache::BYTES == 2 ? first + 8 : first + 2;
-    const size_t at_upper =
-        (size_t)upper.token * (size_t)call.q_stride + (size_t)(upper.head * DIM);
-    const size_t at_lower =
-        (size_t)lower.token * (size_t)call.q_stride + (size_t)(lower.head * DIM);
+    uint2 high[tile_shape<Cache, DIM>::STEPS], low[tile_shape<Cache, DIM>::STEPS];
+    read_queries<Cache, DIM>(call, upper, high, lane);
+    read_queries<Cache, DIM>(call, lower, low, lane);
 #pragma unroll
     for (int t = 0; t < tile_shape<Cache, DIM>::STEPS; t++) {
-        uint4 a = {0, 0, 0, 0};
-        if (upper.latest >= 0) {
-            a.x = read_query_pair<Cache>(call.q, at_upper + 16 * t + first, call.dtype);
-            a.z = read_query_pair<Cache>(call.q, at_upper + 16 * t + second, call.dtype);
-        }
-        if (lower.latest >= 0) {
-            a.y = read_query_pair<Cache>(call.q, at_lower + 16 * t + first, call.dtype);
-            a.w = read_query_pair<Cache>(call.q, at_lower + 16 * t + second, call.dtype);
-        }
-        fragments[t * STRIDE] = a;
+        fragments[t * STRIDE] = make_uint4(query_pair_of<Cache>(upper, high[t].x, call.dtype),
+                                           query_pair_of<Cache>(lower, low[t].x, call.dtype),
+                                           query_pair_of<Cache>(upper, high[t].y, call.dtype),
+                                           query_pair_of<Cache>(lower, low[t].y, call.dtype));
     }
 }
 
