@@ -6,6 +6,7 @@ that it needs are linked once more with that object in the place of the build's.
 mutants can be tried at once.
 """
 
+import concurrent.futures
 import json
 import os
 import shlex
@@ -143,12 +144,15 @@ class Mutation:
 
     def compile(self, entry, text, out, plain=False):
         """Compiles a text in the place of the entry's file; False where it does not compile."""
-        source = self.folder / "mutant.c"
+        source = Path(f"{out}.d") / "mutant.c"  # its name may be in the object
+        source.parent.mkdir(exist_ok=True)
         source.write_bytes(f'#line 1 "{entry["file"]}"\n'.encode() + text)
         words = list(entry["words"])
         at = words.index("-o")
         del words[at : at + 2]
         words = [str(source) if w == entry["file"] else w for w in words]
+        # At the highest level the kernels take minutes to compile under sanitizers.
+        words = ["-O1" if w == "-O3" else w for w in words]
         if plain:  # equal objects, equal behaviour
             words = [w for w in words if not w.startswith(("-fsanitize", "-g", "-O", "-fno-omit"))] + ["-O2", "-g0"]
         done = subprocess.run([*words, "-iquote", str(Path(entry["file"]).parent), "-o", str(out)],
@@ -169,13 +173,12 @@ class Mutation:
         """The build's objects that this change replaces, each with its own."""
         if build not in self.made:
             (self.folder / build.folder.name).mkdir()
-            pairs = []
-            for number, entry in enumerate(build.compiler(self.path)):
-                out = self.folder / build.folder.name / f"{number}.o"
-                if not self.compile(entry, self.text, out):
+            entries = build.compiler(self.path)
+            outs = [self.folder / build.folder.name / f"{number}.o" for number in range(len(entries))]
+            with concurrent.futures.ThreadPoolExecutor(len(entries)) as pool:
+                if not all(pool.map(lambda e, out: self.compile(e, self.text, out), entries, outs)):
                     return None
-                pairs.append((entry["object"], str(out)))
-            self.made[build] = pairs
+            self.made[build] = [(e["object"], str(out)) for e, out in zip(entries, outs)]
         return self.made[build]
 
     def program(self, build, name):
