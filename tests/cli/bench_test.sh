@@ -69,6 +69,12 @@ for layout in "1 1 1" "2 1 1" "2 2 1" "2 1 2"; do
     # The last token of a sample is never an input.
     expect_json 'sum(r["prefill"]["tokens"] + r["decode"]["tokens"] for r in d["ranks"] if "prefill" in r) == 7 * (20 + 6 - 1)'
     expect_json 'sum(r["output_tokens"] for r in d["ranks"] if "prefill" in r) == 42'
+    # Times of steps and of their parts stand one after the other: they do not add up to more than the run.
+    expect_json 'all(0 < r["prefill"]["seconds"] + r["decode"]["seconds"] <= 1.001 * r["seconds"] for r in d["ranks"] if "prefill" in r)'
+    expect_json 'all(0 < sum(r[n + "_seconds"] for n in ("plan", "launch", "wait", "complete")) <= 1.001 * r["seconds"] for r in d["ranks"] if "prefill" in r)'
+    expect_json 'all(r["prefill"]["count"] + r["decode"]["count"] == r["steps"] for r in d["ranks"] if "prefill" in r)'
+    expect_json 'all(abs(s["mean"] * s["count"] - s["seconds"]) <= 1e-3 * s["seconds"] and s["median"] <= s["p99"] <= s["seconds"] * 1.001 for r in d["ranks"] if "prefill" in r for s in (r["prefill"], r["decode"]))'
+    expect_json 'all(r["communication_seconds"] <= 1.001 * r["seconds"] and r["work_seconds"] + r["idle_seconds"] <= 1.001 * r["seconds"] for r in d["ranks"])'
     expect_json 'all(r["decode_profile"]["products"] > 0 and r["decode_profile"]["attention"] > 0 for r in d["ranks"])'
     expect_json "all((r['decode_profile']['communication'] > 0) == ($tp * $pp > 1) for r in d['ranks'])"
     expect_json 'all(r["host_peak_bytes"] >= r["host_peak_loading_bytes"] > 1e6 for r in d["ranks"])'
