@@ -29,6 +29,14 @@ status cpu_host_memory(int64_t *total_bytes, int64_t *free_bytes) MUST_CHECK;
 int cpu_host_threads(void);
 void cpu_host_name(char *name, size_t size);
 
+/* The same of a host whose files lie below `root`. */
+status cpu_host_memory_below(const char *root, int64_t *total_bytes,
+                             int64_t *free_bytes) MUST_CHECK;
+void cpu_host_name_below(const char *root, char *name, size_t size);
+/* Of the processors that this process may run on, those for it: what its control group grants, and
+ * unless a launcher has bound it, without the other ranks of the host. At least 1. */
+int cpu_host_share(const char *root, int processors, bool bound);
+
 /* ---- The backend's objects ---- */
 
 struct device_buffer {

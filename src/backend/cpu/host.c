@@ -89,11 +89,19 @@ status cpu_size(size_t *bytes, const char *what, int count, ...)
 
 /* ---- Memory ---- */
 
+/* A file of the host's, looked for below `root`. */
+static FILE *open_below(const char *root, const char *path)
+{
+    char whole[1400];
+    const int length = snprintf(whole, sizeof whole, "%s%s", root, path);
+    return length < (int)sizeof whole ? fopen(whole, "r") : NULL;
+}
+
 /* The number after `key` in a file of "key value" lines (key "": the file's first number), or -1.
  */
-static int64_t number_in_file(const char *path, const char *key)
+static int64_t number_in_file(const char *root, const char *path, const char *key)
 {
-    FILE *file = fopen(path, "r");
+    FILE *file = open_below(root, path);
     if (file == NULL) {
         return -1;
     }
@@ -112,19 +120,20 @@ static int64_t number_in_file(const char *path, const char *key)
 }
 
 /* A control group's limit and what it leaves; file cache that can be dropped counts as free. */
-static void apply_group(const char *directory, const char *limit_file, const char *usage_file,
-                        const char *cache_key, int64_t *total_bytes, int64_t *free_bytes)
+static void apply_group(const char *root, const char *directory, const char *limit_file,
+                        const char *usage_file, const char *cache_key, int64_t *total_bytes,
+                        int64_t *free_bytes)
 {
     char path[1200];
     snprintf(path, sizeof path, "%s/%s", directory, limit_file);
-    const int64_t limit = number_in_file(path, "");
+    const int64_t limit = number_in_file(root, path, "");
     snprintf(path, sizeof path, "%s/%s", directory, usage_file);
-    const int64_t usage = number_in_file(path, "");
+    const int64_t usage = number_in_file(root, path, "");
     if (limit < 0 || usage < 0) {
         return;
     }
     snprintf(path, sizeof path, "%s/memory.stat", directory);
-    const int64_t cache = number_in_file(path, cache_key);
+    const int64_t cache = number_in_file(root, path, cache_key);
     const int64_t left = limit - usage + (cache > 0 ? cache : 0);
     *total_bytes = limit < *total_bytes ? limit : *total_bytes;
     *free_bytes = left < *free_bytes ? left : *free_bytes;
@@ -132,9 +141,9 @@ static void apply_group(const char *directory, const char *limit_file, const cha
 
 /* The groups named in /proc/self/cgroup and all above them: "0::/path" is version 2,
  * "5:memory:/path" version 1. */
-static void apply_groups(int64_t *total_bytes, int64_t *free_bytes)
+static void apply_groups(const char *root, int64_t *total_bytes, int64_t *free_bytes)
 {
-    FILE *file = fopen("/proc/self/cgroup", "r");
+    FILE *file = open_below(root, "/proc/self/cgroup");
     if (file == NULL) {
         return;
     }
@@ -156,10 +165,10 @@ static void apply_groups(int64_t *total_bytes, int64_t *free_bytes)
             snprintf(directory, sizeof directory, "/sys/fs/cgroup%s%s", unified ? "" : "/memory",
                      name);
             if (unified) {
-                apply_group(directory, "memory.max", "memory.current", "inactive_file ",
+                apply_group(root, directory, "memory.max", "memory.current", "inactive_file ",
                             total_bytes, free_bytes);
             } else {
-                apply_group(directory, "memory.limit_in_bytes", "memory.usage_in_bytes",
+                apply_group(root, directory, "memory.limit_in_bytes", "memory.usage_in_bytes",
                             "total_inactive_file ", total_bytes, free_bytes);
             }
             char *slash = strrchr(name, '/');
@@ -172,18 +181,23 @@ static void apply_groups(int64_t *total_bytes, int64_t *free_bytes)
     fclose(file);
 }
 
-status cpu_host_memory(int64_t *total_bytes, int64_t *free_bytes)
+status cpu_host_memory_below(const char *root, int64_t *total_bytes, int64_t *free_bytes)
 {
-    int64_t total = number_in_file("/proc/meminfo", "MemTotal:");
-    int64_t available = number_in_file("/proc/meminfo", "MemAvailable:");
+    int64_t total = number_in_file(root, "/proc/meminfo", "MemTotal:");
+    int64_t available = number_in_file(root, "/proc/meminfo", "MemAvailable:");
     if (total < 0 || available < 0) {
         return status_fail(STATUS_IO, "/proc/meminfo: no MemTotal and MemAvailable");
     }
     *total_bytes = total * 1024;
     *free_bytes = available * 1024;
-    apply_groups(total_bytes, free_bytes);
+    apply_groups(root, total_bytes, free_bytes);
     *free_bytes = *free_bytes > 0 ? *free_bytes : 0;
     return STATUS_OK;
+}
+
+status cpu_host_memory(int64_t *total_bytes, int64_t *free_bytes)
+{
+    return cpu_host_memory_below("", total_bytes, free_bytes);
 }
 
 /* ---- Processors ---- */
@@ -198,9 +212,9 @@ static int environment_number(const char *name)
 }
 
 /* Processors' worth of time that the control group grants ("max 100000", "200000 100000"), or 0. */
-static int quota_processors(void)
+static int quota_processors(const char *root)
 {
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
+    FILE *file = open_below(root, "/sys/fs/cgroup/cpu.max");
     if (file == NULL) {
         return 0;
     }
@@ -211,35 +225,41 @@ static int quota_processors(void)
     return processors < 1 << 20 ? (int)processors : 0;
 }
 
+/* Of `processors`, those that the launcher's other ranks on this host leave. */
+static int without_ranks(int processors)
+{
+    static const char *const local_ranks[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS",
+                                              "PMI_LOCAL_SIZE"};
+    for (size_t i = 0; i < COUNT_OF(local_ranks); i++) {
+        const int ranks = environment_number(local_ranks[i]);
+        if (ranks > 0) {
+            return processors / ranks;
+        }
+    }
+    return processors;
+}
+
+int cpu_host_share(const char *root, int processors, bool bound)
+{
+    const int quota = quota_processors(root);
+    int share = quota > 0 && quota < processors ? quota : processors;
+    share = bound ? share : without_ranks(share);
+    return share > 0 ? share : 1;
+}
+
 int cpu_host_threads(void)
 {
     if (environment_number("OMP_NUM_THREADS") > 0) {
         return omp_get_max_threads();
     }
-    int processors = omp_get_num_procs(); /* those of the affinity mask */
-    const bool bound = processors < sysconf(_SC_NPROCESSORS_ONLN);
-    const int quota = quota_processors();
-    if (quota > 0 && quota < processors) {
-        processors = quota;
-    }
-    if (!bound) {
-        static const char *const local_ranks[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS",
-                                                  "PMI_LOCAL_SIZE"};
-        for (size_t i = 0; i < COUNT_OF(local_ranks); i++) {
-            const int ranks = environment_number(local_ranks[i]);
-            if (ranks > 0) {
-                processors /= ranks;
-                break;
-            }
-        }
-    }
-    return processors > 0 ? processors : 1;
+    const int processors = omp_get_num_procs(); /* those of the affinity mask */
+    return cpu_host_share("", processors, processors < sysconf(_SC_NPROCESSORS_ONLN));
 }
 
-void cpu_host_name(char *name, size_t size)
+void cpu_host_name_below(const char *root, char *name, size_t size)
 {
     snprintf(name, size, "CPU");
-    FILE *file = fopen("/proc/cpuinfo", "r");
+    FILE *file = open_below(root, "/proc/cpuinfo");
     if (file == NULL) {
         return;
     }
@@ -253,4 +273,9 @@ void cpu_host_name(char *name, size_t size)
         }
     }
     fclose(file);
+}
+
+void cpu_host_name(char *name, size_t size)
+{
+    cpu_host_name_below("", name, size);
 }
