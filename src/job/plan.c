@@ -199,6 +199,9 @@ static status measure_rank(const struct plan *plan, const struct model *model,
     int64_t activations;
     TRY(measure_scratch(plan, config, partition, &activations));
     int64_t weights = model_weight_bytes(model, partition, backend, plan->stored);
+    if (weights < 0) {
+        return STATUS_INVALID; /* the message is model_weight_bytes's */
+    }
     const struct cache_layout cache =
         partition_cache(partition, plan->kv_block_tokens, plan->kv_dtype);
     int64_t block = backend->operations->kv_block_bytes(backend, &cache);
@@ -350,9 +353,11 @@ static status choose_layout(const struct job *job, const struct model *model,
                             struct backend *backend, int near_ranks, struct plan *plan,
                             struct needs *needs)
 {
-    if (near_ranks < plan->slices &&
-        try_layouts(job, model, backend, near_ranks, plan, needs) == STATUS_OK) {
-        return STATUS_OK;
+    if (near_ranks < plan->slices) {
+        const status s = try_layouts(job, model, backend, near_ranks, plan, needs);
+        if (s != STATUS_INVALID) {
+            return s;
+        }
     }
     return try_layouts(job, model, backend, plan->slices, plan, needs);
 }

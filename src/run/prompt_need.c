@@ -25,8 +25,14 @@ static status find_tokens(const struct job *job, const struct model *model,
         }
         struct row row;
         arena_reset(arena);
-        if (record->kind == RECORD_BAD ||
-            row_parse(record, &format, &job->generate, arena, &row) != STATUS_OK) {
+        if (record->kind == RECORD_BAD) {
+            continue;
+        }
+        const status s = row_parse(record, &format, &job->generate, arena, &row);
+        if (s == STATUS_NO_MEMORY) {
+            return s;
+        }
+        if (s != STATUS_OK) {
             continue;
         }
         if (row.kind == PROMPT_TOKENS) {

@@ -64,7 +64,9 @@ static void on_crash(int number)
 /* The path last: the handler looks whether it is there. */
 static status prepare_excuses(const char *journal_directory, int rank, int ranks)
 {
-    struct buffer path = {0};
+    struct buffer path = {0}, former = excuse_path;
+    buffer_clear(&lost_text);
+    buffer_clear(&asked_text);
     status s = attempts_excuse(journal_directory, rank, 1, &path, &lost_text);
     buffer_clear(&path);
     if (s == STATUS_OK) {
@@ -75,6 +77,7 @@ static status prepare_excuses(const char *journal_directory, int rank, int ranks
         return s;
     }
     excuse_path = path;
+    buffer_destroy(&former); /* of the job that this process ran before */
     return STATUS_OK;
 }
 
