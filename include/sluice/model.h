@@ -97,7 +97,9 @@ struct model_config {
 
     struct norm_facts norm;
     enum activation activation;
+    bool norm_bias; /* layer norms have one */
     bool gated;     /* gate and up projections; false: one up projection */
+    bool parallel;  /* attention and MLP read the same norm: there is none between them */
     bool post_norm; /* norm of attention's and MLP's output before the residual add */
     bool qk_norm;   /* norm of each head's q and k */
     bool qkv_bias, attention_output_bias, mlp_bias;
@@ -108,8 +110,11 @@ struct model_config {
     float attention_soft_cap, logit_soft_cap; /* 0 is off */
     int window;                               /* of windowed layers; 0 is none */
     const struct layer_kind *layer_kinds;     /* [layers]; NULL: full attention in all of them */
-    double rotary_fraction;                   /* of head_dim: partial_rotary_factor */
-    struct rope_config rope, rope_local;      /* of full and of windowed layers */
+    const uint8_t *layer_lacks_rope;          /* [layers]; NULL: none does */
+    bool rope_pairs;        /* files have q and k in the order in which values 2i and 2i + 1 rotate
+                               against each other; loading turns them into halves */
+    double rotary_fraction; /* of head_dim: partial_rotary_factor */
+    struct rope_config rope, rope_local; /* of full and of windowed layers */
 
     int experts, experts_used, expert_intermediate; /* 0 experts: dense */
     bool normalize_expert_weights;

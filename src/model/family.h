@@ -73,7 +73,12 @@ extern const struct tensor_name family_gguf_names[];
 
 /* ---- Families ---- */
 
-enum bias_rule { BIAS_NEVER, BIAS_ALWAYS, BIAS_BY_KEY };
+enum bias_rule {
+    BIAS_NEVER,
+    BIAS_ALWAYS,
+    BIAS_BY_KEY,     /* where the key says so */
+    BIAS_UNLESS_KEY, /* where the key does not say otherwise */
+};
 
 /* Which layers are of the family's `other_layers` kind; the rest have full attention. */
 enum layer_rule {
@@ -100,7 +105,20 @@ struct family {
     bool positions_after_padding; /* rows of positions start behind the padding token's id */
     float norm_weight_offset;
     bool post_norm, qk_norm;
-    enum bias_rule qkv_bias, attention_output_bias, mlp_bias; /* keys: attention_bias, mlp_bias */
+    bool layer_norm; /* of a decoder: the mean is subtracted */
+    bool norm_bias;  /* layer norms have one */
+    bool ungated;    /* one up projection, no gate */
+    bool parallel;   /* attention and MLP read one norm, and both are added (Cohere 2) */
+    enum bias_rule qkv_bias, attention_output_bias, mlp_bias;
+    /* Keys of these, where they are not attention_bias, attention_bias and mlp_bias. */
+    const char *qkv_bias_key, *output_bias_key, *mlp_bias_key;
+    const char *epsilon_key; /* where it is not rms_norm_eps */
+    bool rope_pairs;         /* values 2i and 2i + 1 rotate against each other */
+    bool full_without_rope;  /* layers of full attention have no rope */
+    bool rope_by_layer;      /* no_rope_layers says which layers have it */
+    bool scaled_in_full;     /* a scaled rope is that of full layers, others have it plain */
+    bool logit_scale;        /* logits are multiplied by logit_scale */
+    bool plain_mrope;        /* rope in sections of three positions, which a text has all alike */
     const char *activation_key;
     enum activation activation; /* where the key is absent */
     bool scaled_embedding;      /* by sqrt(hidden) */
@@ -124,7 +142,7 @@ struct family {
         int original_max_positions; /* of rope */
         int bos, end;               /* -1: none */
         double epsilon, theta, local_theta;
-        double attention_soft_cap, logit_soft_cap, query_scalar;
+        double attention_soft_cap, logit_soft_cap, query_scalar, rotary_fraction, logit_scale;
         bool tied_embeddings;
     } defaults;
 };

@@ -215,7 +215,8 @@ static status mixer_branch(struct forward *forward, const struct batch *batch, i
         forward->rows = 0;
         return STATUS_OK;
     }
-    if (ends && batch->outputs < batch->tokens) {
+    /* A parallel MLP reads all rows of the norm that attention has read. */
+    if (ends && batch->outputs < batch->tokens && !forward->options.config->parallel) {
         TRY(op->keep_outputs(backend, forward->residual, forward->options.config->hidden,
                              mixed.values, mixed.width));
         forward->rows = batch->outputs;
@@ -246,6 +247,12 @@ static status mlp_branch(struct forward *forward, int layer, struct branch *out)
     return join_ranks(forward, w->down, out);
 }
 
+/* The product that alone reads the norm before a layer; NULL where the MLP reads it too. */
+static const struct matrix *next_reader(const struct forward *forward, int layer)
+{
+    return forward->options.config->parallel ? NULL : mixer_reader(forward, layer);
+}
+
 /* residual = embeddings, or what the stage before leaves; normed = its norm for the first layer. */
 static status begin_layers(struct forward *forward, const struct batch *batch)
 {
@@ -271,7 +278,7 @@ static status begin_layers(struct forward *forward, const struct batch *batch)
     }
     const struct layer_weights *first = &weights->layers[0];
     return op->norm(backend, &config->norm, first->attention_norm, first->attention_norm_bias,
-                    forward->residual, config->hidden, mixer_reader(forward, 0), forward->normed);
+                    forward->residual, config->hidden, next_reader(forward, 0), forward->normed);
 }
 
 /* Each half of a layer adds its branch to the residual and leaves the norm that the next half
@@ -293,12 +300,13 @@ static status run_layer(struct forward *forward, const struct batch *batch, int 
     TRY(op->add_norm(backend, &config->norm, branch.partials, branch.parts,
                      w->attention_output_bias, config->residual_multiplier, w->attention_post_norm,
                      forward->residual, config->hidden, w->mlp_norm, w->mlp_norm_bias,
-                     w->router != NULL ? NULL : w->gate_up, forward->normed));
+                     w->router != NULL ? NULL : w->gate_up,
+                     config->parallel ? NULL : forward->normed));
 
     const bool last = layer + 1 == part->layer_count;
     const struct vector *next_norm = last ? weights->final_norm : w[1].attention_norm;
     const struct vector *next_bias = last ? weights->final_norm_bias : w[1].attention_norm_bias;
-    const struct matrix *reader = last ? weights->head : mixer_reader(forward, layer + 1);
+    const struct matrix *reader = last ? weights->head : next_reader(forward, layer + 1);
     TRY(mlp_branch(forward, layer, &branch));
     return op->add_norm(backend, &config->norm, branch.partials, branch.parts, w->down_bias,
                         config->residual_multiplier, w->mlp_post_norm, forward->residual,

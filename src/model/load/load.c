@@ -11,6 +11,7 @@
 #include "model/load/scales.h"
 #include "model/load/weight_walk.h"
 #include "model/model_internal.h"
+#include "model/read/config.h"
 
 /* Staging of one read: raw bytes and, for what is expanded, values. With as many of them as are
  * kept ahead well below the 256 MiB promised. */
@@ -38,31 +39,48 @@ static const struct backend_operations *operations(const struct loader *loader)
     return loader->backend->operations;
 }
 
-/* Writes rows that are whole heads in the interleaved rope order (2j and 2j + 1 rotate against each
- * other) as halves (j and j + size / 2): each half is every second row. */
-static status write_heads(struct loader *loader, const struct product_place *place, int at_row,
-                          int row_count, const struct weight_rows *rows)
+/* How many values of a head rotate in pairs in the files; 0: they rotate as halves. */
+static int paired_dimensions(const struct loader *loader, const struct weight_part *part)
 {
-    int size = loader->model->config.head_dim, half = size / 2;
-    size_t row_bytes = rows->stride * (size_t)weight_format_facts(rows->format)->bytes;
+    const struct model *model = loader->model;
+    if (!part->is_head_rows) {
+        return 0;
+    }
+    if (model->is_gguf) {
+        return model->family->permuted_in_gguf ? model->config.head_dim : 0;
+    }
+    return model->config.rope_pairs ? config_rotary_dimensions(&model->config) : 0;
+}
+
+/* Writes rows that are whole heads, of which the first `paired` are in the interleaved rope order
+ * (2j and 2j + 1 rotate against each other), as halves (j and j + paired / 2): each half is every
+ * second row. */
+static status write_heads(struct loader *loader, const struct product_place *place, int at_row,
+                          int row_count, int paired, const struct weight_rows *rows)
+{
+    const int size = loader->model->config.head_dim, half = paired / 2;
+    const size_t row_bytes = rows->stride * (size_t)weight_format_facts(rows->format)->bytes;
+    /* From which row of a head, how many, and how far apart. */
+    const int pieces[][3] = {{0, half, 2}, {1, half, 2}, {paired, size - paired, 1}};
     if (rows->scales != NULL) {
         return status_fail(STATUS_INTERNAL, "interleaved heads with a scale for each row");
     }
-    for (int row = 0; row < row_count; row += half) {
-        int start = row / size * size + (row % size == 0 ? 0 : 1);
-        const struct weight_rows every_second = {.data = (const uint8_t *)rows->data +
-                                                         (size_t)start * row_bytes,
-                                                 .format = rows->format,
-                                                 .stride = 2 * rows->stride};
-        TRY(operations(loader)->matrix_write(loader->backend, place->matrix, place->index,
-                                             at_row + row, half, &every_second));
+    for (int head = 0; head < row_count; head += size) {
+        int done = head;
+        for (size_t i = 0; i < COUNT_OF(pieces); i++) {
+            const size_t start = (size_t)(head + pieces[i][0]);
+            const struct weight_rows piece = {.data =
+                                                  (const uint8_t *)rows->data + start * row_bytes,
+                                              .format = rows->format,
+                                              .stride = (size_t)pieces[i][2] * rows->stride};
+            if (pieces[i][1] > 0) {
+                TRY(operations(loader)->matrix_write(loader->backend, place->matrix, place->index,
+                                                     at_row + done, pieces[i][1], &piece));
+            }
+            done += pieces[i][1];
+        }
     }
     return STATUS_OK;
-}
-
-static bool is_interleaved(const struct loader *loader, const struct weight_part *part)
-{
-    return part->is_head_rows && loader->model->is_gguf && loader->model->family->permuted_in_gguf;
 }
 
 /* Rows of positions with the first token type added, in float32. */
@@ -107,7 +125,7 @@ static status load_positions(struct loader *loader, const struct weight_part *pa
 }
 
 /* On the first walk: notes the read. On the second: its rows go to the backend. */
-static status load_rows(struct loader *loader, const struct tensor_read *read, bool by_heads,
+static status load_rows(struct loader *loader, const struct tensor_read *read, int paired,
                         const struct product_place *place, int at_row)
 {
     if (loader->ahead == NULL) {
@@ -121,8 +139,8 @@ static status load_rows(struct loader *loader, const struct tensor_read *read, b
     }
     struct weight_rows rows;
     TRY(read_ahead_next(loader->ahead, &rows));
-    status s = by_heads
-                   ? write_heads(loader, place, at_row, read->row_count, &rows)
+    status s = paired > 0
+                   ? write_heads(loader, place, at_row, read->row_count, paired, &rows)
                    : operations(loader)->matrix_write(loader->backend, place->matrix, place->index,
                                                       at_row, read->row_count, &rows);
     return status_context(s, "tensor %s", read->source.values->name);
@@ -146,9 +164,9 @@ static status load_part(struct loader *loader, const struct weight_item *item,
     const struct model *model = loader->model;
     struct tensor_source source;
     TRY(weight_source_find(model, part, false, item->layer, place->index, item->count, &source));
-    bool by_heads = is_interleaved(loader, part);
+    const int paired = paired_dimensions(loader, part);
     int chunk = tensor_rows_within(source.values, staging_bytes);
-    if (by_heads) {
+    if (paired > 0) {
         int size = model->config.head_dim;
         chunk = chunk < size ? size : chunk / size * size;
     }
@@ -162,8 +180,9 @@ static status load_part(struct loader *loader, const struct weight_item *item,
                                          .row_count = count,
                                          .first_column = part->first_column,
                                          .column_count = part->column_count,
-                                         .as_it_is = is_taken_as_it_is(loader, place, &source)};
-        TRY(load_rows(loader, &read, by_heads, place, part->at_row + row));
+                                         .as_it_is = paired == 0 &&
+                                                     is_taken_as_it_is(loader, place, &source)};
+        TRY(load_rows(loader, &read, paired, place, part->at_row + row));
     }
     return STATUS_OK;
 }
@@ -257,7 +276,7 @@ static status load_matrix(struct loader *loader, const struct weight_item *item)
 }
 
 /* As write_heads, for the values of a bias. */
-static status halve_heads(int size, int count, float *values)
+static status halve_heads(int size, int paired, int count, float *values)
 {
     float *head = malloc((size_t)size * sizeof *head);
     if (head == NULL) {
@@ -265,8 +284,8 @@ static status halve_heads(int size, int count, float *values)
     }
     for (int first = 0; first < count; first += size) {
         memcpy(head, values + first, (size_t)size * sizeof *head);
-        for (int i = 0; i < size; i++) {
-            values[first + i] = head[i < size / 2 ? 2 * i : 2 * (i - size / 2) + 1];
+        for (int i = 0; i < paired; i++) {
+            values[first + i] = head[i < paired / 2 ? 2 * i : 2 * (i - paired / 2) + 1];
         }
     }
     free(head);
@@ -289,9 +308,9 @@ static status load_vector(struct loader *loader, const struct weight_item *item)
                                    source.first_row + part->first_column, part->column_count,
                                    &loader->scratch, values + part->at_row);
         }
-        if (s == STATUS_OK && is_interleaved(loader, part)) {
-            s = halve_heads(loader->model->config.head_dim, part->column_count,
-                            values + part->at_row);
+        if (s == STATUS_OK && paired_dimensions(loader, part) > 0) {
+            s = halve_heads(loader->model->config.head_dim, paired_dimensions(loader, part),
+                            part->column_count, values + part->at_row);
         }
     }
     if (s == STATUS_OK) {

@@ -72,7 +72,7 @@ static status visit_hidden_norm(const struct weight_walk *walk, enum tensor_role
                                 struct vector **bias_slot)
 {
     TRY(visit_norm(walk, role, walk->config->hidden, slot));
-    return walk->config->norm.layer_norm
+    return walk->config->norm_bias
                ? visit_vector(walk, bias_role, walk->config->hidden, false, bias_slot)
                : STATUS_OK;
 }
@@ -195,8 +195,9 @@ static status visit_attention(const struct weight_walk *walk, struct layer_weigh
         TRY(visit_norm(walk, ROLE_ATTENTION_POST_NORM, config->hidden,
                        &layer->attention_post_norm));
     }
-    return visit_hidden_norm(walk, ROLE_MLP_NORM, ROLE_MLP_NORM_BIAS, &layer->mlp_norm,
-                             &layer->mlp_norm_bias);
+    return config->parallel ? STATUS_OK
+                            : visit_hidden_norm(walk, ROLE_MLP_NORM, ROLE_MLP_NORM_BIAS,
+                                                &layer->mlp_norm, &layer->mlp_norm_bias);
 }
 
 /* Gate rows, then up rows; experts: a stack of them. */

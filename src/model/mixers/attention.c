@@ -127,12 +127,15 @@ static status attention_run(struct forward *forward, struct mixer *mixer, const 
     struct kv_cache *cache = forward->options.cache;
     const struct head_layout *heads = &attention->heads;
     const int kind = (int)forward_layer_kind(forward, layer).attention;
-    const struct rope_facts *rope = attention->has_rope[kind] ? &attention->rope[kind] : NULL;
-    const struct attention_facts facts = {
-        .scale = config->attention_scale,
-        .soft_cap = config->attention_soft_cap,
-        .window = model_layer_window(config, forward->options.partition->first_layer + layer),
-        .bidirectional = config->encoder};
+    const int model_layer = forward->options.partition->first_layer + layer;
+    const bool lacks_rope =
+        config->layer_lacks_rope != NULL && config->layer_lacks_rope[model_layer];
+    const struct rope_facts *rope =
+        attention->has_rope[kind] && !lacks_rope ? &attention->rope[kind] : NULL;
+    const struct attention_facts facts = {.scale = config->attention_scale,
+                                          .soft_cap = config->attention_soft_cap,
+                                          .window = model_layer_window(config, model_layer),
+                                          .bidirectional = config->encoder};
 
     TRY(op->product(backend, w->qkv, w->qkv_bias, forward->normed, attention->qkv));
     TRY(op->rope_append(backend, heads, rope, &config->norm, w->q_norm, w->k_norm, attention->qkv,

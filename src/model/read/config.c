@@ -97,6 +97,20 @@ static status unsupported(const char *key, const char *name)
     return s;
 }
 
+/* Architectures that hold a text model of any family: text_config says which. */
+static const char *const wrappers[] = {"Mistral3ForConditionalGeneration"};
+
+static const struct family *find_wrapped(const struct json *root, const char *architecture)
+{
+    const char *model_type = json_string(json_get(json_get(root, "text_config"), "model_type"));
+    for (size_t i = 0; i < COUNT_OF(wrappers) && model_type != NULL; i++) {
+        if (strcmp(wrappers[i], architecture) == 0) {
+            return family_find(NULL, model_type);
+        }
+    }
+    return NULL;
+}
+
 static status find_family(const struct json *root, struct arena *arena,
                           const struct family **family, const char **architecture)
 {
@@ -108,6 +122,7 @@ static status find_family(const struct json *root, struct arena *arena,
         }
         name = json_string(list->items[0]);
         *family = family_find(name, NULL);
+        *family = *family == NULL ? find_wrapped(root, name) : *family;
     } else {
         key = "model_type";
         name = json_string(json_get(root, key));
@@ -126,8 +141,10 @@ static status find_family(const struct json *root, struct arena *arena,
 
 const struct json *config_text_object(const struct json *root, const struct family *family)
 {
-    const struct json *text =
-        family->text_config == NULL ? NULL : json_get(root, family->text_config);
+    const char *key = family->text_config != NULL       ? family->text_config
+                      : config_has(root, "hidden_size") ? NULL
+                                                        : "text_config";
+    const struct json *text = key == NULL ? NULL : json_get(root, key);
     return text != NULL && text->type == JSON_OBJECT ? text : root;
 }
 
@@ -136,9 +153,13 @@ void config_set_family(const struct family *family, struct model_config *out)
     out->family = family->name;
     out->encoder = family->encoder;
     out->norm.weight_offset = family->norm_weight_offset;
-    out->norm.layer_norm = out->norm.in_place = family->encoder;
+    out->norm.in_place = family->encoder;
+    out->norm.layer_norm = family->encoder || family->layer_norm;
+    out->norm_bias = family->encoder || family->norm_bias;
+    out->parallel = family->parallel;
+    out->rope_pairs = family->rope_pairs;
     out->activation = family->activation;
-    out->gated = !family->encoder;
+    out->gated = !family->encoder && !family->ungated;
     out->post_norm = family->post_norm;
     out->qk_norm = family->qk_norm;
     out->qkv_bias = family->qkv_bias == BIAS_ALWAYS;
@@ -210,7 +231,26 @@ static status read_activation(const struct json *object, const struct family *fa
 
 static status read_bias(const struct json *object, const char *key, enum bias_rule rule, bool *out)
 {
-    return rule == BIAS_BY_KEY ? config_read_bool(object, key, false, out) : STATUS_OK;
+    return rule == BIAS_BY_KEY || rule == BIAS_UNLESS_KEY
+               ? config_read_bool(object, key, rule == BIAS_UNLESS_KEY, out)
+               : STATUS_OK;
+}
+
+static const char *key_or(const char *key, const char *otherwise)
+{
+    return key != NULL ? key : otherwise;
+}
+
+static status read_biases(const struct json *object, const struct family *family,
+                          struct model_config *out)
+{
+    static const char attention[] = "attention_bias";
+    TRY(read_bias(object, key_or(family->qkv_bias_key, attention), family->qkv_bias,
+                  &out->qkv_bias));
+    TRY(read_bias(object, key_or(family->output_bias_key, attention), family->attention_output_bias,
+                  &out->attention_output_bias));
+    return read_bias(object, key_or(family->mlp_bias_key, "mlp_bias"), family->mlp_bias,
+                     &out->mlp_bias);
 }
 
 /* A cap that may be null (off) where the class has a default. */
@@ -227,8 +267,9 @@ static status read_scales(const struct json *object, const struct family *family
                           struct model_config *out)
 {
     double number;
-    TRY(config_read_positive(object, family->encoder ? "layer_norm_eps" : "rms_norm_eps", 1,
-                             family->defaults.epsilon, &number));
+    TRY(config_read_positive(
+        object, key_or(family->epsilon_key, family->encoder ? "layer_norm_eps" : "rms_norm_eps"), 1,
+        family->defaults.epsilon, &number));
     out->norm.epsilon = (float)number;
     if (family->scaled_embedding) {
         out->embedding_scale = (float)sqrt(out->hidden);
@@ -241,6 +282,11 @@ static status read_scales(const struct json *object, const struct family *family
                           &out->attention_soft_cap));
         TRY(read_soft_cap(object, "final_logit_softcapping", family->defaults.logit_soft_cap,
                           &out->logit_soft_cap));
+    }
+    if (family->logit_scale) {
+        TRY(config_read_positive(object, "logit_scale", 1e6, family->defaults.logit_scale,
+                                 &number));
+        out->logit_scale = (float)number;
     }
     if (family->multipliers) {
         TRY(config_read_positive(object, "embedding_multiplier", 1e6, 1, &number));
@@ -501,6 +547,7 @@ status config_finish(struct model_config *config)
 status config_from_json(const struct json *root, const struct json *generation, struct arena *arena,
                         struct model_config *out)
 {
+    static const char tied[] = "tie_word_embeddings";
     memset(out, 0, sizeof *out);
     if (root->type != JSON_OBJECT) {
         return status_fail(STATUS_INVALID, "expected an object");
@@ -512,12 +559,9 @@ status config_from_json(const struct json *root, const struct json *generation, 
     TRY(read_quantization(root, object, out));
     TRY(read_sizes(object, family, out));
     TRY(read_activation(object, family, out));
-    TRY(read_bias(object, "attention_bias", family->qkv_bias, &out->qkv_bias));
-    TRY(read_bias(object, "attention_bias", family->attention_output_bias,
-                  &out->attention_output_bias));
-    TRY(read_bias(object, "mlp_bias", family->mlp_bias, &out->mlp_bias));
-    TRY(config_read_bool(object, "tie_word_embeddings", family->defaults.tied_embeddings,
-                         &out->tied_embeddings));
+    TRY(read_biases(object, family, out));
+    TRY(config_read_bool(config_has(object, tied) ? object : root, tied,
+                         family->defaults.tied_embeddings, &out->tied_embeddings));
     bool is_bidirectional;
     TRY(config_read_bool(object, "use_bidirectional_attention", false, &is_bidirectional));
     if (is_bidirectional) {
@@ -531,6 +575,7 @@ status config_from_json(const struct json *root, const struct json *generation, 
         return read_tokens(generation, root, object, family, out);
     }
     TRY(config_read_layers(object, family, arena, out));
+    TRY(config_read_layers_without_rope(object, family, arena, out));
     TRY(read_experts(object, family, arena, out));
     TRY(read_dtype(root, object, out));
     TRY(config_finish(out));

@@ -74,6 +74,9 @@ const struct quantization *config_quantization_at(size_t index);
 /* Reads which layer is of which kind, and the window. */
 status config_read_layers(const struct json *object, const struct family *family,
                           struct arena *arena, struct model_config *out) MUST_CHECK;
+/* Reads which layers have no rope; kinds of layers are known already. */
+status config_read_layers_without_rope(const struct json *object, const struct family *family,
+                                       struct arena *arena, struct model_config *out) MUST_CHECK;
 /* Gives layers the family's other kind, as `rule` says: all of them, those from `first` on, or all
  * but every pattern-th. */
 status config_mark_layers(struct model_config *config, const struct family *family,

@@ -108,6 +108,53 @@ static status read_layer_types(const struct json *list, const struct family *fam
     return STATUS_OK;
 }
 
+/* ---- Layers without rope ---- */
+
+/* no_rope_layers has a 0 for each layer without; where it is absent every no_rope_layer_interval-th
+ * is one. */
+static status read_rope_list(const struct json *object, const struct model_config *config,
+                             uint8_t *lacks)
+{
+    static const char key[] = "no_rope_layers";
+    int interval;
+    TRY(config_read_integer(object, "no_rope_layer_interval", 1, CONFIG_MAX_LAYERS, 4, &interval));
+    const struct json *list = config_has(object, key) ? json_get(object, key) : NULL;
+    if (list != NULL && (list->type != JSON_ARRAY || list->length != (size_t)config->layers)) {
+        return status_fail(STATUS_INVALID, "%s: expected an array of %d numbers", key,
+                           config->layers);
+    }
+    for (int i = 0; i < config->layers; i++) {
+        int64_t has = (i + 1) % interval != 0;
+        if (list != NULL && (!json_int64(list->items[i], &has) || has < 0 || has > 1)) {
+            return config_expected(key, "0 or 1 for each layer", list->items[i]);
+        }
+        lacks[i] = has == 0;
+    }
+    return STATUS_OK;
+}
+
+status config_read_layers_without_rope(const struct json *object, const struct family *family,
+                                       struct arena *arena, struct model_config *out)
+{
+    if (!family->full_without_rope && !family->rope_by_layer) {
+        return STATUS_OK;
+    }
+    uint8_t *lacks = arena_allocate(arena, (size_t)out->layers);
+    if (lacks == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory");
+    }
+    for (int i = 0; family->full_without_rope && i < out->layers; i++) {
+        lacks[i] = model_layer_kind(out, i).attention == ATTENTION_FULL;
+    }
+    if (family->rope_by_layer) {
+        TRY(read_rope_list(object, out, lacks));
+    }
+    out->layer_lacks_rope = lacks;
+    return STATUS_OK;
+}
+
+/* ---- Kinds ---- */
+
 status config_read_layers(const struct json *object, const struct family *family,
                           struct arena *arena, struct model_config *out)
 {

@@ -35,6 +35,9 @@ static status read_kind(const struct rope_source *source, struct rope_config *ou
         return STATUS_OK;
     }
     const struct json *value = json_get(source->parameters, key);
+    if (source->family->plain_mrope && json_is_string(value, "mrope")) {
+        return STATUS_OK;
+    }
     for (size_t i = 0; i < COUNT_OF(known); i++) {
         if (json_is_string(value, known[i].name)) {
             out->kind = known[i].kind;
@@ -132,10 +135,12 @@ static const struct json *object_member(const struct json *object, const char *k
     return value != NULL && value->type == JSON_OBJECT ? value : NULL;
 }
 
-static status read_fraction(const struct json *config, const struct json *parameters, double *out)
+static status read_fraction(const struct json *config, const struct json *parameters,
+                            const struct family *family, double *out)
 {
     const struct json *from = config_has(parameters, "partial_rotary_factor") ? parameters : config;
-    return config_read_positive(from, "partial_rotary_factor", 1, 1, out);
+    const double fallback = family->defaults.rotary_fraction;
+    return config_read_positive(from, "partial_rotary_factor", 1, fallback > 0 ? fallback : 1, out);
 }
 
 status config_read_rope(const struct json *object, const struct family *family, struct arena *arena,
@@ -159,7 +164,7 @@ status config_read_rope(const struct json *object, const struct family *family, 
     struct rope_source source = {
         .config = object, .parameters = is_nested ? global : parameters, .family = family};
     TRY(config_read_positive(object, "rope_theta", 1e15, family->defaults.theta, &source.theta));
-    TRY(read_fraction(object, source.parameters, &out->rotary_fraction));
+    TRY(read_fraction(object, source.parameters, family, &out->rotary_fraction));
     if (config_rotary_dimensions(out) < 2 || config_rotary_dimensions(out) % 2 != 0) {
         return status_fail(STATUS_INVALID,
                            "head_dim: %d of %d values are rotated; expected an "
@@ -167,11 +172,13 @@ status config_read_rope(const struct json *object, const struct family *family, 
                            config_rotary_dimensions(out), out->head_dim);
     }
     TRY(status_context(read_rope(&source, arena, out, &out->rope), "%s", used_key));
-    if (!is_nested && !family->local_rope) {
+    if (!is_nested && family->scaled_in_full) {
+        out->rope_local = (struct rope_config){.kind = ROPE_DEFAULT, .theta = out->rope.theta};
+    } else if (!is_nested && !family->local_rope) {
         out->rope_local = out->rope;
     } else {
         double fraction;
-        TRY(read_fraction(object, local, &fraction));
+        TRY(read_fraction(object, local, family, &fraction));
         if (fraction != out->rotary_fraction) {
             return status_fail(STATUS_UNSUPPORTED,
                                "%s: layer types with different "

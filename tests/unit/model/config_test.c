@@ -240,6 +240,82 @@ static void mixtures_and_multipliers(void **state)
     assert_true(config.residual_multiplier == 0.25f && config.attention_scale == 0.015625f);
 }
 
+static void layers_without_rope_are_told(void **state)
+{
+    (void)state;
+    static const uint8_t listed[] = {1, 0, 0, 1, 0, 0, 0, 1},
+                         every_third[] = {0, 0, 1, 0, 0, 1, 0, 0},
+                         every_fourth[] = {0, 0, 0, 1, 0, 0, 0, 1};
+    struct model_config config = facts(
+        "SmolLM3ForCausalLM", "\"num_key_value_heads\":2,\"no_rope_layers\":[0,1,1,0,1,1,1,0]");
+    assert_memory_equal(config.layer_lacks_rope, listed, sizeof listed);
+    config = facts("SmolLM3ForCausalLM", "\"num_key_value_heads\":2,\"no_rope_layer_interval\":3");
+    assert_memory_equal(config.layer_lacks_rope, every_third, sizeof every_third);
+    config = facts("Cohere2ForCausalLM", "\"sliding_window\":16");
+    assert_memory_equal(config.layer_lacks_rope, every_fourth, sizeof every_fourth);
+    assert_true(config.parallel && config.rope_pairs && !config.norm_bias &&
+                config.norm.layer_norm);
+    assert_null(facts("LlamaForCausalLM", "\"no_rope_layers\":[0]").layer_lacks_rope);
+}
+
+static void biases_have_keys_of_their_own(void **state)
+{
+    (void)state;
+    struct model_config config = facts("SeedOssForCausalLM", "\"num_key_value_heads\":2");
+    assert_true(config.qkv_bias && !config.attention_output_bias && !config.mlp_bias);
+    config = facts("SeedOssForCausalLM", "\"num_key_value_heads\":2,\"attention_bias\":false,"
+                                         "\"attention_out_bias\":true");
+    assert_true(!config.qkv_bias && config.attention_output_bias);
+    config = facts("Starcoder2ForCausalLM", "\"norm_epsilon\":0.5");
+    assert_true(config.qkv_bias && config.attention_output_bias && config.mlp_bias);
+    assert_true(config.norm_bias && !config.gated && config.norm.epsilon == 0.5f);
+    config = facts("Starcoder2ForCausalLM", "\"use_bias\":false");
+    assert_true(!config.qkv_bias && !config.attention_output_bias && !config.mlp_bias);
+}
+
+/* The text model of a wrapper: its family by text_config, and three positions that are one. */
+static void wrappers_hold_a_text_model(void **state)
+{
+    (void)state;
+#define SIZES                                                                                      \
+    "\"num_hidden_layers\":2,\"hidden_size\":64,\"intermediate_size\":96,"                         \
+    "\"num_attention_heads\":8,\"num_key_value_heads\":2,\"vocab_size\":100"
+    static const struct {
+        const char *text, *family;
+    } cases[] = {
+        {"{\"architectures\":[\"Mistral3ForConditionalGeneration\"],\"text_config\":{\"model_"
+         "type\":"
+         "\"mistral\"," SIZES "},\"tie_word_embeddings\":true}",
+         "mistral"},
+        {"{\"architectures\":[\"Mistral3ForConditionalGeneration\"],\"text_config\":{\"model_"
+         "type\":"
+         "\"llama\"," SIZES "},\"tie_word_embeddings\":true}",
+         "llama"},
+        {"{\"architectures\":[\"Qwen2_5_VLForConditionalGeneration\"],\"text_config\":{" SIZES ","
+         "\"rope_parameters\":{\"rope_type\":\"mrope\",\"mrope_section\":[1,1,2]}},"
+         "\"tie_word_embeddings\":true}",
+         "qwen2_5_vl"},
+        {"{\"architectures\":[\"Qwen2_5_VLForConditionalGeneration\"]," SIZES ",\"rope_scaling\":{"
+         "\"type\":"
+         "\"mrope\",\"mrope_section\":[1,1,2]},\"tie_word_embeddings\":true}",
+         "qwen2_5_vl"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct model_config config;
+        if (parse(cases[i].text, NULL, &config) != STATUS_OK) {
+            fail_msg("%s: %s", cases[i].text, status_message());
+        }
+        assert_string_equal(config.family, cases[i].family);
+        assert_int_equal(config.rope.kind, ROPE_DEFAULT);
+        assert_true(config.tied_embeddings && config.layers == 2);
+    }
+    struct model_config config;
+    assert_int_equal(parse("{\"architectures\":[\"Mistral3ForConditionalGeneration\"],"
+                           "\"text_config\":{\"model_type\":\"other\"}}",
+                           NULL, &config),
+                     STATUS_UNSUPPORTED);
+}
+
 static void end_tokens_come_from_the_first_that_says(void **state)
 {
     (void)state;
@@ -404,6 +480,12 @@ static void refusals_name_the_key(void **state)
         {"\"hidden_size\":null", "hidden_size: missing"},
         {"\"hidden_size\":63", "hidden_size: 63 is not a multiple"},
         {"\"num_key_value_heads\":3", "num_key_value_heads: 3 does not divide the 8"},
+        {"\"architectures\":[\"SmolLM3ForCausalLM\"],\"num_key_value_heads\":2,\"no_rope_layers\":["
+         "1]",
+         "no_rope_layers: expected an array of 8 numbers"},
+        {"\"architectures\":[\"SmolLM3ForCausalLM\"],\"num_key_value_heads\":2,\"no_rope_layers\":"
+         "[1,1,1,1,1,1,1,2]",
+         "no_rope_layers: expected 0 or 1 for each layer, not 2"},
         {"\"head_dim\":7", "head_dim: 7 of 7 values are rotated"},
         {"\"hidden_act\":\"mish\"", "hidden_act: expected one of silu"},
         {"\"attention_bias\":1", "attention_bias: expected true or false, not 1"},
@@ -491,6 +573,9 @@ int main(void)
         cmocka_unit_test_teardown(encoders_are_read, reset),
         cmocka_unit_test_teardown(quantised_checkpoints_are_known, reset),
         cmocka_unit_test_teardown(refusals_name_the_key, reset),
+        cmocka_unit_test_teardown(layers_without_rope_are_told, reset),
+        cmocka_unit_test_teardown(biases_have_keys_of_their_own, reset),
+        cmocka_unit_test_teardown(wrappers_hold_a_text_model, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

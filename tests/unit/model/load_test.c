@@ -309,9 +309,9 @@ static void check_family(const char *family)
 static void every_rank_has_its_part_of_the_file(void **state)
 {
     (void)state;
-    static const char *const families[] = {"llama", "llama3", "mistral",   "mixtral",
-                                           "gemma", "gemma2", "gemma3",    "qwen2",
-                                           "qwen3", "phi3",   "qwen3_moe", "granite"};
+    static const char *const families[] = {"llama",     "llama3",  "mistral", "mixtral", "gemma",
+                                           "gemma2",    "gemma3",  "qwen2",   "qwen3",   "phi3",
+                                           "qwen3_moe", "granite", "smollm3"};
     for (size_t i = 0; i < COUNT_OF(families); i++) {
         check_family(families[i]);
     }
