@@ -14,11 +14,14 @@
 enum {
     OUTLINE_WEIGHT = 96, /* from so many states on a part that is used again is called */
     INLINE_WEIGHT = 160, /* up to so many states a rule is put where it is used */
+    DIRECT_WEIGHT =
+        400, /* from so many states on a part that can be written down at once is called */
 };
 
 struct compiler {
     struct grammar_expressions *expressions;
     struct grammar_limits limits;
+    grammar_node root;
     uint32_t *outlined;   /* [nodes] rule, or BUILD_INLINE */
     uint32_t *uses;       /* [nodes] in how many places it stands, at most 2 */
     uint64_t *weight;     /* [nodes] with what inlined rules weigh; 0: not known yet */
@@ -118,6 +121,79 @@ static bool is_closed(const struct compiler *self, const struct expression *node
     return node->kind != NODE_EMPTY;
 }
 
+/* ---- Parts whose automaton is there, or can be written down at once ---- */
+
+/* The one byte of a node; false: it is something else. */
+static bool is_byte(const struct grammar_expressions *expressions, grammar_node node, uint8_t *out)
+{
+    const struct expression *content = &expressions->nodes[node];
+    int count = 0;
+    for (unsigned byte = 0; content->kind == NODE_BYTES && byte < 256; byte++) {
+        if (byte_set_has(&expressions->sets[content->first], byte)) {
+            *out = (uint8_t)byte;
+            count++;
+        }
+    }
+    return count == 1;
+}
+
+/* A byte, a bounded number of equal parts, a byte: a text of some length in quotes. */
+static bool read_chain(const struct grammar_expressions *expressions, grammar_node node,
+                       struct chain *out, grammar_node *unit)
+{
+    const struct expression *content = &expressions->nodes[node];
+    if (content->kind != NODE_SEQUENCE || content->count != 3) {
+        return false;
+    }
+    const grammar_node *children = expressions->children + content->first;
+    const struct expression *repeat = &expressions->nodes[children[1]];
+    *out = (struct chain){.least = repeat->least, .most = repeat->most};
+    *unit = repeat->first;
+    return repeat->kind == NODE_REPEAT && repeat->most != GRAMMAR_UNBOUNDED &&
+           expressions->nodes[*unit].is_regular && !expressions->nodes[*unit].is_nullable &&
+           is_byte(expressions, children[0], &out->first) &&
+           is_byte(expressions, children[2], &out->last);
+}
+
+static bool is_direct(const struct grammar_expressions *expressions, grammar_node node)
+{
+    struct chain chain;
+    grammar_node unit;
+    return expressions->nodes[node].kind == NODE_AUTOMATON ||
+           read_chain(expressions, node, &chain, &unit);
+}
+
+static status make_chain(struct compiler *self, struct chain *chain, grammar_node unit,
+                         struct automaton **out)
+{
+    struct automaton *automaton;
+    TRY(grammar_node_automaton(self->expressions, unit, &automaton));
+    chain->unit = automaton;
+    status s = automaton_can_chain(automaton, chain->last)
+                   ? automaton_chain(chain, self->limits.states, &self->expressions->work_left, out)
+                   : STATUS_OK;
+    automaton_destroy(automaton);
+    return s;
+}
+
+/* *out stays NULL where the rule's automaton is to be built. */
+static status make_directly(struct compiler *self, grammar_node node, struct automaton **out)
+{
+    const struct grammar_expressions *expressions = self->expressions;
+    const struct expression *content = &expressions->nodes[node];
+    struct chain chain;
+    grammar_node unit;
+    if (content->weight < DIRECT_WEIGHT) {
+        return STATUS_OK;
+    }
+    if (content->kind == NODE_AUTOMATON && !expressions->automata[content->first]->accepting[0]) {
+        TRY(automaton_work(&self->expressions->work_left, content->weight));
+        return automaton_copy(expressions->automata[content->first], out);
+    }
+    return read_chain(expressions, node, &chain, &unit) ? make_chain(self, &chain, unit, out)
+                                                        : STATUS_OK;
+}
+
 /* Weight and depth of a node; what is large and used again is called from here on, and weighs as
  * much as a call. Recursion goes as deep as expressions do. */
 static status weigh(struct compiler *self, grammar_node node)
@@ -151,9 +227,10 @@ static status weigh(struct compiler *self, grammar_node node)
         depth = self->depth[body] + 1;
     }
     self->is_closed[node] = is_closed(self, content);
-    const bool is_called = weight >= OUTLINE_WEIGHT && self->uses[node] > 1 &&
-                           self->is_closed[node] && content->kind != NODE_REFERENCE &&
-                           content->kind != NODE_LITERAL;
+    const bool is_worth_it = (weight >= OUTLINE_WEIGHT && self->uses[node] > 1) ||
+                             (weight >= DIRECT_WEIGHT && is_direct(expressions, node));
+    const bool is_called = is_worth_it && self->is_closed[node] && node != self->root &&
+                           content->kind != NODE_REFERENCE && content->kind != NODE_LITERAL;
     if (is_called) {
         void *bodies = self->bodies;
         status s =
@@ -383,6 +460,9 @@ static status make_automaton(struct compiler *self, size_t rule)
 {
     struct nfa *nfa = &self->nfas[rule];
     struct automaton **automaton = &self->automata[rule];
+    if (*automaton != NULL) {
+        return STATUS_OK;
+    }
     if (nfa->state_count == 0) { /* an inlined rule, which nobody calls */
         *nfa = (struct nfa){.most_states = 1, .work_left = &self->expressions->work_left};
         TRY(nfa_add_state(nfa, false, &self->starts[rule]));
@@ -405,7 +485,8 @@ static status make_automata(struct compiler *self)
     const size_t declared = self->expressions->rule_count;
     for (size_t i = 0; i < self->rule_count; i++) {
         if (i >= declared || !self->is_inlined[i]) {
-            TRY(build_rule(self, i));
+            TRY(make_directly(self, self->bodies[i], &self->automata[i]));
+            TRY(self->automata[i] == NULL ? build_rule(self, i) : STATUS_OK);
         }
     }
     TRY(find_nullable(self));
@@ -505,8 +586,8 @@ static void compiler_destroy(struct compiler *self)
 status grammar_compile(struct grammar_expressions *expressions, grammar_node root,
                        const struct grammar_limits *limits, struct grammar **out)
 {
-    struct compiler compiler = {.expressions = expressions,
-                                .limits = grammar_limits_or_default(limits)};
+    struct compiler compiler = {
+        .expressions = expressions, .root = root, .limits = grammar_limits_or_default(limits)};
     status s = compile(&compiler, root, out);
     compiler_destroy(&compiler);
     return s;

@@ -6,6 +6,8 @@
 
 #include "grammar/build.h"
 
+enum { ESCAPE_WHOLE_WEIGHT = 64 };
+
 /* ---- Automata of nodes ---- */
 
 status grammar_node_automaton(struct grammar_expressions *self, grammar_node node,
@@ -226,11 +228,49 @@ static status escape_literal(struct grammar_expressions *self, const char *bytes
     return s;
 }
 
-/* The escapes of a node's texts. */
+static status escape_node(struct grammar_expressions *self, grammar_node node, grammar_node *out);
+
+/* By way of the node's automaton. */
+static status escape_whole(struct grammar_expressions *self, grammar_node node, grammar_node *out)
+{
+    struct automaton *automaton, *escaped;
+    TRY(grammar_node_automaton(self, node, &automaton));
+    status s = escape_automaton(self, automaton, &escaped);
+    automaton_destroy(automaton);
+    return s == STATUS_OK ? grammar_automaton_node(self, escaped, out) : s;
+}
+
+/* A text's escapes are those of its parts, one after the other. */
+static status escape_children(struct grammar_expressions *self, const struct expression *content,
+                              grammar_node *out)
+{
+    grammar_node *nodes = malloc(((size_t)content->count + 1) * sizeof *nodes);
+    status s =
+        nodes != NULL ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for a grammar");
+    for (uint32_t i = 0; i < content->count && s == STATUS_OK; i++) {
+        s = escape_node(self, self->children[content->first + i], &nodes[i]);
+    }
+    if (s == STATUS_OK) {
+        s = content->kind == NODE_SEQUENCE ? grammar_sequence(self, nodes, content->count, out)
+                                           : grammar_choice(self, nodes, content->count, out);
+    }
+    free(nodes);
+    return s;
+}
+
+static status escape_repeat(struct grammar_expressions *self, const struct expression *content,
+                            grammar_node *out)
+{
+    TRY(escape_node(self, content->first, out));
+    return grammar_repeat(self, *out, content->least, content->most, out);
+}
+
+/* The escapes of a node's texts: of what is small, a character say, as one minimal automaton; of
+ * what is large as those of its parts, which are not made an automaton of their own. */
 static status escape_node(struct grammar_expressions *self, grammar_node node, grammar_node *out)
 {
     const struct expression content = self->nodes[node];
-    TRY(grammar_work(self, self->derived_count / 4));
+    TRY(grammar_work(self, 1 + self->derived_count / 4));
     if (grammar_find_derived(self, DERIVED_JSON, node, 0, out)) {
         return STATUS_OK;
     }
@@ -248,12 +288,11 @@ static status escape_node(struct grammar_expressions *self, grammar_node node, g
         free(copy);
         return s;
     }
-    struct automaton *automaton, *escaped;
-    TRY(grammar_node_automaton(self, node, &automaton));
-    status s = escape_automaton(self, automaton, &escaped);
-    automaton_destroy(automaton);
-    TRY(s);
-    TRY(grammar_automaton_node(self, escaped, out));
+    const bool is_small = content.weight <= ESCAPE_WHOLE_WEIGHT;
+    TRY(content.kind == NODE_REPEAT                  ? escape_repeat(self, &content, out)
+        : content.kind == NODE_SEQUENCE && !is_small ? escape_children(self, &content, out)
+        : content.kind == NODE_CHOICE && !is_small   ? escape_children(self, &content, out)
+                                                     : escape_whole(self, node, out));
     return grammar_keep_derived(self, DERIVED_JSON, node, 0, *out);
 }
 

@@ -31,6 +31,22 @@ void automaton_destroy(struct automaton *self);
 /* Whether no accepting state has a way on: no text is the beginning of another. */
 bool automaton_is_closed(const struct automaton *self);
 
+status automaton_copy(const struct automaton *self, struct automaton **out) MUST_CHECK;
+
+/* The texts of a byte, then a unit from `least` to `most` times (at least once), then a byte. */
+struct chain {
+    const struct automaton *unit;
+    uint32_t least, most;
+    uint8_t first, last;
+};
+/* Whether units may follow each other in a chain that ends with `last`: nothing can be added to a
+ * text of the unit so that it is another one, none begins with `last`, and no state of it is its
+ * first one again. */
+bool automaton_can_chain(const struct automaton *unit, uint8_t last);
+/* The minimal automaton of a chain whose unit can be one's. The caller destroys *out. */
+status automaton_chain(const struct chain *chain, size_t most_states, uint64_t *work_left,
+                       struct automaton **out) MUST_CHECK;
+
 static inline uint32_t automaton_step(const struct automaton *self, uint32_t state, uint8_t byte)
 {
     return self->next[(size_t)state * self->class_count + self->classes[byte]];

@@ -96,14 +96,6 @@ static status word_node(struct schema_compiler *self, const char *word, grammar_
     return grammar_literal(self->expressions, word, strlen(word), out);
 }
 
-static status text_node(struct schema_compiler *self, const struct conjunction *set,
-                        const struct length_range *length, grammar_node *out)
-{
-    bool is_any;
-    TRY(text_content(self, set, length, out, &is_any));
-    return grammar_json_string_of(self->expressions, *out, out);
-}
-
 static status compile_types(struct schema_compiler *self, const struct conjunction *set,
                             grammar_node *out)
 {

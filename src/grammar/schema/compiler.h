@@ -138,6 +138,9 @@ status count_keyword(struct schema_compiler *self, const struct json *schema, co
  * texts. */
 status text_content(struct schema_compiler *self, const struct conjunction *set,
                     const struct length_range *length, grammar_node *out, bool *is_any) MUST_CHECK;
+/* The JSON strings of these texts. */
+status text_node(struct schema_compiler *self, const struct conjunction *set,
+                 const struct length_range *length, grammar_node *out) MUST_CHECK;
 /* Of one pattern or format. */
 status pattern_content(struct schema_compiler *self, const struct json *schema, const char *pattern,
                        size_t length, grammar_node *out) MUST_CHECK;

@@ -3,9 +3,11 @@
  * is wide (e-mail addresses, URIs), the forms that people use. */
 #include "grammar/schema/formats.h"
 
+#include <pthread.h>
 #include <string.h>
 
-#include "sluice/base.h"
+#include "grammar/nodes.h"
+#include "grammar/regex_front.h"
 
 /* RFC 3339. Days are those that their month has, in leap years too; there is no year 0000. */
 #define YEAR   "(?:[1-9]\\d{3}|0[1-9]\\d{2}|00[1-9]\\d|000[1-9])"
@@ -84,4 +86,49 @@ const struct text_format *text_format_find(const char *name)
 const struct text_format *text_format_at(size_t index)
 {
     return index < COUNT_OF(table) ? &table[index] : NULL;
+}
+
+/* ---- Automata that are kept ---- */
+
+static struct kept_format {
+    struct automaton *automaton;
+    uint64_t work; /* that it took */
+} kept[COUNT_OF(table)];
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* In an arena of its own, so that what it takes does not depend on who asks. */
+static status make_kept(const struct text_format *format, struct kept_format *out)
+{
+    const struct grammar_regex_options options = {.dialect = GRAMMAR_REGEX_ECMA};
+    struct grammar_expressions *expressions;
+    grammar_node node;
+    TRY(grammar_expressions_create(NULL, &expressions));
+    const uint64_t before = expressions->work_left;
+    status s = grammar_regex(expressions, format->pattern, strlen(format->pattern), options, &node);
+    if (s == STATUS_OK) {
+        s = grammar_json_string_of(expressions, node, &node);
+    }
+    if (s == STATUS_OK) {
+        s = grammar_node_automaton(expressions, node, &out->automaton);
+    }
+    out->work = before - expressions->work_left;
+    grammar_expressions_destroy(expressions);
+    return s;
+}
+
+status text_format_strings(const struct text_format *format,
+                           struct grammar_expressions *expressions, grammar_node *out)
+{
+    struct kept_format *own = &kept[format - table];
+    struct automaton *copy = NULL;
+    pthread_mutex_lock(&kept_lock);
+    status s = own->automaton != NULL ? STATUS_OK : make_kept(format, own);
+    if (s == STATUS_OK) {
+        s = grammar_work(expressions, own->work);
+    }
+    if (s == STATUS_OK) {
+        s = automaton_copy(own->automaton, &copy);
+    }
+    pthread_mutex_unlock(&kept_lock);
+    return s == STATUS_OK ? grammar_automaton_node(expressions, copy, out) : s;
 }

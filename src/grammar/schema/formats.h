@@ -3,7 +3,7 @@
 #ifndef SLUICE_GRAMMAR_SCHEMA_FORMATS_H
 #define SLUICE_GRAMMAR_SCHEMA_FORMATS_H
 
-#include <stddef.h>
+#include "grammar/expression.h"
 
 struct text_format {
     const char *name;
@@ -13,5 +13,10 @@ struct text_format {
 
 const struct text_format *text_format_find(const char *name); /* NULL: not in the table */
 const struct text_format *text_format_at(size_t index);       /* NULL past the end */
+
+/* The JSON strings whose texts have the format, as one automaton: made once a process, by whichever
+ * thread needs it first, and charged to every grammar alike. */
+status text_format_strings(const struct text_format *format,
+                           struct grammar_expressions *expressions, grammar_node *out) MUST_CHECK;
 
 #endif

@@ -90,6 +90,41 @@ status text_content(struct schema_compiler *self, const struct conjunction *set,
     return *is_any ? any_content(self, length, out) : STATUS_OK;
 }
 
+/* The one format that says what the texts of a conjunction are; NULL where there is more to them.
+ */
+static const struct text_format *only_format(const struct conjunction *set,
+                                             const struct length_range *length)
+{
+    const struct text_format *only = NULL;
+    int formats = 0;
+    for (int i = 0; i < set->count; i++) {
+        const struct json *format = json_get(set->elements[i].schema, "format");
+        const struct text_format *found =
+            format != NULL && format->type == JSON_STRING ? text_format_find(format->text) : NULL;
+        const bool has_more = json_get(set->elements[i].schema, "pattern") != NULL ||
+                              (format != NULL && found == NULL);
+        formats += has_more ? 2 : 0;
+        if (found != NULL && found->pattern != NULL) {
+            only = found;
+            formats++;
+        }
+    }
+    const bool is_any_length = length->least == 0 && length->most == GRAMMAR_UNBOUNDED;
+    return formats == 1 && is_any_length ? only : NULL;
+}
+
+status text_node(struct schema_compiler *self, const struct conjunction *set,
+                 const struct length_range *length, grammar_node *out)
+{
+    const struct text_format *format = only_format(set, length);
+    bool is_any;
+    if (format != NULL) {
+        return text_format_strings(format, self->expressions, out);
+    }
+    TRY(text_content(self, set, length, out, &is_any));
+    return grammar_json_string_of(self->expressions, *out, out);
+}
+
 /* ---- The texts among a conjunction's values ---- */
 
 static status listed_content(struct schema_compiler *self, const struct conjunction *set,
