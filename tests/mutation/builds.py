@@ -47,15 +47,15 @@ def copy_sources():
 
 
 class Build:
-    """A build of the copied sources. Threads may share it once it is made."""
+    """A build of the copied sources, or of those in use. Threads may share it once it is made."""
 
-    def __init__(self, name, configure):
-        self.folder = WORK / name
+    def __init__(self, folder, tree=TREE, configure=()):
+        self.folder, self.tree = Path(folder), tree
         self.configure = configure
         self.links = {}
 
     def make(self, jobs, targets=()):
-        call(["cmake", "-S", TREE, "-B", self.folder, "-G", "Ninja", "-DSLUICE_TESTS=ON",
+        call(["cmake", "-S", self.tree, "-B", self.folder, "-G", "Ninja", "-DSLUICE_TESTS=ON",
               "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", *self.configure], stdout=subprocess.DEVNULL)
         call(["cmake", "--build", self.folder, "--", "-j", str(jobs), *targets], stdout=subprocess.DEVNULL)
 
@@ -83,7 +83,7 @@ class Build:
             self.commands = {}
             for entry in json.loads((self.folder / "compile_commands.json").read_text()):
                 words = [w for w in shlex.split(entry["command"]) if w != "--coverage"]
-                relative = os.path.relpath(entry["file"], TREE)
+                relative = os.path.relpath(entry["file"], self.tree)
                 self.commands.setdefault(relative, []).append(
                     {"words": words, "object": words[words.index("-o") + 1], "file": entry["file"]})
         return self.commands.get(path, [])
@@ -107,7 +107,7 @@ COVERED = ["-DCMAKE_BUILD_TYPE=Mutation", "-DCMAKE_C_FLAGS=-O0 -g -w --coverage"
 
 
 def builds():
-    return Build("sanitized", SANITIZED), Build("coverage", COVERED)
+    return Build(WORK / "sanitized", configure=SANITIZED), Build(WORK / "coverage", configure=COVERED)
 
 
 def run_test(test, limit, folder, environment=None):

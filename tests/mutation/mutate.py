@@ -29,7 +29,7 @@ import threading
 import time
 from pathlib import Path
 
-from builds import SKIPPED, TREE, WORK, Mutation, builds, copy_sources, run_test
+from builds import ROOT, SKIPPED, TREE, WORK, Build, Mutation, builds, copy_sources, run_test
 from mutants import mutants_of
 
 # Where faults are planted: a name, and the paths that it stands for.
@@ -137,15 +137,15 @@ def unreached(options):
 
 
 def files_of(build, folder):
-    return sorted(str(p.relative_to(TREE)) for place in FOLDERS[folder]
-                  for p in (TREE / place).rglob("*.c") if build.compiler(str(p.relative_to(TREE))))
+    found = (str(p.relative_to(build.tree)) for place in FOLDERS[folder] for p in (build.tree / place).rglob("*.c"))
+    return sorted(path for path in found if build.compiler(path))
 
 
 def draw(build, folder, random_numbers):
     """Mutants without end: a function, an operator, a place."""
     by_function = collections.defaultdict(lambda: collections.defaultdict(list))
     for path in files_of(build, folder):
-        for mutant in mutants_of((TREE / path).read_bytes()):
+        for mutant in mutants_of((build.tree / path).read_bytes()):
             by_function[path, mutant.function][mutant.operator].append((path, mutant))
     functions = sorted(by_function)
     seen = set()
@@ -169,16 +169,43 @@ class Folder:
         return self.valid + self.open < self.count
 
 
+class Prepared:
+    """Builds and tests as `prepare` has left them: what reaches a line is measured."""
+
+    def __init__(self):
+        self.build, covered = builds()
+        self.tests = {**covered.tests(), **self.build.tests()}
+        measured = prepared()
+        self.seconds, self.covers = measured["seconds"], measured["covers"]
+        self.build.compiler(""), covered.compiler("")  # read before threads ask
+
+    def reaching(self, path, line):
+        names = [n for n in self.covers if line in self.covers[n].get(path, ()) and n in self.tests]
+        return sorted(names, key=lambda n: self.seconds[n])
+
+
+class Existing:
+    """A build that is there, and the unit tests of a file's room. Nothing is measured."""
+
+    def __init__(self, folder):
+        self.build = Build(Path(folder).resolve(), ROOT)
+        self.tests = self.build.tests()
+        self.seconds = collections.defaultdict(lambda: 10.0)
+        self.build.compiler("")
+
+    def reaching(self, path, line):
+        room = {"weights": "model"}.get(path.split("/")[1], path.split("/")[1])
+        return sorted(p.stem for p in (ROOT / "tests/unit" / room).glob("*_test.c") if p.stem in self.tests)
+
+
 class Trial:
     """All that the threads of a run share."""
 
     def __init__(self, options):
         self.options = options
-        self.prepared = prepared()
-        self.sanitized, self.covered = builds()
-        self.tests = {**self.covered.tests(), **self.sanitized.tests()}
-        self.sanitized.compiler(""), self.covered.compiler("")  # read before threads ask
-        self.folders = [Folder(self.sanitized, name, options) for name in options.folders.split(",")]
+        self.basis = Existing(options.build) if options.build else Prepared()
+        self.build = self.basis.build
+        self.folders = [Folder(self.build, name, options) for name in options.folders.split(",")]
         self.until = time.monotonic() + options.seconds
         self.changed = threading.Condition()
 
@@ -205,21 +232,16 @@ class Trial:
             folder.valid += valid
             self.changed.notify_all()
 
-    def reaching(self, path, line):
-        covers, seconds = self.prepared["covers"], self.prepared["seconds"]
-        names = [n for n in covers if line in covers[n].get(path, ()) and n in self.tests]
-        return sorted(names, key=lambda n: seconds[n])
-
     def try_tests(self, mutation, path, line):
-        names = self.reaching(path, line)
+        names = self.basis.reaching(path, line)
         spent = 0.0
         for number, name in enumerate(names):
             if spent > self.options.budget:
                 return "survived", f"{number} of {len(names)} tests in {self.options.budget:.0f} s"
-            test = mutation.test(self.tests[name])
+            test = mutation.test(self.basis.tests[name])
             if test is None:
                 return "survived", f"{name} cannot be built"
-            code, took = run_test(test, 4 * self.prepared["seconds"][name] + 20, mutation.folder,
+            code, took = run_test(test, 4 * self.basis.seconds[name] + 20, mutation.folder,
                                   {"GCOV_PREFIX": str(mutation.folder / "counts")})
             spent += took
             if code not in (0, SKIPPED):
@@ -231,9 +253,9 @@ class Trial:
         while (found := self.next()) is not None:
             folder, (path, mutant) = found
             start = time.monotonic()
-            original = (TREE / path).read_bytes()
+            original = (self.build.tree / path).read_bytes()
             mutation = Mutation(WORK / f"try{number}", path, mutant.applied(original))
-            valid = mutation.differs(self.sanitized, original)
+            valid = mutation.differs(self.build, original)
             self.decided(folder, bool(valid))
             if valid:
                 outcome = self.try_tests(mutation, path, mutant.line)
@@ -260,6 +282,7 @@ def results_path(options):
 
 
 def run(options):
+    WORK.mkdir(parents=True, exist_ok=True)
     results_path(options).unlink(missing_ok=True)
     trial = Trial(options)
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
@@ -268,7 +291,8 @@ def run(options):
 
 
 def table(options):
-    results = [json.loads(line) for line in open(results_path(options))]
+    path = results_path(options)
+    results = [json.loads(line) for line in open(path)] if path.exists() else []
     results.sort(key=lambda r: (r["folder"], r["file"], r["line"]))
     say(f"Seed {options.seed}, {len(results)} mutants.\n\n| folder | mutants | noticed | share |\n| --- | --- | --- | --- |")
     for folder in [*dict.fromkeys(r["folder"] for r in results), "all"]:
@@ -296,6 +320,7 @@ def main():
     two.add_argument("--jobs", type=int, default=os.cpu_count(), help="mutants at once")
     two.add_argument("--budget", type=float, default=240, help="seconds of tests a mutant")
     two.add_argument("--seconds", type=float, default=float("inf"), help="no mutant begins after that")
+    two.add_argument("--build", help="a sanitized build that is there (build/asan), and each room's unit tests; no `prepare`")
     two.set_defaults(act=run)
     three = commands.add_parser("table", help="of the results so far")
     three.add_argument("--seed", default="1")
