@@ -49,6 +49,16 @@ def say(text):
 # ---- Which test reaches which line ----
 
 
+def spread(counts):
+    """Lines that ran, by the counts of those that are counted. Others, as inside of a loop that OpenMP
+    shares out or in the rest of a statement, run with the one before them."""
+    lines, reached = sorted(counts), set()
+    for line, following in zip(lines, [*lines[1:], lines[-1] + 1] if lines else []):
+        if counts[line] > 0:
+            reached.update(range(line, following))
+    return reached
+
+
 def lines_reached(folder, build):
     """The lines that ran, {file: lines}, from the counts that a test left in `folder`."""
     reached = collections.defaultdict(set)
@@ -65,7 +75,7 @@ def lines_reached(folder, build):
         for file in json.loads(line)["files"]:
             name = os.path.relpath(os.path.join(build.folder, file["file"]), TREE)
             if name.startswith("src/"):
-                reached[name].update(l["line_number"] for l in file["lines"] if l["count"] > 0)
+                reached[name] |= spread({l["line_number"]: l["count"] for l in file["lines"]})
     return reached
 
 
