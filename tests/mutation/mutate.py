@@ -75,7 +75,10 @@ def lines_reached(folder, build):
         for file in json.loads(line)["files"]:
             name = os.path.relpath(os.path.join(build.folder, file["file"]), TREE)
             if name.startswith("src/"):
-                reached[name] |= spread({l["line_number"]: l["count"] for l in file["lines"]})
+                counts = collections.Counter()
+                for entry in file["lines"]:
+                    counts[entry["line_number"]] += entry["count"]
+                reached[name] |= spread(counts)
     return reached
 
 
