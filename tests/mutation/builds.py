@@ -192,13 +192,12 @@ class Mutation:
             return None
         out.parent.mkdir(parents=True, exist_ok=True)
         words = build.link(name).split(" ")
-        own = [theirs for theirs, _ in pairs if theirs in words]
-        replaced = dict(pairs)
-        words = [replaced.get(w, w) for w in words]
         words[words.index("-o") + 1] = str(out)
-        if not own:  # what the archive defines as well is taken from what stands before it
-            at = words.index("libsluice.a")
-            words[at:at] = [ours for _, ours in pairs]
+        for theirs, ours in pairs:
+            if theirs in words:
+                words[words.index(theirs)] = ours
+            elif (archive := archive_of(theirs, words)) is not None:
+                words.insert(words.index(archive), ours)  # what it defines is then not taken from the archive
         done = subprocess.run(" ".join(words), shell=True, cwd=build.folder, capture_output=True)
         return out if done.returncode == 0 else None
 
@@ -213,6 +212,13 @@ class Mutation:
             command = swap(command, f"{build.folder}/{name}", str(out))
             environment = {k: swap(v, f"{build.folder}/{name}", str(out)) for k, v in environment.items()}
         return dict(test, command=command.split(" \0"), environment=environment)
+
+
+def archive_of(theirs, words):
+    """The archive among a link's words that has an object of the build; None where none has."""
+    target = theirs.split("CMakeFiles/")[1].split(".dir/")[0]
+    library = "sluice" if target.startswith("sluice_cpu") else target
+    return next((w for w in words if Path(w).name == f"lib{library}.a"), None)
 
 
 def swap(text, old, new):
