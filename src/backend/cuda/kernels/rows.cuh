@@ -89,7 +89,25 @@ template <typename T, int N> __device__ __forceinline__ void write_chunk(T *to, 
     }
 }
 
-/* N values of a vector that all rows read; `otherwise` where there is none. */
+/* N values of a vector that all rows read. */
+template <int N>
+__device__ __forceinline__ void read_shared_vector(const float *from, float (&values)[N])
+{
+    if constexpr (N == 1) {
+        values[0] = __ldg(from);
+    } else {
+#pragma unroll
+        for (int w = 0; w < N / 4; w++) {
+            const float4 four = __ldg(reinterpret_cast<const float4 *>(from) + w);
+            values[4 * w] = four.x;
+            values[4 * w + 1] = four.y;
+            values[4 * w + 2] = four.z;
+            values[4 * w + 3] = four.w;
+        }
+    }
+}
+
+/* The same from column i on; `otherwise` where there is no vector. */
 template <int N>
 __device__ __forceinline__ void read_vector(const float *from, int i, float otherwise,
                                             float (&values)[N])
@@ -99,17 +117,8 @@ __device__ __forceinline__ void read_vector(const float *from, int i, float othe
         for (int k = 0; k < N; k++) {
             values[k] = otherwise;
         }
-    } else if constexpr (N == 1) {
-        values[0] = __ldg(from + i);
     } else {
-#pragma unroll
-        for (int w = 0; w < N / 4; w++) {
-            const float4 four = __ldg(reinterpret_cast<const float4 *>(from + i) + w);
-            values[4 * w] = four.x;
-            values[4 * w + 1] = four.y;
-            values[4 * w + 2] = four.z;
-            values[4 * w + 3] = four.w;
-        }
+        read_shared_vector<N>(from + i, values);
     }
 }
 
@@ -231,6 +240,12 @@ struct block_reducer {
 
 /* ---- Targets ---- */
 
+/* The scale of values whose largest magnitude is `most`. */
+__device__ __forceinline__ float fp8_scale(float most)
+{
+    return most > 0.0f ? most / FP8_MAX : 1.0f;
+}
+
 /* The block writes a slice of a row in fp8, its scale, and zeros behind it. `values` are the row's
  * from column `origin` on. */
 template <typename Values>
@@ -252,7 +267,7 @@ __device__ __forceinline__ void pack_slice(const rows_target &target, int row, i
             }
         });
         most = block.most(most);
-        scale = most > 0.0f ? most / FP8_MAX : 1.0f;
+        scale = fp8_scale(most);
     }
     const float inverse = 1.0f / scale;
     const size_t at = (size_t)slice * (size_t)rows + (size_t)row;
