@@ -40,6 +40,10 @@ MODELS = {
                                                  tie_word_embeddings=True) | rope(1e5)),
     "cohere2": ("Cohere2ForCausalLM", dict(num_hidden_layers=5, layer_norm_eps=1e-5, sliding_window=16, sliding_window_pattern=4, logit_scale=0.7,
                                            tie_word_embeddings=True) | rope(5e4)),
+    "olmo2": ("Olmo2ForCausalLM", dict(num_attention_heads=6, rms_norm_eps=1e-6) | rope(5e5)),
+    "olmo3": ("Olmo3ForCausalLM", dict(num_hidden_layers=4, sliding_window=16, rms_norm_eps=1e-6, rope_theta=5e5, rope_scaling=YARN,
+                                       layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"])),
+    "ministral3": ("Ministral3ForCausalLM", dict(rms_norm_eps=1e-5) | rope(1e6, **YARN, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.3)),
     "mistral3": ("Mistral3ForConditionalGeneration", dict(model_type="mistral", sliding_window=None, rms_norm_eps=1e-5) | rope(1e9)),
 }
 SEEDS = {"starcoder2": 12}  # where SEED leaves two tokens too close to each other
@@ -129,6 +133,8 @@ class Model:
         found = self.c.get("rope_parameters") or self.c.get("rope_scaling") or {}
         if "full_attention" in found:
             found = found["full_attention" if self.is_full(layer) else "sliding_attention"]
+        elif self.kind == "Olmo3" and not self.is_full(layer):
+            found = {}  # only layers of full attention see farther than they were trained
         return {"rope_theta": self.c.get("rope_theta"), "rope_type": "default"} | found
 
     def has_rope(self, layer):
@@ -170,8 +176,14 @@ class Model:
     def attention(self, x, layer):
         count = len(x)
         q, k, v = (self.linear(layer, f"self_attn.{n}_proj", x) for n in "qkv")
+        if self.kind in ("Olmo2", "Olmo3"):
+            q, k = (rms(a, self.get(layer, f"self_attn.{n}_norm.weight"), self.epsilon) for a, n in ((q, "q"), (k, "k")))
         q, k, v = q.reshape(count, self.heads, self.dim), k.reshape(count, self.kv, self.dim), v.reshape(count, self.kv, self.dim)
         q, k = self.rotate(q, layer), self.rotate(k, layer)
+        if self.kind == "Ministral3":
+            facts = self.rope_parameters(layer)
+            passed = np.floor(np.arange(count) / facts["original_max_position_embeddings"])
+            q = q * (1 + facts["llama_4_scaling_beta"] * np.log(1 + passed))[:, None, None]
         k, v = (np.repeat(a, self.heads // self.kv, axis=1) for a in (k, v))
         scores = np.einsum("qhd,khd->hqk", q, k) / np.sqrt(self.dim)
         back = np.arange(count)[:, None] - np.arange(count)[None, :]
@@ -190,6 +202,9 @@ class Model:
         return self.linear(layer, "mlp.down_proj", activate(name, gate) * up)
 
     def layer(self, x, layer):
+        if self.kind in ("Olmo2", "Olmo3"):
+            x = x + self.norm(self.attention(x, layer), layer, "post_attention_layernorm")
+            return x + self.norm(self.mlp(x, layer), layer, "post_feedforward_layernorm")
         normed = self.norm(x, layer, "input_layernorm")
         if self.kind == "Cohere2":
             return x + self.attention(normed, layer) + self.mlp(normed, layer)
@@ -227,7 +242,9 @@ def shapes(kind, c):
             layer |= {"mlp.gate_up_proj": (2 * wide, h), "mlp.down_proj": (h, wide)}
         else:
             layer |= {"mlp.gate_proj": (wide, h), "mlp.up_proj": (wide, h), "mlp.down_proj": (h, wide)}
-        norms = ["input_layernorm"] + ([] if kind == "cohere2" else ["post_attention_layernorm"])
+        if kind in ("olmo2", "olmo3"):
+            out |= {f"model.layers.{i}.self_attn.q_norm.weight": (q,), f"model.layers.{i}.self_attn.k_norm.weight": (kv,)}
+        norms = ["post_feedforward_layernorm" if kind.startswith("olmo") else "input_layernorm"] + ([] if kind == "cohere2" else ["post_attention_layernorm"])
         norms += ["post_self_attn_layernorm", "post_mlp_layernorm"] if kind == "glm4" else []
         for name, shape in layer.items():
             out[f"model.layers.{i}.{name}.weight"] = shape

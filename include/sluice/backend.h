@@ -111,6 +111,14 @@ struct head_layout {
     const int32_t *kv_head; /* [query_heads] */
 };
 
+/* The slices of a rank's query heads. */
+struct head_slices {
+    int count;            /* a power of two */
+    const int32_t *start; /* [count + 1] values of q before each slice: heads · head_dim */
+    const uint8_t
+        *is_first; /* [query_heads] of all ranks' heads the first that reads its kv head */
+};
+
 struct attention_facts {
     float scale;        /* on q·k */
     float soft_cap;     /* cap · tanh(x / cap); 0 is off */
@@ -284,6 +292,25 @@ struct backend_operations {
                           const struct rope_facts *rope, const struct norm_facts *norm,
                           const struct vector *q_norm, const struct vector *k_norm,
                           struct device_buffer *qkv, struct kv_cache *cache, int layer);
+
+    /* Norms over all heads together, in two steps with a sum over ranks between them (OLMo 2).
+     * sums[T, 2] float32: of the squares of q and of k, this rank's subtree of the pairwise tree
+     * over the slices of query heads; a key/value head counts in the slice of the first query head
+     * that reads it. NULL, here and in the next two, where a backend has no such operation. */
+    status (*head_squares)(struct backend *backend, const struct head_layout *heads,
+                           const struct head_slices *slices, struct device_buffer *qkv,
+                           struct device_buffer *sums);
+    /* q and k of qkv, in place: divided by the root of their mean square, of q_width and k_width
+     * values on all ranks, and times the weights of this rank's heads. */
+    status (*head_normalize)(struct backend *backend, const struct head_layout *heads,
+                             const struct norm_facts *norm, const struct vector *q_norm,
+                             const struct vector *k_norm, int q_width, int k_width,
+                             struct device_buffer *sums, struct device_buffer *qkv);
+
+    /* q of qkv, in place: times 1 + beta · log(1 + floor(position / length)) (Llama 4, Ministral
+     * 3). */
+    status (*scale_queries)(struct backend *backend, const struct head_layout *heads, float beta,
+                            int length, struct device_buffer *qkv);
 
     /* out[T, query_heads · head_dim]: attention of the step's queries over the cache, causal unless
      * the facts say otherwise. STATUS_UNSUPPORTED where a backend cannot do what they say. */

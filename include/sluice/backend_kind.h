@@ -18,8 +18,9 @@ struct step_shape {
     enum weight_format stored; /* of the layers' weights */
     int tokens, outputs;       /* T and O; a step has at most O sequences */
     int hidden, head_dim, query_heads, kv_heads;
-    int columns; /* between an MLP's products */
-    bool gated;  /* which then has twice as many outputs of the first */
+    bool wide_qk_norm; /* a norm over all heads is summed over ranks */
+    int columns;       /* between an MLP's products */
+    bool gated;        /* which then has twice as many outputs of the first */
     int experts, experts_used, expert_columns;
     int ranks, rank;     /* of the tensor-parallel group */
     int slices;          /* of this rank's sliced products */

@@ -97,11 +97,13 @@ struct model_config {
 
     struct norm_facts norm;
     enum activation activation;
-    bool norm_bias; /* layer norms have one */
-    bool gated;     /* gate and up projections; false: one up projection */
-    bool parallel;  /* attention and MLP read the same norm: there is none between them */
-    bool post_norm; /* norm of attention's and MLP's output before the residual add */
-    bool qk_norm;   /* norm of each head's q and k */
+    bool norm_bias;    /* layer norms have one */
+    bool gated;        /* gate and up projections; false: one up projection */
+    bool parallel;     /* attention and MLP read the same norm: there is none between them */
+    bool post_norm;    /* norm of attention's and MLP's output before the residual add */
+    bool pre_norm;     /* norms before attention and MLP; false: they read the bare residual */
+    bool qk_norm;      /* norm of each head's q and k */
+    bool wide_qk_norm; /* qk_norm is over all heads together, with a weight for each value */
     bool qkv_bias, attention_output_bias, mlp_bias;
     bool tied_embeddings;                   /* the vocabulary projection is the embedding table */
     float embedding_scale;                  /* on embeddings: sqrt(hidden) for Gemma */
@@ -109,8 +111,11 @@ struct model_config {
     float attention_scale; /* on q·k: 1/sqrt(head_dim) unless the family says otherwise */
     float attention_soft_cap, logit_soft_cap; /* 0 is off */
     int window;                               /* of windowed layers; 0 is none */
-    const struct layer_kind *layer_kinds;     /* [layers]; NULL: full attention in all of them */
-    const uint8_t *layer_lacks_rope;          /* [layers]; NULL: none does */
+    float query_scale_beta; /* queries grow with the logarithm of how many times their position has
+                               passed query_scale_length; 0: they do not */
+    int query_scale_length;
+    const struct layer_kind *layer_kinds; /* [layers]; NULL: full attention in all of them */
+    const uint8_t *layer_lacks_rope;      /* [layers]; NULL: none does */
     bool rope_pairs;        /* files have q and k in the order in which values 2i and 2i + 1 rotate
                                against each other; loading turns them into halves */
     double rotary_fraction; /* of head_dim: partial_rotary_factor */

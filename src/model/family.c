@@ -2,9 +2,7 @@
 /* The table of families. Defaults are those of the configuration classes of Hugging Face
  * transformers (models/<family>/configuration_<family>.py), GGUF's those of its writer and reader
  * in llama.cpp.
- *
- * OLMo 2 is not here: its q and k norms span the whole projection, which the backend's per-head
- * norm cannot say. */
+ */
 #include "model/family.h"
 
 #include <string.h>
@@ -75,6 +73,13 @@ static const struct tensor_name phi3_names[] = {
     {ROLE_V, "model.layers.{layer}.self_attn.qkv_proj.weight", PART_V_OF_QKV},
     {ROLE_GATE, "model.layers.{layer}.mlp.gate_up_proj.weight", PART_GATE_OF_PAIR},
     {ROLE_UP, "model.layers.{layer}.mlp.gate_up_proj.weight", PART_UP_OF_PAIR},
+    {0, NULL, 0},
+};
+
+/* Norms after both halves alone. */
+static const struct tensor_name olmo2_names[] = {
+    {ROLE_ATTENTION_POST_NORM, "model.layers.{layer}.post_attention_layernorm.weight", PART_WHOLE},
+    {ROLE_MLP_POST_NORM, "model.layers.{layer}.post_feedforward_layernorm.weight", PART_WHOLE},
     {0, NULL, 0},
 };
 
@@ -454,6 +459,62 @@ static const struct family families[] = {
                      .epsilon = 1e-6,
                      .theta = 2e6,
                      .tied_embeddings = true},
+    },
+    {
+        .name = "olmo2",
+        .examples = "OLMo 2",
+        .architectures = {"Olmo2ForCausalLM"},
+        .model_types = {"olmo2"},
+        .names = olmo2_names,
+        .no_pre_norm = true,
+        .post_norm = true,
+        .qk_norm = true,
+        .wide_qk_norm = true,
+        .qkv_bias = BIAS_BY_KEY,
+        .attention_output_bias = BIAS_BY_KEY,
+        .activation_key = "hidden_act",
+        .defaults = {.max_positions = 2048, .bos = -1, .end = 50279, .epsilon = 1e-5, .theta = 1e4},
+    },
+    {
+        .name = "olmo3",
+        .examples = "OLMo 3",
+        .architectures = {"Olmo3ForCausalLM"},
+        .model_types = {"olmo3"},
+        .names = olmo2_names,
+        .no_pre_norm = true,
+        .post_norm = true,
+        .qk_norm = true,
+        .wide_qk_norm = true,
+        .qkv_bias = BIAS_BY_KEY,
+        .attention_output_bias = BIAS_BY_KEY,
+        .activation_key = "hidden_act",
+        .scaled_in_full = true,
+        .layer_rule = LAYERS_PATTERN,
+        .other_layers = {MIXER_ATTENTION, ATTENTION_WINDOWED},
+        .defaults = {.max_positions = 2048,
+                     .window = 4096,
+                     .window_pattern = 4,
+                     .bos = -1,
+                     .end = 50279,
+                     .epsilon = 1e-5,
+                     .theta = 1e4},
+    },
+    {
+        .name = "ministral3",
+        .examples = "Ministral 3",
+        .architectures = {"Ministral3ForCausalLM"},
+        .model_types = {"ministral3"},
+        .activation_key = "hidden_act",
+        .scaled_queries = true,
+        .layer_rule = LAYERS_ALL,
+        .other_layers = {MIXER_ATTENTION, ATTENTION_WINDOWED},
+        .defaults = {.kv_heads = 8,
+                     .head_dim = 128,
+                     .max_positions = 262144,
+                     .bos = 1,
+                     .end = 2,
+                     .epsilon = 1e-5,
+                     .theta = 1e6},
     },
     {
         .name = "glm4",

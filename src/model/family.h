@@ -105,10 +105,13 @@ struct family {
     bool positions_after_padding; /* rows of positions start behind the padding token's id */
     float norm_weight_offset;
     bool post_norm, qk_norm;
-    bool layer_norm; /* of a decoder: the mean is subtracted */
-    bool norm_bias;  /* layer norms have one */
-    bool ungated;    /* one up projection, no gate */
-    bool parallel;   /* attention and MLP read one norm, and both are added (Cohere 2) */
+    bool no_pre_norm;    /* attention and MLP read the bare residual (OLMo 2) */
+    bool wide_qk_norm;   /* norms of q and k are over all heads together */
+    bool scaled_queries; /* by llama_4_scaling_beta of rope_parameters */
+    bool layer_norm;     /* of a decoder: the mean is subtracted */
+    bool norm_bias;      /* layer norms have one */
+    bool ungated;        /* one up projection, no gate */
+    bool parallel;       /* attention and MLP read one norm, and both are added (Cohere 2) */
     enum bias_rule qkv_bias, attention_output_bias, mlp_bias;
     /* Keys of these, where they are not attention_bias, attention_bias and mlp_bias. */
     const char *qkv_bias_key, *output_bias_key, *mlp_bias_key;

@@ -6,10 +6,11 @@
 
 #include "backend/cpu/cpu.h"
 
-static const char *const families[] = {"llama",    "llama3",     "mistral", "mixtral", "gemma",
-                                       "gemma2",   "gemma3",     "qwen2",   "qwen3",   "qwen3_moe",
-                                       "phi3",     "granite",    "smollm3", "glm4",    "seed_oss",
-                                       "ernie4_5", "starcoder2", "cohere2", "mistral3"};
+static const char *const families[] = {"llama",    "llama3",     "mistral", "mixtral",  "gemma",
+                                       "gemma2",   "gemma3",     "qwen2",   "qwen3",    "qwen3_moe",
+                                       "phi3",     "granite",    "smollm3", "glm4",     "seed_oss",
+                                       "ernie4_5", "starcoder2", "cohere2", "mistral3", "olmo2",
+                                       "olmo3",    "ministral3"};
 
 static status create_cpu(const struct machine *machine, const struct backend_options *options,
                          struct backend **out)

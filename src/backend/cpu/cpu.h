@@ -251,6 +251,17 @@ status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
                        const struct vector *q_norm, const struct vector *k_norm,
                        struct device_buffer *qkv, struct kv_cache *cache, int layer);
 
+/* wide_norm.c */
+status cpu_head_squares(struct backend *backend, const struct head_layout *heads,
+                        const struct head_slices *slices, struct device_buffer *qkv,
+                        struct device_buffer *sums);
+status cpu_head_normalize(struct backend *backend, const struct head_layout *heads,
+                          const struct norm_facts *norm, const struct vector *q_norm,
+                          const struct vector *k_norm, int q_width, int k_width,
+                          struct device_buffer *sums, struct device_buffer *qkv);
+status cpu_scale_queries(struct backend *backend, const struct head_layout *heads, float beta,
+                         int length, struct device_buffer *qkv);
+
 /* attention.c */
 status cpu_keep_outputs(struct backend *backend, struct device_buffer *residual, int hidden,
                         struct device_buffer *attended, int width);

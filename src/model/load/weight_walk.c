@@ -66,6 +66,27 @@ static status visit_norm(const struct weight_walk *walk, enum tensor_role role, 
     return visit_vector(walk, role, length, true, slot);
 }
 
+/* A rank's part of a norm over all heads. */
+static status visit_wide_norm(const struct weight_walk *walk, enum tensor_role role, int length,
+                              int first, int own, struct vector **slot)
+{
+    struct weight_item item = {.layer = walk->layer,
+                               .is_vector = true,
+                               .is_norm = true,
+                               .count = 1,
+                               .rows = 1,
+                               .columns = own,
+                               .part_count = 1,
+                               .parts = {{.role = role,
+                                          .rows = 1,
+                                          .columns = length,
+                                          .row_count = 1,
+                                          .first_column = first,
+                                          .column_count = own}},
+                               .vector = slot};
+    return walk->visit(walk->context, &item);
+}
+
 /* A norm of the hidden size with, in layer norms, a bias. */
 static status visit_hidden_norm(const struct weight_walk *walk, enum tensor_role role,
                                 enum tensor_role bias_role, struct vector **slot,
@@ -174,13 +195,19 @@ static status visit_attention(const struct weight_walk *walk, struct layer_weigh
          .row_count = own_kv},
     };
     static const enum tensor_role biases[] = {ROLE_Q_BIAS, ROLE_K_BIAS, ROLE_V_BIAS};
-    TRY(visit_hidden_norm(walk, ROLE_ATTENTION_NORM, ROLE_ATTENTION_NORM_BIAS,
-                          &layer->attention_norm, &layer->attention_norm_bias));
+    if (config->pre_norm) {
+        TRY(visit_hidden_norm(walk, ROLE_ATTENTION_NORM, ROLE_ATTENTION_NORM_BIAS,
+                              &layer->attention_norm, &layer->attention_norm_bias));
+    }
     TRY(visit_rows(walk, 1, qkv, 3, &layer->qkv));
     if (config->qkv_bias) {
         TRY(visit_bias(walk, qkv, 3, biases, &layer->qkv_bias));
     }
-    if (config->qk_norm) {
+    if (config->wide_qk_norm) {
+        TRY(visit_wide_norm(walk, ROLE_Q_NORM, config->heads * size, qkv[0].first_row,
+                            qkv[0].row_count, &layer->q_norm));
+        TRY(visit_wide_norm(walk, ROLE_K_NORM, kv_rows, first_kv, own_kv, &layer->k_norm));
+    } else if (config->qk_norm) {
         TRY(visit_norm(walk, ROLE_Q_NORM, size, &layer->q_norm));
         TRY(visit_norm(walk, ROLE_K_NORM, size, &layer->k_norm));
     }
@@ -195,9 +222,10 @@ static status visit_attention(const struct weight_walk *walk, struct layer_weigh
         TRY(visit_norm(walk, ROLE_ATTENTION_POST_NORM, config->hidden,
                        &layer->attention_post_norm));
     }
-    return config->parallel ? STATUS_OK
-                            : visit_hidden_norm(walk, ROLE_MLP_NORM, ROLE_MLP_NORM_BIAS,
-                                                &layer->mlp_norm, &layer->mlp_norm_bias);
+    return config->parallel || !config->pre_norm
+               ? STATUS_OK
+               : visit_hidden_norm(walk, ROLE_MLP_NORM, ROLE_MLP_NORM_BIAS, &layer->mlp_norm,
+                                   &layer->mlp_norm_bias);
 }
 
 /* Gate rows, then up rows; experts: a stack of them. */

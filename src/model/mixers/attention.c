@@ -15,6 +15,8 @@ struct attention {
 
     struct device_buffer *qkv;      /* [T, (heads + 2 · kv heads) · head_dim] */
     struct device_buffer *attended; /* [T, heads · head_dim] */
+    struct device_buffer *squares;  /* [T, 2] float32, of norms over all heads; else NULL */
+    struct head_slices slices;      /* of these norms */
 };
 
 static struct cache_store attention_store(const struct model_config *config,
@@ -46,7 +48,7 @@ static status create_ropes(struct forward *forward, struct attention *attention)
     return STATUS_OK;
 }
 
-enum { BUFFER_QKV, BUFFER_ATTENDED, BUFFERS };
+enum { BUFFER_QKV, BUFFER_ATTENDED, BUFFER_SQUARES, BUFFERS };
 
 static int attention_extents(const struct step_shape *shape,
                              struct extent extents[MIXER_MOST_BUFFERS])
@@ -56,6 +58,8 @@ static int attention_extents(const struct step_shape *shape,
     const int64_t kv_width = (int64_t)shape->kv_heads * shape->head_dim;
     extents[BUFFER_QKV] = (struct extent){shape->tokens, head_width + 2 * kv_width, act};
     extents[BUFFER_ATTENDED] = (struct extent){shape->tokens, head_width, act};
+    extents[BUFFER_SQUARES] =
+        (struct extent){shape->wide_qk_norm ? shape->tokens : -1, 2, sizeof(float)};
     return BUFFERS;
 }
 
@@ -64,7 +68,44 @@ static status create_scratch(struct forward *forward, struct attention *attentio
     struct extent extents[MIXER_MOST_BUFFERS];
     (void)attention_extents(&forward->shape, extents);
     TRY(forward_scratch(forward, &extents[BUFFER_QKV], &attention->qkv));
+    TRY(forward_scratch(forward, &extents[BUFFER_SQUARES], &attention->squares));
     return forward_scratch(forward, &extents[BUFFER_ATTENDED], &attention->attended);
+}
+
+/* The slices that norms over all heads are added by. */
+static status create_slices(struct forward *forward, struct attention *attention)
+{
+    const struct model_config *config = forward->options.config;
+    const struct partition *part = forward->options.partition;
+    uint8_t *is_first = arena_allocate(&forward->arena, (size_t)part->head_count + 1);
+    if (is_first == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "attention");
+    }
+    for (int i = 0; i < part->head_count; i++) {
+        is_first[i] = (part->first_head + i) % (config->heads / config->kv_heads) == 0;
+    }
+    attention->slices = (struct head_slices){
+        .count = part->local_slices, .start = part->head_slice_start, .is_first = is_first};
+    return STATUS_OK;
+}
+
+/* What a backend may lack. */
+static status check_operations(const struct forward *forward)
+{
+    const struct model_config *config = forward->options.config;
+    const struct backend_operations *op = forward->operations;
+    if (config->wide_qk_norm && op->head_squares == NULL) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "%s: norms of q and k over all heads are not supported on this device; "
+                           "use the CPU",
+                           config->architecture);
+    }
+    return config->query_scale_beta > 0 && op->scale_queries == NULL
+               ? status_fail(STATUS_UNSUPPORTED,
+                             "%s: queries scaled by their position (llama_4_scaling_beta) are not "
+                             "supported on this device; use the CPU",
+                             config->architecture)
+               : STATUS_OK;
 }
 
 /* Static scales of the cache, as the checkpoint has them. */
@@ -87,6 +128,7 @@ static void attention_destroy(struct forward *forward, struct mixer *mixer)
     struct attention *attention = (struct attention *)mixer;
     forward->operations->buffer_destroy(forward->options.backend, attention->qkv);
     forward->operations->buffer_destroy(forward->options.backend, attention->attended);
+    forward->operations->buffer_destroy(forward->options.backend, attention->squares);
     free(attention);
 }
 
@@ -103,7 +145,9 @@ static status attention_create(struct forward *forward, struct mixer **out)
                                             .head_dim = forward->options.config->head_dim,
                                             .kv_head = part->kv_head_of};
     *out = &attention->mixer;
+    TRY(check_operations(forward));
     TRY(create_ropes(forward, attention));
+    TRY(create_slices(forward, attention));
     TRY(create_scratch(forward, attention));
     return set_scales(forward);
 }
@@ -113,6 +157,24 @@ static status attention_create(struct forward *forward, struct mixer **out)
 static const struct matrix *attention_reader(const struct layer_weights *weights)
 {
     return weights->qkv;
+}
+
+/* q and k over the root of their mean square over all heads of all ranks. */
+static status normalize_all_heads(struct forward *forward, const struct attention *attention,
+                                  const struct layer_weights *w)
+{
+    const struct backend_operations *op = forward->operations;
+    struct backend *backend = forward->options.backend;
+    const struct model_config *config = forward->options.config;
+    struct communicator *tensor = forward->options.tensor;
+    TRY(op->head_squares(backend, &attention->heads, &attention->slices, attention->qkv,
+                         attention->squares));
+    if (forward->options.partition->tp > 1) {
+        TRY(tensor->sum(tensor, attention->squares, 2 * (size_t)forward->rows));
+    }
+    return op->head_normalize(backend, &attention->heads, &config->norm, w->q_norm, w->k_norm,
+                              config->heads * config->head_dim, config->kv_heads * config->head_dim,
+                              attention->squares, attention->qkv);
 }
 
 static status attention_run(struct forward *forward, struct mixer *mixer, const struct batch *batch,
@@ -138,10 +200,18 @@ static status attention_run(struct forward *forward, struct mixer *mixer, const 
                                           .bidirectional = config->encoder};
 
     TRY(op->product(backend, w->qkv, w->qkv_bias, forward->normed, attention->qkv));
-    TRY(op->rope_append(backend, heads, rope, &config->norm, w->q_norm, w->k_norm, attention->qkv,
-                        cache, layer));
+    if (config->wide_qk_norm) {
+        TRY(normalize_all_heads(forward, attention, w));
+    }
+    TRY(op->rope_append(backend, heads, rope, &config->norm,
+                        config->wide_qk_norm ? NULL : w->q_norm,
+                        config->wide_qk_norm ? NULL : w->k_norm, attention->qkv, cache, layer));
     if (!is_read) {
         return STATUS_OK;
+    }
+    if (config->query_scale_beta > 0) {
+        TRY(op->scale_queries(backend, heads, config->query_scale_beta, config->query_scale_length,
+                              attention->qkv));
     }
     *out = (struct mixed){attention->attended, heads->query_heads * heads->head_dim};
     return op->attention(backend, heads, &facts, attention->qkv, cache, layer, w->attention_output,

@@ -161,7 +161,9 @@ void config_set_family(const struct family *family, struct model_config *out)
     out->activation = family->activation;
     out->gated = !family->encoder && !family->ungated;
     out->post_norm = family->post_norm;
+    out->pre_norm = !family->no_pre_norm;
     out->qk_norm = family->qk_norm;
+    out->wide_qk_norm = family->wide_qk_norm;
     out->qkv_bias = family->qkv_bias == BIAS_ALWAYS;
     out->attention_output_bias = family->attention_output_bias == BIAS_ALWAYS;
     out->mlp_bias = family->mlp_bias == BIAS_ALWAYS;

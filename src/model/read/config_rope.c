@@ -192,6 +192,13 @@ status config_read_rope(const struct json *object, const struct family *family, 
         }
         TRY(status_context(read_rope(&source, arena, out, &out->rope_local), "%s", used_key));
     }
+    if (family->scaled_queries && config_has(source.parameters, "llama_4_scaling_beta")) {
+        double beta;
+        TRY(config_read_positive(source.parameters, "llama_4_scaling_beta", 1e3, 0, &beta));
+        out->query_scale_beta = (float)beta;
+        TRY(read_original(&source, out, &out->rope));
+        out->query_scale_length = out->rope.original_max_positions;
+    }
     if (out->rope.kind == ROPE_YARN) {
         /* Files in the older dialect keep the length before yarn stretched it. */
         double stretched = out->rope.original_max_positions * out->rope.factor;
