@@ -103,6 +103,14 @@ bool log_is_json(void);
  * (the default): nobody. */
 void log_before_line(void (*clear)(void));
 
+/* Writes a line to standard error, on a terminal in as many as its width takes, broken between
+ * words. */
+void log_put_line(const char *line);
+/* Appends the words of a text that begins in `column`, in further lines from `indent` on where they
+ * would pass `columns`, and a newline. A word that is longer, such as a path, stays whole. */
+status text_wrap(const char *text, int column, int indent, int columns,
+                 struct buffer *out) MUST_CHECK;
+
 /* ---- Interrupts: loops that may take minutes ask whether they are to end early ---- */
 
 /* Who is asked; NULL (the default): nobody. */

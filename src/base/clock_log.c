@@ -133,7 +133,7 @@ static void write_line(enum log_level level, const char *members, const char *fo
     int length = log_json ? 0
                           : snprintf(line, sizeof line, "sluice: %s: %s%s", level_names[level],
                                      log_prefix, log_prefix[0] != '\0' ? ": " : "");
-    vsnprintf(line + length, sizeof line - (size_t)length - 1, format, arguments);
+    vsnprintf(line + length, sizeof line - (size_t)length, format, arguments);
     utf8_blank_controls(line, strlen(line)); /* it may quote names and rows */
     if (log_clear != NULL) {
         log_clear();
@@ -142,8 +142,7 @@ static void write_line(enum log_level level, const char *members, const char *fo
         write_json(level, members, line);
         return;
     }
-    strcat(line, "\n");
-    fputs(line, stderr);
+    log_put_line(line);
 }
 
 void log_write(enum log_level level, const char *format, ...)

@@ -320,7 +320,10 @@ int cli_fail(int exit_status)
     if (log_is_json()) {
         log_write(LOG_ERROR, "%s", status_message());
     } else {
-        fprintf(stderr, "sluice: %s\n", status_message()); /* one line, whatever it quotes */
+        struct buffer line = {0}; /* one, whatever it quotes */
+        const status s = buffer_format(&line, "sluice: %s", status_message());
+        log_put_line(s == STATUS_OK ? line.data : "sluice: out of memory for a message");
+        buffer_destroy(&line);
     }
     return exit_status;
 }
@@ -355,34 +358,15 @@ status cli_append_excerpt(const char *text, size_t length, int most, struct buff
     return from < length ? buffer_append_text(out, "…") : STATUS_OK;
 }
 
-/* Characters of a word, of which each takes a column. */
-static int count_columns(const char *word, size_t length)
-{
-    int columns = 0;
-    for (size_t from = 0, size; from < length; from += size, columns++) {
-        utf8_decode(word + from, length - from, &size);
-    }
-    return columns;
-}
-
 status cli_append_wrapped(const char *text, int column, int indent, struct buffer *out)
 {
-    bool is_first = true;
-    for (const char *word = text; *word != '\0'; is_first = false) {
-        const size_t length = strcspn(word, " \n");
-        const int columns = count_columns(word, length);
-        if (!is_first && column + 1 + columns > CLI_COLUMNS) {
-            TRY(buffer_format(out, "\n%*s", indent, ""));
-            column = indent;
-        } else if (!is_first) {
-            TRY(buffer_append_byte(out, ' '));
-            column++;
-        }
-        TRY(cli_append_excerpt(word, length, INT32_MAX, out));
-        column += columns;
-        word += length + (word[length] != '\0');
+    struct buffer clean = {0};
+    status s = cli_append_excerpt(text, strlen(text), INT32_MAX, &clean);
+    if (s == STATUS_OK) {
+        s = text_wrap(clean.length > 0 ? clean.data : "", column, indent, CLI_COLUMNS, out);
     }
-    return buffer_append_byte(out, '\n');
+    buffer_destroy(&clean);
+    return s;
 }
 
 void cli_print_wrapped(const char *text, int column, int indent)

@@ -316,6 +316,8 @@ int main(int argc, char **argv)
 {
     /* A file that may not grow further (ulimit -f) is a failed write, which has its message. */
     signal(SIGXFSZ, SIG_IGN);
+    /* `sluice export | head` ends quietly, whoever started it. Jobs ignore it later. */
+    signal(SIGPIPE, SIG_DFL);
     if (!take_log_level()) {
         return cli_fail(EXIT_BAD_USAGE);
     }

@@ -102,6 +102,12 @@ static status print_origin(struct screen *self)
     return print_cut(self, "ran on");
 }
 
+/* Of "92% by tokens, 8% by reading the cache" the first, which is the most. */
+static int first_part(const char *bound)
+{
+    return (int)strcspn(bound, ",");
+}
+
 /* What the rows took, beside what was expected of them. */
 static status print_prediction(struct screen *self)
 {
@@ -111,14 +117,15 @@ static status print_prediction(struct screen *self)
     if (!(expected > 0)) {
         return STATUS_OK;
     }
-    TRY(buffer_format(&self->line, "%s with every answer at its limit, %.1f tokens/s; %s",
-                      format_seconds(expected, text),
-                      attribute_number(self, "predicted_output_tokens") / expected,
-                      attribute(self, "predicted_bound")));
+    const char *bound = attribute(self, "predicted_bound");
+    TRY(buffer_format(
+        &self->line, "%s at most, %.1f tokens/s; %.*s", format_seconds(expected, text),
+        attribute_number(self, "predicted_output_tokens") / expected, first_part(bound), bound));
     TRY(print_cut(self, "predicted"));
-    TRY(buffer_format(&self->line, "%s of rows, %.1f tokens/s; %s", format_seconds(took, text),
+    bound = attribute(self, "bound");
+    TRY(buffer_format(&self->line, "%s of rows, %.1f tokens/s; %.*s", format_seconds(took, text),
                       took > 0 ? attribute_number(self, "wall_output_tokens") / took : 0,
-                      attribute(self, "bound")));
+                      first_part(bound), bound));
     return print_cut(self, "took");
 }
 

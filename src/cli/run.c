@@ -158,7 +158,9 @@ static void print_line(const char *members, const char *format, ...)
         log_event(LOG_INFO, members, "%s", line);
     } else {
         utf8_blank_controls(line, strlen(line));
-        fprintf(stderr, "sluice: %s\n", line);
+        char whole[sizeof line + sizeof "sluice: "];
+        snprintf(whole, sizeof whole, "sluice: %s", line);
+        log_put_line(whole);
     }
 }
 

@@ -69,4 +69,38 @@ while IFS= read -r message; do
     done
     [ -n "$found" ] || [ "${#said[@]}" -lt 3 ] || fail "docs/troubleshooting.md: the program does not say \"$message\""
 done < <(grep -E '^\| `' docs/troubleshooting.md | grep -vE '\(from |^\| `(There are not|mpirun|srun)' | sed -E 's/^\| `([^`]+)`.*/\1/')
+
+# And the other way round: every message of a job and of its output is on that page. Faults of the program itself, running out of memory, and
+# what ends in one word or two are not.
+if command -v python3 >/dev/null; then
+    python3 - <<'PYTHON' || fail "docs/troubleshooting.md lacks messages of the program"
+import glob, re, sys
+
+def words(text):
+    return re.sub(r"[^A-Za-z]+", " ", text).split()
+
+page = " " + " ".join(words(re.sub(r"[0-9.]+ [kMG]B", "", open("docs/troubleshooting.md", encoding="utf-8").read()))) + " "
+calls = re.compile(r'(status_fail|status_fail_errno|log_write)\s*\(\s*([A-Z_]+)\s*,\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
+found = missing = 0
+for room in ("run", "job", "data/journal", "data/output", "data/export"):
+    for path in sorted(glob.glob(f"src/{room}/**/*.c", recursive=True)):
+        for name, kind, texts in calls.findall(open(path, encoding="utf-8").read()):
+            text = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', texts))
+            if kind in ("STATUS_INTERNAL", "LOG_DEBUG", "LOG_INFO") or "out of memory" in text:
+                continue
+            # Runs of words that no value interrupts; one of three words is told by the page, or the longest one where all are shorter.
+            runs = [words(part) for part in re.split(r"%[-0-9.*]*(?:ll|z|t)?[a-zA-Z]|\\n", text)]
+            length = min(3, max(map(len, runs)))
+            if sum(map(len, runs)) < 3 or length < 2:
+                continue
+            found += 1
+            told = any(" " + " ".join(run[i:i + length]) + " " in page for run in runs for i in range(len(run) - length + 1))
+            if not told:
+                missing += 1
+                print(f"{path}: {text}")
+if found < 100:
+    print(f"only {found} messages are found")
+sys.exit(missing > 0 or found < 100)
+PYTHON
+fi
 exit "$((failures > 0))"

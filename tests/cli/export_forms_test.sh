@@ -79,6 +79,51 @@ expect_error 2 '--format: expected jsonl, openai, csv, parquet or text, not "xml
 expect_error 1 'the form openai is a fixed one' export o.h5 --format openai --columns id
 expect_error 2 'parquet is packed already' export o.h5 --format parquet -o o.parquet.gz
 
+# Each choice in each form, each form packed, and nothing at all.
+for where in error ok finish=stop finish=length finish=error; do
+    run_program export o.h5 --where $where
+    [ "$status" -eq 0 ] && [ ! -s err ] || fail "--where $where: exit status $status"
+    count=$(wc -l <out)
+    case $where in error | finish=error) [ "$count" -eq 1 ] ;; ok) [ "$count" -eq 4 ] ;; *) [ "$count" -le 4 ] ;; esac || fail "--where $where: $count results"
+    run_program export o.h5 --where $where --format csv --columns row,sample
+    [ "$(wc -l <out)" -eq $((count + 1)) ] || fail "--where $where in CSV: $(cat out)"
+    run_program export o.h5 --where $where --format text --columns row,sample
+    [ "$(wc -l <out)" -eq "$count" ] || fail "--where $where in text: $(cat out)"
+    run_program export o.h5 --where $where --format openai
+    [ "$(grep -o '"index":\|"custom_id":"bad"' out | wc -l)" -eq "$count" ] || fail "--where $where in OpenAI's form: $(cat out)"
+    expect_quiet export o.h5 --where $where -o where.parquet --overwrite
+    [ "$(head -c 4 where.parquet)$(tail -c 4 where.parquet)" = PAR1PAR1 ] || fail "--where $where: no Parquet"
+done
+for form in csv txt openai.jsonl; do
+    expect_quiet export o.h5 -o "plain.$form"
+    expect_quiet export o.h5 -o "packed.$form.gz"
+    gzip -dc "packed.$form.gz" | cmp -s - "plain.$form" || fail "$form.gz does not unpack to the same"
+    expect_quiet export o.h5 -o "packed.$form.zst"
+    if command -v zstd >/dev/null; then zstd -qdc "packed.$form.zst" | cmp -s - "plain.$form" || fail "$form.zst does not unpack to the same"; fi
+done
+for form in csv parquet; do
+    expect_error 1 'columns: no result has "nothing"; there are id, ' export o.h5 --columns id,nothing --where error -o "never.$form"
+    [ ! -e "never.$form" ] || fail "unknown columns leave a file"
+done
+
+# ---- Nobody reads any more; no room is left ----
+
+for k in $(seq 300); do sed "s/\"bad\"/\"bad-$k\"/" rows.jsonl; done | grep -v '^$' >long.jsonl
+run_program run --quiet job.yaml --set data.input=long.jsonl --set output.path=long.h5 --set generate.max_new_tokens=1
+[ "$status" -eq 0 ] || fail "run: exit status $status"
+for form in jsonl csv openai; do # more than a pipe holds
+    { "$SLUICE" export long.h5 --format $form 2>err || echo $? >code; } | head -c 10 >/dev/null
+    [ "$(cat code)" -eq 141 ] && [ ! -s err ] || fail "$form into a pipe that is closed: exit status $(cat code)"
+    rm code
+    (trap '' PIPE; "$SLUICE" export long.h5 --format $form 2>err || echo $? >code) | head -c 10 >/dev/null
+    [ "$(cat code)" -eq 141 ] && [ ! -s err ] || fail "$form, started with SIGPIPE ignored: exit status $(cat code)"
+done
+for form in jsonl csv text openai parquet; do
+    status=0
+    "$SLUICE" export long.h5 --format $form >/dev/full 2>err || status=$?
+    [ "$status" -eq 1 ] && [ "$(cat err)" = 'sluice: standard output: No space left on device' ] || fail "$form onto a full disk: exit status $status"
+done
+
 # ---- The input's fields ----
 
 run_program export o.h5 --rejoin rows.jsonl

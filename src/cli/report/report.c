@@ -71,6 +71,7 @@ static status write_page(struct report *self, struct buffer *out)
     TRY(report_write_head(self, out));
     TRY(report_write_time(self, out));
     TRY(report_write_ranks(self, out));
+    TRY(report_write_prediction(self, out));
     TRY(report_write_results(self, out));
     TRY(report_write_origin(self, out));
     return html_end(out);

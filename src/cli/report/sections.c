@@ -47,21 +47,6 @@ static status write_number_tile(const char *name, double value, struct buffer *o
     return s;
 }
 
-/* What was expected of the last start's rows, with every answer at its limit. */
-static status write_prediction_tiles(struct report *report, struct buffer *out)
-{
-    const double seconds = report_number(report, "predicted_seconds");
-    const double took = report_number(report, "rows_seconds");
-    char text[24];
-    if (!(seconds > 0 && took > 0)) {
-        return STATUS_OK;
-    }
-    TRY(write_tile("its rows", format_seconds(took, text), out));
-    TRY(write_tile("at most, as predicted", format_seconds(seconds, text), out));
-    return write_number_tile("answer tokens/s predicted",
-                             report_number(report, "predicted_output_tokens") / seconds, out);
-}
-
 static status write_tiles(struct report *report, struct buffer *out)
 {
     const struct output_summary *summary = &report->summary;
@@ -82,7 +67,6 @@ static status write_tiles(struct report *report, struct buffer *out)
         TRY(write_number_tile("rows/s",
                               ((double)summary->rows - (isfinite(kept) ? kept : 0)) / wall, out));
     }
-    TRY(write_prediction_tiles(report, out));
     if (kept > 0) {
         TRY(write_number_tile("of earlier starts", kept, out));
     }
@@ -131,6 +115,45 @@ status report_write_head(struct report *report, struct buffer *out)
     TRY(buffer_append_text(out, "</div>\n"));
     TRY(write_alarm(report, out));
     return write_tiles(report, out);
+}
+
+/* ---- Predicted against actual ---- */
+
+static status write_expectation(const char *name, const char *predicted, const char *actual,
+                                struct buffer *out)
+{
+    TRY(buffer_format(out, "<tr><th class=\"t\">%s</th><td class=\"t\">", name));
+    TRY(html_text(predicted, strlen(predicted), out));
+    TRY(buffer_append_text(out, "</td><td class=\"t\">"));
+    TRY(html_text(actual, strlen(actual), out));
+    return buffer_append_text(out, "</td></tr>\n");
+}
+
+static void format_rate(double tokens, double seconds, char text[32])
+{
+    snprintf(text, 32, tokens >= 100 * seconds ? "%.0f" : "%.1f", tokens / seconds);
+}
+
+status report_write_prediction(struct report *report, struct buffer *out)
+{
+    const double expected = report_number(report, "predicted_seconds");
+    const double took = report_number(report, "rows_seconds");
+    char predicted[32], actual[32];
+    if (!(expected > 0 && took > 0)) {
+        return STATUS_OK;
+    }
+    TRY(html_section("Predicted and actual", out));
+    TRY(buffer_append_text(out, "<table><tr><th></th><th class=\"t\">predicted, with every answer "
+                                "at its limit</th><th class=\"t\">actual</th></tr>\n"));
+    TRY(write_expectation("time of the rows", format_seconds(expected, predicted),
+                          format_seconds(took, actual), out));
+    format_rate(report_number(report, "predicted_output_tokens"), expected, predicted);
+    format_rate(report_number(report, "wall_output_tokens"), took, actual);
+    TRY(write_expectation("answer tokens/s", predicted, actual, out));
+    TRY(write_expectation("bounded", report_text(report, "predicted_bound"),
+                          report_text(report, "bound"), out));
+    TRY(buffer_append_text(out, "</table>\n"));
+    return html_section_end(out);
 }
 
 /* ---- Results ---- */

@@ -28,6 +28,8 @@ status report_write_time(struct report *report,
                          struct buffer *out) MUST_CHECK; /* sections_time.c */
 status report_write_ranks(struct report *report,
                           struct buffer *out) MUST_CHECK; /* sections_ranks.c */
+status report_write_prediction(struct report *report,
+                               struct buffer *out) MUST_CHECK;                     /* sections.c */
 status report_write_results(struct report *report, struct buffer *out) MUST_CHECK; /* sections.c */
 status report_write_origin(struct report *report,
                            struct buffer *out) MUST_CHECK; /* sections_origin.c */

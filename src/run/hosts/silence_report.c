@@ -118,15 +118,15 @@ void silence_say_end(const struct silence_report *report)
         snprintf(line, sizeof line,
                  "sluice: stopped: nothing was heard of %s, which is most of the job: host %s may "
                  "be the one that is cut off; finished rows are kept, and the same command "
-                 "continues on hosts that reach each other\n",
+                 "continues on hosts that reach each other",
                  hosts, host_name(report->table, report->own_host));
     } else {
         write_names(report);
         snprintf(line, sizeof line,
                  "sluice: stopped: nothing was heard of %s for %.0f s; finished rows are kept, and "
                  "the same command continues without %s: leave out the line in mpirun's hostfile, "
-                 "or under Slurm --exclude\n",
+                 "or under Slurm --exclude",
                  hosts, seconds, count == 1 ? "it" : "them");
     }
-    fputs(line, stderr);
+    log_put_line(line);
 }

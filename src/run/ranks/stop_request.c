@@ -21,15 +21,20 @@ static bool known; /* and passed on */
 static double known_at;
 static MPI_Comm news = MPI_COMM_NULL;
 
-static const char too_late[] = "sluice: stopped at the deadline, in the middle of something that "
-                               "takes long; what was committed is kept, and the same command "
-                               "continues\n";
+#define TOO_LATE                                                                                   \
+    "stopped at the deadline, in the middle of something that takes long; what was committed is "  \
+    "kept, and the same command continues"
+static const char too_late[] = "sluice: " TOO_LATE "\n";
+/* Without the time, which a handler of signals may not ask for as text. */
+static const char too_late_json[] = "{\"level\":\"info\",\"message\":\"" TOO_LATE "\"}\n";
 
 static void on_deadline(int number)
 {
     (void)number;
     if (world_get()->rank == 0) {
-        ssize_t written = write(STDERR_FILENO, too_late, sizeof too_late - 1);
+        ssize_t written = log_is_json()
+                              ? write(STDERR_FILENO, too_late_json, sizeof too_late_json - 1)
+                              : write(STDERR_FILENO, too_late, sizeof too_late - 1);
         (void)written;
     }
     _exit(75);
