@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What grammars cost: bench_grammar TOKENIZER CASES.jsonl [ROUNDS].
+/* What grammars cost, and what they take: bench_grammar TOKENIZER CASES.jsonl [OUTCOMES.jsonl].
  *
  * TOKENIZER is a tokenizer.json or a file of ranks (*.tiktoken). A line of CASES is an object of
- * "schema", "regex" or "grammar", and "answers": values of the schema or texts, as tokens of which
- * each grammar is gone through, with the mask before every token. The first round computes masks
- * as they are met for the first time; what later rounds find is kept from then on, as for the
- * further rows of a job. One thread. Prints the share compiled, and the times of compiling and of
- * masks. */
+ * "schema", "regex" or "grammar", perhaps a "name", and
+ *   "answers": texts, or values of the schema, as tokens of which the grammar is gone through, with
+ *              the mask before every token;
+ *   "walks":   how many answers are made by chance: half of their tokens are drawn from all that
+ *              are allowed, half lead to the shortest end. Then they are gone through as answers.
+ * The first round computes masks as they are met for the first time; what the second finds is kept
+ * from then on, as for the further rows of a job. One thread. Prints the share compiled, and the
+ * times of compiling and of masks. OUTCOMES gets a line a case: {"name", "refused": why, "fits": of
+ * each answer, "walks": the texts}; tests/real/schema_oracle.py reads it. tools/make_schemas.py
+ * writes schemas of the shapes that people use. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +19,9 @@
 
 #include "grammar/request/request.h"
 #include "sluice/json.h"
+#include "sluice/sampling.h"
 
-enum { FILE_LIMIT = 1 << 30 };
+enum { FILE_LIMIT = 1 << 30, ROUNDS = 2, WALK_TOKENS = 200 };
 
 struct times {
     double *items;
@@ -26,7 +32,8 @@ struct bench {
     struct tokenizer *tokenizer;
     struct tokenizer_scratch *scratch;
     struct grammar_vocabulary *vocabulary;
-    int rounds;
+    uint64_t random;
+    FILE *outcomes; /* NULL: nobody asks */
     size_t cases, compiled, answers, refused;
     struct times compiling, first, later, accepting;
 };
@@ -107,29 +114,163 @@ static status tokens_of(const struct bench *self, const struct json *answer, str
     return s;
 }
 
+/* ---- Answers ---- */
+
+static status measure_answer(struct bench *self, const struct json *answer,
+                             struct grammar_matcher *matcher, bool *fits)
+{
+    struct token_list tokens = {0};
+    status s = tokens_of(self, answer, &tokens);
+    *fits = true;
+    for (int round = 0; round < ROUNDS && s == STATUS_OK; round++) {
+        s = go_through(self, matcher, &tokens, round == 0 ? &self->first : &self->later, fits);
+    }
+    token_list_destroy(&tokens);
+    self->answers++;
+    self->refused += !*fits;
+    return s;
+}
+
 static status measure_answers(struct bench *self, const struct json *answers,
-                              struct grammar_masks *masks)
+                              struct grammar_masks *masks, struct buffer *outcome)
 {
     struct grammar_matcher *matcher;
     TRY(grammar_matcher_create(masks, &matcher));
     status s = STATUS_OK;
-    for (int round = 0; round < self->rounds && s == STATUS_OK; round++) {
-        for (size_t i = 0; i < answers->length && s == STATUS_OK; i++) {
-            struct token_list tokens = {0};
-            bool fits = true;
-            s = tokens_of(self, answers->items[i], &tokens);
-            if (s == STATUS_OK) {
-                s = go_through(self, matcher, &tokens, round == 0 ? &self->first : &self->later,
-                               &fits);
-            }
-            token_list_destroy(&tokens);
-            self->answers += round == 0;
-            self->refused += round == 0 && !fits;
+    for (size_t i = 0; i < answers->length && s == STATUS_OK; i++) {
+        bool fits;
+        s = measure_answer(self, answers->items[i], matcher, &fits);
+        if (s == STATUS_OK) {
+            s = buffer_format(outcome, "%s%s", i > 0 ? "," : "", fits ? "true" : "false");
         }
     }
     grammar_matcher_destroy(matcher);
     return s;
 }
+
+/* ---- Walks ---- */
+
+/* Numbers that are the same in every run: splitmix64. */
+static uint64_t draw(struct bench *self)
+{
+    uint64_t z = self->random += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+/* One of the tokens of a mask, by chance. */
+static int32_t draw_allowed(struct bench *self, const uint32_t *mask)
+{
+    const int words = sampling_mask_words((int)grammar_vocabulary_size(self->vocabulary));
+    uint64_t count = 0;
+    for (int i = 0; i < words; i++) {
+        count += (uint64_t)__builtin_popcount(mask[i]);
+    }
+    uint64_t wanted = count > 0 ? draw(self) % count : 0;
+    for (int i = 0; i < words; i++) {
+        for (uint32_t word = mask[i]; word != 0; word &= word - 1) {
+            if (wanted-- == 0) {
+                return 32 * i + __builtin_ctz(word);
+            }
+        }
+    }
+    return -1;
+}
+
+/* The first token of the shortest end, -1 where the text may end here. */
+static status towards_end(struct bench *self, struct grammar_matcher *matcher, int32_t *out)
+{
+    struct buffer bytes = {0};
+    struct token_list tokens = {0};
+    bool ok = true;
+    status s = grammar_matcher_shortest(matcher, &bytes);
+    if (s == STATUS_OK && bytes.length > 0) {
+        s = grammar_vocabulary_spell(self->vocabulary, bytes.data, bytes.length, &tokens, &ok);
+    }
+    *out = tokens.count > 0 ? tokens.ids[0] : -1;
+    buffer_destroy(&bytes);
+    token_list_destroy(&tokens);
+    return s == STATUS_OK && !ok ? status_fail(STATUS_INTERNAL, "an end that no tokens spell") : s;
+}
+
+/* *ended: the text is one of the grammar's. */
+static status walk(struct bench *self, struct grammar_matcher *matcher, struct buffer *text,
+                   bool *ended)
+{
+    *ended = false;
+    for (int i = 0; i < WALK_TOKENS && !*ended; i++) {
+        const uint32_t *mask;
+        int32_t token;
+        bool ok;
+        TRY(grammar_matcher_mask(matcher, &mask));
+        token = draw_allowed(self, mask);
+        TRY(draw(self) % 2 == 0 ? STATUS_OK : towards_end(self, matcher, &token));
+        *ended = token < 0 || grammar_vocabulary_is_end(self->vocabulary, token);
+        if (!*ended) {
+            TRY(grammar_vocabulary_bytes(self->vocabulary, token, text));
+            TRY(grammar_matcher_accept(matcher, token, &ok));
+            TRY(ok ? STATUS_OK : status_fail(STATUS_INTERNAL, "a token of a mask does not fit"));
+        }
+    }
+    return *ended && !grammar_matcher_may_end(matcher)
+               ? status_fail(STATUS_INTERNAL, "a walk ended where the text may not")
+               : STATUS_OK;
+}
+
+/* The masks of a walk's text are measured with no mask known yet. */
+static status measure_walk(struct bench *self, const struct grammar *grammar,
+                           struct grammar_matcher *matcher, struct buffer *outcome)
+{
+    struct grammar_masks *masks = NULL;
+    struct grammar_matcher *other = NULL;
+    struct buffer text = {0};
+    bool ended, fits;
+    status s = grammar_matcher_reset(matcher);
+    if (s == STATUS_OK) {
+        s = walk(self, matcher, &text, &ended);
+    }
+    if (s == STATUS_OK && ended) {
+        s = json_write_string(text.data != NULL ? text.data : "", text.length, outcome);
+    } else if (s == STATUS_OK) {
+        s = buffer_append_text(outcome, "null");
+    }
+    if (s == STATUS_OK) {
+        s = grammar_masks_create(grammar, self->vocabulary, 0, &masks);
+    }
+    if (s == STATUS_OK) {
+        s = grammar_matcher_create(masks, &other);
+    }
+    const struct json answer = {
+        .type = JSON_STRING, .text = text.data != NULL ? text.data : "", .length = text.length};
+    if (s == STATUS_OK) {
+        s = measure_answer(self, &answer, other, &fits);
+        self->refused -= s == STATUS_OK && !ended && !fits; /* it is the beginning of one */
+    }
+    if (s == STATUS_OK && ended && !fits) {
+        s = status_fail(STATUS_INTERNAL, "what a walk wrote does not fit: %.200s", answer.text);
+    }
+    grammar_matcher_destroy(other);
+    grammar_masks_destroy(masks);
+    buffer_destroy(&text);
+    return s;
+}
+
+static status measure_walks(struct bench *self, const struct grammar *grammar, int64_t walks,
+                            struct grammar_masks *masks, struct buffer *outcome)
+{
+    struct grammar_matcher *matcher;
+    TRY(grammar_matcher_create(masks, &matcher));
+    status s = STATUS_OK;
+    for (int64_t i = 0; i < walks && s == STATUS_OK; i++) {
+        s = i > 0 ? buffer_append_byte(outcome, ',') : STATUS_OK;
+        s = s == STATUS_OK ? measure_walk(self, grammar, matcher, outcome) : s;
+    }
+    grammar_matcher_destroy(matcher);
+    return s;
+}
+
+/* ---- Cases ---- */
 
 static status read_request(const struct json *line, struct buffer *text,
                            struct structured_request *request)
@@ -156,36 +297,86 @@ static status read_request(const struct json *line, struct buffer *text,
                : status_fail(STATUS_INVALID, "a line without schema, regex and grammar");
 }
 
-static status measure_case(struct bench *self, const struct json *line)
+static status measure_compiled(struct bench *self, const struct json *line,
+                               const struct grammar *grammar, struct buffer *outcome)
 {
-    struct buffer text = {0};
-    struct structured_request request;
-    struct grammar *grammar = NULL;
-    struct grammar_masks *masks = NULL;
-    status s = read_request(line, &text, &request);
-    const double start = thread_seconds();
-    if (s == STATUS_OK) {
-        self->cases++;
-        const struct answer_style style = {0};
-        const status compiled = structured_compile(&request, &style, THINKING_NONE, &grammar);
-        if (compiled != STATUS_OK) {
-            printf("case %zu: %s\n", self->cases, status_message());
-            buffer_destroy(&text);
-            return compiled == STATUS_NO_MEMORY ? compiled : STATUS_OK;
-        }
-        self->compiled++;
-        s = note(&self->compiling, thread_seconds() - start);
-    }
-    if (s == STATUS_OK) {
-        s = grammar_masks_create(grammar, self->vocabulary, 0, &masks);
-    }
-    const struct json *answers = json_get(line, "answers");
+    const struct json *answers = json_get(line, "answers"), *walks = json_get(line, "walks");
+    struct grammar_masks *masks;
+    int64_t count = 0;
+    TRY(grammar_masks_create(grammar, self->vocabulary, 0, &masks));
+    status s = buffer_append_text(outcome, "\"refused\":null,\"fits\":[");
     if (s == STATUS_OK && answers != NULL && answers->type == JSON_ARRAY) {
-        s = measure_answers(self, answers, masks);
+        s = measure_answers(self, answers, masks, outcome);
+    }
+    if (s == STATUS_OK) {
+        s = buffer_append_text(outcome, "],\"walks\":[");
+    }
+    if (s == STATUS_OK && walks != NULL && json_int64(walks, &count)) {
+        s = measure_walks(self, grammar, count, masks, outcome);
     }
     grammar_masks_destroy(masks);
+    return s == STATUS_OK ? buffer_append_text(outcome, "]}\n") : s;
+}
+
+static status note_refusal(struct bench *self, struct buffer *outcome)
+{
+    char message[512];
+    snprintf(message, sizeof message, "%s", status_message());
+    if (self->outcomes == NULL) {
+        printf("case %zu: %s\n", self->cases, message);
+    }
+    TRY(buffer_append_text(outcome, "\"refused\":"));
+    TRY(json_write_string(message, strlen(message), outcome));
+    return buffer_append_text(outcome, "}\n");
+}
+
+static status measure_request(struct bench *self, const struct json *line,
+                              const struct structured_request *request, struct buffer *outcome)
+{
+    const struct answer_style style = {0};
+    struct grammar *grammar;
+    self->cases++;
+    const double start = thread_seconds();
+    const status compiled = structured_compile(request, &style, THINKING_NONE, &grammar);
+    if (compiled == STATUS_NO_MEMORY) {
+        return compiled;
+    }
+    if (compiled != STATUS_OK) {
+        return note_refusal(self, outcome);
+    }
+    self->compiled++;
+    status s = note(&self->compiling, thread_seconds() - start);
+    if (s == STATUS_OK) {
+        s = measure_compiled(self, line, grammar, outcome);
+    }
     grammar_destroy(grammar);
+    return s;
+}
+
+static status measure_case(struct bench *self, const struct json *line)
+{
+    struct buffer text = {0}, outcome = {0};
+    struct structured_request request;
+    const struct json *name = json_get(line, "name");
+    status s = read_request(line, &text, &request);
+    if (s == STATUS_OK) {
+        s = buffer_append_text(&outcome, "{\"name\":");
+    }
+    if (s == STATUS_OK) {
+        s = name != NULL ? json_write(name, &outcome) : buffer_append_text(&outcome, "null");
+    }
+    if (s == STATUS_OK) {
+        s = buffer_append_byte(&outcome, ',');
+    }
+    if (s == STATUS_OK) {
+        s = measure_request(self, line, &request, &outcome);
+    }
+    if (s == STATUS_OK && self->outcomes != NULL &&
+        fwrite(outcome.data, 1, outcome.length, self->outcomes) != outcome.length) {
+        s = status_fail(STATUS_IO, "the outcomes cannot be written");
+    }
     buffer_destroy(&text);
+    buffer_destroy(&outcome);
     return s;
 }
 
@@ -233,8 +424,9 @@ static status measure(struct bench *self, const char *tokenizer_path, const char
     TRY(read_tokenizer(tokenizer_path, &self->tokenizer));
     self->scratch = tokenizer_scratch_create(self->tokenizer);
     const size_t size = tokenizer_vocabulary_size(self->tokenizer);
+    const int32_t end = (int32_t)size; /* a token of its own, so that a walk can end */
     const double start = thread_seconds();
-    TRY(grammar_vocabulary_of(self->tokenizer, size, NULL, 0, &self->vocabulary));
+    TRY(grammar_vocabulary_of(self->tokenizer, size + 1, &end, 1, &self->vocabulary));
     printf("vocabulary of %zu: its trie took %.0f ms\n", size, (thread_seconds() - start) * 1e3);
     status s = file_read(cases_path, FILE_LIMIT, &cases);
     if (s == STATUS_OK) {
@@ -246,13 +438,18 @@ static status measure(struct bench *self, const char *tokenizer_path, const char
 
 int main(int argument_count, char **arguments)
 {
-    struct bench bench = {.rounds = 2};
+    struct bench bench = {.random = 1};
     if (argument_count < 3) {
-        fprintf(stderr, "usage: bench_grammar TOKENIZER CASES.jsonl [ROUNDS]\n");
+        fprintf(stderr, "usage: bench_grammar TOKENIZER CASES.jsonl [OUTCOMES.jsonl]\n");
         return 2;
     }
-    bench.rounds = argument_count > 3 ? atoi(arguments[3]) : bench.rounds;
-    const status s = measure(&bench, arguments[1], arguments[2]);
+    bench.outcomes = argument_count > 3 ? fopen(arguments[3], "w") : NULL;
+    status s = argument_count > 3 && bench.outcomes == NULL
+                   ? status_fail(STATUS_IO, "%s: cannot be written", arguments[3])
+                   : measure(&bench, arguments[1], arguments[2]);
+    if (bench.outcomes != NULL && fclose(bench.outcomes) != 0 && s == STATUS_OK) {
+        s = status_fail(STATUS_IO, "%s: cannot be written", arguments[3]);
+    }
     if (s != STATUS_OK) {
         fprintf(stderr, "%s\n", status_message());
     }
@@ -260,7 +457,7 @@ int main(int argument_count, char **arguments)
            bench.answers, bench.refused);
     print_times("compile", &bench.compiling);
     print_times("masks, first round", &bench.first);
-    print_times("masks, later rounds", &bench.later);
+    print_times("masks, second round", &bench.later);
     print_times("steps", &bench.accepting);
     grammar_vocabulary_destroy(bench.vocabulary);
     tokenizer_scratch_destroy(bench.scratch);

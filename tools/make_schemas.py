@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes JSON schemas of the shapes that people ask models for, one a line with a name: the half of
-bench_schemas' set that no other project has published. Always the same ones.
+bench_grammar's set that no other project has published. Always the same ones.
 
     python3 tools/make_schemas.py 150 >schemas.jsonl
 """

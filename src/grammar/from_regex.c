@@ -336,21 +336,12 @@ static status convert_all(struct conversion *self, struct regex_node *root, gram
 status grammar_regex(struct grammar_expressions *self, const char *pattern, size_t length,
                      struct grammar_regex_options options, grammar_node *out)
 {
-    size_t bad_offset;
-    if (!utf8_valid(pattern, length, &bad_offset)) {
-        return status_fail(STATUS_INVALID, "regular expression, byte %zu: not valid UTF-8",
-                           bad_offset);
-    }
-    struct regex *regex = calloc(1, sizeof *regex);
-    if (regex == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for a regular expression");
-    }
-    regex->word_set = UINT32_MAX;
     struct arena arena = {0};
     struct regex_node *root;
+    struct regex *regex = NULL;
     const enum regex_dialect dialect =
         options.dialect == GRAMMAR_REGEX_ECMA ? REGEX_ECMA : REGEX_PYTHON;
-    status s = regex_parse(pattern, length, dialect, regex, &arena, &root);
+    status s = regex_read(pattern, length, dialect, &arena, &regex, &root);
     if (s == STATUS_OK) {
         struct conversion conversion = {
             .arena = self, .regex = regex, .is_search = options.is_search};

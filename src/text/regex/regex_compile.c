@@ -335,9 +335,9 @@ static status compile_top(struct regex *regex, const struct regex_node *node)
     return STATUS_OK;
 }
 
-status regex_create(const char *pattern, size_t length, struct regex **out)
+status regex_read(const char *pattern, size_t length, enum regex_dialect dialect,
+                  struct arena *arena, struct regex **out, struct regex_node **root)
 {
-    *out = NULL;
     size_t bad_offset;
     if (!utf8_valid(pattern, length, &bad_offset)) {
         return status_fail(STATUS_INVALID, "regular expression, byte %zu: not valid UTF-8",
@@ -348,22 +348,40 @@ status regex_create(const char *pattern, size_t length, struct regex **out)
         return status_fail(STATUS_NO_MEMORY, "out of memory for a regular expression");
     }
     regex->word_set = UINT32_MAX;
+    status s = regex_parse(pattern, length, dialect, regex, arena, root);
+    if (s != STATUS_OK) {
+        regex_destroy(regex);
+        return s;
+    }
+    *out = regex;
+    return STATUS_OK;
+}
+
+/* Each alternative by itself, as long as there are not too many of them. */
+static status compile_root(struct regex *regex, const struct regex_node *root)
+{
+    size_t count = 0;
+    for (const struct regex_node *child = root->child; child != NULL; child = child->next) {
+        count++;
+    }
+    if (count > REGEX_MAX_ALTERNATIVES) {
+        return compile_top(regex, root);
+    }
+    for (const struct regex_node *child = root->child; child != NULL; child = child->next) {
+        TRY(compile_top(regex, child));
+    }
+    return STATUS_OK;
+}
+
+status regex_create(const char *pattern, size_t length, struct regex **out)
+{
     struct arena arena = {0};
     struct regex_node *root;
-    status s = regex_parse(pattern, length, REGEX_ONIGURUMA, regex, &arena, &root);
+    struct regex *regex = NULL;
+    *out = NULL;
+    status s = regex_read(pattern, length, REGEX_ONIGURUMA, &arena, &regex, &root);
     if (s == STATUS_OK) {
-        size_t count = 0;
-        for (const struct regex_node *child = root->child; child != NULL; child = child->next) {
-            count++;
-        }
-        if (count > REGEX_MAX_ALTERNATIVES) {
-            s = compile_top(regex, root);
-        } else {
-            for (const struct regex_node *child = root->child; child != NULL && s == STATUS_OK;
-                 child = child->next) {
-                s = compile_top(regex, child);
-            }
-        }
+        s = compile_root(regex, root);
     }
     arena_destroy(&arena);
     if (s != STATUS_OK) {

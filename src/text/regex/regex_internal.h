@@ -91,6 +91,10 @@ enum regex_dialect {
 status regex_parse(const char *pattern, size_t length, enum regex_dialect dialect,
                    struct regex *regex, struct arena *arena, struct regex_node **out) MUST_CHECK;
 
+/* The same of any bytes, into a regex without a program that is the caller's to destroy. */
+status regex_read(const char *pattern, size_t length, enum regex_dialect dialect,
+                  struct arena *arena, struct regex **out, struct regex_node **root) MUST_CHECK;
+
 /* ---- Parser (regex_parse.c, and regex_class.c for classes) ---- */
 
 enum { REGEX_MAX_DEPTH = 64 };
