@@ -313,9 +313,10 @@ static void what_is_no_model_is_refused(void **state)
     put_text(state, "config.json",
              "{\"architectures\":[\"LlamaForCausalLM\"],\"num_hidden_layers\":1,\"hidden_size\":64,"
              "\"intermediate_size\":96,\"num_attention_heads\":8,\"vocab_size\":100}");
-    put_text(state, "hf_quant_config.json", "{\"quantization\":{\"quant_algo\":\"NVFP4\"}}");
-    assert_refused(folder->path, STATUS_UNSUPPORTED,
-                   "hf_quant_config.json: quantization: weights quantised by \"modelopt NVFP4\"");
+    put_text(state, "hf_quant_config.json", "{\"quantization\":{\"quant_algo\":\"W4A8_AWQ\"}}");
+    assert_refused(
+        folder->path, STATUS_UNSUPPORTED,
+        "hf_quant_config.json: quantization: weights quantised by \"modelopt W4A8_AWQ\"");
     put_text(state, "hf_quant_config.json", "{\"quantization\":{\"quant_algo\":\"FP8\"}}");
     struct model *model = open_model(folder->path);
     assert_int_equal(model_config(model)->published, WEIGHT_FP8);
