@@ -464,7 +464,7 @@ static status check_journal(struct check *check, const char *directory, const ch
                : STATUS_OK;
 }
 
-/* As open_job of run_job.c goes about it. Both files' identities are only made where something is
+/* As run_open of open_job.c goes about it. Both files' identities are only made where something is
  * there to compare with, since the whole data set is read for it. */
 static status check_earlier_starts(struct check *check)
 {
