@@ -374,6 +374,9 @@ void cli_print_wrapped(const char *text, int column, int indent)
     struct buffer out = {0};
     if (cli_append_wrapped(text, column, indent, &out) == STATUS_OK) {
         fputs(out.data, stdout);
+    } else { /* as it is, rather than not at all */
+        cli_print_text(text, strlen(text));
+        putchar('\n');
     }
     buffer_destroy(&out);
 }
