@@ -32,8 +32,13 @@ status grammar_vocabulary_create(const char *const *token_bytes, const size_t *t
                                  struct grammar_vocabulary **out) MUST_CHECK;
 void grammar_vocabulary_destroy(struct grammar_vocabulary *self);
 
+/* Bytes that stand for a special token in a grammar: they are no UTF-8, so that nothing else has
+ * them, and no other token spells them. */
+enum { GRAMMAR_SPECIAL_BYTES = 4 };
+void grammar_special_bytes(int32_t token, char out[GRAMMAR_SPECIAL_BYTES]);
+
 /* Of a model's tokenizer: `count` is the model's vocabulary, which may be larger. Special tokens
- * match nothing. */
+ * match their grammar_special_bytes alone. */
 status grammar_vocabulary_of(const struct tokenizer *tokenizer, size_t count, const int32_t *ends,
                              size_t end_count, struct grammar_vocabulary **out) MUST_CHECK;
 

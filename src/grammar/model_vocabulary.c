@@ -4,10 +4,25 @@
 
 #include "grammar/grammar.h"
 
-static bool has_bytes(const struct tokenizer *tokenizer, int32_t token)
+void grammar_special_bytes(int32_t token, char out[GRAMMAR_SPECIAL_BYTES])
 {
-    return (size_t)token < tokenizer_vocabulary_size(tokenizer) &&
-           !tokenizer_is_special(tokenizer, token);
+    out[0] = (char)0xFF;
+    out[1] = (char)(0x80 | (token >> 14 & 0x7F));
+    out[2] = (char)(0x80 | (token >> 7 & 0x7F));
+    out[3] = (char)(0x80 | (token & 0x7F));
+}
+
+static status gather_token(const struct tokenizer *tokenizer, int32_t token, struct buffer *bytes)
+{
+    char special[GRAMMAR_SPECIAL_BYTES];
+    if ((size_t)token >= tokenizer_vocabulary_size(tokenizer)) {
+        return STATUS_OK;
+    }
+    if (!tokenizer_is_special(tokenizer, token)) {
+        return tokenizer_token_bytes(tokenizer, token, bytes);
+    }
+    grammar_special_bytes(token, special);
+    return buffer_append(bytes, special, sizeof special);
 }
 
 static status gather_tokens(const struct tokenizer *tokenizer, size_t count, struct buffer *bytes,
@@ -15,9 +30,7 @@ static status gather_tokens(const struct tokenizer *tokenizer, size_t count, str
 {
     for (size_t i = 0; i < count; i++) {
         const size_t before = bytes->length;
-        if (has_bytes(tokenizer, (int32_t)i)) {
-            TRY(tokenizer_token_bytes(tokenizer, (int32_t)i, bytes));
-        }
+        TRY(gather_token(tokenizer, (int32_t)i, bytes));
         lengths[i] = bytes->length - before;
     }
     return STATUS_OK;

@@ -83,6 +83,17 @@ for form in hermes llama3_json mistral mistral_args granite phi4 deepseek; do
     grep -q '"content":null,"tool_calls":\[{"id":"call_1_0_0","type":"function","function":{"name":"get_weather"' out || fail "$form: $(tail -n 1 out)"
     grep -q '"finish_reason":"tool_calls"' out || fail "$form: no finish reason of calls"
 done
+# A marker that the vocabulary has as a special token is this token, and no other ones spell it.
+mkdir marked
+cp "$model"/* marked/
+sed -i 's/<|im_start|>/[TOOL_CALLS]/g' marked/tokenizer.json marked/tokenizer_config.json
+for form in mistral mistral_args; do
+    run_program run --quiet job.yaml --set model.path=marked --set model.tool_calls=$form --set generate.max_new_tokens=160 --set output.include_token_ids=true
+    [ "$status" -eq 0 ] || fail "$form: $(cat err)"
+    run_program export out.h5
+    expect_line named '"text":"","tool_calls":\[\{"name":"get_weather","arguments":"\{\\"day\\":\\"(today|tomorrow)\\"\}"\}\],"valid":true'
+    expect_line named '"token_ids":\[1(,([02-9]|[0-9]{2,}))+\]'
+done
 run_program run --quiet job.yaml
 run_program export out.h5
 expect_line any '"error":"line 1: tool_call: the chat template calls tools in no form that is known; name one as model.tool_calls"'

@@ -68,7 +68,7 @@ static status add_regex(struct grammar_expressions *expressions,
 }
 
 static status add_form(struct grammar_expressions *expressions,
-                       const struct structured_request *request, const struct tool_call_form *calls,
+                       const struct structured_request *request, const struct answer_style *style,
                        grammar_node *out)
 {
     const struct schema_options options = schema_options_of(request);
@@ -83,7 +83,7 @@ static status add_form(struct grammar_expressions *expressions,
     case STRUCTURED_GRAMMAR:
         return grammar_ebnf(expressions, request->text, request->text_length, out);
     case STRUCTURED_TOOL_CALL:
-        return tool_calls_node(expressions, request, calls, &options, out);
+        return tool_calls_node(expressions, request, style, &options, out);
     case STRUCTURED_NONE:
         break;
     }
@@ -136,7 +136,7 @@ status structured_compile(const struct structured_request *request,
     struct grammar_expressions *expressions;
     grammar_node root;
     TRY(grammar_expressions_create(&limits, &expressions));
-    status s = add_form(expressions, request, style->calls, &root);
+    status s = add_form(expressions, request, style, &root);
     if (s == STATUS_OK) {
         s = put_thinking(expressions, style->reasoning, thinking, &root);
     }

@@ -9,6 +9,8 @@
 
 /* How a model writes what has a form. */
 struct answer_style {
+    const struct tokenizer *tokenizer;      /* whose special tokens are meant where markers of calls
+                                               have their names; NULL: markers are texts */
     const struct tool_call_form *calls;     /* NULL: no form of tool calls is known */
     const struct reasoning_form *reasoning; /* NULL: it does not think, or the form's markers are no
                                                texts but special tokens */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tool calls, written as src/text/answer reads them. Markers are texts here: a vocabulary that has
- * one as a special token spells it with others. */
+/* Tool calls, written as src/text/answer reads them. Where the vocabulary has a marker as a special
+ * token it is that token, which no other ones spell; else it is a text. */
 #include "grammar/request/tool_calls.h"
 
 #include <stdio.h>
@@ -12,12 +12,55 @@ struct calls {
     struct grammar_expressions *expressions;
     const struct tool_call_form *form;
     const struct schema_options *options;
-    const char *function; /* the only one, or NULL */
+    const struct tokenizer *tokenizer; /* NULL: no special tokens */
+    const char *function;              /* the only one, or NULL */
 };
+
+/* The special token whose name stands at the beginning of a text, of several the longest; -1. */
+static int32_t special_at(const struct calls *self, const char *text, size_t *length)
+{
+    char name[64];
+    size_t most = strnlen(text, sizeof name - 1);
+    for (*length = self->tokenizer != NULL ? most : 0; *length > 0; (*length)--) {
+        memcpy(name, text, *length);
+        name[*length] = '\0';
+        const int32_t id = tokenizer_token_id(self->tokenizer, name);
+        if (id >= 0 && tokenizer_is_special(self->tokenizer, id)) {
+            return id;
+        }
+    }
+    return -1;
+}
+
+/* A text of the form, in which the names of special tokens are these. */
+static status append_marked(const struct calls *self, const char *text, struct buffer *out)
+{
+    while (*text != '\0') {
+        char special[GRAMMAR_SPECIAL_BYTES];
+        size_t length;
+        const int32_t id = special_at(self, text, &length);
+        if (id >= 0) {
+            grammar_special_bytes(id, special);
+            TRY(buffer_append(out, special, sizeof special));
+        } else {
+            TRY(buffer_append_byte(out, *text));
+            length = 1;
+        }
+        text += length;
+    }
+    return STATUS_OK;
+}
 
 static status add_text(const struct calls *self, const char *text, grammar_node *out)
 {
-    return grammar_literal(self->expressions, text, strlen(text), out);
+    struct buffer marked = {0};
+    status s = append_marked(self, text, &marked);
+    if (s == STATUS_OK) {
+        s = grammar_literal(self->expressions, marked.data != NULL ? marked.data : "",
+                            marked.length, out);
+    }
+    buffer_destroy(&marked);
+    return s;
 }
 
 /* `before` and the name, as a JSON string where it stands in JSON, and `behind`. */
@@ -25,13 +68,13 @@ static status add_name(const struct calls *self, const char *before, const struc
                        const char *behind, grammar_node *out)
 {
     struct buffer text = {0};
-    status s = buffer_append_text(&text, before);
+    status s = append_marked(self, before, &text);
     if (s == STATUS_OK) {
         s = self->form->name_end == NULL ? json_write_string(name->text, name->length, &text)
                                          : buffer_append(&text, name->text, name->length);
     }
     if (s == STATUS_OK) {
-        s = buffer_append_text(&text, behind);
+        s = append_marked(self, behind, &text);
     }
     if (s == STATUS_OK) {
         s = grammar_literal(self->expressions, text.data, text.length, out);
@@ -121,12 +164,14 @@ static status add_all(const struct calls *self, const struct json *tools, struct
 }
 
 status tool_calls_node(struct grammar_expressions *expressions,
-                       const struct structured_request *request, const struct tool_call_form *form,
+                       const struct structured_request *request, const struct answer_style *style,
                        const struct schema_options *options, grammar_node *out)
 {
+    const struct tool_call_form *form = style->calls;
     const struct calls calls = {.expressions = expressions,
                                 .form = form,
                                 .options = options,
+                                .tokenizer = style->tokenizer,
                                 .function = request->function};
     struct arena arena = {0};
     struct json *tools;

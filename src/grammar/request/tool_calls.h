@@ -4,16 +4,15 @@
 #define SLUICE_GRAMMAR_REQUEST_TOOL_CALLS_H
 
 #include "grammar/expression.h"
+#include "grammar/request/request.h"
 #include "grammar/schema/options.h"
-#include "sluice/answer.h"
-#include "sluice/structured.h"
 
 enum { TOOL_CALLS_MOST = 16 }; /* of one answer */
 
 /* One call of request->function, or where that is NULL one to TOOL_CALLS_MOST of any of the tools.
- * STATUS_UNSUPPORTED where `calls` is NULL. */
+ * STATUS_UNSUPPORTED where style->calls is NULL. */
 status tool_calls_node(struct grammar_expressions *expressions,
-                       const struct structured_request *request, const struct tool_call_form *calls,
+                       const struct structured_request *request, const struct answer_style *style,
                        const struct schema_options *options, grammar_node *out) MUST_CHECK;
 
 #endif

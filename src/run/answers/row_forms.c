@@ -13,7 +13,7 @@ void row_forms_start(struct row_forms *self, const struct model *model,
     *self = (struct row_forms){.model = model,
                                .tokenizer = answers->tokenizer,
                                .reasoning = reasoning,
-                               .style = {.calls = answers->calls}};
+                               .style = {.tokenizer = answers->tokenizer, .calls = answers->calls}};
     self->has_marker = reasoning != NULL &&
                        (reasoning->has_channels ||
                         tokenizer_is_special(self->tokenizer,
