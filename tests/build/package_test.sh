@@ -95,7 +95,7 @@ fi
 recipe=$SLUICE_SOURCE_DIR/packaging/spack/package.py
 while IFS='|' read -r what _ _ _ spack for; do
     [ "${for%\"}" = all ] && [ "$spack" != gcc ] && [ "$spack" != c-compiler ] || continue
-    grep -qE "depends_on\(\"($spack|$spack-api|pkgconfig|mpi|lib$spack)[\"@]" "$recipe" || [[ $spack =~ ^(pkgconf|openmpi|utf8proc)$ ]] || fail "the Spack recipe lacks $what ($spack)"
+    grep -qE "depends_on\(\"($spack|$spack-api|pkgconfig|mpi)[\"@]" "$recipe" || [[ $spack =~ ^(pkgconf|openmpi|ninja)$ ]] || fail "the Spack recipe lacks $what ($spack)"
 done < <(sed -n 's/^  "\(.*|.*|.*|.*|.*|.*\)"$/\1/p' "$SLUICE_SOURCE_DIR/cmake/dependencies.cmake")
 if command -v python3 >/dev/null; then
     for file in "$recipe" "$SLUICE_SOURCE_DIR"/packaging/easybuild/*.eb; do
