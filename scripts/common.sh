@@ -7,6 +7,7 @@ packages=(build-essential cmake ninja-build pkg-config
 test_packages=(libcmocka-dev hdf5-tools libopenblas-openmp-dev procps clang-format-14 git valgrind
     man-db mandoc zsh fish)
 fuzz_packages=(clang libclang-rt-dev libomp-dev)
+host_packages=(iproute2 nftables)
 slurm_packages=(slurmctld slurmd slurm-client munge)
 demo_packages=(python3 python3-pip)
 export SLUICE_INSTALL=${SLUICE_INSTALL:-yes} # no: --no-install

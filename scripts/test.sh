@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/common.sh
 usage="Usage: scripts/test.sh [--no-install]
-Installs what is missing (apt-get, as root or with sudo), builds, and runs all tests.
+Installs what is missing (apt-get, as root or with sudo), builds, and runs all tests but those labelled long.
   --no-install          installs nothing: names what is missing, and goes on with what is there
   SLUICE_TEST_QUICK=1   leaves out the sanitizer build
   SLUICE_TEST_FUZZ=60   also fuzzes every parser for so many seconds"
@@ -14,8 +14,8 @@ take_options "$@"
 
 wanted=("${packages[@]}" "${test_packages[@]}" "${demo_packages[@]}")
 [ -z "${SLUICE_TEST_FUZZ:-}" ] || wanted+=("${fuzz_packages[@]}")
-# The test of the Slurm scripts starts daemons that need root.
-[ "$(id -u)" -ne 0 ] || wanted+=("${slurm_packages[@]}")
+# The test of the Slurm scripts starts daemons that need root, and those of two hosts make network namespaces.
+[ "$(id -u)" -ne 0 ] || wanted+=("${slurm_packages[@]}" "${host_packages[@]}")
 install_packages "${wanted[@]}"
 
 echo "== format"
@@ -30,7 +30,7 @@ fi
 
 echo "== build and test"
 build dev
-ctest --test-dir build/dev --output-on-failure -j 2
+ctest --test-dir build/dev --output-on-failure -j 2 -LE long
 
 if [ -n "${SLUICE_TEST_FUZZ:-}" ]; then
     echo "== every parser, fuzzed for $SLUICE_TEST_FUZZ s"

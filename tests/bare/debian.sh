@@ -68,7 +68,8 @@ make_debian() {
         tail -n 20 "$folder/log"
         skip "debootstrap failed"
     }
-    # What an installation has beyond that.
+    # What an installation has beyond that. `ip netns exec` wants a root folder that is a mount.
+    mount --bind "$root" "$root"
     printf '127.0.0.1 localhost %s\n' "$(hostname)" >"$root/etc/hosts"
     echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/unsafe-io" # it lives for minutes
     mkdir -p "$root/dev/shm" "$root/dev/pts"
