@@ -26,6 +26,9 @@ enum weight_format {
     WEIGHT_Q4_K,
     WEIGHT_Q5_K,
     WEIGHT_Q6_K,
+    WEIGHT_IQ4_NL,
+    WEIGHT_IQ4_XS,
+    WEIGHT_MXFP4,           /* blocks of GGUF: FP4 with a power of two */
     WEIGHT_PACKED_INTEGERS, /* of 2, 3, 4 or 8 bits in words: GPTQ, AWQ, compressed-tensors */
     WEIGHT_PACKED_FP4,      /* E2M1, two in a byte: MXFP4, NVFP4 */
     WEIGHT_PACKED_CODES,    /* of 4 bits, of a map that lies beside them: NF4 */

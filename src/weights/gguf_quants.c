@@ -9,10 +9,15 @@
  *   Q5_0  32: half d, 32 fifth bits, nibbles; v = d · (q − 16)
  *   Q5_1  32: half d, half m, 32 fifth bits, nibbles; v = d · q + m
  *   Q8_0  32: half d, 32 int8; v = d · q
- *   Qn_K  256 values in sub-blocks whose scales are small integers themselves. */
+ *   Qn_K  256 values in sub-blocks whose scales are small integers themselves.
+ *   IQ4   as Q4_0, but nibbles are places in a table of values that lie closer around 0
+ *   MXFP4 32: a byte e, 16 bytes of FP4; v = 2^(e − 127) · q */
 #include "weights/gguf_quants.h"
 
+#include <math.h>
 #include <string.h>
+
+#include "sluice/weight_format.h"
 
 enum { SUPER = 256 };
 
@@ -208,6 +213,52 @@ void gguf_expand_q6_k(const uint8_t *blocks, size_t count, float *out)
             int low = quarter < 2 ? nibbles & 15 : nibbles >> 4;
             int top = blocks[128 + half * 32 + byte] >> (2 * quarter) & 3;
             out[i] = d * (float)(int8_t)scales[i / 16] * (float)((low | top << 4) - 32);
+        }
+    }
+}
+
+static const int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                      1,    13,   25,  38,  53,  69,  89,  113};
+
+/* 16 bytes of nibbles, the low ones first, as 32 places in the table. */
+static void expand_iq4(const uint8_t *nibbles, float scale, float *out)
+{
+    for (int i = 0; i < 16; i++) {
+        out[i] = scale * (float)iq4_values[nibbles[i] & 15];
+        out[i + 16] = scale * (float)iq4_values[nibbles[i] >> 4];
+    }
+}
+
+void gguf_expand_iq4_nl(const uint8_t *blocks, size_t count, float *out)
+{
+    for (; count > 0; count--, blocks += 18, out += 32) {
+        expand_iq4(blocks + 2, half_at(blocks), out);
+    }
+}
+
+/* half d, 2 bytes of the scales' high bit pairs, 4 of their low nibbles, 128 of nibbles: v = d ·
+ * (scale − 32) · value. */
+void gguf_expand_iq4_xs(const uint8_t *blocks, size_t count, float *out)
+{
+    for (; count > 0; count--, blocks += 136, out += SUPER) {
+        const float d = half_at(blocks);
+        const unsigned high = blocks[2] | (unsigned)blocks[3] << 8;
+        for (int sub = 0; sub < 8; sub++) {
+            const int low = blocks[4 + sub / 2] >> (4 * (sub % 2)) & 15;
+            const int scale = low | (int)(high >> (2 * sub) & 3) << 4;
+            expand_iq4(blocks + 8 + sub * 16, d * (float)(scale - 32), out + sub * 32);
+        }
+    }
+}
+
+void gguf_expand_mxfp4(const uint8_t *blocks, size_t count, float *out)
+{
+    for (; count > 0; count--, blocks += 17, out += 32) {
+        const float scale = ldexpf(1, blocks[0] - 127);
+        for (int i = 0; i < 16; i++) {
+            /* ggml's table has no zero with a sign. */
+            out[i] = scale * (weight_fp4_values[blocks[1 + i] & 15] + 0.0f);
+            out[i + 16] = scale * (weight_fp4_values[blocks[1 + i] >> 4] + 0.0f);
         }
     }
 }

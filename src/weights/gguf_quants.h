@@ -16,6 +16,9 @@ void gguf_expand_q3_k(const uint8_t *blocks, size_t count, float *out);
 void gguf_expand_q4_k(const uint8_t *blocks, size_t count, float *out);
 void gguf_expand_q5_k(const uint8_t *blocks, size_t count, float *out);
 void gguf_expand_q6_k(const uint8_t *blocks, size_t count, float *out);
+void gguf_expand_iq4_nl(const uint8_t *blocks, size_t count, float *out);
+void gguf_expand_iq4_xs(const uint8_t *blocks, size_t count, float *out);
+void gguf_expand_mxfp4(const uint8_t *blocks, size_t count, float *out);
 
 /* IEEE half precision to single, exactly. */
 float gguf_half_to_float(uint16_t half);

@@ -229,12 +229,17 @@ static const struct {
     enum weight_format format;
     int bytes; /* a value, of WEIGHT_NONE */
 } tensor_types[] = {
-    {"F32", 0, WEIGHT_FLOAT32, 0}, {"F16", 1, WEIGHT_FLOAT16, 0}, {"Q4_0", 2, WEIGHT_Q4_0, 0},
-    {"Q4_1", 3, WEIGHT_Q4_1, 0},   {"Q5_0", 6, WEIGHT_Q5_0, 0},   {"Q5_1", 7, WEIGHT_Q5_1, 0},
-    {"Q8_0", 8, WEIGHT_Q8_0, 0},   {"Q2_K", 10, WEIGHT_Q2_K, 0},  {"Q3_K", 11, WEIGHT_Q3_K, 0},
-    {"Q4_K", 12, WEIGHT_Q4_K, 0},  {"Q5_K", 13, WEIGHT_Q5_K, 0},  {"Q6_K", 14, WEIGHT_Q6_K, 0},
-    {"I8", 24, WEIGHT_NONE, 1},    {"I16", 25, WEIGHT_NONE, 2},   {"I32", 26, WEIGHT_NONE, 4},
-    {"I64", 27, WEIGHT_NONE, 8},   {"F64", 28, WEIGHT_NONE, 8},   {"BF16", 30, WEIGHT_BFLOAT16, 0},
+    {"F32", 0, WEIGHT_FLOAT32, 0},    {"F16", 1, WEIGHT_FLOAT16, 0},
+    {"Q4_0", 2, WEIGHT_Q4_0, 0},      {"Q4_1", 3, WEIGHT_Q4_1, 0},
+    {"Q5_0", 6, WEIGHT_Q5_0, 0},      {"Q5_1", 7, WEIGHT_Q5_1, 0},
+    {"Q8_0", 8, WEIGHT_Q8_0, 0},      {"Q2_K", 10, WEIGHT_Q2_K, 0},
+    {"Q3_K", 11, WEIGHT_Q3_K, 0},     {"Q4_K", 12, WEIGHT_Q4_K, 0},
+    {"Q5_K", 13, WEIGHT_Q5_K, 0},     {"Q6_K", 14, WEIGHT_Q6_K, 0},
+    {"IQ4_NL", 20, WEIGHT_IQ4_NL, 0}, {"IQ4_XS", 23, WEIGHT_IQ4_XS, 0},
+    {"MXFP4", 39, WEIGHT_MXFP4, 0},   {"I8", 24, WEIGHT_NONE, 1},
+    {"I16", 25, WEIGHT_NONE, 2},      {"I32", 26, WEIGHT_NONE, 4},
+    {"I64", 27, WEIGHT_NONE, 8},      {"F64", 28, WEIGHT_NONE, 8},
+    {"BF16", 30, WEIGHT_BFLOAT16, 0},
 };
 
 const char *gguf_type_at(size_t index, enum weight_format *format)

@@ -3,9 +3,10 @@
 """Writes the files of this folder with the gguf package (pip install gguf numpy), once.
 
 quants.gguf: a tensor of random blocks of each block format, and beside it ("NAME.expected") what the
-package expands it to. llama.gguf and mixtral.gguf: tiny random models as llama.cpp's converter lays
-them out (q and k rows interleaved, experts stacked), and the same weights as the Hub has them in
-llama/, mixtral/ and mixtral_stacked/."""
+package expands it to; tables.gguf: likewise, of formats whose numbers are places in a table.
+llama.gguf and mixtral.gguf: tiny random models as llama.cpp's converter lays them out (q and k rows
+interleaved, experts stacked), and the same weights as the Hub has them in llama/, mixtral/ and
+mixtral_stacked/."""
 import json
 import pathlib
 import struct
@@ -37,6 +38,27 @@ def write_quants():
         data = random.standard_normal((3, 512)).astype(dtype)
         writer.add_tensor(name, data)
         writer.add_tensor(name + ".expected", data.astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_tables():
+    draws = np.random.default_rng(23)
+    writer = gguf.GGUFWriter(HERE / "tables.gguf", "llama")
+    for name in ("IQ4_NL", "IQ4_XS", "MXFP4"):
+        kind = gguf.GGMLQuantizationType[name]
+        values, size = gguf.GGML_QUANT_SIZES[kind]
+        rows, blocks = 3, 512 // values
+        data = draws.integers(0, 256, (rows, blocks, size), dtype=np.uint8)
+        if name == "MXFP4":
+            data[:, :, 0] = draws.integers(0, 250, (rows, blocks))
+        else:
+            data[:, :, :2] = draws.standard_normal((rows, blocks, 1)).astype(np.float16).view(np.uint8)
+        data = data.reshape(rows, blocks * size)
+        writer.add_tensor(name, data, raw_dtype=kind)
+        writer.add_tensor(name + ".expected", gguf.quants.dequantize(data, kind).astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -169,5 +191,6 @@ def write_model(name, experts):
 
 
 write_quants()
+write_tables()
 write_model("llama", 0)
 write_model("mixtral", 3)

@@ -68,6 +68,21 @@ static void blocks_expand_as_the_reference_does(void **state)
     tensor_table_destroy(&table);
 }
 
+static void blocks_of_tables_expand_too(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"IQ4_NL", "IQ4_XS", "MXFP4"};
+    struct tensor_table table = {0};
+    struct gguf gguf;
+    assert_int_equal(gguf_open(&table, SLUICE_TEST_DATA "/gguf/tables.gguf", &gguf), STATUS_OK);
+    assert_int_equal(tensor_table_finish(&table), STATUS_OK);
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        check_expansion(&table, names[i]);
+    }
+    gguf_destroy(&gguf);
+    tensor_table_destroy(&table);
+}
+
 static void metadata_is_typed(void **state)
 {
     (void)state;
@@ -304,6 +319,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_expand_as_the_reference_does),
+        cmocka_unit_test(blocks_of_tables_expand_too),
         cmocka_unit_test(metadata_is_typed),
         cmocka_unit_test(hostile_headers_are_refused),
         cmocka_unit_test(lengths_near_the_end_of_64_bits),
