@@ -123,9 +123,9 @@ static status print_prediction(struct screen *self)
         attribute_number(self, "predicted_output_tokens") / expected, first_part(bound), bound));
     TRY(print_cut(self, "predicted"));
     bound = attribute(self, "bound");
-    TRY(buffer_format(&self->line, "%s of rows, %.1f tokens/s; %.*s", format_seconds(took, text),
+    TRY(buffer_format(&self->line, "%s of rows, %.1f tokens/s%s%.*s", format_seconds(took, text),
                       took > 0 ? attribute_number(self, "wall_output_tokens") / took : 0,
-                      first_part(bound), bound));
+                      bound[0] != '\0' ? "; " : "", first_part(bound), bound));
     return print_cut(self, "took");
 }
 

@@ -150,8 +150,9 @@ status report_write_prediction(struct report *report, struct buffer *out)
     format_rate(report_number(report, "predicted_output_tokens"), expected, predicted);
     format_rate(report_number(report, "wall_output_tokens"), took, actual);
     TRY(write_expectation("answer tokens/s", predicted, actual, out));
+    const char *bound = report_text(report, "bound");
     TRY(write_expectation("bounded", report_text(report, "predicted_bound"),
-                          report_text(report, "bound"), out));
+                          bound[0] != '\0' ? bound : "not known: too few steps", out));
     TRY(buffer_append_text(out, "</table>\n"));
     return html_section_end(out);
 }
