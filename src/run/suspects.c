@@ -20,9 +20,11 @@ struct suspect_record {
 static status open_file(struct suspects *self, const char *directory)
 {
     struct buffer path = {0};
-    TRY(path_join(directory, "attempts.suspects", &path));
-    self->fd = open(path.data, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    status s = self->fd >= 0 ? STATUS_OK : status_fail_errno(STATUS_IO, "%s", path.data);
+    status s = path_join(directory, "attempts.suspects", &path);
+    if (s == STATUS_OK) {
+        self->fd = open(path.data, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        s = self->fd >= 0 ? STATUS_OK : status_fail_errno(STATUS_IO, "%s", path.data);
+    }
     if (s == STATUS_OK) {
         unlink(path.data);
     }
