@@ -85,6 +85,19 @@ static status book(struct backend *backend, enum timed_operation operation, doub
       (struct backend * backend, const struct matrix *matrix, struct device_buffer *in,            \
        struct device_buffer *out),                                                                 \
       (backend, matrix, in, out))                                                                  \
+    X(TIMED_NORM, head_squares,                                                                    \
+      (struct backend * backend, const struct head_layout *heads,                                  \
+       const struct head_slices *slices, struct device_buffer *qkv, struct device_buffer *sums),   \
+      (backend, heads, slices, qkv, sums))                                                         \
+    X(TIMED_NORM, head_normalize,                                                                  \
+      (struct backend * backend, const struct head_layout *heads, const struct norm_facts *norm,   \
+       const struct vector *q_norm, const struct vector *k_norm, int q_width, int k_width,         \
+       struct device_buffer *sums, struct device_buffer *qkv),                                     \
+      (backend, heads, norm, q_norm, k_norm, q_width, k_width, sums, qkv))                         \
+    X(TIMED_ROPE_APPEND, scale_queries,                                                            \
+      (struct backend * backend, const struct head_layout *heads, float beta, int length,          \
+       struct device_buffer *qkv),                                                                 \
+      (backend, heads, beta, length, qkv))                                                         \
     X(TIMED_ROPE_APPEND, rope_append,                                                              \
       (struct backend * backend, const struct head_layout *heads, const struct rope_facts *rope,   \
        const struct norm_facts *norm, const struct vector *q_norm, const struct vector *k_norm,    \
@@ -125,7 +138,9 @@ static status book(struct backend *backend, enum timed_operation operation, doub
     }
 STEP_OPERATIONS(DEFINE_TIMED)
 
-#define TAKE_PLACE(operation, name, parameters, arguments) table->name = timed_##name;
+/* What a backend lacks it lacks timed as well. */
+#define TAKE_PLACE(operation, name, parameters, arguments)                                         \
+    table->name = table->name != NULL ? timed_##name : NULL;
 static void take_places(struct backend_operations *table){STEP_OPERATIONS(TAKE_PLACE)}
 
 status operation_times_begin(struct backend *backend, struct operation_times **out)

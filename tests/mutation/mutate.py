@@ -221,7 +221,8 @@ class Existing:
 
     def reaching(self, path, line):
         room = {"weights": "model"}.get(path.split("/")[1], path.split("/")[1])
-        names = (p.stem for p in (ROOT / "tests/unit" / room).glob("*_test.c"))
+        names = {p.stem for p in (ROOT / "tests/unit" / room).glob("*_test.c")}
+        names |= {n for n in self.tests if n.startswith(f"{room}_") and n.endswith("_2_ranks")}
         return sorted((n for n in names if n in self.tests and self.passes(n)), key=lambda n: self.seconds[n])
 
 

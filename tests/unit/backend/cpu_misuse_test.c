@@ -351,6 +351,9 @@ static void caches_are_checked(void **state)
     assert_int_equal(op->kv_create(backend, &layout, -1, &cache), STATUS_INVALID);
     layout.layers = -1;
     assert_int_equal(op->kv_create(backend, &layout, 1, &cache), STATUS_INVALID);
+    layout.layers = 0; /* a stage may have none */
+    check(op->kv_create(backend, &layout, 1, &cache));
+    op->kv_destroy(backend, cache);
     layout.layers = 1;
     for (int tokens = -16; tokens <= 32; tokens += 8) {
         layout.block_tokens = tokens;
