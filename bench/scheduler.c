@@ -16,17 +16,44 @@
 
 enum { BLOCK = 16, VOCABULARY = 128256, END_TOKEN = 1, OTHER_TOKEN = 2 };
 
-/* Milliseconds of a step: `fixed`, `row` a token of it, `position` a position of the cache that a
- * decode reads; of chunks `chunk` a token and `pair` a pair of query and key. */
+/* Milliseconds of a step: `fixed`, those of its tokens' products and row kernels (a line through
+ * points), `position` a position of the cache that a decode reads; of chunks `chunk` a token and
+ * `pair` a pair of query and key. */
 struct machine {
     const char *name;
     int cache_tokens;
-    double fixed, row, position, chunk, pair;
+    double fixed, position, chunk, pair;
+    struct row_costs rows;
 };
 static const struct machine machines[] = {
-    {"8B fp8", 2000000, 8.1, 0.0120, 1.0 / 51000, 0.0009, 1.27e-6},
-    {"70B fp8", 370000, 13.0, 0.110, 1.0 / 19000, 0.0023, 3.2e-6},
+    {"8B fp8",
+     2000000,
+     0.7,
+     1.0 / 51000,
+     0.0009,
+     1.27e-6,
+     {9,
+      {{1, 4.5},
+       {128, 5.5},
+       {256, 7.5},
+       {380, 11.3},
+       {939, 19.1},
+       {1319, 26.9},
+       {2048, 32.4},
+       {5000, 63.2},
+       {8192, 105.5}}}},
+    {"70B fp8", 370000, 1.0, 1.0 / 19000, 0.0023, 3.2e-6, {3, {{1, 12}, {256, 40.6}, {8192, 916}}}},
 };
+
+static double row_milliseconds(const struct row_costs *costs, int rows)
+{
+    int i = 1;
+    while (i + 1 < costs->count && costs->points[i].rows < rows) {
+        i++;
+    }
+    const struct row_cost *a = &costs->points[i - 1], *b = &costs->points[i];
+    return a->seconds + (b->seconds - a->seconds) * (rows - a->rows) / (b->rows - a->rows);
+}
 
 struct load {
     const char *name;
@@ -142,7 +169,7 @@ static void add_row(struct engine *engine, const struct load *load, int64_t row,
 
 static double step_seconds(const struct machine *machine, const struct batch *batch)
 {
-    double milliseconds = machine->fixed + machine->row * batch->tokens;
+    double milliseconds = machine->fixed + row_milliseconds(&machine->rows, batch->tokens);
     for (int i = 0; i < batch->sequences; i++) {
         double tokens = batch->query_start[i + 1] - batch->query_start[i];
         double context = batch->context_length[i];
@@ -178,10 +205,13 @@ static void run_step(struct engine *engine, const struct load *load, struct samp
 }
 
 /* Rows are queued as a job's are: an eighth of a batch waits. */
-static struct outcome play(const struct load *load, enum engine_admission admission)
+static struct outcome play(const struct load *load, enum engine_admission admission, bool gathers)
 {
     struct outcome outcome = {0};
     struct engine *engine = create(load, admission);
+    if (gathers) {
+        engine_set_row_costs(engine, &machines[load->machine].rows);
+    }
     struct sample_result *results = calloc((size_t)load->at_once, sizeof *results);
     int32_t *prompt = calloc((size_t)load->prompt + SPREAD_MOST, sizeof *prompt);
     const int waiting = load->at_once / 8 + 1;
@@ -232,10 +262,12 @@ int main(int argc, char **argv)
            "cache", "peak", "preempt", "comp/need", "s(model)", "tok/s", "us/step");
     for (size_t i = 0; i < COUNT_OF(loads); i++) {
         if (is_asked_for(&loads[i], argc - 1, argv + 1)) {
-            struct outcome room = play(&loads[i], ADMIT_BY_ROOM);
+            struct outcome room = play(&loads[i], ADMIT_BY_ROOM, false);
             print(&loads[i], "room", &room);
-            struct outcome need = play(&loads[i], ADMIT_BY_NEED);
+            struct outcome need = play(&loads[i], ADMIT_BY_NEED, false);
             print(&loads[i], "need", &need);
+            struct outcome gathered = play(&loads[i], ADMIT_BY_NEED, true);
+            print(&loads[i], "rows", &gathered);
         }
     }
     return 0;

@@ -72,6 +72,20 @@ status engine_add_scored(struct engine *engine, int64_t row, const int32_t *toke
                          size_t first_scored, const struct generate_params *params, int vocabulary,
                          void *tag) MUST_CHECK;
 
+/* Seconds that the rows of a step cost on the device, without what each sequence reads of the
+ * cache: so many points of a line, rows ascending. Fewer than two: not known. */
+enum { ROW_COSTS_MOST = 40 };
+struct row_costs {
+    int count;
+    struct row_cost {
+        int rows;
+        double seconds;
+    } points[ROW_COSTS_MOST];
+};
+/* Tells the engine, which then gathers prompts where more rows at once cost less each. Plans depend
+ * on it; no row's bits do. */
+void engine_set_row_costs(struct engine *engine, const struct row_costs *costs);
+
 /* Says that no more rows will be added: what waits need not be spread over time any longer. */
 void engine_end_supply(struct engine *engine);
 

@@ -112,6 +112,11 @@ status engine_add_scored(struct engine *engine, int64_t row, const int32_t *toke
     return add_row(engine, row, tokens, count, first_scored, params, vocabulary, tag);
 }
 
+void engine_set_row_costs(struct engine *engine, const struct row_costs *costs)
+{
+    engine->scheduler.gathering.costs = *costs;
+}
+
 void engine_end_supply(struct engine *engine)
 {
     engine->scheduler.supply_ended = true;

@@ -490,12 +490,25 @@ static bool begin_admissions(struct scheduler *self, const struct plan_slot *slo
     return admission_begin(&self->admission, &self->running, &step) || self->running.count == 0;
 }
 
+/* Whether new sequences come together in a later step. Where places and not the cache are short,
+ * waiting would leave places empty. */
+static bool is_gathering(const struct scheduler *self, const struct plan_slot *slot)
+{
+    const int decodes = slot->step.batch.decodes;
+    return !is_last(self) && admission_is_scarce(&self->admission) &&
+           gathering_waits(&self->gathering, decodes, slot->step.prefill_tokens,
+                           slot->most_tokens - decodes);
+}
+
 static status plan_admissions(struct scheduler *self, struct plan_slot *slot)
 {
     int64_t wanting = self->pending.count + self->parked.count + self->unbegun_samples;
     int64_t room = self->options.max_sequences - self->running.count;
     int share = fair_share(self, self->running.count + (wanting < room ? wanting : room));
     bool begun = false;
+    if (is_gathering(self, slot)) {
+        return STATUS_OK;
+    }
     while (has_room(self, slot, share) && self->running.count < self->options.max_sequences) {
         struct sequence *sequence;
         TRY(next_pending(self, &sequence));
@@ -533,7 +546,9 @@ status scheduler_plan(struct scheduler *self, struct step_plan **out)
     slot->step.batch.decodes = slot->count;
     slot->most_tokens = self->options.max_batch_tokens;
     plan_prefills(self, slot, share);
+    const int before = slot->count;
     TRY(plan_admissions(self, slot));
+    gathering_note_step(&self->gathering, slot->step.prefill_tokens, slot->count - before);
     if (slot->count == 0) {
         bool idle =
             self->pending.count == 0 && self->running.count == 0 && self->unbegun_samples == 0;

@@ -4,7 +4,8 @@
 #ifndef SLUICE_SCHEDULER_H
 #define SLUICE_SCHEDULER_H
 
-#include "engine/admission.h"
+#include "engine/admission/admission.h"
+#include "engine/admission/gathering.h"
 #include "engine/plan_slot.h"
 #include "engine/sequence.h"
 
@@ -16,6 +17,7 @@ struct scheduler {
     struct engine_options options;
     struct kv_blocks *blocks;
     struct admission admission;
+    struct gathering gathering;
     struct sequence_list running; /* oldest first; hold blocks */
     struct sequence_list
         pending;                 /* oldest first; hold none: preempted ones and the next to start */

@@ -5,7 +5,7 @@
 #define SLUICE_SEQUENCE_H
 
 #include "engine/constraint.h"
-#include "engine/forecast.h"
+#include "engine/admission/forecast.h"
 #include "engine/kv_blocks.h"
 #include "engine/processors.h"
 #include "sluice/engine.h"

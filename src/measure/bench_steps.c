@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "run/predict/step_cost.h"
 #include "run/steps/engine_setup.h"
 #include "run/steps/step_loop.h"
 
@@ -20,6 +21,7 @@ struct bench_run {
     const struct bench_load *load;
     struct engine *engine; /* the leader's */
     struct bench_times *times;
+    struct step_fit fit;
     double last_end, last_answer; /* of a step; at first of the prompts' supply */
 };
 
@@ -111,6 +113,11 @@ static status note_step(void *context, const struct step_seconds *step)
         draw_step(self, step, end);
     }
     self->last_end = end;
+    step_fit_note(&self->fit, step->tokens, step->positions, seconds);
+    struct step_cost cost;
+    if (step_fit_renew(&self->fit, &cost)) {
+        engine_set_row_costs(self->engine, &cost.rows);
+    }
     return step_times_add(step->prefill_tokens > 0 ? &times->prefill : &times->decode, seconds,
                           step->tokens);
 }
@@ -145,6 +152,10 @@ status bench_generate(const struct job *job, struct stage *stage, MPI_Comm repli
     if (stage_is_leader(stage)) {
         struct engine_options engine = engine_setup(job, stage->model, stage->plan);
         TRY(engine_create(&engine, &self.engine));
+        struct step_cost cost;
+        if (step_cost_load(stage->plan, model_config(stage->model), &cost)) {
+            engine_set_row_costs(self.engine, &cost.rows);
+        }
     }
     status s = run_steps(&self, replica);
     engine_destroy(self.engine);

@@ -66,6 +66,10 @@ static status note_step(void *context, const struct step_seconds *step)
     const double whole = step->plan + step->launch + step->wait + step->complete;
     self->busy_seconds += whole;
     step_fit_note(&self->fit, step->tokens, step->positions, whole);
+    struct step_cost cost;
+    if (self->engine != NULL && step_fit_renew(&self->fit, &cost)) {
+        engine_set_row_costs(self->engine, &cost.rows);
+    }
     return STATUS_OK;
 }
 
@@ -244,6 +248,10 @@ static status prepare_leader(struct worker *self)
     const struct model *model = options->stage->model;
     struct engine_options engine = engine_setup(options->job, model, plan);
     TRY(engine_create(&engine, &self->engine));
+    struct step_cost cost;
+    if (step_cost_load(plan, model_config(model), &cost)) {
+        engine_set_row_costs(self->engine, &cost.rows);
+    }
     struct open_rows_options rows = {.job = options->job,
                                      .model = model,
                                      .engine = self->engine,

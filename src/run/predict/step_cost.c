@@ -11,7 +11,20 @@
 
 /* The first steps choose algorithms and fill caches. */
 enum { WARM_UP = 16, LEAST_STEPS = 48 };
-enum { FILE_BYTES = 1 << 20, LINE_BYTES = 160 };
+enum { FILE_BYTES = 1 << 20, LINE_BYTES = 2048 };
+/* Steps of about one size that tell what it costs, and steps until costs are renewed first. */
+enum { BUCKET_STEPS = 8, FIRST_RENEWAL = 256 };
+
+/* Two and a half an octave. */
+static void note_bucket(struct step_fit *self, int64_t tokens, int64_t positions, double seconds)
+{
+    int i = (int)(2.5 * log2((double)(tokens > 0 ? tokens : 1)));
+    struct step_bucket *bucket = &self->buckets[i < ROW_COSTS_MOST ? i : ROW_COSTS_MOST - 1];
+    bucket->tokens += (double)tokens;
+    bucket->positions += (double)positions;
+    bucket->seconds += seconds;
+    bucket->steps++;
+}
 
 void step_fit_note(struct step_fit *self, int64_t tokens, int64_t positions, double seconds)
 {
@@ -31,6 +44,7 @@ void step_fit_note(struct step_fit *self, int64_t tokens, int64_t positions, dou
     for (int i = 0; i < STEP_COST_TERMS; i++) {
         self->sums[i] += own[i];
     }
+    note_bucket(self, tokens, positions, seconds);
     self->seconds += seconds;
     self->squares++;
     self->steps++;
@@ -68,6 +82,23 @@ static bool solve_for(const struct step_fit *self, unsigned chosen, double out[S
     return out[0] >= 0 && out[1] >= 0 && out[2] >= 0;
 }
 
+/* More rows never cost less. */
+static void find_row_costs(const struct step_fit *self, struct step_cost *cost)
+{
+    double before = 0;
+    cost->rows.count = 0;
+    for (int i = 0; i < ROW_COSTS_MOST; i++) {
+        const struct step_bucket *bucket = &self->buckets[i];
+        if (bucket->steps < BUCKET_STEPS) {
+            continue;
+        }
+        const double steps = (double)bucket->steps;
+        before = fmax(before, (bucket->seconds - cost->position * bucket->positions) / steps);
+        cost->rows.points[cost->rows.count++] =
+            (struct row_cost){(int)(bucket->tokens / steps), before};
+    }
+}
+
 bool step_fit_solve(const struct step_fit *self, struct step_cost *out)
 {
     double best = INFINITY;
@@ -79,11 +110,26 @@ bool step_fit_solve(const struct step_fit *self, struct step_cost *out)
                 terms[0] * self->sums[0] + terms[1] * self->sums[1] + terms[2] * self->sums[2];
             const double scale = self->seconds / sum;
             best = error;
-            *out = (struct step_cost){terms[0] * scale, terms[1] * scale, terms[2] * scale,
-                                      self->steps};
+            *out = (struct step_cost){.fixed = terms[0] * scale,
+                                      .row = terms[1] * scale,
+                                      .position = terms[2] * scale,
+                                      .steps = self->steps};
         }
     }
+    if (isfinite(best)) {
+        find_row_costs(self, out);
+    }
     return isfinite(best);
+}
+
+bool step_fit_renew(struct step_fit *self, struct step_cost *out)
+{
+    self->next_renewal = self->next_renewal > 0 ? self->next_renewal : FIRST_RENEWAL;
+    if (self->steps < self->next_renewal) {
+        return false;
+    }
+    self->next_renewal *= 4;
+    return step_fit_solve(self, out);
 }
 
 struct step_bound step_fit_bound(const struct step_fit *self, const struct step_cost *solution)
@@ -133,13 +179,29 @@ static uint64_t key_of(const struct plan *plan, const struct model_config *confi
     return hash_bytes(text, (size_t)length, 0);
 }
 
+/* " ROWS:SECONDS …" as far as it makes sense. */
+static void read_row_costs(const char *text, struct row_costs *out)
+{
+    int rows, length;
+    double seconds;
+    out->count = 0;
+    while (out->count < ROW_COSTS_MOST &&
+           sscanf(text, " %d:%lf%n", &rows, &seconds, &length) == 2 && seconds >= 0 &&
+           seconds < 1e6 && rows > (out->count > 0 ? out->points[out->count - 1].rows : 0)) {
+        out->points[out->count++] = (struct row_cost){rows, seconds};
+        text += length;
+    }
+}
+
 /* A line of the file: false where it is damaged. */
 static bool read_line(const char *line, uint64_t *key, struct step_cost *cost)
 {
     unsigned long long number;
     long long steps;
-    bool is_whole = sscanf(line, "%16llx %lf %lf %lf %lld", &number, &cost->fixed, &cost->row,
-                           &cost->position, &steps) == 5;
+    int length = 0;
+    bool is_whole = sscanf(line, "%16llx %lf %lf %lf %lld%n", &number, &cost->fixed, &cost->row,
+                           &cost->position, &steps, &length) == 5;
+    read_row_costs(is_whole ? line + length : "", &cost->rows);
     *key = number;
     cost->steps = is_whole ? steps : 0;
     return is_whole && cost->fixed >= 0 && cost->row >= 0 && cost->position >= 0 &&
@@ -178,8 +240,12 @@ static bool write_lines(FILE *from, FILE *to, uint64_t key, const struct step_co
             fputs(line, to);
         }
     }
-    fprintf(to, "%016llx %.9g %.9g %.9g %lld\n", (unsigned long long)key, cost->fixed, cost->row,
+    fprintf(to, "%016llx %.9g %.9g %.9g %lld", (unsigned long long)key, cost->fixed, cost->row,
             cost->position, (long long)cost->steps);
+    for (int i = 0; i < cost->rows.count; i++) {
+        fprintf(to, " %d:%.6g", cost->rows.points[i].rows, cost->rows.points[i].seconds);
+    }
+    fputc('\n', to);
     return ferror(to) == 0;
 }
 

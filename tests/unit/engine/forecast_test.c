@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "engine/forecast.h"
+#include "engine/admission/forecast.h"
 
 enum { BLOCKS = 4000, BLOCK_TOKENS = 4, SEQUENCES = 40, MOST_STEPS = 1500, MOST_SHARED = 9 };
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "engine/lengths.h"
+#include "engine/admission/lengths.h"
 #include "sluice/base.h"
 
 enum { MOST = 2000, ROWS = 4000 };

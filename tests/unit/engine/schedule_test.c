@@ -25,8 +25,11 @@ struct run {
     struct seen_row seen[ROWS];
     struct engine_counters counters;
     int64_t needed; /* tokens computed where none is computed twice */
-    bool lengths_are_known;
+    bool lengths_are_known, gathers;
 };
+
+/* Rows beside others cost half of what they cost by themselves. */
+static const struct row_costs costs = {3, {{1, 1}, {MOST_SEQUENCES, 65}, {500, 300}}};
 
 static const int32_t ends[] = {END_TOKEN};
 
@@ -127,6 +130,9 @@ static void run_rows(struct run *self, uint64_t seed)
 {
     struct engine *engine;
     assert_int_equal(engine_create(self->options, &engine), STATUS_OK);
+    if (self->gathers) {
+        engine_set_row_costs(engine, &costs);
+    }
     struct fake_device device = fake_create(self->options);
     struct sample_result results[MOST_SEQUENCES];
     int added = 0;
@@ -171,11 +177,14 @@ static void check_job(uint64_t seed, bool known, int64_t *preemptions)
     make_rows(rows, seed, known);
     struct engine_options options = draw_options(&seed);
     uint64_t answers[ROWS] = {0};
-    for (int schedule = 0; schedule < 4; schedule++) {
+    for (int schedule = 0; schedule < 8; schedule++) {
         options.admission = schedule % 2 == 0 ? ADMIT_BY_NEED : ADMIT_BY_ROOM;
-        options.prefix_cache = schedule / 2 == 1;
+        options.prefix_cache = schedule / 2 % 2 == 1;
         static struct run run;
-        run = (struct run){.options = &options, .rows = rows, .lengths_are_known = known};
+        run = (struct run){.options = &options,
+                           .rows = rows,
+                           .lengths_are_known = known,
+                           .gathers = schedule / 4 == 1};
         run_rows(&run, seed);
         for (int i = 0; i < ROWS; i++) {
             assert_true(run.seen[i].has_ended);
@@ -258,12 +267,65 @@ static void starts_are_spread(void **state)
     engine_destroy(engine);
 }
 
+/* Rows that trickle into a full cache: with costs that say so they come together, and steps that
+ * have prompts have many. */
+static void prompts_are_gathered(void **state)
+{
+    (void)state;
+    enum { PROMPT = 20, OUTPUT = 200, EQUAL = 2000, MOST = 512 };
+    const struct engine_options options = {.max_sequences = MOST,
+                                           .max_batch_tokens = 2000,
+                                           .kv_blocks = 200 * (PROMPT + OUTPUT) / BLOCK_TOKENS,
+                                           .kv_block_tokens = BLOCK_TOKENS,
+                                           .max_model_len = PROMPT + OUTPUT,
+                                           .steps_in_flight = 1};
+    const struct row_costs flat = {2, {{1, 1}, {600, 600}}};
+    const struct row_costs steep = {3, {{1, 1}, {MOST, 512}, {2000, 900}}};
+    struct generate_params params = {
+        .max_new_tokens = OUTPUT,
+        .samples = 1,
+        .ignore_eos = true,
+        .sampling = {.top_p = 1, .repetition_penalty = 1, .logprobs = -1}};
+    const int32_t prompt[PROMPT] = {0};
+    int64_t steps[3] = {0}, with_prompts[3] = {0};
+    for (int how = 0; how < 3;
+         how++) { /* without costs, with those of nothing to gain, with ours */
+        struct engine *engine;
+        static struct sample_result results[MOST];
+        assert_int_equal(engine_create(&options, &engine), STATUS_OK);
+        if (how > 0) {
+            engine_set_row_costs(engine, how == 1 ? &flat : &steep);
+        }
+        for (int i = 0; i < EQUAL; i++) {
+            assert_int_equal(engine_add(engine, i, prompt, PROMPT, &params, 9, NULL), STATUS_OK);
+        }
+        while (engine_unfinished(engine) > 0) {
+            struct step_plan *plan;
+            struct finished_sample *sample;
+            assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);
+            steps[how]++;
+            with_prompts[how] += plan->prefill_tokens > 0;
+            assert_int_equal(engine_complete_step(engine, plan, results), STATUS_OK);
+            while ((sample = engine_next_finished(engine)) != NULL) {
+                engine_release(engine, sample);
+            }
+        }
+        assert_int_equal(engine_counters(engine).computed_tokens,
+                         EQUAL * (PROMPT + OUTPUT - 1)); /* nothing twice */
+        engine_destroy(engine);
+    }
+    assert_int_equal(with_prompts[0], with_prompts[1]);
+    assert_true(with_prompts[2] * 2 < with_prompts[0]);
+    assert_true(steps[2] < steps[0] * 103 / 100); /* and the cache stays as full */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_lengths_are_never_preempted),
         cmocka_unit_test(unknown_lengths_are_seldom_preempted),
         cmocka_unit_test(starts_are_spread),
+        cmocka_unit_test(prompts_are_gathered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

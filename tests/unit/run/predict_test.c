@@ -54,6 +54,30 @@ static void a_fit_finds_what_steps_cost(void **state)
     assert_false(step_fit_solve(&fit, &cost));
 }
 
+/* Steps whose rows cost what no line says: steep at first, then flat. */
+static void rows_cost_what_they_did(void **state)
+{
+    (void)state;
+    struct step_fit fit = {0};
+    struct step_cost cost;
+    int renewed = 0;
+    for (int i = 0; i < 1100; i++) {
+        const int tokens = i % 2 == 0 ? 1000 + i % 7 : 4000 + i % 7;
+        const int64_t positions = 1000 * (i % 11);
+        step_fit_note(&fit, tokens, positions,
+                      (i % 2 == 0 ? 0.02 : 0.03) + truth.position * (double)positions);
+        renewed += step_fit_renew(&fit, &cost);
+    }
+    assert_int_equal(renewed, 2);
+    step_fit_note(&fit, 8000, 0, 0.029); /* too few to tell, and less for more rows */
+    assert_true(step_fit_solve(&fit, &cost));
+    assert_int_equal(cost.rows.count, 2);
+    assert_in_range(cost.rows.points[0].rows, 1000, 1006);
+    assert_in_range(cost.rows.points[1].rows, 4000, 4006);
+    assert_true(is_near(cost.rows.points[0].seconds, 0.02));
+    assert_true(is_near(cost.rows.points[1].seconds, 0.03));
+}
+
 static void no_term_is_negative(void **state)
 {
     (void)state;
@@ -74,7 +98,11 @@ static void costs_are_kept_by_model_and_layout(void **state)
     setenv("XDG_CACHE_HOME", folder, 1);
     struct plan plan = {.arithmetic = "test", .tp = 1, .pp = 1};
     struct model_config config = {.layers = 2, .hidden = 64, .vocabulary = 100};
-    struct step_cost cost, other = {.fixed = 1, .row = 2, .position = 3, .steps = 4};
+    struct step_cost cost, other = {.fixed = 1,
+                                    .row = 2,
+                                    .position = 3,
+                                    .steps = 4,
+                                    .rows = {2, {{10, 0.5}, {1000, 0.75}}}};
     assert_false(step_cost_load(&plan, &config, &cost));
     step_cost_save(&plan, &config, &truth);
     plan.tp = 2;
@@ -83,6 +111,8 @@ static void costs_are_kept_by_model_and_layout(void **state)
     step_cost_save(&plan, &config, &other); /* in place of itself */
     assert_true(step_cost_load(&plan, &config, &cost));
     assert_true(cost.fixed == 1 && cost.row == 2 && cost.position == 3 && cost.steps == 4);
+    assert_memory_equal(&cost.rows, &other.rows, sizeof cost.rows.count);
+    assert_true(cost.rows.points[1].rows == 1000 && cost.rows.points[1].seconds == 0.75);
     plan.tp = 1;
     assert_true(step_cost_load(&plan, &config, &cost));
     assert_true(cost.fixed == truth.fixed && cost.position == truth.position);
@@ -133,6 +163,7 @@ static void time_is_that_of_all_steps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_cost_what_they_did),
         cmocka_unit_test(a_fit_finds_what_steps_cost),
         cmocka_unit_test(no_term_is_negative),
         cmocka_unit_test(costs_are_kept_by_model_and_layout),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The product-limit estimate of answers' lengths over bins that widen with length. */
-#include "engine/lengths.h"
+#include "engine/admission/lengths.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sums over sequences by differences between spans: a round costs a few additions a sequence, and
  * one a block that may be shared. */
-#include "engine/forecast.h"
+#include "engine/admission/forecast.h"
 
 #include <stdlib.h>
 #include <string.h>

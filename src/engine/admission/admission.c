@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From sequences to the forecast's needs, and from the forecast to who may start. */
-#include "engine/admission.h"
+#include "engine/admission/admission.h"
 
 #include <math.h>
 #include <string.h>
@@ -215,6 +215,11 @@ bool admission_fits(struct admission *self, const struct sequence *sequence)
     self->is_full = !forecast_fits(&self->forecast, &need, sequence->blocks, sequence->block_count,
                                    limit(self));
     return !self->is_full;
+}
+
+bool admission_is_scarce(const struct admission *self)
+{
+    return self->is_full || self->is_saving;
 }
 
 void admission_include(struct admission *self, const struct sequence *sequence)

@@ -4,8 +4,8 @@
 #ifndef SLUICE_ADMISSION_H
 #define SLUICE_ADMISSION_H
 
-#include "engine/forecast.h"
-#include "engine/lengths.h"
+#include "engine/admission/forecast.h"
+#include "engine/admission/lengths.h"
 #include "engine/sequence.h"
 
 /* Running sequences as the scheduler lists them. */
@@ -52,6 +52,8 @@ bool admission_begin(struct admission *self, const struct sequence_list *running
 /* Whether a sequence fits until it ends, by the forecast; it holds what the prefix cache has of it.
  */
 bool admission_fits(struct admission *self, const struct sequence *sequence);
+/* Whether the cache keeps the next in line waiting, as far as the last round could tell. */
+bool admission_is_scarce(const struct admission *self);
 /* It was admitted. */
 void admission_include(struct admission *self, const struct sequence *sequence);
 
