@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "engine/admission.h"
+#include "engine/admission/admission.h"
 
 enum { BLOCKS = 300, BLOCK = 4, MODEL_LEN = 200, STEPS = 2, SEQUENCES = 24, ROUNDS = 400 };
 

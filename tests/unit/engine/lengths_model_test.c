@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "engine/lengths.h"
+#include "engine/admission/lengths.h"
 #include "sluice/base.h"
 
 enum { BINS = LENGTH_BINS, ROUNDS = 60 };
