@@ -42,7 +42,8 @@ struct open_rows {
     struct twins twins;
     struct buffer text, encoded, message;
     struct notes notes;
-    int64_t taken, unfinished;
+    int64_t taken, unfinished, tokens;
+    bool have_forms;
     struct pending_row *pending;
 };
 
@@ -205,6 +206,7 @@ static status admit(struct open_rows *self, const struct record *record,
     }
     TRY(s);
     TRY(prompt_encode(&self->prompts, &pending->row));
+    self->tokens += (int64_t)self->prompts.tokens.count;
     TRY(keep_prompt(self, pending));
     pending->row.params.sampling.stream =
         random_stream(&pending->row, self->prompts.tokens.ids, self->prompts.tokens.count);
@@ -218,6 +220,7 @@ static status admit(struct open_rows *self, const struct record *record,
     if (task_facts(pending->row.params.task)->work != WORK_READ) {
         pending->is_thinking = answer_reader_is_thinking(&self->answers, tokens);
         TRY(row_forms_take(&self->forms, tokens, &pending->row.params, &pending->form));
+        self->have_forms = self->have_forms || pending->form != NULL;
         bool is_copy;
         TRY(join_twin(self, pending, tokens, &is_copy));
         if (is_copy) {
@@ -460,4 +463,14 @@ int64_t open_rows_unfinished(const struct open_rows *self)
 int64_t open_rows_taken(const struct open_rows *self)
 {
     return self->taken;
+}
+
+int64_t open_rows_tokens(const struct open_rows *self)
+{
+    return self->tokens;
+}
+
+bool open_rows_have_forms(const struct open_rows *self)
+{
+    return self->have_forms;
 }

@@ -42,5 +42,10 @@ struct notes *open_rows_notes(struct open_rows *rows);
 /* Rows taken and not yet in a message. */
 int64_t open_rows_unfinished(const struct open_rows *rows);
 int64_t open_rows_taken(const struct open_rows *rows); /* in total */
+/* Tokens of prompts that were encoded, in total. */
+int64_t open_rows_tokens(const struct open_rows *rows);
+/* Whether a row had a form to keep to: its masks are computed by threads during a step, and rows
+ * must not be added meanwhile. */
+bool open_rows_have_forms(const struct open_rows *rows);
 
 #endif

@@ -32,6 +32,8 @@ struct worker {
     struct outbox outbox;
     struct buffer incoming;
     struct record record;
+    struct wire_reader shard; /* in `incoming`: rows that are not tokenized yet, while has_shard */
+    bool has_shard, is_last_shard;
     bool requested, end_of_data, stopping;
     double last_sent, last_state;
     int64_t tokens;      /* that its steps computed */
@@ -41,13 +43,21 @@ struct worker {
 
 /* ---- Every rank ---- */
 
-/* Rank 0 answers leaders; a leader's messages are pushed on. */
+static status take_row(struct worker *self);
+
+/* Rank 0 answers leaders; a leader's messages are pushed on, and a row of its shard is tokenized:
+ * so most are while the device is at a step. */
 static status take_turn(void *context, bool *idle)
 {
     struct worker *self = context;
     struct coordinator *coordinator = self->options->coordinator;
     *idle = true;
     TRY(coordinator != NULL ? coordinator_poll(coordinator, idle) : STATUS_OK);
+    if (self->has_shard && engine_unfinished(self->engine) > 0 &&
+        !open_rows_have_forms(self->rows)) {
+        TRY(take_row(self));
+        *idle = false;
+    }
     return outbox_poll(&self->outbox);
 }
 
@@ -108,13 +118,25 @@ static void worker_finish(struct worker *self)
 static status request_rows(struct worker *self)
 {
     int shard = self->options->stage->plan->max_sequences / 8 + 1;
-    if (self->requested || engine_waiting(self->engine) >= shard) {
+    if (self->requested || self->has_shard || self->end_of_data ||
+        engine_waiting(self->engine) >= shard) {
         return STATUS_OK;
     }
     int32_t wanted = shard;
     self->requested = true;
     return outbox_send(&self->outbox, self->options->control, 0, TAG_REQUEST, &wanted,
                        sizeof wanted);
+}
+
+/* The shard's next row into the engine. */
+static status take_row(struct worker *self)
+{
+    TRY(shard_next(&self->shard, &self->record, &self->has_shard));
+    if (!self->has_shard) {
+        self->end_of_data = self->is_last_shard;
+        return STATUS_OK;
+    }
+    return open_rows_add(self->rows, &self->record);
 }
 
 static status take_shard(struct worker *self, bool *got)
@@ -125,26 +147,33 @@ static status take_shard(struct worker *self, bool *got)
         return STATUS_OK;
     }
     self->requested = false;
-    char flag = self->incoming.data[0];
-    self->end_of_data = flag == SHARD_LAST;
+    const char flag = self->incoming.data[0];
+    self->is_last_shard = flag == SHARD_LAST;
     self->stopping = flag == SHARD_STOP;
-    struct wire_reader reader = {self->incoming.data, self->incoming.length, 1};
-    for (;;) {
-        bool more;
-        TRY(shard_next(&reader, &self->record, &more));
-        if (!more) {
-            return STATUS_OK;
-        }
-        TRY(open_rows_add(self->rows, &self->record));
+    self->shard = (struct wire_reader){self->incoming.data, self->incoming.length, 1};
+    self->has_shard = !self->stopping;
+    return STATUS_OK;
+}
+
+/* As many as fill a step, so that it need not wait for the whole shard: the others are tokenized
+ * while the device is at it. */
+static status take_rows(struct worker *self)
+{
+    const int64_t enough =
+        open_rows_tokens(self->rows) + self->options->stage->plan->max_batch_tokens;
+    while (self->has_shard && open_rows_tokens(self->rows) < enough) {
+        TRY(take_row(self));
     }
+    return STATUS_OK;
 }
 
 static status supply_rows(void *context, enum supply *supply)
 {
     struct worker *self = context;
-    bool got;
+    bool got = self->has_shard;
     TRY(request_rows(self));
-    TRY(take_shard(self, &got));
+    TRY(got ? STATUS_OK : take_shard(self, &got));
+    TRY(self->stopping ? STATUS_OK : take_rows(self));
     *supply = self->stopping      ? SUPPLY_STOP
               : self->end_of_data ? SUPPLY_END
               : got               ? SUPPLY_SOME
