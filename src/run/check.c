@@ -13,6 +13,7 @@
 
 #include "run/answers/row_forms.h"
 #include "run/data_set.h"
+#include "run/order/row_batch.h"
 #include "run/output_place.h"
 #include "run/predict/predict.h"
 #include "run/prompt.h"
@@ -26,6 +27,7 @@
 struct check {
     const struct job *job; /* `resolved`, once the model is open */
     struct job resolved;   /* borrows what the job owns */
+    int64_t record_bytes;  /* of all rows */
     const struct check_options *options;
     struct check_report *report;
     struct model *model; /* NULL where it cannot be opened */
@@ -268,6 +270,7 @@ static status check_rows(struct check *check, struct record_reader *reader,
             break;
         }
         check->report->rows++;
+        check->record_bytes += (int64_t)record->bytes.length;
         if (check->options->sample > 0 && check->report->rows > check->options->sample) {
             continue;
         }
@@ -286,6 +289,15 @@ static status check_rows(struct check *check, struct record_reader *reader,
                           (long long)repeats_count(&check->twins)));
     }
     return judge_bad_rows(check);
+}
+
+/* Rows that wait in order beside the journal: of two batches what memory does not hold. */
+static int64_t order_bytes(const struct check *check)
+{
+    const int64_t most = 2 * (int64_t)ROW_BATCH_BYTES, held = ROW_BATCH_MEMORY;
+    const int64_t bytes = check->record_bytes < most ? check->record_bytes : most;
+    const bool is_as_read = check->job->data.order == ORDER_FILE || !check->job->data.skip_bad_rows;
+    return is_as_read || bytes < held ? 0 : bytes - held;
 }
 
 /* What the sample says of all rows. */
@@ -352,6 +364,7 @@ static status check_data(struct check *check)
         scale_totals(check);
         s = predict(check);
     }
+    check->report->output_bytes += order_bytes(check);
     predict_destroy(&check->sample);
     row_forms_end(&check->forms);
     answer_reader_end(&check->answers);

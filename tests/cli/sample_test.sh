@@ -40,4 +40,13 @@ XDG_CACHE_HOME=$(pwd)/none run_program run job.yaml
 run_program check job.yaml --fresh --set output.path=other.h5
 ! grep -q '^time' out || fail "a time that nobody asked for"
 grep -q '^data .* 601 rows, 1 bad$' out || fail "without a sample all rows are looked at"
+
+# Rows that wait in order: what memory does not hold of them is on disk, 10 MB of 26.8.
+awk 'BEGIN { for (i = 0; i < 180; i++) text = text "rain "; for (i = 0; i < 28900; i++) printf "{\"prompt\": \"Weather: %s%d\"}\n", text, i }' >long.jsonl
+most() { # SETTING…
+    "$SLUICE" check job.yaml --fresh --sample 2 --set data.input=long.jsonl --set output.path=long.h5 "${@/#/--set=}" 2>err |
+        awk '$1 == "disk" { print ($6 == "MB," ? $5 : 0) }'
+}
+[ "$(awk -v a="$(most)" -v b="$(most data.order=file)" 'BEGIN { print (a - b > 9.5 && a - b < 10.5) }')" = 1 ] ||
+    fail "disk: $(most), in the order of the file $(most data.order=file)"
 finish
