@@ -4,8 +4,8 @@
 #ifndef SLUICE_SEQUENCE_H
 #define SLUICE_SEQUENCE_H
 
-#include "engine/constraint.h"
 #include "engine/admission/forecast.h"
+#include "engine/constraint.h"
 #include "engine/kv_blocks.h"
 #include "engine/processors.h"
 #include "sluice/engine.h"
