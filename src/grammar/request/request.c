@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Forms of answers to expressions, by their kind. */
 #include "grammar/request/request.h"
-#include "grammar/ebnf_front.h"
 
 #include <string.h>
 
@@ -83,7 +82,8 @@ static status add_form(struct grammar_expressions *expressions,
     case STRUCTURED_GRAMMAR:
         return grammar_ebnf(expressions, request->text, request->text_length, out);
     case STRUCTURED_TOOL_CALL:
-        return tool_calls_node(expressions, request, style, &options, out);
+        return tool_calls_node(expressions, request,
+                               &(struct call_style){style->calls, style->tokenizer}, &options, out);
     case STRUCTURED_NONE:
         break;
     }

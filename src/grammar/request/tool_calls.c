@@ -164,10 +164,10 @@ static status add_all(const struct calls *self, const struct json *tools, struct
 }
 
 status tool_calls_node(struct grammar_expressions *expressions,
-                       const struct structured_request *request, const struct answer_style *style,
+                       const struct structured_request *request, const struct call_style *style,
                        const struct schema_options *options, grammar_node *out)
 {
-    const struct tool_call_form *form = style->calls;
+    const struct tool_call_form *form = style->form;
     const struct calls calls = {.expressions = expressions,
                                 .form = form,
                                 .options = options,
