@@ -112,7 +112,7 @@ void silence_say_end(const struct silence_report *report)
     if (count == 0) {
         snprintf(line, sizeof line,
                  "sluice: stopped: the other hosts hear nothing of host %s; finished rows are "
-                 "kept, and the same command continues without it\n",
+                 "kept, and the same command continues without it",
                  host_name(report->table, report->own_host));
     } else if (2 * count > report->table->count) {
         snprintf(line, sizeof line,
