@@ -43,12 +43,12 @@ both 2 2 ".: a directory, not a file" .
 # Quantised in a way that is not read: what, and what to use instead.
 fp8=$SLUICE_SOURCE_DIR/tests/data/models_fp8/mistral_activation
 cp -r "$fp8" quantised
-sed 's/"quant_method": "fp8"/"quant_method": "awq"/' "$fp8/config.json" >quantised/config.json
-both 1 1 'quantised/config.json: quantization_config: weights quantised by "awq" are not supported; use the model'"'"'s checkpoint in 16 bits, in FP8 (' \
+sed 's/"quant_method": "fp8"/"quant_method": "hqq"/' "$fp8/config.json" >quantised/config.json
+both 1 1 'quantised/config.json: quantization_config: weights quantised by "hqq" are not supported; use the model'"'"'s checkpoint in 16 bits, as GGUF, or quantised' \
     job.yaml --set model.path=quantised
 sed 's/"quantization_config"/"comment"/' "$fp8/config.json" >quantised/config.json
-echo '{"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8"}}' >quantised/hf_quant_config.json
-both 1 1 'quantised/hf_quant_config.json: quantization: weights quantised by "modelopt NVFP4" are not supported' job.yaml --set model.path=quantised
+echo '{"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "W4A8_AWQ", "kv_cache_quant_algo": "FP8"}}' >quantised/hf_quant_config.json
+both 1 1 'quantised/hf_quant_config.json: quantization: weights quantised by "modelopt W4A8_AWQ" are not supported' job.yaml --set model.path=quantised
 
 # A pipe that nobody writes into, in place of any file: refused, not waited for.
 for name in $(cd "$model" && ls) chat_template.jinja special_tokens_map.json model.safetensors.index.json hf_quant_config.json; do
