@@ -65,8 +65,17 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON) # names the libraries' packages; needs dpkg-dev
 set(CPACK_DEBIAN_PACKAGE_DEPENDS openmpi-bin)
+set(CPACK_DEBIAN_PACKAGE_NAME sluice)
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "It takes prompts as JSON lines, CSV or HDF5, spreads them over the
+ranks of an MPI job, under Slurm or mpirun, and writes one HDF5 file.
+A job that was stopped goes on where it was. Models are local
+directories as they are published.")
 if(SLUICE_CUDA)
   set(CPACK_DEBIAN_PACKAGE_NAME sluice-cuda)
   set(CPACK_DEBIAN_PACKAGE_CONFLICTS sluice)
+  # By the names of NVIDIA's repository. Not required: the toolkit may have been installed without packages.
+  set(cuda_packages ${CUDAToolkit_VERSION_MAJOR}-${CUDAToolkit_VERSION_MINOR})
+  set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "cuda-cudart-${cuda_packages}, libcublas-${cuda_packages}, libnccl2")
 endif()
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/${CPACK_DEBIAN_PACKAGE_NAME} RENAME copyright)
 include(CPack)
