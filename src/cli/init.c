@@ -273,7 +273,10 @@ static status append_model(struct buffer *out, const char *path, const struct mo
                                                   : "");
     TRY(buffer_append_text(out, "model:\n"));
     TRY(append_string(out, "path", path, comment));
-    TRY(append_key(out, true, "max_model_len", "4096", "less takes less memory"));
+    char shorter[16];
+    snprintf(shorter, sizeof shorter, "%d",
+             config->max_positions > 4096 ? 4096 : config->max_positions / 2);
+    TRY(append_key(out, true, "max_model_len", shorter, "less takes less memory"));
     return append_others(out, others);
 }
 

@@ -102,10 +102,16 @@ static status print_origin(struct screen *self)
     return print_cut(self, "ran on");
 }
 
-/* Of "92% by tokens, 8% by reading the cache" the first, which is the most. */
-static int first_part(const char *bound)
+/* Of "7% by tokens, 93% by reading the cache" the largest part, of `length` bytes. */
+static const char *largest_part(const char *bound, int *length)
 {
-    return (int)strcspn(bound, ",");
+    const char *largest = bound;
+    for (const char *part = bound; part != NULL; part = strchr(part, ',')) {
+        part += strspn(part, ", ");
+        largest = strtod(part, NULL) > strtod(largest, NULL) ? part : largest;
+    }
+    *length = (int)strcspn(largest, ",");
+    return largest;
 }
 
 /* What the rows took, beside what was expected of them. */
@@ -117,15 +123,16 @@ static status print_prediction(struct screen *self)
     if (!(expected > 0)) {
         return STATUS_OK;
     }
-    const char *bound = attribute(self, "predicted_bound");
-    TRY(buffer_format(
-        &self->line, "%s at most, %.1f tokens/s; %.*s", format_seconds(expected, text),
-        attribute_number(self, "predicted_output_tokens") / expected, first_part(bound), bound));
+    int length;
+    const char *bound = largest_part(attribute(self, "predicted_bound"), &length);
+    TRY(buffer_format(&self->line, "%s at most, %.1f tokens/s; %.*s",
+                      format_seconds(expected, text),
+                      attribute_number(self, "predicted_output_tokens") / expected, length, bound));
     TRY(print_cut(self, "predicted"));
-    bound = attribute(self, "bound");
+    bound = largest_part(attribute(self, "bound"), &length);
     TRY(buffer_format(&self->line, "%s of rows, %.1f tokens/s%s%.*s", format_seconds(took, text),
                       took > 0 ? attribute_number(self, "wall_output_tokens") / took : 0,
-                      bound[0] != '\0' ? "; " : "", first_part(bound), bound));
+                      length > 0 ? "; " : "", length, bound));
     return print_cut(self, "took");
 }
 

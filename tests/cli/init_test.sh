@@ -12,7 +12,7 @@ expect_error 1 "no data set here; name it" init
 printf '%s\n' '{"id": 1, "prompt": "apple"}' >data/a.jsonl
 printf '%s\n' '{"messages": [{"role": "user", "content": "apple"}]}' >data/b.jsonl
 expect_output "job.yaml is written; now: sluice check job.yaml" init -o job.yaml
-for line in '# llama, 6 layers, contexts of 1024 tokens; has a chat template$' 'path: "models/one"$' '# also here: models/two$' 'input: "data/a.jsonl" *# rows have texts$' \
+for line in '# llama, 6 layers, contexts of 1024 tokens; has a chat template$' 'path: "models/one"$' '# max_model_len: 512 ' '# also here: models/two$' 'input: "data/a.jsonl" *# rows have texts$' \
     '# also here: data/b.jsonl$' 'chat: always *#' '# columns: id, prompt$' 'max_new_tokens: 512 ' 'path: "out/a.h5" '; do
     grep -Eq "^  $line" job.yaml || fail "nothing of $line: $(cat job.yaml)"
 done
