@@ -37,7 +37,8 @@ trap stop TERM INT USR1 HUP
 run_once() {
     local patience=10
     : >"$SLUICE_SILENT_HOSTS"
-    mpirun --hostfile "$hostfile" --bind-to none --map-by slot "${options[@]}" "${program[@]}" run "$@" &
+    # A Ctrl-C is for this script: mpirun, told by the terminal too, would wait for its time to kill and let the ranks go on until then.
+    setsid mpirun --hostfile "$hostfile" --bind-to none --map-by slot "${options[@]}" "${program[@]}" run "$@" &
     running=$!
     while kill -0 "$running" 2>/dev/null; do
         sleep 1 &

@@ -75,6 +75,16 @@ for path in sys.argv[1:]:
             assert {"level", "message"} <= message.keys(), line
 PYTHON
 fi
+# A Ctrl-C comes from the terminal to the script, to mpirun and to all that share their process group: what stops is stopped at once.
+if command -v python3 >/dev/null; then
+    python3 -c 'import os, signal, sys; os.setsid(); signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])' \
+        jobs/on-hosts.sh hosts tasks.yaml --set output.path=out/typed.h5 --set output.metrics=null 2>"$work/typed.log" &
+    job=$!
+    wait_for rows_done out/typed.h5 4
+    kill -INT -- "-$job"
+    join
+    [ "$status" -eq 75 ] && grep -q '^sluice: stopped: ' "$work/typed.log" || fail "Ctrl-C: exit status $status: $(cat "$work/typed.log")"
+fi
 # The same file as an undisturbed run's.
 sluice run tasks.yaml --quiet --set output.path=out/whole.h5 --set output.metrics=null 2>"$work/err" || fail "an undisturbed run"
 sluice compare out/tasks.h5 out/whole.h5 >"$work/out" || fail "interrupted: $(tail -n 3 "$work/out")"
