@@ -339,10 +339,11 @@ static status try_layouts(const struct job *job, const struct model *model, stru
         }
     } while (next_layout(job, config, most_auto_tp, plan) && plan->tp * plan->pp <= plan->ranks);
     if (!divided) {
-        return status_fail(STATUS_INVALID,
-                           "layout: %d ranks cannot be divided into replicas of tp %d x pp %d = %d "
-                           "ranks",
-                           plan->ranks, first_tp, first_pp, first_tp * first_pp);
+        return status_fail(
+            STATUS_INVALID,
+            "layout: %d rank%s cannot be divided into replicas of tp %d x pp %d = %d "
+            "ranks",
+            plan->ranks, plan->ranks == 1 ? "" : "s", first_tp, first_pp, first_tp * first_pp);
     }
     return advise_layout(job, model, backend, plan, s);
 }

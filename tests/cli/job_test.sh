@@ -67,7 +67,7 @@ both 1 1 "pipe.gguf: not a regular file" job.yaml --set model.path=pipe.gguf
 both 1 1 "no-such-model" job.yaml --set model.path=no-such-model
 both 1 1 "no-such.jsonl" job.yaml --set data.input=no-such.jsonl
 both 1 1 "model.max_model_len: 5000; the model has 1024 positions" job.yaml --set model.max_model_len=5000
-both 1 1 "1 ranks cannot be divided into replicas of tp 2 x pp 1 = 2 ranks" job.yaml --set layout.tp=2
+both 1 1 "1 rank cannot be divided into replicas of tp 2 x pp 1 = 2 ranks" job.yaml --set layout.tp=2
 both 1 1 "engine.max_batch_tokens: 8 is less than engine.max_sequences, 16" job.yaml \
     --set engine.max_batch_tokens=8 --set engine.max_sequences=16
 both 1 1 "engine.kv_memory" job.yaml --set engine.kv_memory=4KiB

@@ -50,7 +50,7 @@ both 1 "where the configuration says" --set model.path=wider --set output.path=w
 
 both 1 "engine.kv_block_tokens: 7; on the CPU it has to be a multiple of 16" --set engine.kv_block_tokens=7
 both 2 "model.max_model_len: expected" --set model.max_model_len=1
-both 1 "layout: 1 ranks cannot be divided" --set layout.pp=77
+both 1 "layout: 1 rank cannot be divided" --set layout.pp=77
 
 # ---- Every row an error row; some ----
 
