@@ -414,6 +414,9 @@ enum attempt_verdict {
     ATTEMPT_SET_ASIDE, /* is not to run any more */
 };
 enum attempt_verdict attempts_verdict(const struct attempts *attempts, int64_t row);
+/* Whether the last start died, perhaps of a row, or any row is a suspect: then no row is to be
+ * looked at before it has begun. */
+bool attempts_fear_rows(const struct attempts *attempts);
 /* How many suspects may run together where this one is among them, itself included: 1 for one that
  * is to run alone, INT64_MAX where it does not matter. */
 int64_t attempts_group(const struct attempts *attempts, int64_t row);

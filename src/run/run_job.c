@@ -123,8 +123,13 @@ static status resolve_job(struct run *run)
     return s;
 }
 
+/* Nothing notes the rows that it reads. So a row that kills whoever reads it ends the job once for
+ * a prediction, and after that as a row under way, which is set aside. */
 static status start_prediction(struct run *run)
 {
+    if (attempts_fear_rows(run->attempts)) {
+        return STATUS_OK;
+    }
     const struct job_prediction_options options = {.job = run->job,
                                                    .files = &run->files,
                                                    .model = run->model,

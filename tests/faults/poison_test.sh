@@ -16,15 +16,20 @@ generate: {max_new_tokens: 6, temperature: 0, ignore_eos: true}
 engine: {max_sequences: 4}
 output: {path: unset.h5}
 YAML
+export XDG_CACHE_HOME=$PWD/steps
 run_program run job.yaml --quiet --set output.path=whole.h5
 [ "$status" -eq 0 ] || fail "the undisturbed run: exit status $status"
 "$SLUICE" export whole.h5 >whole.jsonl
 
-# poisoned NAME RANKS SIGNAL DEATHS [--set key=value]…: the job dies so many times, and then it is done.
+# poisoned NAME RANKS SIGNAL DEATHS [--set key=value]…: the job dies so many times, and then it is done. $ahead: once more before, since
+# its first start looks ahead at rows for a prediction, which it can where steps have been measured; later ones do not.
+export XDG_CACHE_HOME=$PWD/no_steps
+ahead=0
 poisoned() {
     local name=$1 ranks=$2 signal=$3 deaths=$4 start
     shift 4
-    for ((start = 1; start <= deaths + 1; start++)); do
+    rm -rf no_steps
+    for ((start = 1 - ahead; start <= deaths + 1; start++)); do
         status=0
         "${run_mpi[@]}" -n "$ranks" env LD_PRELOAD="$FAULT_SHIM" FAULT_MARKER=poison FAULT_SIGNAL="$signal" \
             "$SLUICE" run job.yaml --set "output.path=$name.h5" "$@" >out 2>err || status=$?
@@ -46,6 +51,12 @@ poisoned segv_one_rank 1 11 2
 poisoned segv_replicas 3 11 2
 poisoned abort_pipeline 2 6 2 --set layout.pp=2
 poisoned kill_one_rank 1 9 5
+ahead=1
+export XDG_CACHE_HOME=$PWD/steps
+[ -n "$(find steps -type f)" ] || fail "no steps were measured"
+poisoned read_ahead 1 9 5
+ahead=0
+export XDG_CACHE_HOME=$PWD/no_steps
 # 51 rows under way are too many to run one at a time: half of them are the second to die, then the row alone.
 # In order of the file they are all handed out at once.
 poisoned segv_halves 1 11 3 --set engine.max_sequences=400 --set data.order=file

@@ -31,6 +31,7 @@ struct attempts {
     struct suspect *suspects; /* by row */
     size_t suspect_count, suspect_capacity;
     size_t suspects_to_run; /* of them those that run in groups or alone */
+    bool has_died;          /* the last start, and nobody says of what else than a row */
     struct rows_under_way under_way;
 };
 
@@ -210,7 +211,8 @@ static status take_in(struct attempts *attempts, const struct journal *journal,
             TRY(add_suspect(attempts, &last->suspects[i]));
         }
     }
-    if (last->running && !crash_notes_excuse(notes)) {
+    attempts->has_died = last->running && !crash_notes_excuse(notes);
+    if (attempts->has_died) {
         TRY(blame(attempts, journal, last, notes));
     }
     sort_suspects(attempts);
@@ -218,6 +220,11 @@ static status take_in(struct attempts *attempts, const struct journal *journal,
         attempts->suspects_to_run += judge(&attempts->suspects[i]) == ATTEMPT_SUSPECT;
     }
     return STATUS_OK;
+}
+
+bool attempts_fear_rows(const struct attempts *attempts)
+{
+    return attempts->has_died || attempts->suspect_count > 0;
 }
 
 /* ---- Opening and closing ---- */
