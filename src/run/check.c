@@ -326,7 +326,9 @@ static status predict(struct check *check)
         return buffer_format(out, "not known: this model has not run on such a device yet; some "
                                   "hundred rows of it (data.limit) are enough\n");
     }
-    TRY(predict_job(&check->sample, &check->engine, &cost, NULL, &prediction));
+    TRY(predict_job(&check->sample, &check->engine, &cost,
+                    (check->report->rows + check->plan.dp - 1) / check->plan.dp, NULL,
+                    &prediction));
     const double seconds = prediction_seconds(&prediction, check->report->rows, check->plan.dp);
     return buffer_format(
         out,

@@ -134,7 +134,8 @@ static status start_prediction(struct run *run)
                                                    .files = &run->files,
                                                    .model = run->model,
                                                    .plan = &run->plan,
-                                                   .now = run->template_time};
+                                                   .now = run->template_time,
+                                                   .rows = run_limited_rows(run)};
     return job_prediction_start(&options, &run->prediction);
 }
 
@@ -145,11 +146,14 @@ static void say_prediction(const struct run *run)
     char time[24], bound[STEP_BOUND_BYTES];
     const int64_t rows = run_limited_rows(run);
     const int64_t done = run->journal != NULL ? journal_row_count(run->journal) : 0;
-    if (rows > done && job_prediction_is_ready(run->prediction) &&
-        job_prediction_take(run->prediction, &prediction)) {
+    if (rows <= done || !job_prediction_is_ready(run->prediction) ||
+        !job_prediction_take(run->prediction, &prediction)) {
+        return;
+    }
+    const double seconds = prediction_seconds(&prediction, rows - done, run->plan.dp);
+    if (seconds >= 1) {
         log_write(LOG_INFO, "the rows will take about %s, if every answer runs to its limit; %s",
-                  format_seconds(prediction_seconds(&prediction, rows - done, run->plan.dp), time),
-                  step_bound_describe(&prediction.bound, bound));
+                  format_seconds(seconds, time), step_bound_describe(&prediction.bound, bound));
     }
 }
 

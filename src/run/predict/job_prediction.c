@@ -100,7 +100,10 @@ static void *run_thread(void *context)
     struct predict_sample sample = {0};
     status s = take_sample(self, &sample);
     if (s == STATUS_OK) {
-        s = predict_job(&sample, &engine, &self->cost, &self->is_cancelled, &self->prediction);
+        const int64_t rows =
+            options->rows < 0 ? -1 : (options->rows + options->plan->dp - 1) / options->plan->dp;
+        s = predict_job(&sample, &engine, &self->cost, rows, &self->is_cancelled,
+                        &self->prediction);
     }
     predict_destroy(&sample);
     self->is_known = s == STATUS_OK;

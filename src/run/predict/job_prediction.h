@@ -13,7 +13,8 @@ struct job_prediction_options {
     const struct input_files *files;
     const struct model *model;
     const struct plan *plan;
-    int64_t now; /* for templates, Unix seconds */
+    int64_t now;  /* for templates, Unix seconds */
+    int64_t rows; /* that this start runs at most; -1: not known */
 };
 
 struct job_prediction;

@@ -57,6 +57,7 @@ struct play {
     const atomic_bool *cancelled;
     struct engine *engine;
     struct sample_result *results;
+    size_t rows; /* to be played: the sample's, from the first again where there are more */
     size_t added, finished;
     double seconds, decodes, blocks, tokens, positions;
     double outputs;
@@ -65,22 +66,33 @@ struct play {
     int64_t steps, needed;
 };
 
+/* A row that comes again is another row: it shares no beginning with itself. */
+static void begin_otherwise(const struct predict_row *row, size_t round)
+{
+    enum { STEP = 1000003 };
+    if (row->count > 0 && round > 0) {
+        row->tokens[0] = (int32_t)(((int64_t)row->tokens[0] + STEP) % INT32_MAX);
+    }
+}
+
 static status add_rows(struct play *self, int waiting)
 {
     struct generate_params params;
     generate_params_defaults(&params);
     params.sampling.temperature = 0;
     params.ignore_eos = true;
-    while (self->added < self->sample->count && engine_waiting(self->engine) < waiting) {
-        const struct predict_row *row = &self->sample->rows[self->added++];
+    while (self->added < self->rows && engine_waiting(self->engine) < waiting) {
+        const size_t round = self->added / self->sample->count;
+        const struct predict_row *row = &self->sample->rows[self->added++ % self->sample->count];
         params.max_new_tokens = row->output;
         params.samples = row->samples;
+        begin_otherwise(row, round);
         TRY(engine_add(self->engine, (int64_t)self->added, row->tokens, row->count, &params,
                        INT32_MAX, NULL));
         self->outputs += (double)row->samples * row->output;
         self->needed += (int64_t)row->samples * ((int64_t)row->count + row->output - 1);
     }
-    if (self->added == self->sample->count) {
+    if (self->added == self->rows) {
         engine_end_supply(self->engine);
     }
     return STATUS_OK;
@@ -128,14 +140,14 @@ static status play_rows(struct play *self, int waiting)
         count_step(self, &plan->batch);
         TRY(engine_complete_step(self->engine, plan, self->results));
         count_finished(self);
-    } while (self->added < self->sample->count || engine_unfinished(self->engine) > 0);
+    } while (self->added < self->rows || engine_unfinished(self->engine) > 0);
     return STATUS_OK;
 }
 
 static void describe(const struct play *play, const struct engine_options *engine,
                      struct prediction *out)
 {
-    const double rows = (double)play->sample->count, steps = (double)play->steps;
+    const double rows = (double)play->rows, steps = (double)play->steps;
     *out = (struct prediction){
         .sample_rows = rows,
         .sample_seconds = play->seconds,
@@ -159,11 +171,40 @@ double prediction_seconds(const struct prediction *self, int64_t rows, int repli
                       : self->sample_seconds * own / self->sample_rows;
 }
 
+/* Samples of the first `rows` that are played, the sample's again and again. */
+static size_t count_samples(const struct predict_sample *sample, size_t rows)
+{
+    size_t samples = 0;
+    for (size_t i = 0; i < rows; i++) {
+        samples += (size_t)sample->rows[i % sample->count].samples;
+    }
+    return samples;
+}
+
+/* So many that the batch is filled four times: of the middle two it can be told what a row takes
+ * where the batch is full. But not more than there are, nor, beyond the sample, than MOST_TOKENS of
+ * answers, which take some seconds to play. */
+static size_t choose_rows(const struct predict_sample *sample, const struct engine_options *engine,
+                          int64_t rows)
+{
+    enum { FILLINGS = 4, MOST_TOKENS = 20000000 };
+    int64_t samples = 0, tokens = 0;
+    size_t chosen = 0;
+    while ((rows < 0 || (int64_t)chosen < rows) &&
+           (chosen < sample->count ||
+            (samples < FILLINGS * (int64_t)engine->max_sequences && tokens < MOST_TOKENS))) {
+        const struct predict_row *row = &sample->rows[chosen++ % sample->count];
+        samples += row->samples;
+        tokens += (int64_t)row->samples * row->output;
+    }
+    return chosen;
+}
+
 status predict_job(const struct predict_sample *sample, const struct engine_options *engine,
-                   const struct step_cost *cost, const atomic_bool *cancelled,
+                   const struct step_cost *cost, int64_t rows, const atomic_bool *cancelled,
                    struct prediction *out)
 {
-    if (sample->count == 0) {
+    if (sample->count == 0 || rows == 0) {
         return status_fail(STATUS_INVALID, "no row to predict from");
     }
     struct engine_options options = *engine;
@@ -172,9 +213,8 @@ status predict_job(const struct predict_sample *sample, const struct engine_opti
     options.tokenizer = NULL;
     options.end_count = 0;
     struct play play = {.sample = sample, .cost = cost, .cancelled = cancelled};
-    for (size_t i = 0; i < sample->count; i++) {
-        play.samples += (size_t)sample->rows[i].samples;
-    }
+    play.rows = choose_rows(sample, engine, rows);
+    play.samples = count_samples(sample, play.rows);
     play.results = calloc((size_t)options.max_sequences, sizeof *play.results);
     status s = play.results != NULL ? engine_create(&options, &play.engine)
                                     : status_fail(STATUS_NO_MEMORY, "out of memory for a sample");

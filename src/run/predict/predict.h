@@ -25,7 +25,7 @@ status predict_add_row(struct predict_sample *self, const struct row *row,
 void predict_destroy(struct predict_sample *self);
 
 struct prediction {
-    double sample_rows;      /* what is here is of so many */
+    double sample_rows;      /* what is here is of so many, of which some may be played again */
     double sample_seconds;   /* that they take */
     double row_seconds;      /* that each further one takes */
     double output_tokens;    /* of a row's answers, at most */
@@ -36,11 +36,12 @@ struct prediction {
     struct step_bound bound; /* what takes the time */
 };
 
-/* Of rows that are like the sample's, on an engine with these options. STATUS_INVALID where the
- * sample is empty, or the engine refuses a row of it; STATUS_STOPPED where *cancelled, which may be
- * NULL, has become true. */
+/* Of rows that are like the sample's, on an engine with these options, which is to run `rows` of
+ * them (-1: not known). Changes the sample's first tokens, where it plays rows more than once.
+ * STATUS_INVALID where there is no row, or the engine refuses one; STATUS_STOPPED where *cancelled,
+ * which may be NULL, has become true. */
 status predict_job(const struct predict_sample *sample, const struct engine_options *engine,
-                   const struct step_cost *cost, const atomic_bool *cancelled,
+                   const struct step_cost *cost, int64_t rows, const atomic_bool *cancelled,
                    struct prediction *out) MUST_CHECK;
 /* Seconds of `rows` such rows on so many replicas of the engine. */
 double prediction_seconds(const struct prediction *self, int64_t rows, int replicas);

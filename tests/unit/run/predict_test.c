@@ -146,7 +146,7 @@ static void time_is_that_of_all_steps(void **state)
         row += seconds_of(step == 0 ? PROMPT : 1, PROMPT + step);
     }
     struct prediction prediction;
-    assert_int_equal(predict_job(&sample, &options, &truth, NULL, &prediction), STATUS_OK);
+    assert_int_equal(predict_job(&sample, &options, &truth, -1, NULL, &prediction), STATUS_OK);
     assert_true(is_near(prediction_seconds(&prediction, ROWS, 1), ROWS * row));
     assert_true(is_near(prediction.computed, 1) && is_near(prediction.decodes, 1));
     assert_true(
@@ -154,10 +154,50 @@ static void time_is_that_of_all_steps(void **state)
     assert_true(is_near(prediction_seconds(&prediction, ROWS, 4), ROWS * row / 4));
     assert_true(is_near(prediction.output_tokens, OUTPUT));
     const atomic_bool cancelled = true;
-    assert_int_equal(predict_job(&sample, &options, &truth, &cancelled, &prediction),
+    assert_int_equal(predict_job(&sample, &options, &truth, -1, &cancelled, &prediction),
                      STATUS_STOPPED);
     predict_destroy(&sample);
-    assert_int_equal(predict_job(&sample, &options, &truth, NULL, &prediction), STATUS_INVALID);
+    assert_int_equal(predict_job(&sample, &options, &truth, -1, NULL, &prediction), STATUS_INVALID);
+}
+
+/* A sample that fits into one batch says what many batches take: as if all rows had been in it. */
+static void a_small_sample_stands_for_many_rows(void **state)
+{
+    (void)state;
+    enum { PROMPT = 40, ROWS = 960 };
+    const struct engine_options options = {.max_sequences = 64,
+                                           .max_batch_tokens = 128,
+                                           .kv_blocks = 2000,
+                                           .kv_block_tokens = 16,
+                                           .max_model_len = 200,
+                                           .steps_in_flight = 1,
+                                           .prefix_cache = true};
+    static const struct {
+        int sample, shortest, longest;
+    } cases[] = {{50, 100, 100}, {50, 1, 100}, {10, 30, 60}, {300, 100, 100}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct predict_sample part = {0}, all = {0};
+        const int span = cases[i].longest - cases[i].shortest + 1;
+        for (int row = 0; row < ROWS; row++) {
+            int32_t tokens[PROMPT] = {row};
+            const int own = row % cases[i].sample;
+            const int output = cases[i].shortest + own * 37 % span;
+            assert_int_equal(predict_add(&all, tokens, PROMPT, output, 1), STATUS_OK);
+            if (row < cases[i].sample) {
+                assert_int_equal(predict_add(&part, tokens, PROMPT, output, 1), STATUS_OK);
+            }
+        }
+        struct prediction small, whole;
+        assert_int_equal(predict_job(&all, &options, &truth, ROWS, NULL, &whole), STATUS_OK);
+        assert_int_equal(predict_job(&part, &options, &truth, ROWS, NULL, &small), STATUS_OK);
+        const double expected = prediction_seconds(&whole, ROWS, 1);
+        assert_float_equal(prediction_seconds(&small, ROWS, 1), expected, 0.1 * expected);
+        assert_true(small.computed > 0.99); /* a row played again shares nothing with itself */
+        assert_int_equal(predict_job(&part, &options, &truth, 5, NULL, &small), STATUS_OK);
+        assert_int_equal(small.sample_rows, 5);
+        predict_destroy(&part);
+        predict_destroy(&all);
+    }
 }
 
 int main(void)
@@ -168,6 +208,7 @@ int main(void)
         cmocka_unit_test(no_term_is_negative),
         cmocka_unit_test(costs_are_kept_by_model_and_layout),
         cmocka_unit_test(time_is_that_of_all_steps),
+        cmocka_unit_test(a_small_sample_stands_for_many_rows),
     };
     return cmocka_run_group_tests(tests, scratch_create, scratch_destroy);
 }
