@@ -70,6 +70,14 @@ struct tensor_name {
  * any other in the common list. */
 extern const struct tensor_name family_common_names[];
 extern const struct tensor_name family_gguf_names[];
+extern const struct tensor_name family_mixtral_names[];
+extern const struct tensor_name family_gemma2_names[];
+extern const struct tensor_name family_phi3_names[];
+extern const struct tensor_name family_olmo2_names[];
+extern const struct tensor_name family_glm4_names[];
+extern const struct tensor_name family_starcoder2_names[];
+extern const struct tensor_name family_bert_names[];
+extern const struct tensor_name family_phi3_gguf_names[];
 
 /* ---- Families ---- */
 

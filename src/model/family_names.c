@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What tensors are called in files: of most families, and where a family has names of its own. */
+#include "model/family.h"
+
+const struct tensor_name family_common_names[] = {
+    {ROLE_EMBEDDING, "model.embed_tokens.weight", PART_WHOLE},
+    {ROLE_FINAL_NORM, "model.norm.weight", PART_WHOLE},
+    {ROLE_HEAD, "lm_head.weight", PART_WHOLE},
+    {ROLE_HEAD, "language_model.lm_head.weight", PART_WHOLE},
+    {ROLE_FINAL_NORM_BIAS, "model.norm.bias", PART_WHOLE},
+    {ROLE_ATTENTION_NORM, "model.layers.{layer}.input_layernorm.weight", PART_WHOLE},
+    {ROLE_ATTENTION_NORM_BIAS, "model.layers.{layer}.input_layernorm.bias", PART_WHOLE},
+    {ROLE_Q, "model.layers.{layer}.self_attn.q_proj.weight", PART_WHOLE},
+    {ROLE_K, "model.layers.{layer}.self_attn.k_proj.weight", PART_WHOLE},
+    {ROLE_V, "model.layers.{layer}.self_attn.v_proj.weight", PART_WHOLE},
+    {ROLE_Q_BIAS, "model.layers.{layer}.self_attn.q_proj.bias", PART_WHOLE},
+    {ROLE_K_BIAS, "model.layers.{layer}.self_attn.k_proj.bias", PART_WHOLE},
+    {ROLE_V_BIAS, "model.layers.{layer}.self_attn.v_proj.bias", PART_WHOLE},
+    {ROLE_Q_NORM, "model.layers.{layer}.self_attn.q_norm.weight", PART_WHOLE},
+    {ROLE_K_NORM, "model.layers.{layer}.self_attn.k_norm.weight", PART_WHOLE},
+    {ROLE_ATTENTION_OUTPUT, "model.layers.{layer}.self_attn.o_proj.weight", PART_WHOLE},
+    {ROLE_ATTENTION_OUTPUT_BIAS, "model.layers.{layer}.self_attn.o_proj.bias", PART_WHOLE},
+    {ROLE_MLP_NORM, "model.layers.{layer}.post_attention_layernorm.weight", PART_WHOLE},
+    {ROLE_MLP_NORM_BIAS, "model.layers.{layer}.post_attention_layernorm.bias", PART_WHOLE},
+    {ROLE_GATE, "model.layers.{layer}.mlp.gate_proj.weight", PART_WHOLE},
+    {ROLE_UP, "model.layers.{layer}.mlp.up_proj.weight", PART_WHOLE},
+    {ROLE_DOWN, "model.layers.{layer}.mlp.down_proj.weight", PART_WHOLE},
+    {ROLE_GATE_BIAS, "model.layers.{layer}.mlp.gate_proj.bias", PART_WHOLE},
+    {ROLE_UP_BIAS, "model.layers.{layer}.mlp.up_proj.bias", PART_WHOLE},
+    {ROLE_DOWN_BIAS, "model.layers.{layer}.mlp.down_proj.bias", PART_WHOLE},
+    {ROLE_ROUTER, "model.layers.{layer}.mlp.gate.weight", PART_WHOLE},
+    {ROLE_EXPERT_GATE, "model.layers.{layer}.mlp.experts.{expert}.gate_proj.weight", PART_WHOLE},
+    {ROLE_EXPERT_UP, "model.layers.{layer}.mlp.experts.{expert}.up_proj.weight", PART_WHOLE},
+    {ROLE_EXPERT_DOWN, "model.layers.{layer}.mlp.experts.{expert}.down_proj.weight", PART_WHOLE},
+    {ROLE_EXPERT_GATE, "model.layers.{layer}.mlp.experts.gate_up_proj", PART_GATE_OF_PAIR},
+    {ROLE_EXPERT_UP, "model.layers.{layer}.mlp.experts.gate_up_proj", PART_UP_OF_PAIR},
+    {ROLE_EXPERT_DOWN, "model.layers.{layer}.mlp.experts.down_proj", PART_WHOLE},
+    {0, NULL, 0},
+};
+
+const struct tensor_name family_mixtral_names[] = {
+    {ROLE_ROUTER, "model.layers.{layer}.block_sparse_moe.gate.weight", PART_WHOLE},
+    {ROLE_ROUTER, "model.layers.{layer}.mlp.gate.weight", PART_WHOLE},
+    {ROLE_EXPERT_GATE, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w1.weight",
+     PART_WHOLE},
+    {ROLE_EXPERT_UP, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w3.weight",
+     PART_WHOLE},
+    {ROLE_EXPERT_DOWN, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w2.weight",
+     PART_WHOLE},
+    {ROLE_EXPERT_GATE, "model.layers.{layer}.mlp.experts.gate_up_proj", PART_GATE_OF_PAIR},
+    {ROLE_EXPERT_UP, "model.layers.{layer}.mlp.experts.gate_up_proj", PART_UP_OF_PAIR},
+    {ROLE_EXPERT_DOWN, "model.layers.{layer}.mlp.experts.down_proj", PART_WHOLE},
+    {0, NULL, 0},
+};
+
+/* Norms before and after both halves: the name that others give the MLP's norm is attention's
+ * output norm here. */
+const struct tensor_name family_gemma2_names[] = {
+    {ROLE_ATTENTION_POST_NORM, "model.layers.{layer}.post_attention_layernorm.weight", PART_WHOLE},
+    {ROLE_MLP_NORM, "model.layers.{layer}.pre_feedforward_layernorm.weight", PART_WHOLE},
+    {ROLE_MLP_POST_NORM, "model.layers.{layer}.post_feedforward_layernorm.weight", PART_WHOLE},
+    {0, NULL, 0},
+};
+
+const struct tensor_name family_phi3_names[] = {
+    {ROLE_Q, "model.layers.{layer}.self_attn.qkv_proj.weight", PART_Q_OF_QKV},
+    {ROLE_K, "model.layers.{layer}.self_attn.qkv_proj.weight", PART_K_OF_QKV},
+    {ROLE_V, "model.layers.{layer}.self_attn.qkv_proj.weight", PART_V_OF_QKV},
+    {ROLE_GATE, "model.layers.{layer}.mlp.gate_up_proj.weight", PART_GATE_OF_PAIR},
+    {ROLE_UP, "model.layers.{layer}.mlp.gate_up_proj.weight", PART_UP_OF_PAIR},
+    {0, NULL, 0},
+};
+
+/* Norms after both halves alone. */
+const struct tensor_name family_olmo2_names[] = {
+    {ROLE_ATTENTION_POST_NORM, "model.layers.{layer}.post_attention_layernorm.weight", PART_WHOLE},
+    {ROLE_MLP_POST_NORM, "model.layers.{layer}.post_feedforward_layernorm.weight", PART_WHOLE},
+    {0, NULL, 0},
+};
+
+const struct tensor_name family_glm4_names[] = {
+    {ROLE_GATE, "model.layers.{layer}.mlp.gate_up_proj.weight", PART_GATE_OF_PAIR},
+    {ROLE_UP, "model.layers.{layer}.mlp.gate_up_proj.weight", PART_UP_OF_PAIR},
+    {ROLE_ATTENTION_POST_NORM, "model.layers.{layer}.post_self_attn_layernorm.weight", PART_WHOLE},
+    {ROLE_MLP_POST_NORM, "model.layers.{layer}.post_mlp_layernorm.weight", PART_WHOLE},
+    {0, NULL, 0},
+};
+
+const struct tensor_name family_starcoder2_names[] = {
+    {ROLE_UP, "model.layers.{layer}.mlp.c_fc.weight", PART_WHOLE},
+    {ROLE_UP_BIAS, "model.layers.{layer}.mlp.c_fc.bias", PART_WHOLE},
+    {ROLE_DOWN, "model.layers.{layer}.mlp.c_proj.weight", PART_WHOLE},
+    {ROLE_DOWN_BIAS, "model.layers.{layer}.mlp.c_proj.bias", PART_WHOLE},
+    {0, NULL, 0},
+};
+
+/* A norm after each half of a layer is the one before the next half: what a layer ends with belongs
+ * to the layer behind it, and what the last layer ends with is the final norm. */
+const struct tensor_name family_bert_names[] = {
+    {ROLE_EMBEDDING, "model.embeddings.word_embeddings.weight", PART_WHOLE},
+    {ROLE_POSITIONS, "model.embeddings.position_embeddings.weight", PART_WHOLE},
+    {ROLE_TOKEN_TYPES, "model.embeddings.token_type_embeddings.weight", PART_WHOLE},
+    {ROLE_ATTENTION_NORM, "model.encoder.layer.{before}.output.LayerNorm.weight", PART_WHOLE},
+    {ROLE_ATTENTION_NORM, "model.encoder.layer.{before}.output.LayerNorm.gamma", PART_WHOLE},
+    {ROLE_ATTENTION_NORM, "model.embeddings.{first}LayerNorm.weight", PART_WHOLE},
+    {ROLE_ATTENTION_NORM, "model.embeddings.{first}LayerNorm.gamma", PART_WHOLE},
+    {ROLE_ATTENTION_NORM_BIAS, "model.encoder.layer.{before}.output.LayerNorm.bias", PART_WHOLE},
+    {ROLE_ATTENTION_NORM_BIAS, "model.encoder.layer.{before}.output.LayerNorm.beta", PART_WHOLE},
+    {ROLE_ATTENTION_NORM_BIAS, "model.embeddings.{first}LayerNorm.bias", PART_WHOLE},
+    {ROLE_ATTENTION_NORM_BIAS, "model.embeddings.{first}LayerNorm.beta", PART_WHOLE},
+    {ROLE_FINAL_NORM, "model.encoder.layer.{last}.output.LayerNorm.weight", PART_WHOLE},
+    {ROLE_FINAL_NORM, "model.encoder.layer.{last}.output.LayerNorm.gamma", PART_WHOLE},
+    {ROLE_FINAL_NORM_BIAS, "model.encoder.layer.{last}.output.LayerNorm.bias", PART_WHOLE},
+    {ROLE_FINAL_NORM_BIAS, "model.encoder.layer.{last}.output.LayerNorm.beta", PART_WHOLE},
+    {ROLE_Q, "model.encoder.layer.{layer}.attention.self.query.weight", PART_WHOLE},
+    {ROLE_K, "model.encoder.layer.{layer}.attention.self.key.weight", PART_WHOLE},
+    {ROLE_V, "model.encoder.layer.{layer}.attention.self.value.weight", PART_WHOLE},
+    {ROLE_Q_BIAS, "model.encoder.layer.{layer}.attention.self.query.bias", PART_WHOLE},
+    {ROLE_K_BIAS, "model.encoder.layer.{layer}.attention.self.key.bias", PART_WHOLE},
+    {ROLE_V_BIAS, "model.encoder.layer.{layer}.attention.self.value.bias", PART_WHOLE},
+    {ROLE_ATTENTION_OUTPUT, "model.encoder.layer.{layer}.attention.output.dense.weight",
+     PART_WHOLE},
+    {ROLE_ATTENTION_OUTPUT_BIAS, "model.encoder.layer.{layer}.attention.output.dense.bias",
+     PART_WHOLE},
+    {ROLE_MLP_NORM, "model.encoder.layer.{layer}.attention.output.LayerNorm.weight", PART_WHOLE},
+    {ROLE_MLP_NORM, "model.encoder.layer.{layer}.attention.output.LayerNorm.gamma", PART_WHOLE},
+    {ROLE_MLP_NORM_BIAS, "model.encoder.layer.{layer}.attention.output.LayerNorm.bias", PART_WHOLE},
+    {ROLE_MLP_NORM_BIAS, "model.encoder.layer.{layer}.attention.output.LayerNorm.beta", PART_WHOLE},
+    {ROLE_UP, "model.encoder.layer.{layer}.intermediate.dense.weight", PART_WHOLE},
+    {ROLE_UP_BIAS, "model.encoder.layer.{layer}.intermediate.dense.bias", PART_WHOLE},
+    {ROLE_DOWN, "model.encoder.layer.{layer}.output.dense.weight", PART_WHOLE},
+    {ROLE_DOWN_BIAS, "model.encoder.layer.{layer}.output.dense.bias", PART_WHOLE},
+    {0, NULL, 0},
+};
+
+const struct tensor_name family_gguf_names[] = {
+    {ROLE_EMBEDDING, "token_embd.weight", PART_WHOLE},
+    {ROLE_FINAL_NORM, "output_norm.weight", PART_WHOLE},
+    {ROLE_HEAD, "output.weight", PART_WHOLE},
+    {ROLE_ATTENTION_NORM, "blk.{layer}.attn_norm.weight", PART_WHOLE},
+    {ROLE_Q, "blk.{layer}.attn_q.weight", PART_WHOLE},
+    {ROLE_K, "blk.{layer}.attn_k.weight", PART_WHOLE},
+    {ROLE_V, "blk.{layer}.attn_v.weight", PART_WHOLE},
+    {ROLE_Q_BIAS, "blk.{layer}.attn_q.bias", PART_WHOLE},
+    {ROLE_K_BIAS, "blk.{layer}.attn_k.bias", PART_WHOLE},
+    {ROLE_V_BIAS, "blk.{layer}.attn_v.bias", PART_WHOLE},
+    {ROLE_Q_NORM, "blk.{layer}.attn_q_norm.weight", PART_WHOLE},
+    {ROLE_K_NORM, "blk.{layer}.attn_k_norm.weight", PART_WHOLE},
+    {ROLE_ATTENTION_OUTPUT, "blk.{layer}.attn_output.weight", PART_WHOLE},
+    {ROLE_ATTENTION_OUTPUT_BIAS, "blk.{layer}.attn_output.bias", PART_WHOLE},
+    {ROLE_ATTENTION_POST_NORM, "blk.{layer}.post_attention_norm.weight", PART_WHOLE},
+    {ROLE_MLP_NORM, "blk.{layer}.ffn_norm.weight", PART_WHOLE},
+    {ROLE_GATE, "blk.{layer}.ffn_gate.weight", PART_WHOLE},
+    {ROLE_UP, "blk.{layer}.ffn_up.weight", PART_WHOLE},
+    {ROLE_DOWN, "blk.{layer}.ffn_down.weight", PART_WHOLE},
+    {ROLE_GATE_BIAS, "blk.{layer}.ffn_gate.bias", PART_WHOLE},
+    {ROLE_UP_BIAS, "blk.{layer}.ffn_up.bias", PART_WHOLE},
+    {ROLE_DOWN_BIAS, "blk.{layer}.ffn_down.bias", PART_WHOLE},
+    {ROLE_MLP_POST_NORM, "blk.{layer}.post_ffw_norm.weight", PART_WHOLE},
+    {ROLE_ROUTER, "blk.{layer}.ffn_gate_inp.weight", PART_WHOLE},
+    {ROLE_EXPERT_GATE, "blk.{layer}.ffn_gate_exps.weight", PART_WHOLE},
+    {ROLE_EXPERT_UP, "blk.{layer}.ffn_up_exps.weight", PART_WHOLE},
+    {ROLE_EXPERT_DOWN, "blk.{layer}.ffn_down_exps.weight", PART_WHOLE},
+    {ROLE_EXPERT_GATE, "blk.{layer}.ffn_gate.{expert}.weight", PART_WHOLE},
+    {ROLE_EXPERT_UP, "blk.{layer}.ffn_up.{expert}.weight", PART_WHOLE},
+    {ROLE_EXPERT_DOWN, "blk.{layer}.ffn_down.{expert}.weight", PART_WHOLE},
+    {0, NULL, 0},
+};
+
+const struct tensor_name family_phi3_gguf_names[] = {
+    {ROLE_Q, "blk.{layer}.attn_qkv.weight", PART_Q_OF_QKV},
+    {ROLE_K, "blk.{layer}.attn_qkv.weight", PART_K_OF_QKV},
+    {ROLE_V, "blk.{layer}.attn_qkv.weight", PART_V_OF_QKV},
+    {ROLE_GATE, "blk.{layer}.ffn_up.weight", PART_GATE_OF_PAIR},
+    {ROLE_UP, "blk.{layer}.ffn_up.weight", PART_UP_OF_PAIR},
+    {0, NULL, 0},
+};
