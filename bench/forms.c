@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "data/row/structured.h"
+#include "draw.h"
 #include "grammar/request/request.h"
 #include "sluice/data.h"
 #include "sluice/engine.h"
@@ -46,33 +47,6 @@ static double thread_seconds(void)
     struct timespec now;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-/* Numbers that are the same in every run: splitmix64. */
-static uint64_t draw(struct bench *self)
-{
-    uint64_t z = self->random += 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
-
-static int32_t draw_allowed(struct bench *self, const uint32_t *mask)
-{
-    const int words = sampling_mask_words(self->size);
-    uint64_t count = 0;
-    for (int i = 0; i < words; i++) {
-        count += (uint64_t)__builtin_popcount(mask[i]);
-    }
-    uint64_t wanted = count > 0 ? draw(self) % count : 0;
-    for (int i = 0; i < words; i++) {
-        for (uint32_t word = mask[i]; word != 0; word &= word - 1) {
-            if (wanted-- == 0) {
-                return 32 * i + __builtin_ctz(word);
-            }
-        }
-    }
-    return 0;
 }
 
 /* The row of a line, queued. */
@@ -136,9 +110,10 @@ static void run_step(struct bench *self)
         const struct sample_request *request = &plan->requests[i];
         self->results[i] = (struct sample_result){.token = request->scored};
         if (!request->is_scored) {
-            self->results[i].token = request->allowed != NULL
-                                         ? draw_allowed(self, request->allowed)
-                                         : (int32_t)(draw(self) % (uint64_t)self->size);
+            self->results[i].token =
+                request->allowed != NULL
+                    ? draw_allowed(&self->random, request->allowed, sampling_mask_words(self->size))
+                    : (int32_t)(draw(&self->random) % (uint64_t)self->size);
             self->drawn++;
         }
     }

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "draw.h"
 #include "grammar/request/request.h"
 #include "sluice/json.h"
 #include "sluice/sampling.h"
@@ -150,34 +151,6 @@ static status measure_answers(struct bench *self, const struct json *answers,
 
 /* ---- Walks ---- */
 
-/* Numbers that are the same in every run: splitmix64. */
-static uint64_t draw(struct bench *self)
-{
-    uint64_t z = self->random += 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
-
-/* One of the tokens of a mask, by chance. */
-static int32_t draw_allowed(struct bench *self, const uint32_t *mask)
-{
-    const int words = sampling_mask_words((int)grammar_vocabulary_size(self->vocabulary));
-    uint64_t count = 0;
-    for (int i = 0; i < words; i++) {
-        count += (uint64_t)__builtin_popcount(mask[i]);
-    }
-    uint64_t wanted = count > 0 ? draw(self) % count : 0;
-    for (int i = 0; i < words; i++) {
-        for (uint32_t word = mask[i]; word != 0; word &= word - 1) {
-            if (wanted-- == 0) {
-                return 32 * i + __builtin_ctz(word);
-            }
-        }
-    }
-    return -1;
-}
-
 /* The first token of the shortest end, -1 where the text may end here. */
 static status towards_end(struct bench *self, struct grammar_matcher *matcher, int32_t *out)
 {
@@ -204,8 +177,9 @@ static status walk(struct bench *self, struct grammar_matcher *matcher, struct b
         int32_t token;
         bool ok;
         TRY(grammar_matcher_mask(matcher, &mask));
-        token = draw_allowed(self, mask);
-        TRY(draw(self) % 2 == 0 ? STATUS_OK : towards_end(self, matcher, &token));
+        token = draw_allowed(&self->random, mask,
+                             sampling_mask_words((int)grammar_vocabulary_size(self->vocabulary)));
+        TRY(draw(&self->random) % 2 == 0 ? STATUS_OK : towards_end(self, matcher, &token));
         *ended = token < 0 || grammar_vocabulary_is_end(self->vocabulary, token);
         if (!*ended) {
             TRY(grammar_vocabulary_bytes(self->vocabulary, token, text));
