@@ -193,6 +193,7 @@ static status note_sampled(struct engine *self, struct acceptance *acceptance, b
         status s = status_fail(acceptance->failure, "%s",
                                acceptance->message != NULL ? acceptance->message : "out of memory");
         free(acceptance->message);
+        acceptance->message = NULL;
         return s;
     }
     self->scheduler.counters.output_tokens += sequence->count - acceptance->tokens_before;

@@ -48,6 +48,9 @@ void slot_destroy(struct plan_slot *slot)
     free(slot->long_rope);
     free(slot->step.requests);
     free(slot->mask_outputs);
+    for (size_t i = 0; i < slot->accepting.count; i++) { /* of a step that failed */
+        free(((struct acceptance *)slot->accepting.items[i])->message);
+    }
     free(slot->acceptances);
     team_batch_destroy(&slot->masks);
     team_batch_destroy(&slot->accepting);
