@@ -7,11 +7,11 @@
  * rows a step, use of the cache, preemptions, tokens computed beside those needed, and the seconds
  * and output tokens a second that a step's model gives, which was fitted to steps measured on one
  * H200 (struct machine). The model ranks schedules; a device's own figures are `sluice bench`'s. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "measure/drawn_length.h"
 #include "sluice/engine.h"
 
 enum { BLOCK = 16, VOCABULARY = 128256, END_TOKEN = 1, OTHER_TOKEN = 2 };
@@ -101,29 +101,14 @@ static void check(status s)
     }
 }
 
-static double uniform(int64_t row, int which)
-{
-    int64_t key[2] = {row, which};
-    return ((double)(hash_bytes(key, sizeof key, 7) >> 11) + 0.5) * 0x1p-53;
-}
-
-/* Of a log-normal distribution with this mean and sigma 1. */
-static int spread(int64_t row, int which, int mean)
-{
-    double normal =
-        sqrt(-2 * log(uniform(row, which))) * cos(6.283185307 * uniform(row, which + 1));
-    double length = round(mean * exp(normal - 0.5));
-    return length < 1 ? 1 : length > SPREAD_MOST ? SPREAD_MOST : (int)length;
-}
-
 static int prompt_length(const struct load *load, int64_t row)
 {
-    return load->is_spread ? spread(row, 0, load->prompt) : load->prompt;
+    return load->is_spread ? drawn_length(row, 0, load->prompt, SPREAD_MOST) : load->prompt;
 }
 
 static int output_length(const struct load *load, int64_t row)
 {
-    return load->is_spread ? spread(row, 2, load->output) : load->output;
+    return load->is_spread ? drawn_length(row, 2, load->output, SPREAD_MOST) : load->output;
 }
 
 static const int32_t ends[] = {END_TOKEN};

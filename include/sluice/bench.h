@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Measuring: throughput on synthetic prompts of fixed lengths, and what a device could do at most.
+/* Measuring: throughput on synthetic prompts of given lengths, and what a device could do at most.
  * What `sluice bench` stands on. */
 #ifndef SLUICE_BENCH_H
 #define SLUICE_BENCH_H
@@ -90,8 +90,18 @@ void step_times_summarize(struct step_times *times, struct step_summary *out);
 
 /* ---- A measurement: src/measure/bench.c ---- */
 
+/* What `prompt_tokens` and `new_tokens` mean. */
+enum bench_lengths {
+    BENCH_EQUAL,        /* every request has them */
+    BENCH_SPREAD,       /* they are means, and lengths are log-normal about them, ten times a mean
+                           at most; of an answer nothing is known before it ends */
+    BENCH_SPREAD_KNOWN, /* the same lengths, all known to the scheduler */
+};
+enum { BENCH_SPREAD_MOST = 10 /* times the mean */ };
+
 struct bench_options {
     bool random_weights;
+    enum bench_lengths lengths;
     int prompt_tokens, new_tokens;
     int requests;     /* over all replicas */
     int repeat;       /* measured runs, one after the other */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sluice bench: throughput on synthetic prompts of fixed lengths, on all ranks that MPI started. */
+/* sluice bench: throughput on synthetic prompts, on all ranks that MPI started. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +14,7 @@ enum {
     OPTION_PROMPT_TOKENS,
     OPTION_NEW_TOKENS,
     OPTION_REQUESTS,
+    OPTION_LENGTHS,
     OPTION_MAX_SEQUENCES,
     OPTION_MAX_BATCH_TOKENS,
     OPTION_KV_BLOCK_TOKENS,
@@ -35,10 +36,13 @@ struct bench_arguments {
     const char *model, *random_weights, *profile;
     int64_t prompt_tokens, new_tokens, requests, repeat;
     int64_t max_sequences, max_batch_tokens, kv_block_tokens, tp, pp, tp_slices;
-    int dtype, kv_dtype, admission;
+    int dtype, kv_dtype, admission, lengths;
     const struct backend_kind *device; /* NULL: auto */
     bool compare_one, no_phases, json;
 };
+
+static const char *const lengths[] = {
+    [BENCH_EQUAL] = "equal", [BENCH_SPREAD] = "spread", [BENCH_SPREAD_KNOWN] = "spread-known"};
 
 static const struct argp_option options[] = {
     {"model", OPTION_MODEL, "PATH", 0, "model directory or .gguf file", 0},
@@ -47,6 +51,10 @@ static const struct argp_option options[] = {
     {"prompt-tokens", OPTION_PROMPT_TOKENS, "N", 0, "tokens a prompt (default 128)", 0},
     {"new-tokens", OPTION_NEW_TOKENS, "N", 0, "tokens generated for each (default 64)", 0},
     {"requests", OPTION_REQUESTS, "N", 0, "prompts, over all replicas (default 64)", 0},
+    {"lengths", OPTION_LENGTHS, "equal|spread|spread-known", 0,
+     "equal (default), or log-normal about those as means, ten times as many at most; of spread "
+     "answers the scheduler does not know the end",
+     0},
     {"max-sequences", OPTION_MAX_SEQUENCES, "N", 0, "that run at once (default as for a job)", 0},
     {"max-batch-tokens", OPTION_MAX_BATCH_TOKENS, "N", 0, "a step (default as for a job)", 0},
     {"kv-block-tokens", OPTION_KV_BLOCK_TOKENS, "N", 0, "a block (default as for a job)", 0},
@@ -108,6 +116,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return cli_device("device", argument, &arguments->device);
     case OPTION_ADMISSION:
         return cli_admission("admission", argument, &arguments->admission);
+    case OPTION_LENGTHS:
+        return cli_choose("lengths", argument, lengths, COUNT_OF(lengths), &arguments->lengths);
     case OPTION_COMPARE_ONE:
         arguments->compare_one = true;
         return 0;
@@ -132,9 +142,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 static const struct argp argp = {
     .options = options,
     .parser = parse_option,
-    .doc = "Generates from synthetic prompts of fixed length, greedily and without stop tokens, "
-           "and prints the throughput, its share of what the device allows, times of steps and "
-           "where they go, and memory.\vStarted alone it is one rank; `mpirun -n N sluice bench` "
+    .doc = "Generates from synthetic prompts, greedily and without stop tokens, and prints the "
+           "throughput, its share of what the device allows, times of steps and where they go, "
+           "and memory.\vStarted alone it is one rank; `mpirun -n N sluice bench` "
            "makes it N, and each of N / (tp x pp) replicas runs its share of the requests."};
 
 /* A power of two, as sums over ranks need it; the job file's key says the same. */
@@ -149,7 +159,8 @@ static status check_tensor_ranks(const char *name, int64_t value)
 static void fill_job(const struct bench_arguments *arguments, struct job *job)
 {
     job->model.path = arguments->model != NULL ? arguments->model : arguments->random_weights;
-    job->model.max_model_len = arguments->prompt_tokens + arguments->new_tokens;
+    const int64_t longest = arguments->lengths == BENCH_EQUAL ? 1 : BENCH_SPREAD_MOST;
+    job->model.max_model_len = longest * (arguments->prompt_tokens + arguments->new_tokens);
     job->model.dtype = arguments->dtype;
     job->model.kv_dtype = arguments->kv_dtype;
     job->engine.device = arguments->device;
@@ -201,6 +212,7 @@ static int bench_on_rank(const struct bench_arguments *arguments, int rank)
                                         .prompt_tokens = (int)arguments->prompt_tokens,
                                         .new_tokens = (int)arguments->new_tokens,
                                         .requests = (int)arguments->requests,
+                                        .lengths = (enum bench_lengths)arguments->lengths,
                                         .repeat = (int)arguments->repeat,
                                         .compare_one = arguments->compare_one,
                                         .phases = !arguments->no_phases,
@@ -220,7 +232,8 @@ static int bench_on_rank(const struct bench_arguments *arguments, int rank)
     }
     int exit_status = EXIT_DONE;
     if (s == STATUS_OK && rank == 0) {
-        const struct bench_title title = {.model = job.model.path, .options = &bench};
+        const struct bench_title title = {
+            .model = job.model.path, .lengths = lengths[bench.lengths], .options = &bench};
         s = arguments->json ? bench_report_json(&title, &report)
                             : bench_report_print(&title, &report);
         if (s == STATUS_OK) {

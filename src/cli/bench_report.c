@@ -58,8 +58,10 @@ static void print_head(const struct bench_title *title, const struct bench_repor
            dtype_name(plan->compute), dtype_name(plan->kv_dtype));
     printf("# layout   %d ranks = dp %d x tp %d x pp %d, %d slices\n", plan->ranks, plan->dp,
            plan->tp, plan->pp, plan->slices);
-    printf("# load     %d requests of %d + %d tokens, %d at once a replica, %d tokens a step\n",
-           options->requests, options->prompt_tokens, options->new_tokens, plan->max_sequences,
+    printf("# load     %d requests of %d + %d tokens%s%s, %d at once a replica, %d tokens a step\n",
+           options->requests, options->prompt_tokens, options->new_tokens,
+           options->lengths != BENCH_EQUAL ? " on average, lengths " : "",
+           options->lengths != BENCH_EQUAL ? title->lengths : "", plan->max_sequences,
            plan->max_batch_tokens);
     printf("# ceilings copy %.3g GB/s, products %.3g TFLOP/s\n",
            report->ceilings.bytes_per_second / 1e9,
@@ -334,6 +336,7 @@ static status append_setting(struct buffer *out, const struct bench_title *title
     const struct plan *plan = &report->plan;
     TRY(append_text(out, "version", SLUICE_VERSION));
     TRY(append_text(out, "model", title->model));
+    TRY(append_text(out, "lengths", title->lengths));
     TRY(append_name(out, "random_weights"));
     TRY(buffer_append_text(out, title->options->random_weights ? "true" : "false"));
     TRY(append_text(out, "dtype", weight_format_name(plan->stored)));

@@ -6,7 +6,8 @@
 #include "sluice/bench.h"
 
 struct bench_title {
-    const char *model; /* as the command line has it */
+    const char *model;   /* as the command line has it */
+    const char *lengths; /* as it may have */
     const struct bench_options *options;
 };
 

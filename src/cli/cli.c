@@ -268,15 +268,21 @@ error_t cli_device(const char *option, const char *text, const struct backend_ki
     return error;
 }
 
-error_t cli_admission(const char *option, const char *text, int *out)
+error_t cli_choose(const char *option, const char *text, const char *const *names, int count,
+                   int *out)
 {
-    static const char *const names[] = {[ADMIT_BY_NEED] = "need", [ADMIT_BY_ROOM] = "room"};
     int index;
-    error_t error = choose_name(option, text, names, COUNT_OF(names), &index);
+    error_t error = choose_name(option, text, names, count, &index);
     if (error == 0) {
         *out = index + 1;
     }
     return error;
+}
+
+error_t cli_admission(const char *option, const char *text, int *out)
+{
+    static const char *const names[] = {[ADMIT_BY_NEED] = "need", [ADMIT_BY_ROOM] = "room"};
+    return cli_choose(option, text, names, COUNT_OF(names), out);
 }
 
 error_t cli_positional(const char *argument, const char **out)

@@ -63,6 +63,9 @@ error_t cli_dtype(const char *option, const char *text, int *out);
 error_t cli_device(const char *option, const char *text, const struct backend_kind **out);
 /* For parsers: a positional argument given once. Returns 0, or EDOM with a message. */
 /* An enum engine_admission by its name. */
+/* The index of `text` among `names`. */
+error_t cli_choose(const char *option, const char *text, const char *const *names, int count,
+                   int *out);
 error_t cli_admission(const char *option, const char *text, int *out);
 error_t cli_positional(const char *argument, const char **out);
 /* For parsers at ARGP_KEY_END: EDOM with a message where `value` is NULL. */

@@ -39,6 +39,7 @@ static void choose_load(struct measurement *self)
     int64_t end = self->options->requests * (replica + 1) / plan->dp;
     self->load = (struct bench_load){.first_row = first,
                                      .requests = (int)(end - first),
+                                     .lengths = self->options->lengths,
                                      .prompt_tokens = self->options->prompt_tokens,
                                      .new_tokens = self->options->new_tokens};
     if (self->options->timeline && replica == 0) {
@@ -237,7 +238,10 @@ static status run_all(struct measurement *self)
     }
     report->rate = median_rate(report->rates, report->repeats);
     report->seconds = report->rate > 0 ? (double)report->output_tokens / report->rate : 0;
-    report->prompt_tokens = (int64_t)self->options->requests * self->options->prompt_tokens;
+    report->prompt_tokens = 0;
+    for (int64_t row = 0; row < self->options->requests; row++) {
+        report->prompt_tokens += bench_prompt_length(&self->load, row);
+    }
     return STATUS_OK;
 }
 

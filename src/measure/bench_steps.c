@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "measure/drawn_length.h"
 #include "run/predict/step_cost.h"
 #include "run/steps/engine_setup.h"
 #include "run/steps/step_loop.h"
@@ -25,24 +26,71 @@ struct bench_run {
     double last_end, last_answer; /* of a step; at first of the prompts' supply */
 };
 
-static status add_prompts(const struct bench_run *self, int32_t *prompt)
+/* ---- Lengths ---- */
+
+int bench_prompt_length(const struct bench_load *load, int64_t row)
+{
+    const int tokens = load->prompt_tokens;
+    return load->lengths == BENCH_EQUAL ? tokens
+                                        : drawn_length(row, 0, tokens, BENCH_SPREAD_MOST * tokens);
+}
+
+static int answer_length(const struct bench_load *load, int64_t row)
+{
+    const int tokens = load->new_tokens;
+    return load->lengths == BENCH_EQUAL ? tokens
+                                        : drawn_length(row, 2, tokens, BENCH_SPREAD_MOST * tokens);
+}
+
+/* Of lengths that are not known the engine sees what it sees of a job's: a limit, and an end token
+ * that comes some day. */
+static const int32_t end_token = 0, other_token = 1;
+
+static bool ends_unknown(const struct bench_load *load)
+{
+    return load->lengths == BENCH_SPREAD;
+}
+
+/* Random weights know no end: one stands at the row's length, and at no other place. */
+static void end_answers(void *context, const struct step_plan *step, struct sample_result *results)
+{
+    const struct bench_run *self = context;
+    for (int i = 0; i < step->batch.outputs; i++) {
+        const struct sample_request *request = &step->requests[i];
+        const int length = answer_length(self->load, (int64_t)request->params->stream);
+        if (request->position + 1 == length) {
+            results[i].token = end_token;
+        } else if (results[i].token == end_token) {
+            results[i].token = other_token;
+        }
+    }
+}
+
+/* ---- Supply ---- */
+
+static status add_prompt(const struct bench_run *self, int64_t row, int32_t *prompt)
 {
     const struct bench_load *load = self->load;
-    int vocabulary = model_config(self->stage->model)->vocabulary;
+    const int vocabulary = model_config(self->stage->model)->vocabulary;
+    const int count = bench_prompt_length(load, row);
     struct generate_params params;
     generate_params_defaults(&params);
     params.sampling.temperature = 0;
-    params.max_new_tokens = load->new_tokens;
-    params.ignore_eos = true;
-    for (int i = 0; i < load->requests; i++) {
-        int64_t row = load->first_row + i;
-        for (int j = 0; j < load->prompt_tokens; j++) {
-            int64_t key[2] = {row, j};
-            prompt[j] = (int32_t)(hash_bytes(key, sizeof key, 0) % (uint64_t)vocabulary);
-        }
-        params.sampling.stream = (uint64_t)row;
-        TRY(engine_add(self->engine, row, prompt, (size_t)load->prompt_tokens, &params, vocabulary,
-                       NULL));
+    params.sampling.stream = (uint64_t)row;
+    params.ignore_eos = !ends_unknown(load);
+    params.max_new_tokens =
+        ends_unknown(load) ? BENCH_SPREAD_MOST * load->new_tokens : answer_length(load, row);
+    for (int j = 0; j < count; j++) {
+        int64_t key[2] = {row, j};
+        prompt[j] = (int32_t)(hash_bytes(key, sizeof key, 0) % (uint64_t)vocabulary);
+    }
+    return engine_add(self->engine, row, prompt, (size_t)count, &params, vocabulary, NULL);
+}
+
+static status add_prompts(const struct bench_run *self, int32_t *prompt)
+{
+    for (int i = 0; i < self->load->requests; i++) {
+        TRY(add_prompt(self, self->load->first_row + i, prompt));
     }
     return STATUS_OK;
 }
@@ -51,7 +99,8 @@ static status add_prompts(const struct bench_run *self, int32_t *prompt)
 static status supply_prompts(void *context, enum supply *supply)
 {
     struct bench_run *self = context;
-    int32_t *prompt = calloc((size_t)self->load->prompt_tokens, sizeof *prompt);
+    const size_t most = (size_t)self->load->prompt_tokens * BENCH_SPREAD_MOST;
+    int32_t *prompt = calloc(most, sizeof *prompt);
     if (prompt == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for a prompt");
     }
@@ -124,11 +173,14 @@ static status note_step(void *context, const struct step_seconds *step)
 
 static status run_steps(struct bench_run *self, MPI_Comm replica)
 {
+    void (*answer)(void *, const struct step_plan *, struct sample_result *) =
+        ends_unknown(self->load) ? end_answers : NULL;
     const struct step_loop_options loop = {.stage = self->stage,
                                            .replica = replica,
                                            .engine = self->engine,
                                            .hooks = {.context = self,
                                                      .supply = supply_prompts,
+                                                     .answer = answer,
                                                      .collect = count_samples,
                                                      .note = note_step}};
     double start = clock_seconds();
@@ -151,6 +203,10 @@ status bench_generate(const struct job *job, struct stage *stage, MPI_Comm repli
     *times = (struct bench_times){0};
     if (stage_is_leader(stage)) {
         struct engine_options engine = engine_setup(job, stage->model, stage->plan);
+        if (ends_unknown(load)) {
+            engine.ends = &end_token;
+            engine.end_count = 1;
+        }
         TRY(engine_create(&engine, &self.engine));
         struct step_cost cost;
         if (step_cost_load(stage->plan, model_config(stage->model), &cost)) {

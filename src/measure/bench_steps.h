@@ -9,13 +9,17 @@
 #include "run/steps/stage.h"
 #include "sluice/bench.h"
 
-/* Requests of one replica: prompts of random ids that follow from the row, greedy, with nothing
- * that could stop early. */
+/* Requests of one replica: prompts of random ids that follow from the row, greedy, whose answers
+ * end at their lengths and nowhere else. */
 struct bench_load {
     int64_t first_row;
+    enum bench_lengths lengths;
     int requests, prompt_tokens, new_tokens;
     struct timeline *timeline; /* gets what the replica does, a leader's steps; NULL: not kept */
 };
+
+/* Tokens of a row's prompt. */
+int bench_prompt_length(const struct bench_load *load, int64_t row);
 
 /* What the steps of one run came to; leaders have the times, every rank `seconds` and
  * `communication`. */

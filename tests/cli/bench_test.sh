@@ -51,6 +51,15 @@ x = {i: [v for v in e if v['pid'] == i and v['ph'] == 'X'] for i in p}
 assert $1, e" 2>>err || fail "bench --profile: not $1"
 }
 
+# The same lengths, whether the scheduler knows them or not: both end where they are drawn to end.
+expect_error 2 '--lengths: expected one of equal, spread, spread-known, not "long"' bench --model x --lengths long
+for lengths in spread-known spread; do
+    measure 1 --requests 30 --prompt-tokens 12 --new-tokens 8 --lengths "$lengths" --no-phases --max-batch-tokens 64 --max-sequences 4
+    expect_json "d['lengths'] == '$lengths' and d['prompt_tokens'] == sum(r['prompt_tokens'] for r in d['ranks']) != 30 * 12 and d['output_tokens'] != 30 * 8"
+    grep -o '"prompt_tokens":[0-9]*,"output_tokens":[0-9]*' out | head -1 >"$lengths"
+done
+[ -s spread ] && cmp -s spread spread-known || fail "bench --lengths: $(cat spread spread-known)"
+
 load=(--requests 7 --prompt-tokens 20 --new-tokens 6 --max-batch-tokens 64 --max-sequences 8)
 declare -A replica=([111]=7 [211]=3 [221]=7 [212]=7) # requests of the first
 for layout in "1 1 1" "2 1 1" "2 2 1" "2 1 2"; do

@@ -198,6 +198,9 @@ static status run_oldest_step(struct step_loop *self)
     TRY(step_queue_deliver(&self->steps));
     TRY(run_step(self, &step->batch, step, &seconds));
     double answered = clock_seconds();
+    if (self->hooks.answer != NULL) {
+        self->hooks.answer(self->hooks.context, step, self->results);
+    }
     TRY(engine_complete_step(self->engine, step, self->results));
     step_queue_remove(&self->steps);
     TRY(self->hooks.collect(self->hooks.context));

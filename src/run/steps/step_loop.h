@@ -48,8 +48,8 @@ struct step_seconds {
 };
 
 /* What those for whom the loop runs do in it. A failure of any of them ends the loop with it.
- * `turn`, `note` and `publish` may be NULL; `supply` and `collect` are only called on the leader.
- */
+ * `turn`, `answer`, `note` and `publish` may be NULL; `supply`, `answer` and `collect` are only
+ * called on the leader. */
 struct step_hooks {
     void *context;
     /* Between steps, and again and again while the device works: never waits. *idle: whether there
@@ -58,6 +58,8 @@ struct step_hooks {
     /* Once a round, before steps are planned, until it has said SUPPLY_END or SUPPLY_STOP or the
      * process is asked to stop. */
     status (*supply)(void *context, enum supply *supply);
+    /* After every step, before the engine has its results, which it may change: [batch.outputs]. */
+    void (*answer)(void *context, const struct step_plan *step, struct sample_result *results);
     /* After every step; takes all that engine_next_finished has. */
     status (*collect)(void *context);
     /* After every step that has ended. */
