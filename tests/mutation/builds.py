@@ -103,7 +103,7 @@ class Build:
 
 # Asserts stay on, nothing is there for a debugger.
 SANITIZED = ["-DCMAKE_BUILD_TYPE=Mutation", "-DCMAKE_C_FLAGS=-O1 -w", "-DSLUICE_SANITIZE=address,undefined"]
-COVERED = ["-DCMAKE_BUILD_TYPE=Mutation", "-DCMAKE_C_FLAGS=-O0 -g -w --coverage", "-DCMAKE_EXE_LINKER_FLAGS=--coverage"]
+COVERED = ["-DCMAKE_BUILD_TYPE=Mutation", "-DCMAKE_C_FLAGS=-O0 -g -w --coverage", "-DCMAKE_EXE_LINKER_FLAGS=--coverage -Wl,-u,__gcov_dump"]
 
 
 def builds():

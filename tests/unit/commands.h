@@ -80,10 +80,14 @@ int MPI_Finalize(void)
 /* Leaks are looked for while MPI still runs: its end unloads plug-ins, whose leaks then have no
  * name. */
 void __lsan_do_leak_check(void) __attribute__((weak));
+void __gcov_dump(void) __attribute__((weak)); /* there in builds that measure what is reached */
 static inline int commands_end(int result)
 {
     if (__lsan_do_leak_check != NULL) {
         __lsan_do_leak_check();
+    }
+    if (__gcov_dump != NULL) {
+        __gcov_dump();
     }
     fflush(NULL);
     _exit(result);
