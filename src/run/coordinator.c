@@ -93,6 +93,9 @@ status coordinator_create(const struct coordinator_options *options, struct coor
     if (s == STATUS_OK && options->rows < 0) {
         row_count_start(&reader, &self->row_count);
     }
+    if (s == STATUS_OK && output_may_write_beside(options->files)) {
+        row_order_begin(self->order);
+    }
     if (s != STATUS_OK) {
         coordinator_destroy(self);
         return s;

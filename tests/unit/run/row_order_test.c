@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -173,6 +174,77 @@ static void rows_go_out_as_read_if_asked(void **state)
     }
 }
 
+/* Read by the thread: nothing goes out as it was read, and all goes out once. */
+static void a_thread_reads_before_rows_are_asked_for(void **state)
+{
+    const char *folder = ((const struct scratch_folder *)*state)->path;
+    char path[600];
+    snprintf(path, sizeof path, "%s/data.jsonl", folder);
+    write_data(path);
+    struct record_reader_options options = {.path = path, .limit = -1};
+    struct record_reader *reader;
+    assert_int_equal(record_reader_open(&options, &reader), STATUS_OK);
+    struct row_order_options order_options = {
+        .reader = reader, .directory = folder, .max_new_tokens = LIMIT};
+    struct row_order *order;
+    assert_int_equal(row_order_create(&order_options, &order), STATUS_OK);
+    row_order_begin(order);
+    while (row_order_is_reading(order)) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    assert_int_equal(row_order_left(order), ROWS);
+    struct record record = {0};
+    int64_t sum = 0;
+    bool more = true;
+    for (int i = 0; i < ROWS; i++) {
+        assert_int_equal(row_order_next(order, &record, &more), STATUS_OK);
+        assert_true(more);
+        sum += record.row;
+        if (i < 4) {
+            assert_int_equal(record.row, 49 + 50 * (3 - i));
+        }
+    }
+    assert_int_equal(sum, ROWS * (ROWS - 1) / 2);
+    assert_int_equal(row_order_next(order, &record, &more), STATUS_OK);
+    assert_false(more);
+    buffer_destroy(&record.bytes);
+    row_order_destroy(order);
+    record_reader_close(reader);
+}
+
+/* Asked for while the thread reads, and destroyed while it does. */
+static void a_thread_ends_when_rows_are_asked_for(void **state)
+{
+    const char *folder = ((const struct scratch_folder *)*state)->path;
+    char path[600];
+    snprintf(path, sizeof path, "%s/data.jsonl", folder);
+    write_data(path);
+    for (int round = 0; round < 20; round++) {
+        struct record_reader_options options = {.path = path, .limit = -1};
+        struct record_reader *reader;
+        assert_int_equal(record_reader_open(&options, &reader), STATUS_OK);
+        struct row_order_options order_options = {
+            .reader = reader, .directory = folder, .max_new_tokens = LIMIT};
+        struct row_order *order;
+        assert_int_equal(row_order_create(&order_options, &order), STATUS_OK);
+        row_order_begin(order);
+        struct record record = {0};
+        bool more = round % 4 != 3;
+        bool seen[ROWS] = {false};
+        while (more) {
+            assert_int_equal(row_order_next(order, &record, &more), STATUS_OK);
+            assert_true(!more || !seen[record.row]);
+            seen[record.row] |= more;
+        }
+        for (int i = 0; i < ROWS; i++) {
+            assert_int_equal(seen[i], round % 4 != 3);
+        }
+        buffer_destroy(&record.bytes);
+        row_order_destroy(order);
+        record_reader_close(reader);
+    }
+}
+
 /* A file that ends in the middle of its compressed data: the rows before that go out first. */
 static void rows_before_an_error_go_out(void **state)
 {
@@ -191,6 +263,7 @@ static void rows_before_an_error_go_out(void **state)
     struct row_order *order;
     assert_int_equal(row_order_create(&order_options, &order), STATUS_OK);
     bool more = true;
+    row_order_begin(order);
     while (more) {
         assert_int_equal(row_order_read(order, &more), STATUS_OK);
     }
@@ -248,6 +321,8 @@ int main(void)
         cmocka_unit_test(keys_read_limits_of_tokens),
         cmocka_unit_test(rows_that_begin_alike_follow_each_other),
         cmocka_unit_test(rows_go_out_as_read_if_asked),
+        cmocka_unit_test(a_thread_reads_before_rows_are_asked_for),
+        cmocka_unit_test(a_thread_ends_when_rows_are_asked_for),
         cmocka_unit_test(rows_before_an_error_go_out),
         cmocka_unit_test(bytes_come_back_from_the_file),
     };
