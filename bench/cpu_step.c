@@ -143,7 +143,7 @@ static void bench_create(struct bench *bench, enum weight_format stored, enum dt
     check(bench->op->vector_create(bench->backend, HIDDEN, ones, &bench->norm));
     struct cache_store stores[LAYERS];
     for (int i = 0; i < LAYERS; i++) {
-        stores[i] = (struct cache_store){STORE_KEYS_VALUES, KV_HEADS, HEAD_DIM};
+        stores[i] = (struct cache_store){STORE_KEYS_VALUES, KV_HEADS, HEAD_DIM, 0};
     }
     const struct cache_layout layout = {
         .layers = LAYERS, .stores = stores, .block_tokens = BLOCK_TOKENS, .dtype = kv};

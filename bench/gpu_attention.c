@@ -139,7 +139,7 @@ static void cache_create(struct bench *bench, enum dtype dtype)
         const size_t here = (size_t)shapes[i].sequences * (size_t)blocks_of(&shapes[i]);
         blocks = here > blocks ? here : blocks;
     }
-    const struct cache_store store = {STORE_KEYS_VALUES, KV_HEADS, HEAD_DIM};
+    const struct cache_store store = {STORE_KEYS_VALUES, KV_HEADS, HEAD_DIM, 0};
     const struct cache_layout layout = {
         .layers = 1, .stores = &store, .block_tokens = BLOCK_TOKENS, .dtype = dtype};
     check(bench->op->kv_create(bench->backend, &layout, (int)blocks, &bench->cache));

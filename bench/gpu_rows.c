@@ -209,7 +209,7 @@ static void backend_open(struct bench *bench, int rows)
     check(bench->op->vector_create(bench->backend, HIDDEN, vector, &bench->weight));
     bench->row_scales = new_buffer(bench, (size_t)rows * sizeof(float), 0);
     for (int i = 0; i < 2; i++) {
-        const struct cache_store store = {STORE_KEYS_VALUES, KV_HEADS, HEAD_DIM};
+        const struct cache_store store = {STORE_KEYS_VALUES, KV_HEADS, HEAD_DIM, 0};
         const struct cache_layout layout = {.layers = 1,
                                             .stores = &store,
                                             .block_tokens = BLOCK_TOKENS,

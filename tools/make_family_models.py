@@ -266,8 +266,8 @@ def draw(name, shape, random):
     return random.standard_normal(shape) * (0.35 if "embed_tokens" in name else 1.6 / shape[-1] ** 0.5)
 
 
-def make(folder, name):
-    architecture, facts = MODELS[name]
+def make(folder, name, models=MODELS, shapes=shapes, model_class=Model):
+    architecture, facts = models[name]
     config = {"architectures": [architecture], "model_type": name} | SHAPE | facts
     random = np.random.default_rng(SEEDS.get(name, SEED))
     prefix = PREFIXES.get(name, "")
@@ -278,7 +278,7 @@ def make(folder, name):
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     write_tensors(folder / "model.safetensors", tensors)
-    model = Model(config, {n: t.astype(np.float64) for n, t in tensors.items()})
+    model = model_class(config, {n: t.astype(np.float64) for n, t in tensors.items()})
     draws = np.random.default_rng(SEED)
     cases, logits = [], {}
     for i, length in enumerate(LENGTHS):
@@ -291,7 +291,7 @@ def make(folder, name):
             margins.append(float(row[first] - row[second]))
             ids.append(int(first))
         cases.append({"prompt": prompt, "greedy32": ids[length:], "margin32": margins, "min_margin": min(margins)})
-    note = "by tools/make_family_models.py in float64; greedy32: argmax continuation with no stop token; logits_i: [len(prompt), vocab] float32"
+    note = f"by tools/{pathlib.Path(sys.argv[0]).name} in float64; greedy32: argmax continuation with no stop token; logits_i: [len(prompt), vocab] float32"
     (folder / "golden.json").write_text(json.dumps({"note": note, "cases": cases}))
     rows = ({"prompt_token_ids": c["prompt"], "greedy": c["greedy32"], "margin": [float(f"{m:.3g}") for m in c["margin32"]]} for c in cases)
     (folder / "rows.jsonl").write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
@@ -299,8 +299,8 @@ def make(folder, name):
     print(f"{name}: smallest margin {min(c['min_margin'] for c in cases):.2g}, {sum(f.stat().st_size for f in folder.iterdir()) // 1000} KB")
 
 
-def check(folder):
-    model = Model(json.loads((folder / "config.json").read_text()), read_tensors(folder / "model.safetensors"))
+def check(folder, model_class=Model):
+    model = model_class(json.loads((folder / "config.json").read_text()), read_tensors(folder / "model.safetensors"))
     golden = read_tensors(folder / "golden_logits.safetensors")
     cases = json.loads((folder / "golden.json").read_text())["cases"]
     worst = max(np.abs(model.logits(case["prompt"]) - golden[f"logits_{i}"]).max() for i, case in enumerate(cases))
@@ -308,14 +308,15 @@ def check(folder):
     return worst < 1e-4
 
 
-def main():
+def main(models=MODELS, shapes=shapes, model_class=Model):
     if sys.argv[1] == "make":
-        for name in MODELS:
+        for name in models:
             folder = pathlib.Path(sys.argv[2]) / name
             if not folder.exists():
-                make(folder, name)
-    elif not all([check(pathlib.Path(name)) for name in sys.argv[2:]]):
+                make(folder, name, models, shapes, model_class)
+    elif not all([check(pathlib.Path(name), model_class) for name in sys.argv[2:]]):
         sys.exit("other logits")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -43,6 +43,8 @@ struct batch {
     const int32_t *block_table;    /* [S, block_table_stride] blocks of each sequence in order */
     int block_table_stride;
     const uint8_t *long_rope;   /* [S] 1: the sequence uses the long frequencies; NULL: none does */
+    const int32_t *state_place; /* [S] where each sequence's states are kept, each place once; NULL
+                                   where no layer keeps any */
     const int32_t *output_rows; /* [O] ascending indices into the step's tokens */
 
     /* How the step may be cut. A row's bits are the same whether a backend heeds this or not. */
@@ -140,19 +142,27 @@ struct weight_rows {
 
 /* ---- The cache ---- */
 
-/* What a layer keeps from step to step: its *store*. A store of positions has an entry for every
- * position of every sequence, in blocks of block_tokens positions; a block of the engine's
- * (src/engine/kv_blocks.h) is the block of that number in every such store of every layer on every
- * rank. An entry depends on the tokens up to its position alone and never changes once its step has
- * run. That is all that the engine counts on: sequences share full blocks by holding the same
- * number, nothing is ever copied, and a preempted sequence's entries are simply computed again. */
+/* What a layer keeps from step to step: its *store*.
+ *
+ * Of positions it has an entry for every position of every sequence, in blocks of block_tokens
+ * positions; a block of the engine's (src/engine/kv_blocks.h) is the block of that number in every
+ * such store of every layer on every rank. An entry depends on the tokens up to its position alone
+ * and never changes once its step has run. That is all that the engine counts on: sequences share
+ * full blocks by holding the same number, nothing is ever copied, and a preempted sequence's
+ * entries are simply computed again.
+ *
+ * Of a sequence it has a *state* of a fixed size, which each of its tokens changes. States lie in
+ * places; a running sequence has one (batch.state_place), the same in every layer on every rank. A
+ * sequence's first position begins with a state of zeros, whatever the place held before. */
 enum store_kind {
     STORE_KEYS_VALUES, /* of positions: a key and a value of head_dim for each of kv_heads */
+    STORE_NO_POSITIONS,
 };
 
 struct cache_store {
     enum store_kind kind;
     int kv_heads, head_dim;
+    int64_t state_values; /* of a sequence's state, in float32; 0: the layer keeps none */
 };
 
 /* The cache of a rank: one store a layer, each of a shape of its own. */
@@ -161,6 +171,7 @@ struct cache_layout {
     const struct cache_store *stores; /* [layers] */
     int block_tokens;                 /* positions a block */
     enum dtype dtype;                 /* of keys and values */
+    int places;                       /* of states */
 };
 
 /* ---- The interface ---- */
@@ -226,6 +237,9 @@ struct backend_operations {
     void (*kv_destroy)(struct backend *backend, struct kv_cache *cache);
     /* Device bytes of one block in all stores together; INT64_MAX where no memory is so large. */
     int64_t (*kv_block_bytes)(struct backend *backend, const struct cache_layout *layout);
+    /* The same of one place of states. NULL where a backend keeps none: kv_create then fails for a
+     * layout that has some. */
+    int64_t (*state_bytes)(struct backend *backend, const struct cache_layout *layout);
 
     /* Static scales of a layer's keys and values: an fp8 cache holds them divided by these (1 until
      * they are set). NULL where the backend has no fp8 caches. */
@@ -318,6 +332,16 @@ struct backend_operations {
                         const struct attention_facts *facts, struct device_buffer *qkv,
                         struct kv_cache *cache, int layer, const struct matrix *reader,
                         struct device_buffer *out);
+
+    /* A gated short convolution (LFM2). in[T, 3 · width] holds B, C and x of the rank's channels;
+     * out[T, width] = C ∘ (conv(B ∘ x) + bias), where channel c of the convolution is the sum over
+     * j of weights[j · width + c] · (what stood in it taps - 1 - j positions ago, 0 before the
+     * first). The state of `layer` is the latest taps - 1 values of B ∘ x of each channel. NULL
+     * where a backend has no such operation. */
+    status (*short_convolution)(struct backend *backend, int width, int taps,
+                                const struct vector *weights, const struct vector *bias,
+                                struct device_buffer *in, struct kv_cache *cache, int layer,
+                                const struct matrix *reader, struct device_buffer *out);
 
     /* Only the rows that have outputs go on: residual [T, hidden] and attended [T, width], plain in
      * the activation type, become [O, ...], and T is O until the step ends. After the last layer's

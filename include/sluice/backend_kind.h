@@ -19,6 +19,7 @@ struct step_shape {
     int tokens, outputs;       /* T and O; a step has at most O sequences */
     int hidden, head_dim, query_heads, kv_heads;
     bool wide_qk_norm; /* a norm over all heads is summed over ranks */
+    int channels;      /* of short convolutions */
     int columns;       /* between an MLP's products */
     bool gated;        /* which then has twice as many outputs of the first */
     int experts, experts_used, expert_columns;

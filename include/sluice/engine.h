@@ -31,6 +31,9 @@ struct engine_options {
     int max_model_len;    /* prompt and output together at most */
     int steps_in_flight;  /* 1, or pp: steps planned before the first of them completes; sequences
                              are spread over them */
+    bool has_states;      /* of sequences, beside their blocks: plans name a place for each, below
+                             max_sequences. prefix_cache is off: a sequence goes on from its state,
+                             which no block holds */
     bool prefix_cache;    /* keep full blocks of finished prompts and reuse them by content hash */
     int long_rope_threshold; /* longrope: a sequence longer than this uses the long frequencies, and
                                 is recomputed when it grows past it; 0: never */

@@ -145,6 +145,8 @@ struct plan {
     int64_t weight_bytes; /* of the rank that has most */
     int64_t activation_bytes;
     int64_t kv_bytes;     /* a rank */
+    int state_places;     /* for states of sequences: max_sequences, or 0 where none are kept */
+    int64_t state_bytes;  /* of all of them, of the rank that has most */
     int64_t memory_bytes; /* that a rank may use */
     bool share_reads;     /* the ranks of a host read weights together */
     double silence_limit; /* the job's run.silence_limit, in seconds; -1: off */

@@ -41,8 +41,8 @@ struct rope_config {
 /* What a layer's tokens do with those before them, in the half of a layer that comes before its
  * MLP: a *mixer*. src/model/mixers has one file for each, docs/adding.md says what another takes.
  */
-enum mixer_kind { MIXER_ATTENTION };
-enum { MIXER_KINDS = MIXER_ATTENTION + 1 };
+enum mixer_kind { MIXER_ATTENTION, MIXER_SHORT_CONVOLUTION };
+enum { MIXER_KINDS = MIXER_SHORT_CONVOLUTION + 1 };
 
 enum attention_kind {
     ATTENTION_FULL,     /* a token sees all before it, and has the rope of `rope` */
@@ -121,6 +121,9 @@ struct model_config {
     double rotary_fraction; /* of head_dim: partial_rotary_factor */
     struct rope_config rope, rope_local; /* of full and of windowed layers */
 
+    int convolution_taps;  /* of short convolutions: positions that one reaches, its own included */
+    bool convolution_bias; /* these and their products have biases */
+
     int experts, experts_used, expert_intermediate; /* 0 experts: dense */
     bool normalize_expert_weights;
     const uint8_t
@@ -136,6 +139,8 @@ struct model_config {
 struct layer_kind model_layer_kind(const struct model_config *config, int layer);
 /* The latest positions that a token of this layer sees; 0: all. */
 int model_layer_window(const struct model_config *config, int layer);
+/* Whether any layer keeps states of sequences, beside or in place of keys and values. */
+bool model_keeps_states(const struct model_config *config);
 
 /* ---- Opening: src/model/model.c ---- */
 
@@ -219,7 +224,9 @@ struct partition {
     int first_kv_head, kv_head_count; /* key/value heads that they need, whole heads, replicated
                                          where shared between ranks */
     int32_t *kv_head_of;              /* [head_count] local index: struct head_layout */
-    int32_t head_slice_start[MAX_SLICES + 1];   /* of the attention output's input columns, local */
+    int32_t head_slice_start[MAX_SLICES + 1]; /* of the attention output's input columns, local */
+    int first_channel, channel_count;         /* of the hidden size: short convolutions */
+    int32_t channel_slice_start[MAX_SLICES + 1];
     int first_column, column_count;             /* MLP intermediate */
     int32_t column_slice_start[MAX_SLICES + 1]; /* local */
     int first_expert_column, expert_column_count;
@@ -234,7 +241,7 @@ status partition_create(const struct model_config *config, int tp, int tp_rank, 
 void partition_destroy(struct partition *partition);
 /* The cache of this rank. Borrows the partition's stores. */
 struct cache_layout partition_cache(const struct partition *partition, int block_tokens,
-                                    enum dtype dtype);
+                                    enum dtype dtype, int places);
 
 /* ---- Weights: src/model/load/load.c ---- */
 
@@ -242,6 +249,10 @@ struct layer_weights {
     struct vector *attention_norm, *attention_norm_bias; /* [H], NULL where the family has none */
     struct matrix *qkv; /* [(heads + 2·kv heads)·head_dim, H]: q rows, then k, then v */
     struct vector *qkv_bias;
+    struct matrix *mixer_input; /* of what is no attention: what its mixer says; then qkv is NULL */
+    struct vector *mixer_input_bias;
+    struct vector *convolution; /* [taps, channels] the tap of the token itself last */
+    struct vector *convolution_bias;
     struct vector *q_norm, *k_norm;  /* [head_dim] */
     struct matrix *attention_output; /* sliced [H, heads·head_dim] */
     struct vector *attention_output_bias;

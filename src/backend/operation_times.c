@@ -108,6 +108,11 @@ static status book(struct backend *backend, enum timed_operation operation, doub
        const struct attention_facts *facts, struct device_buffer *qkv, struct kv_cache *cache,     \
        int layer, const struct matrix *reader, struct device_buffer *out),                         \
       (backend, heads, facts, qkv, cache, layer, reader, out))                                     \
+    X(TIMED_ATTENTION, short_convolution,                                                          \
+      (struct backend * backend, int width, int taps, const struct vector *weights,                \
+       const struct vector *bias, struct device_buffer *in, struct kv_cache *cache, int layer,     \
+       const struct matrix *reader, struct device_buffer *out),                                    \
+      (backend, width, taps, weights, bias, in, cache, layer, reader, out))                        \
     X(TIMED_KEEP_OUTPUTS, keep_outputs,                                                            \
       (struct backend * backend, struct device_buffer * residual, int hidden,                      \
        struct device_buffer *attended, int width),                                                 \

@@ -19,17 +19,18 @@ status slot_create(struct plan_slot *slot, const struct engine_options *options)
     slot->context_length = calloc(sequences, sizeof *slot->context_length);
     slot->output_rows = calloc(sequences, sizeof *slot->output_rows);
     slot->long_rope = calloc(sequences, sizeof *slot->long_rope);
+    slot->state_place = calloc(sequences, sizeof *slot->state_place);
     slot->step.requests = calloc(sequences, sizeof *slot->step.requests);
     slot->mask_outputs = calloc(sequences, sizeof *slot->mask_outputs);
     slot->acceptances = calloc(sequences, sizeof *slot->acceptances);
     size_t width = (size_t)options->embedding_width;
     slot->step.embeddings = width > 0 ? calloc(sequences * width, sizeof(float)) : NULL;
-    bool created = slot->sequences != NULL && slot->chunks != NULL && slot->outputs != NULL &&
-                   (width == 0 || slot->step.embeddings != NULL) && slot->token_ids != NULL &&
-                   slot->positions != NULL && slot->query_start != NULL &&
-                   slot->context_length != NULL && slot->output_rows != NULL &&
-                   slot->long_rope != NULL && slot->step.requests != NULL &&
-                   slot->mask_outputs != NULL && slot->acceptances != NULL;
+    bool created =
+        slot->sequences != NULL && slot->chunks != NULL && slot->outputs != NULL &&
+        (width == 0 || slot->step.embeddings != NULL) && slot->token_ids != NULL &&
+        slot->positions != NULL && slot->query_start != NULL && slot->context_length != NULL &&
+        slot->output_rows != NULL && slot->long_rope != NULL && slot->state_place != NULL &&
+        slot->step.requests != NULL && slot->mask_outputs != NULL && slot->acceptances != NULL;
     return created ? STATUS_OK
                    : status_fail(STATUS_NO_MEMORY, "out of memory for the plan of a step");
 }
@@ -46,6 +47,7 @@ void slot_destroy(struct plan_slot *slot)
     free(slot->context_length);
     free(slot->output_rows);
     free(slot->long_rope);
+    free(slot->state_place);
     free(slot->step.requests);
     free(slot->mask_outputs);
     for (size_t i = 0; i < slot->accepting.count; i++) { /* of a step that failed */
@@ -176,6 +178,7 @@ status slot_fill(struct plan_slot *slot, const struct engine_options *options)
         }
         slot->context_length[i] = sequence->computed + slot->chunks[i];
         slot->long_rope[i] = sequence->long_rope;
+        slot->state_place[i] = sequence->state_place;
         for (int j = 0; j < slot->outputs[i]; j++, output++) {
             fill_request(sequence, j, &slot->step.requests[output]);
             TRY(add_mask(slot, sequence, output));
@@ -192,6 +195,7 @@ status slot_fill(struct plan_slot *slot, const struct engine_options *options)
     batch->context_length = slot->context_length;
     batch->output_rows = slot->output_rows;
     batch->long_rope = options->long_rope_threshold > 0 ? slot->long_rope : NULL;
+    batch->state_place = options->has_states ? slot->state_place : NULL;
     batch->first_half = first_half(slot, options);
     return fill_block_table(slot, options);
 }

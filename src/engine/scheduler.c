@@ -59,6 +59,7 @@ status scheduler_create(struct scheduler *self, const struct engine_options *opt
     self->options = *options;
     TRY(kv_blocks_create(options->kv_blocks, options->kv_block_tokens, options->prefix_cache,
                          &self->blocks));
+    TRY(state_places_create(options->has_states ? options->max_sequences : 0, &self->places));
     TRY(admission_create(&self->options, &self->admission));
     TRY(team_create(&self->team));
     self->slots = calloc((size_t)options->steps_in_flight, sizeof *self->slots);
@@ -106,6 +107,7 @@ void scheduler_destroy(struct scheduler *self)
     }
     free(self->slots);
     admission_destroy(&self->admission);
+    state_places_destroy(&self->places);
     kv_blocks_destroy(self->blocks);
 }
 
@@ -244,6 +246,25 @@ static void unpark(struct scheduler *self, const struct sequence *lost)
     }
 }
 
+/* It runs from now on, with a place for its states. Whatever that holds is another's: the sequence
+ * begins at its first position. */
+static void enter_running(struct scheduler *self, struct sequence *sequence)
+{
+    list_insert(&self->running, sequence);
+    if (self->options.has_states) {
+        assert(sequence->computed == 0);
+        sequence->state_place = state_places_take(&self->places);
+    }
+}
+
+static void leave_running(struct scheduler *self, struct sequence *sequence)
+{
+    list_remove(&self->running, sequence);
+    if (self->options.has_states) {
+        state_places_release(&self->places, sequence->state_place);
+    }
+}
+
 /* Takes a running sequence's blocks away; it is computed again later, as far as the prefix cache
  * has forgotten it. */
 static void suspend(struct scheduler *self, struct sequence *sequence)
@@ -252,7 +273,7 @@ static void suspend(struct scheduler *self, struct sequence *sequence)
     publish_blocks(self, sequence, sequence->computed);
     unpark(self, sequence);
     release_blocks(self, sequence);
-    list_remove(&self->running, sequence);
+    leave_running(self, sequence);
     list_insert(&self->pending, sequence);
 }
 
@@ -387,7 +408,7 @@ static enum admitted admit(struct scheduler *self, struct sequence *sequence)
         admission_include(&self->admission, sequence);
     }
     list_remove(&self->pending, sequence);
-    list_insert(&self->running, sequence);
+    enter_running(self, sequence);
     bool extended = extend_blocks(self, sequence);
     assert(extended);
     (void)extended;
@@ -618,6 +639,6 @@ void scheduler_remove(struct scheduler *self, struct sequence *sequence)
     assert(!sequence->in_flight);
     unpark(self, sequence);
     release_blocks(self, sequence);
-    list_remove(&self->running, sequence);
+    leave_running(self, sequence);
     admission_note_end(&self->admission, sequence);
 }

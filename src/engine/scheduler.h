@@ -8,6 +8,7 @@
 #include "engine/admission/gathering.h"
 #include "engine/plan_slot.h"
 #include "engine/sequence.h"
+#include "engine/state_places.h"
 
 struct row_list {
     struct engine_row *first, *last;
@@ -16,6 +17,7 @@ struct row_list {
 struct scheduler {
     struct engine_options options;
     struct kv_blocks *blocks;
+    struct state_places places; /* of running sequences' states */
     struct admission admission;
     struct gathering gathering;
     struct sequence_list running; /* oldest first; hold blocks */

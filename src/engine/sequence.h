@@ -58,6 +58,7 @@ struct sequence {
     int scored;      /* tokens whose log-probabilities are there already */
     int32_t *blocks; /* [block_count], room for the longest that it may become */
     int block_count;
+    int32_t state_place;        /* while it runs, of a model that keeps states */
     int published;              /* leading blocks that are in the prefix cache */
     struct sequence *parked_on; /* it waits for blocks of a prompt that this one is computing, */
     int parked_until;           /* until so many are published */

@@ -16,7 +16,8 @@ enum { USEFUL_CONTEXT = 4096 };
 /* What a layout needs: maxima over the ranks of a replica. */
 struct needs {
     int64_t weights, activations;
-    int64_t fixed;       /* weights and activations of the rank that has most of both */
+    int64_t states;      /* of all sequences that run at once */
+    int64_t fixed;       /* weights, activations and states of the rank that has most of them */
     int64_t block_bytes; /* of the rank whose blocks are largest */
     int64_t blocks;      /* that fit beside `fixed` on every rank */
 };
@@ -150,6 +151,7 @@ static status choose_sizes(const struct job *job, const struct model_config *con
     }
     plan->max_batch_tokens = (int)tokens;
     plan->max_sequences = (int)sequences;
+    plan->state_places = model_keeps_states(config) ? plan->max_sequences : 0;
     plan->kv_block_tokens = (int)choose(job->engine.kv_block_tokens, 16);
     TRY(check_block_tokens(plan));
     int64_t tp = job->layout.tp;
@@ -189,6 +191,28 @@ static status measure_scratch(const struct plan *plan, const struct model_config
     return STATUS_OK;
 }
 
+/* States of all sequences that run at once, on a rank with that cache. */
+static status measure_states(struct backend *backend, const struct model_config *config,
+                             const struct cache_layout *cache, int64_t *bytes)
+{
+    if (cache->places == 0) {
+        return STATUS_OK;
+    }
+    if (backend->operations->state_bytes == NULL) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "%s: layers that keep states (%s) are not supported on this device; use "
+                           "the CPU",
+                           config->architecture, config->family);
+    }
+    const int64_t place = backend->operations->state_bytes(backend, cache);
+    return __builtin_mul_overflow(place, (int64_t)cache->places, bytes)
+               ? status_fail(STATUS_INVALID,
+                             "engine.max_sequences: states of %d sequences are "
+                             "more than can be addressed",
+                             cache->places)
+               : STATUS_OK;
+}
+
 /* The rank of a layout that has that part of the model: weights, scratch and a block of its KV
  * cache. */
 static status measure_rank(const struct plan *plan, const struct model *model,
@@ -203,12 +227,15 @@ static status measure_rank(const struct plan *plan, const struct model *model,
         return STATUS_INVALID; /* the message is model_weight_bytes's */
     }
     const struct cache_layout cache =
-        partition_cache(partition, plan->kv_block_tokens, plan->kv_dtype);
+        partition_cache(partition, plan->kv_block_tokens, plan->kv_dtype, plan->state_places);
+    int64_t states = 0;
+    TRY(measure_states(backend, config, &cache, &states));
     int64_t block = backend->operations->kv_block_bytes(backend, &cache);
-    int64_t left = plan->memory_bytes - weights - activations;
+    int64_t left = plan->memory_bytes - weights - activations - states;
     needs->weights = maximum(needs->weights, weights);
     needs->activations = maximum(needs->activations, activations);
-    needs->fixed = maximum(needs->fixed, weights + activations);
+    needs->states = maximum(needs->states, states);
+    needs->fixed = maximum(needs->fixed, weights + activations + states);
     needs->block_bytes = maximum(needs->block_bytes, block);
     needs->blocks = minimum(needs->blocks, left > 0 ? left / maximum(block, 1) : 0);
     return STATUS_OK;
@@ -235,6 +262,21 @@ static int64_t needed_context(const struct job *job, const struct model_config *
     return choose(job->model.max_model_len, minimum(config->max_positions, USEFUL_CONTEXT));
 }
 
+/* Where not even these fit. */
+static status fail_fixed(const struct plan *plan, const struct needs *needs)
+{
+    char weights[24], activations[24], states[24], there[24], more[64] = "";
+    format_bytes(plan->memory_bytes, there);
+    if (needs->states > 0) {
+        snprintf(more, sizeof more, " and states of %d sequences %s", plan->state_places,
+                 format_bytes(needs->states, states));
+    }
+    return status_fail(
+        STATUS_INVALID, "weights take %s and activations %s%s a rank (tp %d, pp %d), %s are there",
+        format_bytes(needs->weights, weights), format_bytes(needs->activations, activations), more,
+        plan->tp, plan->pp, there);
+}
+
 /* Whether memory has room for `context` tokens; where not, the message says what is short. */
 static status check_fit(const struct job *job, const struct plan *plan, const struct needs *needs,
                         int64_t context)
@@ -243,10 +285,7 @@ static status check_fit(const struct job *job, const struct plan *plan, const st
     char need[24], beside[24], there[24];
     format_bytes(plan->memory_bytes, there);
     if (needs->fixed > plan->memory_bytes) {
-        return status_fail(STATUS_INVALID,
-                           "weights take %s and activations %s a rank (tp %d, pp %d), %s are there",
-                           format_bytes(needs->weights, need),
-                           format_bytes(needs->activations, beside), plan->tp, plan->pp, there);
+        return fail_fixed(plan, needs);
     }
     if (asked != -1 && needs->fixed + asked > plan->memory_bytes) {
         return status_fail(STATUS_INVALID,
@@ -384,6 +423,7 @@ static void choose_cache(const struct job *job, const struct model_config *confi
     plan->kv_bytes = plan->kv_blocks * needs->block_bytes;
     plan->weight_bytes = needs->weights;
     plan->activation_bytes = needs->activations;
+    plan->state_bytes = needs->states;
 }
 
 static void choose_memory(const struct plan_device *device, struct plan *plan)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The plan as text for people. */
+#include <string.h>
+
 #include "sluice/job.h"
 
 /* A line of the table: what it takes, and its share of what a rank may use, also as a bar. */
@@ -21,16 +23,35 @@ static status describe_memory(const struct plan *plan, struct buffer *out)
         int64_t bytes;
     } parts[] = {{"weights", plan->weight_bytes},
                  {"activations", plan->activation_bytes},
+                 {"states", plan->state_bytes},
                  {"KV cache", plan->kv_bytes}};
     int64_t left = plan->memory_bytes;
     char size[24];
     TRY(buffer_format(out, "memory     of %s that a rank may use:\n",
                       format_bytes(plan->memory_bytes, size)));
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        if (parts[i].bytes == 0 && plan->state_places == 0 &&
+            strcmp(parts[i].name, "states") == 0) {
+            continue;
+        }
         TRY(describe_part(parts[i].name, parts[i].bytes, plan->memory_bytes, out));
         left -= parts[i].bytes;
     }
     return describe_part("left", left > 0 ? left : 0, plan->memory_bytes, out);
+}
+
+/* What layers keep of a whole sequence. */
+static status describe_states(const struct plan *plan, struct buffer *out)
+{
+    char size[24];
+    return plan->state_places == 0
+               ? STATUS_OK
+               : buffer_format(out,
+                               "states     %s a sequence, for %d; no prefix cache: a sequence goes "
+                               "on from its state,\n"
+                               "           which blocks do not hold\n",
+                               format_bytes(plan->state_bytes / plan->state_places, size),
+                               plan->state_places);
 }
 
 /* One line a rank of a replica. */
@@ -67,5 +88,6 @@ status plan_describe(const struct plan *plan, const struct model *model, struct 
     TRY(buffer_format(out, "KV cache   %lld tokens in %d blocks of %d: %.1f contexts of %d\n",
                       (long long)tokens, plan->kv_blocks, plan->kv_block_tokens,
                       (double)tokens / plan->max_model_len, plan->max_model_len));
+    TRY(describe_states(plan, out));
     return describe_ranks(plan, model, out);
 }

@@ -11,18 +11,31 @@ struct layer_values {
     int experts, used;
 };
 
-static struct layer_values layer_values(const struct model_config *config, int layer)
+/* Of a layer's first half. */
+static double mixer_values(const struct model_config *config, enum mixer_kind kind)
 {
     double hidden = config->hidden, heads = config->heads, kv_heads = config->kv_heads;
-    double attention = hidden * config->head_dim * (heads + 2 * kv_heads) /* q, k, v */
-                       + hidden * config->head_dim * heads;               /* output */
+    switch (kind) {
+    case MIXER_ATTENTION:
+        break;
+    case MIXER_SHORT_CONVOLUTION:
+        return hidden * 4 * hidden; /* B, C and x, and the output */
+    }
+    return hidden * config->head_dim * (heads + 2 * kv_heads) /* q, k, v */
+           + hidden * config->head_dim * heads;               /* output */
+}
+
+static struct layer_values layer_values(const struct model_config *config, int layer)
+{
+    double hidden = config->hidden;
+    double mixer = mixer_values(config, model_layer_kind(config, layer).mixer);
     double sides = config->gated ? 3 : 2;
     bool dense = config->experts == 0 ||
                  (config->layer_is_dense != NULL && config->layer_is_dense[layer] != 0);
     if (dense) {
-        return (struct layer_values){.shared = attention + sides * hidden * config->intermediate};
+        return (struct layer_values){.shared = mixer + sides * hidden * config->intermediate};
     }
-    return (struct layer_values){.shared = attention + hidden * config->experts, /* the router */
+    return (struct layer_values){.shared = mixer + hidden * config->experts, /* the router */
                                  .expert = sides * hidden * config->expert_intermediate,
                                  .experts = config->experts,
                                  .used = config->experts_used};
@@ -90,15 +103,19 @@ void serial_bound_compute(const struct model_config *config, const struct bound_
     double prompt = load->prompt_tokens, new = load->new_tokens;
     double position =
         2.0 * config->kv_heads * config->head_dim * load->kv_value_bytes; /* a layer */
-    double read = 0, pairs = 0;
+    double read = 0, pairs = 0, kept = 0;
     for (int i = 0; i < config->layers; i++) {
+        if (model_layer_kind(config, i).mixer != MIXER_ATTENTION) {
+            continue; /* a state of a few values, which does not grow */
+        }
+        kept += position;
         int window = model_layer_window(config, i);
         read += position * mean_context(prompt, new, window);
         pairs += prompt_pairs(prompt, window);
     }
     double weights = model_weight_values(config) * load->weight_value_bytes;
-    double sequence = config->layers * position * mean_context(prompt, new, 0);
-    double fitting = floor(((double)load->memory_bytes - weights) / sequence);
+    double sequence = kept * mean_context(prompt, new, 0);
+    double fitting = floor(((double)load->memory_bytes - weights) / fmax(1, sequence));
     double batch = fmax(1, fmin(fitting, (double)load->requests));
 
     /* Each sequence gives a token a step, but for its prompt, whose last row gives the first one;

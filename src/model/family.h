@@ -27,6 +27,12 @@ enum tensor_role {
     ROLE_V_BIAS,
     ROLE_Q_NORM,
     ROLE_K_NORM,
+    ROLE_MIXER_INPUT, /* of what is no attention, like the next five */
+    ROLE_MIXER_INPUT_BIAS,
+    ROLE_CONVOLUTION,
+    ROLE_CONVOLUTION_BIAS,
+    ROLE_MIXER_OUTPUT,
+    ROLE_MIXER_OUTPUT_BIAS,
     ROLE_ATTENTION_OUTPUT,
     ROLE_ATTENTION_OUTPUT_BIAS,
     ROLE_ATTENTION_POST_NORM,
@@ -76,6 +82,7 @@ extern const struct tensor_name family_phi3_names[];
 extern const struct tensor_name family_olmo2_names[];
 extern const struct tensor_name family_glm4_names[];
 extern const struct tensor_name family_starcoder2_names[];
+extern const struct tensor_name family_lfm2_names[];
 extern const struct tensor_name family_bert_names[];
 extern const struct tensor_name family_phi3_gguf_names[];
 
@@ -95,6 +102,7 @@ enum layer_rule {
     LAYERS_BY_SWITCH, /* all, where use_sliding_window is true */
     LAYERS_UPPER,     /* as before, from layer max_window_layers on, or by layer_types */
     LAYERS_PATTERN,   /* all but every pattern-th, or by layer_types */
+    LAYERS_LISTED,    /* those that full_attn_idxs leaves out, or by layer_types */
 };
 
 enum { FAMILY_MAX_NAMES = 6 };
@@ -124,12 +132,14 @@ struct family {
     /* Keys of these, where they are not attention_bias, attention_bias and mlp_bias. */
     const char *qkv_bias_key, *output_bias_key, *mlp_bias_key;
     const char *epsilon_key; /* where it is not rms_norm_eps */
-    bool rope_pairs;         /* values 2i and 2i + 1 rotate against each other */
-    bool full_without_rope;  /* layers of full attention have no rope */
-    bool rope_by_layer;      /* no_rope_layers says which layers have it */
-    bool scaled_in_full;     /* a scaled rope is that of full layers, others have it plain */
-    bool logit_scale;        /* logits are multiplied by logit_scale */
-    bool plain_mrope;        /* rope in sections of three positions, which a text has all alike */
+    /* Older names of tie_word_embeddings and intermediate_size, which win over these. */
+    const char *tied_key, *intermediate_key;
+    bool rope_pairs;        /* values 2i and 2i + 1 rotate against each other */
+    bool full_without_rope; /* layers of full attention have no rope */
+    bool rope_by_layer;     /* no_rope_layers says which layers have it */
+    bool scaled_in_full;    /* a scaled rope is that of full layers, others have it plain */
+    bool logit_scale;       /* logits are multiplied by logit_scale */
+    bool plain_mrope;       /* rope in sections of three positions, which a text has all alike */
     const char *activation_key;
     enum activation activation; /* where the key is absent */
     bool scaled_embedding;      /* by sqrt(hidden) */
@@ -137,6 +147,7 @@ struct family {
     bool multipliers;           /* Granite's four */
     bool su_is_longrope;        /* rope types "su" and "yarn" mean longrope (Phi-3) */
     bool local_rope;            /* local layers have a rope of their own (Gemma 3) */
+    bool short_convolutions;    /* facts of them are in the configuration (LFM2) */
     bool mixture;               /* of experts */
     bool experts_keep_width;    /* experts have intermediate_size (Mixtral) */
     bool always_normalize_experts;

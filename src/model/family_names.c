@@ -94,6 +94,25 @@ const struct tensor_name family_starcoder2_names[] = {
     {0, NULL, 0},
 };
 
+const struct tensor_name family_lfm2_names[] = {
+    {ROLE_FINAL_NORM, "model.embedding_norm.weight", PART_WHOLE},
+    {ROLE_ATTENTION_NORM, "model.layers.{layer}.operator_norm.weight", PART_WHOLE},
+    {ROLE_MIXER_INPUT, "model.layers.{layer}.conv.in_proj.weight", PART_WHOLE},
+    {ROLE_MIXER_INPUT_BIAS, "model.layers.{layer}.conv.in_proj.bias", PART_WHOLE},
+    {ROLE_CONVOLUTION, "model.layers.{layer}.conv.conv.weight", PART_WHOLE},
+    {ROLE_CONVOLUTION_BIAS, "model.layers.{layer}.conv.conv.bias", PART_WHOLE},
+    {ROLE_MIXER_OUTPUT, "model.layers.{layer}.conv.out_proj.weight", PART_WHOLE},
+    {ROLE_MIXER_OUTPUT_BIAS, "model.layers.{layer}.conv.out_proj.bias", PART_WHOLE},
+    {ROLE_Q_NORM, "model.layers.{layer}.self_attn.q_layernorm.weight", PART_WHOLE},
+    {ROLE_K_NORM, "model.layers.{layer}.self_attn.k_layernorm.weight", PART_WHOLE},
+    {ROLE_ATTENTION_OUTPUT, "model.layers.{layer}.self_attn.out_proj.weight", PART_WHOLE},
+    {ROLE_MLP_NORM, "model.layers.{layer}.ffn_norm.weight", PART_WHOLE},
+    {ROLE_GATE, "model.layers.{layer}.feed_forward.w1.weight", PART_WHOLE},
+    {ROLE_UP, "model.layers.{layer}.feed_forward.w3.weight", PART_WHOLE},
+    {ROLE_DOWN, "model.layers.{layer}.feed_forward.w2.weight", PART_WHOLE},
+    {0, NULL, 0},
+};
+
 /* A norm after each half of a layer is the one before the next half: what a layer ends with belongs
  * to the layer behind it, and what the last layer ends with is the final norm. */
 const struct tensor_name family_bert_names[] = {

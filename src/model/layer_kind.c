@@ -8,6 +8,16 @@ struct layer_kind model_layer_kind(const struct model_config *config, int layer)
                                        : (struct layer_kind){MIXER_ATTENTION, ATTENTION_FULL};
 }
 
+bool model_keeps_states(const struct model_config *config)
+{
+    for (int i = 0; i < config->layers; i++) {
+        if (model_layer_kind(config, i).mixer != MIXER_ATTENTION) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int model_layer_window(const struct model_config *config, int layer)
 {
     return model_layer_kind(config, layer).attention == ATTENTION_WINDOWED ? config->window : 0;

@@ -76,7 +76,7 @@ static status logits_chunk(struct local_runner *self, const struct logits_run *r
                            const int32_t *ids, int first, int count, int blocks)
 {
     int32_t query_start[2] = {0, count};
-    int32_t context_length = first + count;
+    int32_t context_length = first + count, state_place = 0;
     for (int i = 0; i < count; i++) {
         run->positions[i] = first + i;
     }
@@ -91,6 +91,7 @@ static status logits_chunk(struct local_runner *self, const struct logits_run *r
         .block_table = run->block_table,
         .block_table_stride = blocks,
         .long_rope = run->long_rope ? &run->long_rope : NULL,
+        .state_place = &state_place,
         .output_rows = run->output_rows,
     };
     struct device_buffer *logits;

@@ -435,7 +435,8 @@ static void wrong_blocks_are_refused(void **state)
     struct backend *backend = gpu_backend("cuda", DTYPE_BFLOAT16, 16, 4);
     const struct backend_operations *op = backend->operations;
     struct kv_cache *cache;
-    const struct cache_store stores[] = {{STORE_KEYS_VALUES, 1, 64}, {STORE_KEYS_VALUES, 3, 32}};
+    const struct cache_store stores[] = {{STORE_KEYS_VALUES, 1, 64, 0},
+                                         {STORE_KEYS_VALUES, 3, 32, 0}};
     struct cache_layout layout = {
         .layers = 2, .stores = stores, .block_tokens = 16, .dtype = DTYPE_FLOAT8_E4M3};
     assert_int_equal(op->kv_block_bytes(backend, &layout), 2 * 16 * (64 + 3 * 32));

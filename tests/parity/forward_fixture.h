@@ -376,7 +376,8 @@ static status rank_create(struct rank *rank, const char *family, const struct ma
                                             .threads = machine->threads};
     TRY(machine->create(machine, &options, &rank->backend));
     TRY(model_load(rank->model, &rank->partition, rank->backend, machine->stored, &rank->weights));
-    const struct cache_layout cache = partition_cache(&rank->partition, BLOCK_TOKENS, machine->kv);
+    const struct cache_layout cache =
+        partition_cache(&rank->partition, BLOCK_TOKENS, machine->kv, PROMPTS);
     TRY(rank->backend->operations->kv_create(rank->backend, &cache, PROMPTS * BLOCKS_EACH,
                                              &rank->cache));
     const struct forward_options forward = {
@@ -426,7 +427,7 @@ static status run_step(struct rank *rank, const struct golden *golden, const str
 {
     static _Thread_local int32_t ids[PROMPTS * MAX_LENGTH], positions[PROMPTS * MAX_LENGTH],
         outputs[PROMPTS * MAX_LENGTH], start[PROMPTS + 1], context[PROMPTS],
-        blocks[PROMPTS * BLOCKS_EACH];
+        blocks[PROMPTS * BLOCKS_EACH], places[PROMPTS];
     int source[PROMPTS];
     struct batch batch = {.token_ids = ids,
                           .positions = positions,
@@ -434,6 +435,7 @@ static status run_step(struct rank *rank, const struct golden *golden, const str
                           .context_length = context,
                           .block_table = blocks,
                           .block_table_stride = BLOCKS_EACH,
+                          .state_place = places,
                           .output_rows = outputs};
     start[0] = 0;
     for (int i = 0; i < PROMPTS; i++) {
@@ -455,6 +457,7 @@ static status run_step(struct rank *rank, const struct golden *golden, const str
                 course->scattered ? (block * 29 + 7) % (PROMPTS * BLOCKS_EACH) : block;
         }
         source[batch.sequences] = i;
+        places[batch.sequences] = course->scattered ? PROMPTS - 1 - i : i;
         context[batch.sequences++] = done + here;
         start[batch.sequences] = batch.tokens;
     }

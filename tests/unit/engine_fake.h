@@ -59,8 +59,10 @@ struct fake_slot {
 
 struct fake_device {
     int block_tokens, blocks, long_rope_threshold;
-    struct fake_slot *slots; /* [blocks, block_tokens] */
-    int *writer;             /* [blocks] sequence of the step that wrote it */
+    struct fake_slot *slots;  /* [blocks, block_tokens] */
+    int *writer;              /* [blocks] sequence of the step that wrote it */
+    int places;               /* 0: no states */
+    struct fake_slot *states; /* [places] the latest position's, of whatever ran there last */
 };
 
 static inline struct fake_device fake_create(const struct engine_options *options)
@@ -71,6 +73,9 @@ static inline struct fake_device fake_create(const struct engine_options *option
     size_t slots = (size_t)options->kv_blocks * (size_t)options->kv_block_tokens;
     device.slots = calloc(slots, sizeof *device.slots);
     device.writer = calloc((size_t)options->kv_blocks, sizeof *device.writer);
+    device.places = options->has_states ? options->max_sequences : 0;
+    device.states = calloc((size_t)device.places + 1, sizeof *device.states);
+    assert_non_null(device.states);
     assert_non_null(device.slots);
     assert_non_null(device.writer);
     return device;
@@ -80,6 +85,7 @@ static inline void fake_destroy(struct fake_device *device)
 {
     free(device->slots);
     free(device->writer);
+    free(device->states);
 }
 
 static inline int32_t fake_block_of(const struct fake_device *device, const struct batch *batch,
@@ -96,6 +102,32 @@ static inline struct fake_slot *fake_slot_of(const struct fake_device *device,
 {
     int32_t block = fake_block_of(device, batch, sequence, position);
     return &device->slots[block * device->block_tokens + position % device->block_tokens];
+}
+
+/* A sequence's state after this step; what is in its place before is what its last step left. */
+static inline void fake_advance(const struct fake_device *device, const struct batch *batch,
+                                int sequence)
+{
+    assert_int_equal(device->places > 0, batch->state_place != NULL);
+    if (device->places == 0) {
+        return;
+    }
+    const int place = batch->state_place[sequence], first = batch->query_start[sequence];
+    assert_in_range(place, 0, device->places - 1);
+    for (int s = 0; s < sequence; s++) {
+        assert_int_not_equal(batch->state_place[s], place);
+    }
+    struct fake_slot *state = &device->states[place];
+    for (int t = first; t < batch->query_start[sequence + 1]; t++) {
+        const int position = batch->positions[t];
+        assert_true(position == 0 || state->position == position - 1);
+        *state = (struct fake_slot){
+            .position = position,
+            .chain = fake_chain(position > 0 ? state->chain : 0, batch->token_ids[t], position,
+                                batch->long_rope != NULL && batch->long_rope[sequence])};
+    }
+    const int last = batch->positions[batch->query_start[sequence + 1] - 1];
+    assert_true(state->chain == fake_slot_of(device, batch, sequence, last)->chain);
 }
 
 /* Appends a step's tokens to the cache. */
@@ -122,6 +154,7 @@ static inline void fake_write(struct fake_device *device, const struct batch *ba
             assert_true(*writer == -1 || *writer == s);
             *writer = s;
         }
+        fake_advance(device, batch, s);
     }
 }
 

@@ -69,6 +69,7 @@ struct kv_store {
     size_t key_offset, value_offset;         /* bytes into the cache's keys and values */
     size_t head_key_bytes, head_value_bytes; /* one block of one key/value head */
     float key_scale, value_scale;            /* what they are divided by; 1 without fp8 */
+    size_t state_offset, state_values; /* of a sequence: floats, from the start of its place */
 };
 
 /* Keys and values of one layer after the other. Numbers of fp8 are kept in bfloat16, which has them
@@ -78,6 +79,9 @@ struct kv_cache {
     struct kv_store *stores; /* [layers] */
     int layers, block_tokens, blocks;
     bool bfloat16, fp8;
+    struct cpu_region states; /* [places][place_values] the stores' states one behind the other */
+    size_t place_values;
+    int places;
 };
 
 /* cos and sin of a step's tokens, [T][dimensions / 2] each, for one struct rope_facts. */
@@ -250,6 +254,28 @@ status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
                        const struct rope_facts *rope, const struct norm_facts *norm,
                        const struct vector *q_norm, const struct vector *k_norm,
                        struct device_buffer *qkv, struct kv_cache *cache, int layer);
+
+/* states.c */
+int64_t cpu_state_bytes(struct backend *backend, const struct cache_layout *layout);
+/* Plans the stores' states and makes their memory. */
+status cpu_states_create(struct kv_cache *cache, const struct cache_layout *layout) MUST_CHECK;
+/* Where `layer` keeps the states of the step's sequences; STATUS_INTERNAL where it keeps none of
+ * `values` floats or a sequence's place is not one of the cache's. */
+struct state_view {
+    float *first;  /* of place 0 */
+    size_t stride; /* floats from one place to the next */
+};
+status cpu_states_of(const struct cpu_backend *cpu, const struct kv_cache *cache, int layer,
+                     size_t values, struct state_view *out) MUST_CHECK;
+/* The state of the step's sequence `sequence`; zeros where it begins with this step. */
+float *cpu_state_begin(const struct cpu_backend *cpu, const struct state_view *view, int sequence,
+                       size_t values);
+
+/* short_convolution.c */
+status cpu_short_convolution(struct backend *backend, int width, int taps,
+                             const struct vector *weights, const struct vector *bias,
+                             struct device_buffer *in, struct kv_cache *cache, int layer,
+                             const struct matrix *reader, struct device_buffer *out);
 
 /* wide_norm.c */
 status cpu_head_squares(struct backend *backend, const struct head_layout *heads,

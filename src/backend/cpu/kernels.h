@@ -95,7 +95,15 @@ struct cpu_kernels {
     /* Rotates values[i] against values[half + i] by the angle of cosine[i], sine[i]. */
     void (*rotate)(float *values, const float *cosine, const float *sine, int half);
     void (*soft_max)(float *values, int n);
+    /* to[i] = a[i] · b[i] */
+    void (*multiply)(const float *a, const float *b, int n, float *to);
+    /* out[i] = bias[i] + the sum over j of weights[j · stride + i] · window[j][i], one chain of
+     * fused multiply-adds over ascending j. */
+    void (*convolve)(const float *const *window, const float *weights, size_t stride, int taps,
+                     const float *bias, int n, float *out);
 };
+
+enum { MOST_TAPS = 8 }; /* of a short convolution */
 
 extern const struct cpu_kernels cpu_kernels_baseline;
 #ifdef SLUICE_CPU_X86_KERNELS

@@ -23,6 +23,10 @@ static size_t kept_bytes(enum dtype dtype)
 static status plan_store(const struct cache_layout *layout, int layer, struct kv_store *store)
 {
     const struct cache_store *described = &layout->stores[layer];
+    if (described->kind == STORE_NO_POSITIONS) {
+        *store = (struct kv_store){.key_scale = 1.0f, .value_scale = 1.0f};
+        return STATUS_OK;
+    }
     if (described->kv_heads < 0 || described->head_dim < 1 || described->head_dim > 1 << 16 ||
         layout->block_tokens < 1) {
         return status_fail(STATUS_INVALID, "KV cache: %d heads of %d values, blocks of %d tokens",
@@ -101,7 +105,8 @@ static status create_stores(struct kv_cache *cache, const struct cache_layout *l
         TRY(add_bytes(store, cache->blocks, &keys, &values));
     }
     TRY(cpu_region_create(&cache->keys, keys, "KV cache"));
-    return cpu_region_create(&cache->values, values, "KV cache");
+    TRY(cpu_region_create(&cache->values, values, "KV cache"));
+    return cpu_states_create(cache, layout);
 }
 
 status cpu_kv_create(struct backend *backend, const struct cache_layout *layout, int blocks,
@@ -133,6 +138,7 @@ void cpu_kv_destroy(struct backend *backend, struct kv_cache *cache)
     if (cache != NULL) {
         cpu_region_destroy(&cache->keys);
         cpu_region_destroy(&cache->values);
+        cpu_region_destroy(&cache->states);
         free(cache->stores);
         free(cache);
     }

@@ -51,6 +51,10 @@ static status check_layout(const struct cache_layout *layout, int blocks)
     }
     for (int i = 0; i < layout->layers; i++) {
         const struct cache_store *store = &layout->stores[i];
+        if (store->kind != STORE_KEYS_VALUES || store->state_values > 0) {
+            return status_fail(STATUS_UNSUPPORTED,
+                               "cache: the GPU keeps keys and values, no states of sequences yet");
+        }
         if (store->kv_heads < 0 || store->head_dim < 1) {
             return status_fail(STATUS_INVALID, "KV cache: %d heads of %d values", store->kv_heads,
                                store->head_dim);

@@ -314,6 +314,9 @@ static status load_vector(struct loader *loader, const struct weight_item *item)
         }
     }
     if (s == STATUS_OK) {
+        s = weight_finish_vector(item, values);
+    }
+    if (s == STATUS_OK) {
         s = operations(loader)->vector_create(loader->backend, item->columns, values, item->vector);
     }
     free(values);
@@ -383,12 +386,15 @@ status model_load(struct model *model, const struct partition *partition, struct
 
 static void destroy_layer(struct layer_weights *layer, struct backend *backend)
 {
-    struct matrix *matrices[] = {layer->qkv, layer->attention_output, layer->gate_up, layer->down,
-                                 layer->router};
+    struct matrix *matrices[] = {layer->qkv,     layer->mixer_input, layer->attention_output,
+                                 layer->gate_up, layer->down,        layer->router};
     struct vector *vectors[] = {
         layer->attention_norm,
         layer->attention_norm_bias,
         layer->qkv_bias,
+        layer->mixer_input_bias,
+        layer->convolution,
+        layer->convolution_bias,
         layer->q_norm,
         layer->k_norm,
         layer->attention_output_bias,

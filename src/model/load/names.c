@@ -170,6 +170,9 @@ static status place(const struct model *model, const struct weight_part *part, b
     part_rows(&model->config, name->part, is_vector ? part->columns : part->rows, &before, &total);
     TRY(tensor_source_find(&model->tensors, tensor, out));
     out->first_row = before;
+    if (is_vector && part->taps > 0) {
+        return check_shape(model, tensor, (int64_t[]){total / part->taps, 1, part->taps}, 3);
+    }
     if (is_vector) {
         return check_shape(model, tensor, (int64_t[]){total}, 1);
     }

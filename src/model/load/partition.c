@@ -66,6 +66,8 @@ status partition_create(const struct model_config *config, int tp, int tp_rank, 
 
     cut_slices(out, config->heads, config->head_dim, &out->first_head, &out->head_count,
                out->head_slice_start);
+    cut_slices(out, config->hidden, 1, &out->first_channel, &out->channel_count,
+               out->channel_slice_start);
     cut_slices(out, config->intermediate, 1, &out->first_column, &out->column_count,
                out->column_slice_start);
     cut_slices(out, config->expert_intermediate, 1, &out->first_expert_column,
@@ -105,10 +107,11 @@ void partition_destroy(struct partition *partition)
 }
 
 struct cache_layout partition_cache(const struct partition *partition, int block_tokens,
-                                    enum dtype dtype)
+                                    enum dtype dtype, int places)
 {
     return (struct cache_layout){.layers = partition->layer_count,
                                  .stores = partition->stores,
                                  .block_tokens = block_tokens,
-                                 .dtype = dtype};
+                                 .dtype = dtype,
+                                 .places = places};
 }

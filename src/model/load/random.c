@@ -104,8 +104,11 @@ static status fill_vector(const struct filler *filler, const struct weight_item 
             values[part->at_row + j] = middle + from_bfloat16(filler->chunk[j]);
         }
     }
-    status s = filler->backend->operations->vector_create(filler->backend, item->columns, values,
-                                                          item->vector);
+    status s = weight_finish_vector(item, values);
+    if (s == STATUS_OK) {
+        s = filler->backend->operations->vector_create(filler->backend, item->columns, values,
+                                                       item->vector);
+    }
     free(values);
     return s;
 }

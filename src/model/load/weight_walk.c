@@ -3,6 +3,7 @@
 #include "model/load/weight_walk.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct weight_walk {
     const struct model_config *config;
@@ -39,6 +40,24 @@ enum weight_format weight_kept_format(struct backend *backend, const struct weig
     bool is_free =
         stored == WEIGHT_FLOAT32 && source == DTYPE_BFLOAT16 && activation == DTYPE_FLOAT32;
     return is_free ? WEIGHT_BFLOAT16 : stored;
+}
+
+status weight_finish_vector(const struct weight_item *item, float *values)
+{
+    const size_t count = (size_t)item->columns, taps = (size_t)item->taps;
+    if (taps < 2) {
+        return STATUS_OK;
+    }
+    float *copy = malloc((count + 1) * sizeof *copy);
+    if (copy == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "weights: out of memory");
+    }
+    memcpy(copy, values, count * sizeof *copy);
+    for (size_t i = 0; i < count; i++) {
+        values[i % taps * (count / taps) + i / taps] = copy[i];
+    }
+    free(copy);
+    return STATUS_OK;
 }
 
 /* A whole vector, the same on every rank. */
@@ -228,6 +247,72 @@ static status visit_attention(const struct weight_walk *walk, struct layer_weigh
                                    &layer->mlp_norm_bias);
 }
 
+/* `count` channels of a convolution's taps or bias from `first` on, of `all`; taps 0: the bias. */
+static status visit_channels(const struct weight_walk *walk, enum tensor_role role, int all,
+                             int first, int count, int taps, struct vector **slot)
+{
+    const int each = taps > 0 ? taps : 1;
+    struct weight_item item = {.layer = walk->layer,
+                               .is_vector = true,
+                               .count = 1,
+                               .rows = 1,
+                               .columns = count * each,
+                               .taps = taps,
+                               .part_count = 1,
+                               .parts = {{.role = role,
+                                          .rows = 1,
+                                          .columns = all * each,
+                                          .row_count = 1,
+                                          .first_column = first * each,
+                                          .column_count = count * each,
+                                          .taps = taps}},
+                               .vector = slot};
+    return walk->visit(walk->context, &item);
+}
+
+/* Rows for B, C and x of the rank's channels. */
+static status visit_short_convolution(const struct weight_walk *walk, struct layer_weights *layer)
+{
+    const struct model_config *config = walk->config;
+    const struct partition *partition = walk->partition;
+    const int hidden = config->hidden, first = partition->first_channel;
+    const int own = partition->channel_count, taps = config->convolution_taps;
+    static const enum tensor_role biases[] = {ROLE_MIXER_INPUT_BIAS, ROLE_MIXER_INPUT_BIAS,
+                                              ROLE_MIXER_INPUT_BIAS};
+    struct weight_part input[3];
+    for (int i = 0; i < 3; i++) {
+        input[i] = (struct weight_part){.role = ROLE_MIXER_INPUT,
+                                        .rows = 3 * hidden,
+                                        .columns = hidden,
+                                        .first_row = i * hidden + first,
+                                        .row_count = own};
+    }
+    TRY(visit_norm(walk, ROLE_ATTENTION_NORM, hidden, &layer->attention_norm));
+    TRY(visit_rows(walk, 1, input, 3, &layer->mixer_input));
+    TRY(visit_channels(walk, ROLE_CONVOLUTION, hidden, first, own, taps, &layer->convolution));
+    if (config->convolution_bias) {
+        TRY(visit_bias(walk, input, 3, biases, &layer->mixer_input_bias));
+        TRY(visit_channels(walk, ROLE_CONVOLUTION_BIAS, hidden, first, own, 0,
+                           &layer->convolution_bias));
+        TRY(visit_vector(walk, ROLE_MIXER_OUTPUT_BIAS, hidden, false,
+                         &layer->attention_output_bias));
+    }
+    TRY(visit_sliced(walk, ROLE_MIXER_OUTPUT, 1, hidden, first, own, partition->channel_slice_start,
+                     &layer->attention_output));
+    return visit_norm(walk, ROLE_MLP_NORM, hidden, &layer->mlp_norm);
+}
+
+static status visit_mixer(const struct weight_walk *walk, struct layer_weights *layer)
+{
+    switch (model_layer_kind(walk->config, walk->layer).mixer) {
+    case MIXER_ATTENTION:
+        break;
+    case MIXER_SHORT_CONVOLUTION:
+        return visit_short_convolution(walk, layer);
+    }
+    return visit_attention(walk, layer);
+}
+
 /* Gate rows, then up rows; experts: a stack of them. */
 static status visit_mlp(const struct weight_walk *walk, struct layer_weights *layer)
 {
@@ -308,7 +393,7 @@ status weights_visit(const struct model_config *config, const struct partition *
     }
     for (int i = 0; i < partition->layer_count; i++) {
         walk.layer = partition->first_layer + i;
-        TRY(visit_attention(&walk, &weights->layers[i]));
+        TRY(visit_mixer(&walk, &weights->layers[i]));
         TRY(visit_mlp(&walk, &weights->layers[i]));
     }
     walk.layer = -1;

@@ -16,9 +16,10 @@ struct weight_part {
     bool is_head_rows; /* rows are whole heads of q or k: rope's order matters */
     int token_types;   /* not 0: rows of the table of token types, the first of which is added to
                           every row */
+    int taps;          /* of a vector: 0, or the tensor is [columns / taps, 1, taps] */
 };
 
-enum { WEIGHT_MAX_PARTS = 3 };
+enum { WEIGHT_MAX_PARTS = 6 };
 
 /* One matrix, stack of matrices or vector. A stack has the same parts in every product. */
 struct weight_item {
@@ -31,6 +32,8 @@ struct weight_item {
     bool is_exact; /* embedding, head, router: never quantised, as in published checkpoints */
     int part_count;
     struct weight_part parts[WEIGHT_MAX_PARTS];
+    int taps; /* of a vector: 0, or its parts are [channels, taps] and it is kept turned,
+                 as [taps, channels]: weight_finish_vector */
     struct matrix **matrix; /* where it is stored */
     struct vector **vector;
 };
@@ -47,6 +50,9 @@ status model_weights_create(const struct partition *partition,
 status weights_visit(const struct model_config *config, const struct partition *partition,
                      struct model_weights *weights, weight_visitor *visit,
                      void *context) MUST_CHECK;
+
+/* What has been read or made for a vector, in the order in which it is kept. */
+status weight_finish_vector(const struct weight_item *item, float *values) MUST_CHECK;
 
 /* The format that an item's matrix is kept in: `stored`, but the backend's activation type for what
  * is exact, and for a bfloat16 source bfloat16 where the backend computes in float32, since it

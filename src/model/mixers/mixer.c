@@ -4,6 +4,7 @@
 
 static const struct mixer_operations *const mixers[MIXER_KINDS] = {
     [MIXER_ATTENTION] = &mixer_attention,
+    [MIXER_SHORT_CONVOLUTION] = &mixer_short_convolution,
 };
 
 const struct mixer_operations *mixer_operations_of(enum mixer_kind kind)

@@ -42,7 +42,8 @@ struct mixer {
     const struct mixer_operations *operations; /* kinds put their own fields behind it */
 };
 
-extern const struct mixer_operations mixer_attention; /* attention.c */
+extern const struct mixer_operations mixer_attention;         /* attention.c */
+extern const struct mixer_operations mixer_short_convolution; /* short_convolution.c */
 
 const struct mixer_operations *mixer_operations_of(enum mixer_kind kind);
 

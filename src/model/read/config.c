@@ -194,8 +194,10 @@ static status read_sizes(const struct json *object, const struct family *family,
     if (config_has(object, "head_dim")) {
         TRY(config_read_integer(object, "head_dim", 1, CONFIG_MAX_HEAD_DIM, 0, &out->head_dim));
     }
-    TRY(config_read_integer(object, "intermediate_size", 1, CONFIG_MAX_WIDTH, 0,
-                            &out->intermediate));
+    const char *older = family->intermediate_key;
+    TRY(config_read_integer(
+        object, older != NULL && config_has(object, older) ? older : "intermediate_size", 1,
+        CONFIG_MAX_WIDTH, 0, &out->intermediate));
     TRY(config_read_integer(object, "vocab_size", 1, CONFIG_MAX_VOCABULARY,
                             family->defaults.vocabulary, &out->vocabulary));
     return config_read_integer(object, "max_position_embeddings", 1, CONFIG_MAX_POSITIONS,
@@ -549,7 +551,7 @@ status config_finish(struct model_config *config)
 status config_from_json(const struct json *root, const struct json *generation, struct arena *arena,
                         struct model_config *out)
 {
-    static const char tied[] = "tie_word_embeddings";
+    const char *tied = "tie_word_embeddings";
     memset(out, 0, sizeof *out);
     if (root->type != JSON_OBJECT) {
         return status_fail(STATUS_INVALID, "expected an object");
@@ -562,6 +564,9 @@ status config_from_json(const struct json *root, const struct json *generation, 
     TRY(read_sizes(object, family, out));
     TRY(read_activation(object, family, out));
     TRY(read_biases(object, family, out));
+    if (family->tied_key != NULL && config_has(object, family->tied_key)) {
+        tied = family->tied_key;
+    }
     TRY(config_read_bool(config_has(object, tied) ? object : root, tied,
                          family->defaults.tied_embeddings, &out->tied_embeddings));
     bool is_bidirectional;
@@ -577,6 +582,7 @@ status config_from_json(const struct json *root, const struct json *generation, 
         return read_tokens(generation, root, object, family, out);
     }
     TRY(config_read_layers(object, family, arena, out));
+    TRY(mixer_facts_read(object, family, out));
     TRY(config_read_layers_without_rope(object, family, arena, out));
     TRY(read_experts(object, family, arena, out));
     TRY(read_dtype(root, object, out));

@@ -83,6 +83,12 @@ status config_mark_layers(struct model_config *config, const struct family *fami
                           struct arena *arena, enum layer_rule rule, int first,
                           int pattern) MUST_CHECK;
 
+/* ---- src/model/mixers/facts.c ---- */
+
+/* Reads the facts of layers that are no attention; sizes and kinds are known already. */
+status mixer_facts_read(const struct json *object, const struct family *family,
+                        struct model_config *out) MUST_CHECK;
+
 /* ---- config_rope.c ---- */
 
 /* Reads rope, rope_local and rotary_fraction in either dialect; sizes are set already. */

@@ -12,6 +12,7 @@ static const struct layer_type {
 } layer_types[] = {
     {"full_attention", {MIXER_ATTENTION, ATTENTION_FULL}},
     {"sliding_attention", {MIXER_ATTENTION, ATTENTION_WINDOWED}},
+    {"conv", {MIXER_SHORT_CONVOLUTION, 0}},
 };
 
 static bool is_same_kind(struct layer_kind a, struct layer_kind b)
@@ -34,6 +35,7 @@ static bool is_other(const struct model_config *config, const struct family *fam
     bool is_on = family->other_layers.attention != ATTENTION_WINDOWED || config->window > 0;
     switch (rule) {
     case LAYERS_ALIKE:
+    case LAYERS_LISTED:
         return false;
     case LAYERS_ALL:
     case LAYERS_BY_SWITCH:
@@ -108,6 +110,34 @@ static status read_layer_types(const struct json *list, const struct family *fam
     return STATUS_OK;
 }
 
+/* full_attn_idxs has the layers of full attention; where it is absent all are. */
+static status read_full_layers(const struct json *object, const struct family *family,
+                               struct arena *arena, struct model_config *out)
+{
+    static const char key[] = "full_attn_idxs";
+    const struct json *list = json_get(object, key);
+    if (!config_has(object, key)) {
+        return STATUS_OK;
+    }
+    struct layer_kind *kinds;
+    TRY(create_kinds(out, arena, &kinds));
+    if (list->type != JSON_ARRAY) {
+        return config_expected(key, "an array of layers", list);
+    }
+    for (int i = 0; i < out->layers; i++) {
+        kinds[i] = family->other_layers;
+    }
+    for (size_t i = 0; i < list->length; i++) {
+        int64_t layer;
+        if (!json_int64(list->items[i], &layer) || layer < 0 || layer >= out->layers) {
+            return config_expected(key, "layers of the model", list->items[i]);
+        }
+        kinds[layer] = (struct layer_kind){MIXER_ATTENTION, ATTENTION_FULL};
+    }
+    out->layer_kinds = kinds;
+    return STATUS_OK;
+}
+
 /* ---- Layers without rope ---- */
 
 /* no_rope_layers has a 0 for each layer without; where it is absent every no_rope_layer_interval-th
@@ -170,9 +200,12 @@ status config_read_layers(const struct json *object, const struct family *family
         TRY(config_read_integer(object, "sliding_window", 1, CONFIG_MAX_POSITIONS,
                                 family->defaults.window, &out->window));
     }
-    bool may_list = rule == LAYERS_UPPER || rule == LAYERS_PATTERN;
+    bool may_list = rule == LAYERS_UPPER || rule == LAYERS_PATTERN || rule == LAYERS_LISTED;
     if (may_list && config_has(object, "layer_types")) {
         return read_layer_types(json_get(object, "layer_types"), family, arena, out);
+    }
+    if (rule == LAYERS_LISTED) {
+        return read_full_layers(object, family, arena, out);
     }
     int first = 0, pattern = family->defaults.window_pattern;
     if (rule == LAYERS_UPPER) {

@@ -125,6 +125,7 @@ enum {
     STEP_LONG_ROPE,
     STEP_DECODES,
     STEP_FIRST_HALF,
+    STEP_HAS_STATES,
     STEP_HEADER
 };
 
@@ -149,10 +150,15 @@ status step_pack(const struct batch *batch, int block_tokens, int prefill_tokens
     /* A block holds at least 16 positions, so no table in use is longer than this. */
     int stride = longest_table(batch, block_tokens);
     int32_t header[STEP_HEADER] = {
-        [STEP_TOKENS] = batch->tokens,   [STEP_SEQUENCES] = batch->sequences,
-        [STEP_OUTPUTS] = batch->outputs, [STEP_STRIDE] = stride,
-        [STEP_PREFILL] = prefill_tokens, [STEP_LONG_ROPE] = batch->long_rope != NULL,
-        [STEP_DECODES] = batch->decodes, [STEP_FIRST_HALF] = batch->first_half,
+        [STEP_TOKENS] = batch->tokens,
+        [STEP_SEQUENCES] = batch->sequences,
+        [STEP_OUTPUTS] = batch->outputs,
+        [STEP_STRIDE] = stride,
+        [STEP_PREFILL] = prefill_tokens,
+        [STEP_LONG_ROPE] = batch->long_rope != NULL,
+        [STEP_DECODES] = batch->decodes,
+        [STEP_FIRST_HALF] = batch->first_half,
+        [STEP_HAS_STATES] = batch->state_place != NULL,
     };
     buffer_clear(message);
     TRY(append_ints(message, header, STEP_HEADER));
@@ -164,6 +170,9 @@ status step_pack(const struct batch *batch, int block_tokens, int prefill_tokens
     for (int s = 0; s < batch->sequences; s++) {
         TRY(append_ints(message, batch->block_table + (size_t)s * (size_t)batch->block_table_stride,
                         stride));
+    }
+    if (batch->state_place != NULL) {
+        TRY(append_ints(message, batch->state_place, batch->sequences));
     }
     if (batch->long_rope != NULL) {
         TRY(buffer_append(message, batch->long_rope, (size_t)batch->sequences));
@@ -192,7 +201,8 @@ status step_unpack(const void *message, size_t length, struct batch *batch, int 
     if (sequences > 0 && stride > length / sequences) {
         return short_message("a step");
     }
-    size_t ints = STEP_HEADER + 2 * tokens + 2 * sequences + 1 + outputs + sequences * stride;
+    size_t tables = STEP_HEADER + 2 * tokens + 2 * sequences + 1 + outputs + sequences * stride;
+    size_t ints = tables + (header[STEP_HAS_STATES] ? sequences : 0);
     if (length != ints * sizeof(int32_t) + (header[STEP_LONG_ROPE] ? sequences : 0)) {
         return short_message("a step");
     }
@@ -208,6 +218,7 @@ status step_unpack(const void *message, size_t length, struct batch *batch, int 
         .output_rows = next + 2 * tokens + 2 * sequences + 1,
         .block_table = next + 2 * tokens + 2 * sequences + 1 + outputs,
         .block_table_stride = header[STEP_STRIDE],
+        .state_place = header[STEP_HAS_STATES] ? header + tables : NULL,
         .long_rope = header[STEP_LONG_ROPE] ? (const uint8_t *)(header + ints) : NULL,
         .decodes = header[STEP_DECODES],
         .first_half = header[STEP_FIRST_HALF],

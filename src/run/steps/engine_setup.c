@@ -20,7 +20,8 @@ struct engine_options engine_setup(const struct job *job, const struct model *mo
         .kv_block_tokens = plan->kv_block_tokens,
         .max_model_len = plan->max_model_len,
         .steps_in_flight = plan->pp,
-        .prefix_cache = job->engine.prefix_cache && !pools,
+        .has_states = plan->state_places > 0,
+        .prefix_cache = job->engine.prefix_cache && !pools && plan->state_places == 0,
         .long_rope_threshold =
             config->rope.kind == ROPE_LONGROPE ? config->rope.original_max_positions : 0,
         .tokenizer = model_tokenizer(model),

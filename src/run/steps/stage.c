@@ -185,8 +185,8 @@ status stage_create(const struct plan *plan, struct model *model, MPI_Comm repli
     TRY(agree(replica, backend_create(plan->kind->name, &backend, &stage->backend)));
     TRY(create_communicators(stage, replica, replica_rank));
     TRY(load_weights(stage, replica));
-    const struct cache_layout cache =
-        partition_cache(&stage->partition, plan->kv_block_tokens, plan->kv_dtype);
+    const struct cache_layout cache = partition_cache(&stage->partition, plan->kv_block_tokens,
+                                                      plan->kv_dtype, plan->state_places);
     TRY(stage->backend->operations->kv_create(stage->backend, &cache, plan->kv_blocks,
                                               &stage->cache));
     struct forward_options forward = stage_forward_options(stage);

@@ -57,7 +57,7 @@ static void memory_is_bounded(void **state)
     assert_null(buffer);
     assert_int_equal(op->buffer_create(backend, SIZE_MAX, &buffer), STATUS_NO_MEMORY);
     struct kv_cache *cache;
-    const struct cache_store store = {STORE_KEYS_VALUES, 1 << 30, 1 << 14};
+    const struct cache_store store = {STORE_KEYS_VALUES, 1 << 30, 1 << 14, 0};
     const struct cache_store stores[] = {store, store, store, store};
     const struct cache_layout layout = {
         .layers = 4, .stores = stores, .block_tokens = 1 << 14, .dtype = DTYPE_FLOAT32};

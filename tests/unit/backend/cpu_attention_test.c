@@ -184,8 +184,8 @@ static void trial_run(struct trial *trial, struct variant variant, unsigned set,
     struct kv_cache *cache;
     /* The layer that is read has another of another shape before it. */
     const struct cache_store stores[] = {
-        {STORE_KEYS_VALUES, shape->kv_heads + 1, shape->head_dim + 3},
-        {STORE_KEYS_VALUES, shape->kv_heads, shape->head_dim}};
+        {STORE_KEYS_VALUES, shape->kv_heads + 1, shape->head_dim + 3, 0},
+        {STORE_KEYS_VALUES, shape->kv_heads, shape->head_dim, 0}};
     const struct cache_layout layout = {
         .layers = 2, .stores = stores, .block_tokens = BLOCK_TOKENS, .dtype = shape->kv};
     check(backend->operations->kv_create(backend, &layout, SEQUENCES * STRIDE, &cache));
@@ -333,7 +333,8 @@ static void wrong_blocks_are_refused(void **state)
     struct backend *backend = fixture_backend((struct variant){cpu_kernels_best(), 1});
     const struct backend_operations *op = backend->operations;
     struct kv_cache *cache;
-    const struct cache_store stores[] = {{STORE_KEYS_VALUES, 1, 8}, {STORE_KEYS_VALUES, 2, 24}};
+    const struct cache_store stores[] = {{STORE_KEYS_VALUES, 1, 8, 0},
+                                         {STORE_KEYS_VALUES, 2, 24, 0}};
     struct cache_layout layout = {
         .layers = 2, .stores = stores, .block_tokens = 24, .dtype = DTYPE_FLOAT32};
     assert_int_equal(op->kv_create(backend, &layout, 4, &cache), STATUS_INVALID);

@@ -283,7 +283,7 @@ static status run_attention(const struct call *call)
 static void attention_is_checked(void **state)
 {
     (void)state;
-    const struct cache_store store = {STORE_KEYS_VALUES, KV_HEADS, DIM};
+    const struct cache_store store = {STORE_KEYS_VALUES, KV_HEADS, DIM, 0};
     const struct cache_layout layout = {
         .layers = 1, .stores = &store, .block_tokens = BLOCK, .dtype = DTYPE_FLOAT32};
     check(op->kv_create(backend, &layout, 2, &cache));
@@ -329,7 +329,7 @@ static void attention_is_checked(void **state)
 static void caches_are_checked(void **state)
 {
     (void)state;
-    struct cache_store store = {STORE_KEYS_VALUES, KV_HEADS, DIM};
+    struct cache_store store = {STORE_KEYS_VALUES, KV_HEADS, DIM, 0};
     struct cache_layout layout = {
         .layers = 1, .stores = &store, .block_tokens = BLOCK, .dtype = DTYPE_FLOAT8_E4M3};
     check(op->kv_create(backend, &layout, 0, &cache)); /* of no blocks */
@@ -372,7 +372,8 @@ static void caches_are_checked(void **state)
         op->kv_destroy(backend, cache);
         assert_int_equal(op->kv_block_bytes(backend, &layout) == INT64_MAX, !fits);
     }
-    store = (struct cache_store){STORE_KEYS_VALUES, 3, 20}; /* values' rows in whole vectors: 32 */
+    store =
+        (struct cache_store){STORE_KEYS_VALUES, 3, 20, 0}; /* values' rows in whole vectors: 32 */
     assert_int_equal(op->kv_block_bytes(backend, &layout), 3 * BLOCK * (20 + 32) * 2);
     layout.dtype = DTYPE_FLOAT32;
     assert_int_equal(op->kv_block_bytes(backend, &layout), 3 * BLOCK * (20 + 32) * 4);

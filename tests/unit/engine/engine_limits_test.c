@@ -94,6 +94,13 @@ static void options_that_contradict_each_other(void **state)
     expect_options(options, "max_batch_tokens 59: an encoder takes whole rows, of up to 60 tokens");
     options.embedding_width = 0;
     expect_options(options, NULL);
+
+    options = fine_options();
+    options.has_states = true;
+    options.prefix_cache = false;
+    expect_options(options, NULL);
+    options.prefix_cache = true;
+    expect_options(options, "engine: a prefix cache for sequences with states");
 }
 
 /* What is said of a row; NULL where it would be taken. */

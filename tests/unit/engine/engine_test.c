@@ -256,6 +256,7 @@ static void answers_depend_on_the_row_alone(void **state)
             options.kv_blocks = blocks[small];
             rest /= 3;
             options.prefix_cache = rest % 2;
+            options.has_states = !options.prefix_cache && combination % 3 == 0;
             options.steps_in_flight = 1 + rest / 2;
             for (int i = 0; i < ROWS; i++) {
                 for (int sample = 0; sample < MAX_SAMPLES; sample++) {

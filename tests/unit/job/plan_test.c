@@ -77,6 +77,36 @@ static void plenty_means_replicas(void **state)
     assert_true(made.weight_bytes + made.activation_bytes + made.kv_bytes <= made.memory_bytes);
 }
 
+/* States of all sequences that run at once are there from the start, beside weights. */
+static void states_of_sequences_count(void **state)
+{
+    struct fixture *fixture = *state;
+    struct plan without, made, twice;
+    assert_int_equal(plan(fixture, 1, PLENTY, &without), STATUS_OK);
+    assert_true(without.state_places == 0 && without.state_bytes == 0);
+    model_close(fixture->model);
+    assert_int_equal(model_open(SLUICE_TEST_DATA "/models/lfm2", &fixture->model), STATUS_OK);
+    fixture->job.engine.max_sequences = 100;
+    assert_int_equal(plan(fixture, 1, PLENTY, &made), STATUS_OK);
+    const struct model_config *config = model_config(fixture->model);
+    assert_int_equal(made.state_places, 100);
+    /* Three layers of short convolutions keep two values of each channel in float32. */
+    assert_int_equal(made.state_bytes, 100 * 3 * 2 * config->hidden * 4);
+    fixture->job.layout.tp = 2;
+    assert_int_equal(plan(fixture, 2, PLENTY, &twice), STATUS_OK);
+    assert_int_equal(twice.state_bytes, made.state_bytes / 2);
+    /* The blocks' memory is what is left beside them. */
+    fixture->job.layout.tp = -1;
+    fixture->job.engine.max_sequences = 65536;
+    const int64_t states = 65536 * (made.state_bytes / 100);
+    assert_refused(fixture, 1, states, "and states of 65536 sequences 50.3 MB a rank");
+    fixture->job.engine.max_batch_tokens = 65536;
+    assert_int_equal(plan(fixture, 1, PLENTY, &made), STATUS_OK);
+    assert_true(made.weight_bytes + made.activation_bytes + made.state_bytes + made.kv_bytes <=
+                made.memory_bytes);
+    assert_int_equal(made.state_bytes, states);
+}
+
 /* Memory of a host with `ranks` ranks where one replica of that many ranks fits and fewer do not.
  */
 static void short_memory_means_tensor_parallelism(void **state)
@@ -406,6 +436,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(plenty_means_replicas, start, end),
+        cmocka_unit_test_setup_teardown(states_of_sequences_count, start, end),
         cmocka_unit_test_setup_teardown(short_memory_means_tensor_parallelism, start, end),
         cmocka_unit_test_setup_teardown(tensor_parallelism_stays_within_hosts, start, end),
         cmocka_unit_test_setup_teardown(cache_follows_memory, start, end),

@@ -114,7 +114,8 @@ static void rank_create(const struct model_config *config, const int layout[4], 
                            &rank->partition));
     check(model_load_random(config, &rank->partition, rank->backend, WEIGHT_FLOAT32, 1,
                             &rank->weights));
-    const struct cache_layout cache = partition_cache(&rank->partition, BLOCK, DTYPE_FLOAT32);
+    const struct cache_layout cache =
+        partition_cache(&rank->partition, BLOCK, DTYPE_FLOAT32, SEQUENCES);
     check(rank->backend->operations->kv_create(rank->backend, &cache, SEQUENCES, &rank->cache));
     const struct forward_options forward = {.config = config,
                                             .partition = &rank->partition,

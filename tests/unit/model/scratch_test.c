@@ -88,7 +88,8 @@ static void rank_create(const struct model_config *config, int tp, int tp_rank, 
     check(partition_create(config, tp, tp_rank, pp, pp_rank, SLICES, &rank->partition));
     check(model_load_random(config, &rank->partition, rank->backend, WEIGHT_FLOAT32, 1,
                             &rank->weights));
-    const struct cache_layout cache = partition_cache(&rank->partition, BLOCK, DTYPE_FLOAT32);
+    const struct cache_layout cache =
+        partition_cache(&rank->partition, BLOCK, DTYPE_FLOAT32, SEQUENCES);
     check(rank->backend->operations->kv_create(rank->backend, &cache, SEQUENCES, &rank->cache));
     const struct forward_options options = {.config = config,
                                             .partition = &rank->partition,
@@ -123,7 +124,7 @@ static struct step_shape shape_of(const struct model_config *config, const struc
 static void run_full_step(struct rank *rank, bool has_outputs)
 {
     int32_t ids[TOKENS], positions[TOKENS], start[SEQUENCES + 1], context[SEQUENCES];
-    int32_t blocks[SEQUENCES], outputs[SEQUENCES];
+    int32_t blocks[SEQUENCES], outputs[SEQUENCES], places[SEQUENCES];
     start[0] = 0;
     for (int s = 0; s < SEQUENCES; s++) {
         for (int i = 0; i < QUERY; i++) {
@@ -133,6 +134,7 @@ static void run_full_step(struct rank *rank, bool has_outputs)
         start[s + 1] = (s + 1) * QUERY;
         context[s] = QUERY;
         blocks[s] = s;
+        places[s] = s;
         outputs[s] = start[s + 1] - 1;
     }
     const struct batch batch = {.tokens = TOKENS,
@@ -144,6 +146,7 @@ static void run_full_step(struct rank *rank, bool has_outputs)
                                 .context_length = context,
                                 .block_table = blocks,
                                 .block_table_stride = 1,
+                                .state_place = places,
                                 .output_rows = outputs};
     struct device_buffer *logits;
     check(forward_step(rank->forward, &batch, &logits));
@@ -195,7 +198,8 @@ static void steps_stay_within(const struct model_config *config, const char *nam
 static void each_model(void (*test)(const struct model_config *config, const char *name))
 {
     static const char *const names[] = {"models/llama",   "models/gemma3",    "models/phi3",
-                                        "models/mixtral", "models/qwen3_moe", "encoders/bert"};
+                                        "models/mixtral", "models/qwen3_moe", "models/lfm2",
+                                        "encoders/bert"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         char path[1024];
         struct model *model;

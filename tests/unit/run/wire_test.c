@@ -60,6 +60,7 @@ static void steps_keep_only_the_blocks_in_use(void **state)
     const int32_t tables[] = {3, -1, -1, -1, -1,
                               4, 9,  2,  -1, -1}; /* stride 5; 41 positions are 3 blocks of 16 */
     const uint8_t long_rope[] = {0, 1};
+    const int32_t places[] = {7, 2};
     struct batch batch = {.tokens = 3,
                           .sequences = 2,
                           .outputs = 1,
@@ -70,6 +71,7 @@ static void steps_keep_only_the_blocks_in_use(void **state)
                           .block_table = tables,
                           .block_table_stride = 5,
                           .long_rope = long_rope,
+                          .state_place = places,
                           .output_rows = outputs,
                           .decodes = 2,
                           .first_half = 1};
@@ -90,17 +92,21 @@ static void steps_keep_only_the_blocks_in_use(void **state)
     assert_memory_equal(out.output_rows, outputs, sizeof outputs);
     assert_memory_equal(out.block_table + 3, tables + 5, 3 * sizeof *tables);
     assert_memory_equal(out.long_rope, long_rope, sizeof long_rope);
+    assert_memory_equal(out.state_place, places, sizeof places);
     assert_int_equal(out.decodes, 2);
     assert_int_equal(out.first_half, 1);
     for (size_t length = 0; length < message.length; length++) {
         assert_int_equal(step_unpack(message.data, length, &out, &prefill), STATUS_INTERNAL);
     }
-    /* In blocks of 9 the same positions are all 5. */
+    /* In blocks of 9 the same positions are all 5. And no layer keeps states. */
     buffer_clear(&message);
+    batch.state_place = NULL;
     assert_int_equal(step_pack(&batch, 9, 2, &message), STATUS_OK);
     assert_int_equal(step_unpack(message.data, message.length, &out, &prefill), STATUS_OK);
     assert_int_equal(out.block_table_stride, 5);
     assert_memory_equal(out.block_table, tables, sizeof tables);
+    assert_null(out.state_place);
+    assert_memory_equal(out.long_rope, long_rope, sizeof long_rope);
     buffer_destroy(&message);
 }
 

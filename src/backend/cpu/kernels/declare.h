@@ -17,5 +17,8 @@ void CPU_KERNEL(cpu_kernel_activate)(enum activation activation, const float *ga
 void CPU_KERNEL(cpu_kernel_scale_cap)(float *values, float scale, float cap, int n);
 void CPU_KERNEL(cpu_kernel_rotate)(float *values, const float *cosine, const float *sine, int half);
 void CPU_KERNEL(cpu_kernel_soft_max)(float *values, int n);
+void CPU_KERNEL(cpu_kernel_multiply)(const float *a, const float *b, int n, float *to);
+void CPU_KERNEL(cpu_kernel_convolve)(const float *const *window, const float *weights,
+                                     size_t stride, int taps, const float *bias, int n, float *out);
 
 #endif

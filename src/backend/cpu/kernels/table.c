@@ -17,4 +17,6 @@ const struct cpu_kernels CPU_KERNEL(cpu_kernels) = {
     .scale_cap = CPU_KERNEL(cpu_kernel_scale_cap),
     .rotate = CPU_KERNEL(cpu_kernel_rotate),
     .soft_max = CPU_KERNEL(cpu_kernel_soft_max),
+    .multiply = CPU_KERNEL(cpu_kernel_multiply),
+    .convolve = CPU_KERNEL(cpu_kernel_convolve),
 };

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which layers are no attention, in both dialects of config.json, and their facts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "model/read/config.h"
+
+static struct arena arena;
+
+static int reset(void **state)
+{
+    (void)state;
+    arena_destroy(&arena);
+    return 0;
+}
+
+/* An object with these members and the sizes of a small model of 4 layers. */
+static status parse(const char *architecture, const char *members, struct model_config *out)
+{
+    char text[4096];
+    struct json *root;
+    snprintf(text, sizeof text,
+             "{\"architectures\":[\"%s\"],\"num_hidden_layers\":4,\"hidden_size\":64,"
+             "\"num_attention_heads\":8,\"vocab_size\":100%s%s}",
+             architecture, *members == '\0' ? "" : ",", members);
+    assert_int_equal(json_parse(text, strlen(text), &arena, &root), STATUS_OK);
+    return config_from_json(root, NULL, &arena, out);
+}
+
+static struct model_config facts(const char *architecture, const char *members)
+{
+    struct model_config config;
+    if (parse(architecture, members, &config) != STATUS_OK) {
+        fail_msg("%s {%s}: %s", architecture, members, status_message());
+    }
+    return config;
+}
+
+static void expect_refusal(const char *architecture, const char *members, const char *message)
+{
+    struct model_config config;
+    assert_int_equal(parse(architecture, members, &config), STATUS_INVALID);
+    assert_string_equal(status_message(), message);
+}
+
+/* `letters`: one for each layer; A is attention. */
+static void assert_mixers(const struct model_config *config, const char *letters)
+{
+    static const char letter[MIXER_KINDS] = {
+        [MIXER_ATTENTION] = 'A', [MIXER_SHORT_CONVOLUTION] = 'C'};
+    for (int i = 0; i < config->layers; i++) {
+        assert_int_equal(letter[model_layer_kind(config, i).mixer], letters[i]);
+    }
+}
+
+static void short_convolutions_are_told(void **state)
+{
+    (void)state;
+    struct model_config config =
+        facts("Lfm2ForCausalLM", "\"intermediate_size\":96,\"block_auto_adjust_ff_dim\":false,"
+                                 "\"layer_types\":[\"conv\",\"conv\",\"full_attention\","
+                                 "\"conv\"],\"conv_L_cache\":4,\"conv_bias\":true,"
+                                 "\"norm_eps\":0.5");
+    assert_mixers(&config, "CCAC");
+    assert_true(model_keeps_states(&config) && config.qk_norm && config.tied_embeddings);
+    assert_int_equal(config.convolution_taps, 4);
+    assert_true(config.convolution_bias && config.norm.epsilon == 0.5f);
+    assert_int_equal(config.intermediate, 96);
+    assert_int_equal(config.kv_heads, 8);
+
+    /* The older form: layers of attention are listed, and the width is two thirds of what stands
+     * there, up to a multiple. */
+    config = facts("Lfm2ForCausalLM", "\"block_ff_dim\":1000,\"full_attn_idxs\":[1,3],"
+                                      "\"block_ffn_dim_multiplier\":1.5,"
+                                      "\"block_multiple_of\":100,\"tie_embedding\":false");
+    assert_mixers(&config, "CACA");
+    assert_int_equal(config.intermediate, 1000); /* 666 · 1.5 = 999 */
+    assert_int_equal(config.convolution_taps, 3);
+    assert_true(!config.convolution_bias && !config.tied_embeddings);
+    config = facts("Lfm2ForCausalLM", "\"intermediate_size\":300");
+    assert_mixers(&config, "AAAA");
+    assert_int_equal(config.intermediate, 256);
+    assert_false(model_keeps_states(&config));
+}
+
+static void wrong_short_convolutions_are_refused(void **state)
+{
+    (void)state;
+    static const char family[] = "Lfm2ForCausalLM";
+    expect_refusal(family, "\"intermediate_size\":9,\"full_attn_idxs\":[4]",
+                   "full_attn_idxs: expected layers of the model, not 4");
+    expect_refusal(family, "\"intermediate_size\":9,\"full_attn_idxs\":3",
+                   "full_attn_idxs: expected an array of layers, not 3");
+    expect_refusal(family, "\"intermediate_size\":9,\"conv_L_cache\":9",
+                   "conv_L_cache: 9 is more than the 8 that is plausible");
+    expect_refusal(family,
+                   "\"intermediate_size\":9,\"layer_types\":[\"conv\",\"conv\","
+                   "\"sliding_attention\",\"conv\"]",
+                   "layer_types: expected full_attention or conv, not \"sliding_attention\"");
+    expect_refusal(family, "\"intermediate_size\":1,\"block_ffn_dim_multiplier\":0.5",
+                   "intermediate_size: adjusted to 0, which is not plausible");
+    expect_refusal("LlamaForCausalLM",
+                   "\"intermediate_size\":9,\"conv_L_cache\":9,\"num_key_value_heads\":3",
+                   "num_key_value_heads: 3 does not divide the 8 attention heads");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(short_convolutions_are_told, reset),
+        cmocka_unit_test_teardown(wrong_short_convolutions_are_refused, reset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
