@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The cost of steps from steps, and a job's time from that cost. */
+#include <limits.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -93,7 +94,7 @@ static void no_term_is_negative(void **state)
 static void costs_are_kept_by_model_and_layout(void **state)
 {
     setenv("XDG_CACHE_HOME", "", 1);
-    char folder[256];
+    char folder[PATH_MAX];
     assert_non_null(realpath(((const struct scratch_folder *)*state)->path, folder));
     setenv("XDG_CACHE_HOME", folder, 1);
     struct plan plan = {.arithmetic = "test", .tp = 1, .pp = 1};
@@ -116,7 +117,7 @@ static void costs_are_kept_by_model_and_layout(void **state)
     plan.tp = 1;
     assert_true(step_cost_load(&plan, &config, &cost));
     assert_true(cost.fixed == truth.fixed && cost.position == truth.position);
-    char path[600];
+    char path[PATH_MAX + 16];
     snprintf(path, sizeof path, "%s/sluice/steps", folder);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
