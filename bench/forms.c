@@ -3,10 +3,11 @@
  *
  *     bench_forms TOKENIZER.json ROWS.jsonl [AT_ONCE [MAX_TOKENS]]
  *
- * ROWS have a prompt and a form of the answer (response_format and the like). The engine takes them
- * as in a job; each token is drawn by chance among all that are allowed, as random weights would.
- * Prints what a step takes on the engine's thread (in seconds of that thread, since others may have
- * the machine's cores), how many masks differ in it, and how many tokens were not drawn. */
+ * ROWS have a prompt, a form of the answer (response_format and the like), and max_tokens where not
+ * all have MAX_TOKENS. The engine takes them as in a job; each token is drawn by chance among all
+ * that are allowed, as random weights would. Prints what a step takes on the engine's thread (in
+ * seconds of that thread, since others may have the machine's cores), how many masks differ in it,
+ * and how many tokens were not drawn. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +68,10 @@ static void add_row(struct bench *self, const char *text, size_t length)
                                        line->members[i].value, &arena));
         }
     }
-    const struct json *words = json_get(line, "prompt");
+    const struct json *words = json_get(line, "prompt"), *most = json_get(line, "max_tokens");
+    if (most != NULL) {
+        params.max_new_tokens = atoi(most->text);
+    }
     check(tokenizer_encode(self->tokenizer, self->scratch, words != NULL ? words->text : "a",
                            words != NULL ? words->length : 1, false, &prompt));
     if (params.structured.kind != STRUCTURED_NONE) {

@@ -86,12 +86,12 @@ static status go_through(struct bench *self, struct grammar_matcher *matcher,
     TRY(grammar_matcher_reset(matcher));
     *fits = true;
     for (size_t i = 0; i < tokens->count && *fits; i++) {
-        const uint32_t *words;
+        struct grammar_mask mask;
         const int32_t token = tokens->ids[i];
         const double start = thread_seconds();
-        TRY(grammar_matcher_mask(matcher, &words));
+        TRY(grammar_matcher_mask(matcher, &mask));
         const double masked = thread_seconds();
-        const bool allowed = (words[token / 32] >> (token % 32) & 1) != 0;
+        const bool allowed = (mask.words[token / 32] >> (token % 32) & 1) != 0;
         TRY(grammar_matcher_accept(matcher, token, fits));
         TRY(note(&self->accepting, thread_seconds() - masked));
         TRY(note(masks, masked - start));
@@ -173,11 +173,11 @@ static status walk(struct bench *self, struct grammar_matcher *matcher, struct b
 {
     *ended = false;
     for (int i = 0; i < WALK_TOKENS && !*ended; i++) {
-        const uint32_t *mask;
+        struct grammar_mask mask;
         int32_t token;
         bool ok;
         TRY(grammar_matcher_mask(matcher, &mask));
-        token = draw_allowed(&self->random, mask,
+        token = draw_allowed(&self->random, mask.words,
                              sampling_mask_words((int)grammar_vocabulary_size(self->vocabulary)));
         TRY(draw(&self->random) % 2 == 0 ? STATUS_OK : towards_end(self, matcher, &token));
         *ended = token < 0 || grammar_vocabulary_is_end(self->vocabulary, token);

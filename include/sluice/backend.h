@@ -67,7 +67,9 @@ struct sample_request {
 
     /* What is done to the logits before penalties: what the mask leaves out is never drawn, then
      * biases are added. Both are of this row and this position alone. */
-    const uint32_t *allowed;         /* [sampling_mask_words(vocabulary)]; NULL: all tokens are */
+    const uint32_t *allowed; /* [sampling_mask_words(vocabulary)]; NULL: all tokens are */
+    uint64_t allowed_serial; /* sampling_mask_serial of this mask alone, whose words stay as they
+                                are; 0: they may be others in the next call */
     const struct logit_bias *biases; /* [bias_count] ids ascending, each once */
     int32_t bias_count;
 };

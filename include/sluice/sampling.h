@@ -21,6 +21,10 @@ static inline int sampling_mask_words(int vocabulary)
     return (vocabulary + 31) / 32;
 }
 
+/* A number that no other mask of this process has, from 1 on: a mask that never changes takes one,
+ * and a device that has seen it need not be sent it again. */
+uint64_t sampling_mask_serial(void);
+
 /* Plain data, in the order in which it acts. */
 struct sampling {
     double

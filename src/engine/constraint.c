@@ -147,6 +147,7 @@ static bool ends_with_marker(const struct generate_params *params, const int32_t
 status constraint_take(struct constraint *self, const struct generate_params *params,
                        const int32_t *output, int count, bool *ok)
 {
+    self->has_mask = false;
     if (self->is_active) {
         return grammar_matcher_accept(self->matcher, output[count - 1], ok);
     }
@@ -159,6 +160,7 @@ status constraint_rewind(struct constraint *self, const struct generate_params *
                          const int32_t *output, int count)
 {
     TRY(grammar_matcher_reset(self->matcher));
+    self->has_mask = false;
     self->is_active = params->grammar_after_count == 0;
     for (int i = 1; i <= count; i++) {
         bool ok;
@@ -320,27 +322,60 @@ static status join_allowed(struct constraint *self, size_t words)
         self->words[i] = self->mask[i] & self->allowed[i];
     }
     self->mask = self->words;
+    self->mask_serial = 0;
     return STATUS_OK;
 }
 
-static status compute_mask(struct constraint *self)
+static size_t mask_words(const struct constraint *self)
 {
-    const size_t words = (grammar_vocabulary_size(own_vocabulary(self)) + 31) / 32;
-    TRY(grammar_matcher_mask(self->matcher, &self->mask));
-    if (self->allowed != NULL) {
-        TRY(join_allowed(self, words));
-    }
+    return (grammar_vocabulary_size(own_vocabulary(self)) + 31) / 32;
+}
+
+static void take_mask(struct constraint *self, const struct grammar_mask *mask)
+{
+    self->mask = mask->words;
+    self->mask_serial = mask->serial;
+}
+
+static void see_if_stuck(struct constraint *self)
+{
+    const size_t words = mask_words(self);
     uint32_t any = 0;
     for (size_t i = 0; i < words && any == 0; i++) {
         any = self->mask[i];
     }
     self->is_stuck = any == 0;
+}
+
+static status compute_mask(struct constraint *self)
+{
+    struct grammar_mask mask;
+    TRY(grammar_matcher_mask(self->matcher, &mask));
+    take_mask(self, &mask);
+    if (self->allowed != NULL) {
+        TRY(join_allowed(self, mask_words(self)));
+    }
+    see_if_stuck(self);
     return STATUS_OK;
 }
 
 void constraint_mask(struct constraint *self)
 {
     self->mask = self->allowed;
+    self->mask_serial = 0;
     self->is_stuck = false;
     self->failure = self->is_active ? compute_mask(self) : STATUS_OK;
+    self->has_mask = self->failure == STATUS_OK;
+}
+
+void constraint_look_up_mask(struct constraint *self)
+{
+    struct grammar_mask mask;
+    self->has_mask = self->is_active && self->allowed == NULL &&
+                     grammar_matcher_known_mask(self->matcher, &mask);
+    if (self->has_mask) {
+        self->failure = STATUS_OK;
+        take_mask(self, &mask);
+        see_if_stuck(self);
+    }
 }

@@ -28,8 +28,10 @@ struct constraint {
     bool is_active;          /* the grammar counts from here on: what comes before it has ended */
     const uint32_t *allowed; /* the row's own mask, borrowed; NULL: all tokens */
     uint32_t *words;         /* the grammar's and the row's together */
-    /* Of the request under way: */
+    /* Of the request that comes next: */
+    bool has_mask;        /* the mask is there: nothing has been taken since */
     const uint32_t *mask; /* NULL: anything may be drawn */
+    uint64_t mask_serial; /* as sample_request has it */
     status failure;
     bool is_stuck; /* no token fits */
 };
@@ -66,8 +68,17 @@ bool constraint_must_end(const struct constraint *self);
 /* The text may end. */
 bool constraint_may_end(const struct constraint *self);
 
-/* Computes the mask of the request under way. Others of the same engine may be computed at the same
- * time by other threads. */
+/* Computes the mask of the request that comes next. Others of the same engine may be computed at
+ * the same time by other threads. */
 void constraint_mask(struct constraint *self);
+/* The same where it is known already and costs next to nothing: has_mask says whether it was. */
+void constraint_look_up_mask(struct constraint *self);
+/* Gives the mask to the request. */
+static inline void constraint_set_mask(const struct constraint *self,
+                                       struct sample_request *request)
+{
+    request->allowed = self->mask;
+    request->allowed_serial = self->mask_serial;
+}
 
 #endif

@@ -141,8 +141,12 @@ static void compute_mask(void *constraint)
 /* The mask of a sequence whose grammar says what may be drawn as output `output` of the step. */
 static status add_mask(struct plan_slot *slot, const struct sequence *sequence, int output)
 {
-    if (sequence->constraint == NULL || sequence->is_ending ||
-        slot->step.requests[output].is_scored) {
+    struct sample_request *request = &slot->step.requests[output];
+    if (sequence->constraint == NULL || sequence->is_ending || request->is_scored) {
+        return STATUS_OK;
+    }
+    if (sequence->constraint->has_mask) {
+        constraint_set_mask(sequence->constraint, request);
         return STATUS_OK;
     }
     slot->mask_outputs[slot->masks.count] = output;

@@ -119,6 +119,7 @@ status processors_create(const struct engine_options *options, const struct gene
     *out = (struct processors){.min_tokens = params->min_tokens};
     if (params->allowed_id_count > 0) {
         TRY(create_mask(params, vocabulary, &out->allowed));
+        out->allowed_serial = sampling_mask_serial();
     }
     if (params->bias_count > 0) {
         const size_t bytes = (size_t)params->bias_count * sizeof *out->biases;
@@ -144,6 +145,7 @@ void processors_apply(const struct processors *self, struct sample_request *requ
 {
     const bool is_early = request->position < self->min_tokens;
     request->allowed = self->allowed;
+    request->allowed_serial = self->allowed_serial;
     request->biases = is_early ? self->early : self->biases;
     request->bias_count = is_early ? self->early_count : self->bias_count;
 }

@@ -9,6 +9,7 @@
 
 struct processors {
     uint32_t *allowed;         /* mask over the vocabulary; NULL: all tokens are */
+    uint64_t allowed_serial;   /* 0: no mask */
     struct logit_bias *biases; /* [bias_count] */
     struct logit_bias *early;  /* [early_count] likewise, before min_tokens are generated */
     int32_t bias_count, early_count;

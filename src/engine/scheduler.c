@@ -597,7 +597,7 @@ status scheduler_await_masks(struct scheduler *self, struct plan_slot *slot)
             constraint_mask(constraint); /* once more, for the message: it was another thread's */
             TRY(constraint->failure);
         }
-        slot->step.requests[slot->mask_outputs[i]].allowed = constraint->mask;
+        constraint_set_mask(constraint, &slot->step.requests[slot->mask_outputs[i]]);
     }
     return STATUS_OK;
 }

@@ -379,7 +379,11 @@ static status put_constrained(struct sequence *self, const struct engine_options
     }
     TRY(append_logprobs(self, self->reported++, result));
     TRY(put_fitting(self, options, result->token, fits, ending));
-    return ending->ended ? STATUS_OK : put_forced(self, options, ending);
+    TRY(ending->ended ? STATUS_OK : put_forced(self, options, ending));
+    if (!ending->ended) { /* while what it needs is at hand */
+        constraint_look_up_mask(self->constraint);
+    }
+    return STATUS_OK;
 }
 
 static status put_drawn(struct sequence *self, const struct engine_options *options,

@@ -74,10 +74,16 @@ status grammar_matcher_accept(struct grammar_matcher *self, int32_t token, bool 
 status grammar_matcher_accept_bytes(struct grammar_matcher *self, const char *bytes, size_t count,
                                     bool *ok) MUST_CHECK;
 
-/* The tokens that fit, a bit each in the form of sampling.h: [sampling_mask_words(vocabulary)]
- * words. *words is borrowed: until the matcher is used next, or, where it is one of the masks
- * kept, for as long as these live; equal pointers are equal masks. */
-status grammar_matcher_mask(struct grammar_matcher *self, const uint32_t **words) MUST_CHECK;
+/* The tokens that fit, a bit each in the form of sampling.h. */
+struct grammar_mask {
+    const uint32_t *words; /* [sampling_mask_words(vocabulary)] */
+    uint64_t serial;       /* sampling_mask_serial of a mask that is kept; else 0 */
+};
+/* *out is borrowed: until the matcher is used next, or, where it is one of the masks kept, for as
+ * long as these live. */
+status grammar_matcher_mask(struct grammar_matcher *self, struct grammar_mask *out) MUST_CHECK;
+/* The same where it is one that is kept and needs no work, else false. Never fails. */
+bool grammar_matcher_known_mask(const struct grammar_matcher *self, struct grammar_mask *out);
 
 /* Whether the text may end here, and whether it must. */
 bool grammar_matcher_may_end(const struct grammar_matcher *self);

@@ -63,7 +63,7 @@ void grammar_matcher_destroy(struct grammar_matcher *self)
         free(self->places.items);
         free(self->words);
         mask_walk_destroy(&self->walk);
-        mask_entries_destroy(self->unkept);
+        masks_forget_unkept(self);
         free(self);
     }
 }

@@ -3,15 +3,9 @@
 #ifndef SLUICE_GRAMMAR_MATCHER_H
 #define SLUICE_GRAMMAR_MATCHER_H
 
+#include "grammar/masks/walk.h"
 #include "grammar/stacks.h"
 #include "grammar/vocabulary.h"
-
-/* What a walk over the trie needs; grown as it goes. */
-struct mask_walk {
-    struct stacks stacks;
-    struct places places;
-    struct mask_level *levels; /* [depth of the trie + 1] */
-};
 
 struct grammar_matcher {
     struct grammar_masks *masks;
@@ -27,7 +21,6 @@ struct grammar_matcher {
 };
 
 const struct grammar *masks_grammar(const struct grammar_masks *self);
-void mask_walk_destroy(struct mask_walk *self);
-void mask_entries_destroy(struct mask_entry *first);
+void masks_forget_unkept(struct grammar_matcher *self);
 
 #endif

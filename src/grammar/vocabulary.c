@@ -211,7 +211,10 @@ status grammar_vocabulary_create(const char *const *token_bytes, const size_t *t
     }
     self->token_count = count;
     self->words = (count + 31) / 32;
-    status s = copy_tokens(self, token_bytes, token_lengths, ends, end_count);
+    status s = mask_pool_create(self->words, &self->pool);
+    if (s == STATUS_OK) {
+        s = copy_tokens(self, token_bytes, token_lengths, ends, end_count);
+    }
     if (s == STATUS_OK) {
         s = build_tries(self);
     }
@@ -234,6 +237,7 @@ void grammar_vocabulary_destroy(struct grammar_vocabulary *self)
         for (size_t i = 0; i <= TEXT_LENGTHS; i++) {
             free(self->texts[i]);
         }
+        mask_pool_destroy(self->pool);
         free(self);
     }
 }

@@ -6,6 +6,7 @@
 #define SLUICE_GRAMMAR_VOCABULARY_H
 
 #include "grammar/grammar.h"
+#include "grammar/masks/pool.h"
 
 #define TOKEN_NONE (-1)
 
@@ -37,6 +38,7 @@ struct grammar_vocabulary {
     uint32_t others;                   /* root of the second trie */
     uint32_t roots[2][256];            /* of each trie the node of a first byte, or 0 */
     uint32_t *texts[TEXT_LENGTHS + 1]; /* masks by the most characters of a token */
+    struct mask_pool *pool;            /* masks that grammars keep */
 };
 
 #endif

@@ -35,9 +35,9 @@ static void walk(const struct grammar *grammar)
     REQUIRE(grammar_masks_create(grammar, vocabulary, 0, &masks) == STATUS_OK);
     REQUIRE(grammar_matcher_create(masks, &matcher) == STATUS_OK);
     if (grammar_matcher_shortest_length(matcher) < 10000) {
-        const uint32_t *words;
+        struct grammar_mask mask;
         REQUIRE(grammar_matcher_shortest(matcher, &text) == STATUS_OK);
-        REQUIRE(grammar_matcher_mask(matcher, &words) == STATUS_OK);
+        REQUIRE(grammar_matcher_mask(matcher, &mask) == STATUS_OK);
         REQUIRE(grammar_matcher_accept_bytes(matcher, text.data, text.length, &ok) == STATUS_OK);
         REQUIRE(ok && grammar_matcher_may_end(matcher));
     }

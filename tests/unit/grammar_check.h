@@ -315,12 +315,15 @@ static inline void check_place(struct check *self, struct grammar_matcher *match
     grammar_matcher_destroy(other);
     buffer_destroy(&bytes);
 
-    const uint32_t *words;
-    CHECK(grammar_matcher_mask(matcher, &words) == STATUS_OK);
+    struct grammar_mask mask, known;
+    CHECK(grammar_matcher_mask(matcher, &mask) == STATUS_OK);
+    /* What is kept is found again without work; what is not has no number. */
+    CHECK(grammar_matcher_known_mask(matcher, &known) == (mask.serial != 0));
+    CHECK(mask.serial == 0 || (known.words == mask.words && known.serial == mask.serial));
     for (int32_t token = 0; token <= CHECK_TOKENS; token++) {
         CHECK(grammar_matcher_clone(matcher, &other) == STATUS_OK);
         CHECK(grammar_matcher_accept(other, token, &ok) == STATUS_OK);
-        CHECK(((words[token / 32] >> (token % 32) & 1) != 0) == ok);
+        CHECK(((mask.words[token / 32] >> (token % 32) & 1) != 0) == ok);
         grammar_matcher_destroy(other);
     }
 }

@@ -359,6 +359,11 @@ static void going_back(void **state)
         constraint_mask(form.constraint);
         constraint_mask(other.constraint);
         assert_memory_equal(form.constraint->mask, other.constraint->mask, words);
+        /* Two grammars have one mask between them; one at a text's end is nobody's. */
+        const bool is_kept = !constraint_must_end(form.constraint);
+        assert_int_equal(form.constraint->mask_serial != 0, is_kept);
+        assert_int_equal(form.constraint->mask_serial, other.constraint->mask_serial);
+        assert_int_equal(form.constraint->mask == other.constraint->mask, is_kept);
         assert_int_equal(constraint_may_end(form.constraint), constraint_may_end(other.constraint));
         form_end(&other);
     }
@@ -410,6 +415,41 @@ static void nothing_counts_before_the_marker(void **state)
     form_end(&form);
 }
 
+/* A mask that is known needs no work; one that is not, or that the row's own narrows, does. */
+static void known_masks(void **state)
+{
+    (void)state;
+    struct token_list text = encode("ab", 2);
+    uint32_t allowed[VOCABULARY / 32];
+    struct form form, narrowed;
+    bool ok;
+    memset(allowed, 0xff, sizeof allowed);
+    form_begin(&form, "[ab]{1,9}", NULL);
+    constraint_look_up_mask(form.constraint);
+    assert_false(form.constraint->has_mask);
+    constraint_mask(form.constraint);
+    assert_true(form.constraint->has_mask);
+    const uint32_t *first = form.constraint->mask;
+    assert_int_equal(constraint_take(form.constraint, &form.params, text.ids, 1, &ok), STATUS_OK);
+    assert_true(ok);
+    assert_false(form.constraint->has_mask);
+    constraint_look_up_mask(form.constraint);
+    assert_false(form.constraint->has_mask);
+    assert_int_equal(constraint_rewind(form.constraint, &form.params, text.ids, 0), STATUS_OK);
+    assert_false(form.constraint->has_mask);
+    constraint_look_up_mask(form.constraint);
+    assert_true(form.constraint->has_mask);
+    assert_ptr_equal(form.constraint->mask, first);
+    form_end(&form);
+    form_begin(&narrowed, "[ab]{1,9}", allowed);
+    constraint_mask(narrowed.constraint);
+    assert_int_equal(narrowed.constraint->mask_serial, 0);
+    constraint_look_up_mask(narrowed.constraint);
+    assert_false(narrowed.constraint->has_mask);
+    form_end(&narrowed);
+    token_list_destroy(&text);
+}
+
 static void masks_are_joined(void **state)
 {
     (void)state;
@@ -455,6 +495,7 @@ int main(void)
         cmocka_unit_test(going_back),
         cmocka_unit_test(nothing_counts_before_the_marker),
         cmocka_unit_test(masks_are_joined),
+        cmocka_unit_test(known_masks),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

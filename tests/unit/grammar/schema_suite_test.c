@@ -133,9 +133,10 @@ static bool walk(const struct walker *walker, const struct buffer *text)
     assert_int_equal(grammar_matcher_create(walker->masks, &matcher), STATUS_OK);
     tokens_of(walker, text, &tokens);
     for (size_t i = 0; ok && i < tokens.count; i++) {
-        const uint32_t *mask, id = (uint32_t)tokens.ids[i];
+        struct grammar_mask mask;
+        const uint32_t id = (uint32_t)tokens.ids[i];
         assert_int_equal(grammar_matcher_mask(matcher, &mask), STATUS_OK);
-        const bool is_set = (mask[id / 32] >> (id % 32) & 1) != 0;
+        const bool is_set = (mask.words[id / 32] >> (id % 32) & 1) != 0;
         assert_int_equal(grammar_matcher_accept(matcher, tokens.ids[i], &ok), STATUS_OK);
         assert_int_equal(is_set, ok);
     }
