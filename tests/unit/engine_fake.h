@@ -140,6 +140,10 @@ static inline void fake_write(struct fake_device *device, const struct batch *ba
         int first = batch->query_start[s], end = batch->query_start[s + 1];
         assert_true(first < end);
         assert_int_equal(batch->context_length[s], batch->positions[end - 1] + 1);
+        for (int i = 0; i < batch->block_table_stride; i++) { /* kernels load whole rows of it */
+            assert_in_range(batch->block_table[s * batch->block_table_stride + i], 0,
+                            device->blocks - 1);
+        }
         bool long_rope = batch->long_rope != NULL && batch->long_rope[s];
         for (int t = first; t < end; t++) {
             int position = batch->positions[t];

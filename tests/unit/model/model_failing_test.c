@@ -26,7 +26,8 @@ struct example {
 static status run_step(struct forward *forward, struct backend *backend, bool has_outputs)
 {
     static const int32_t ids[TOKENS] = {1, 2, 3, 4}, positions[TOKENS] = {0, 1, 2, 3};
-    static const int32_t start[] = {0, TOKENS}, context[] = {TOKENS}, blocks[] = {0};
+    static const int32_t start[] = {0, TOKENS}, context[] = {TOKENS}, blocks[] = {0},
+                         places[] = {0};
     const struct batch batch = {.tokens = TOKENS,
                                 .sequences = 1,
                                 .outputs = has_outputs ? TOKENS : 0,
@@ -36,6 +37,7 @@ static status run_step(struct forward *forward, struct backend *backend, bool ha
                                 .context_length = context,
                                 .block_table = blocks,
                                 .block_table_stride = 1,
+                                .state_place = places,
                                 .output_rows = positions};
     struct device_buffer *logits;
     TRY(forward_step(forward, &batch, &logits));
@@ -45,7 +47,7 @@ static status run_step(struct forward *forward, struct backend *backend, bool ha
 static status run_forward(struct model *model, const struct partition *partition,
                           const struct model_weights *weights, struct backend *backend)
 {
-    const struct cache_layout layout = partition_cache(partition, BLOCK, DTYPE_FLOAT32);
+    const struct cache_layout layout = partition_cache(partition, BLOCK, DTYPE_FLOAT32, 1);
     struct forward_options options = {.config = model_config(model),
                                       .partition = partition,
                                       .weights = weights,
@@ -137,6 +139,7 @@ static const struct example examples[] = {
     {DATA "/models/gemma3", 1, 0, 1, 0, WEIGHT_BFLOAT16},
     {DATA "/encoders/bert", 1, 0, 1, 0, WEIGHT_FLOAT32},
     {DATA "/gguf/llama.gguf", 1, 0, 1, 0, WEIGHT_FLOAT32},
+    {DATA "/models/lfm2", 1, 0, 1, 0, WEIGHT_FLOAT32},       /* states beside the cache */
     {DATA "/models/olmo2", 1, 0, 1, 0, WEIGHT_FLOAT32},      /* norms over all heads together */
     {DATA "/models/mixtral", 1, 0, 1, 0, WEIGHT_FLOAT32},    /* experts */
     {DATA "/models/ministral3", 1, 0, 1, 0, WEIGHT_FLOAT32}, /* queries that are scaled */
