@@ -14,6 +14,7 @@
 
 struct place {
     const char *option, *path; /* of the output, and what set it */
+    const char *beside;        /* what the partial file's name has behind the output's */
     struct stat output, partial, journal;
     bool has_output, has_partial, has_journal;
 };
@@ -26,7 +27,7 @@ static bool is_same(const struct stat *a, const struct stat *b)
 static status find_place(const char *option, const char *path, struct place *place)
 {
     struct buffer name = {0};
-    *place = (struct place){.option = option, .path = path};
+    *place = (struct place){.option = option, .path = path, .beside = ".partial"};
     place->has_output = stat(path, &place->output) == 0;
     status s = buffer_format(&name, "%s.partial", path);
     if (s == STATUS_OK) {
@@ -78,7 +79,7 @@ static status check_file(const struct place *place, const char *what, const char
         return refuse(place, "", what, key, path);
     }
     if (place->has_partial && is_same(&file, &place->partial)) {
-        return refuse(place, ".partial", what, key, path);
+        return refuse(place, place->beside, what, key, path);
     }
     bool in_journal = place->has_journal && folder_of(path, &folder) &&
                       (is_same(&folder, &place->journal) || is_same(&file, &place->journal));
@@ -233,6 +234,7 @@ static status check_metrics(const struct job *job, const char *job_path,
     const char *path = job->output.metrics, *output = job->output.path;
     TRY(find_place("output.metrics", path, &place));
     place.has_journal = false;
+    place.beside = ".next";
     status s = buffer_format(&next, "%s.next", path);
     if (s == STATUS_OK) {
         place.has_partial = stat(next.data, &place.partial) == 0;
