@@ -80,6 +80,25 @@ static void patterns_match(void **state)
         {"[]a]+|[a-]|[\\-.]", "]a-.", "0-2 2-3 3-4 "},
         {"\\x{41}\\u0042\\x43\\t", "ABC\t", "0-4 "},
         {"\\A.|.\\z", "abc", "0-1 2-3 "},
+        {"a.*?b", "axxbxb", "0-4 "},
+        {"a[x]*?b", "axxb axc", "0-4 "},
+        {"x+?", "xxx", "0-1 1-2 2-3 "},
+        {"a.*?\\z", "abc", "0-3 "},
+        {"a\\Z", "a\n", "0-1 "},
+        {"a\\Z", "a\n\n", ""},
+        {"a\\z", "a\n", ""},
+        {"\\Bb", "ab b", "1-2 "},
+        {"\\a\\e\\v\\f\\r", "\a\x1b\v\f\r", "0-5 "},
+        {"\\012\\cA", "\n\x01", "0-2 "},
+        {"\\N", "a\nb", "0-1 2-3 "},
+        {"\\O", "a\n", "0-1 1-2 "},
+        {"\\H+", "xFg", "0-1 2-3 "},
+        {"\\D+|\\W", "a1-", "0-1 2-3 "},
+        {"(?#what)a", "ba", "1-2 "},
+        {"(?'n'a)(?<m>b)", "ab", "0-2 "},
+        {"(?ix-x:A b)", "a b", "0-3 "},
+        {"(?i)a(?-i)b", "Ab AB", "0-2 "},
+        {"[^\\n\\cA]+", "a\x01z", "0-1 2-3 "},
         {"\xF0\x90\xB5\x8A|\\p{Lo}", "\xF0\x90\xB5\x8A", "0-4 "}, /* a letter of Unicode 16 */
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -116,6 +135,16 @@ static void bad_patterns_are_refused(void **state)
         {"(?<=a+)b", STATUS_UNSUPPORTED},
         {"(?:(?:(?:a{99}){99}){99}){99}", STATUS_UNSUPPORTED},
         {"\xFF", STATUS_INVALID},
+        {"\\c", STATUS_INVALID},
+        {"\\u12", STATUS_INVALID},
+        {"\\x", STATUS_INVALID},
+        {"\\x{41", STATUS_INVALID},
+        {"\\x80", STATUS_UNSUPPORTED},
+        {"(?'n", STATUS_INVALID},
+        {"(?<n", STATUS_INVALID},
+        {"(?#", STATUS_INVALID},
+        {"(?i", STATUS_INVALID},
+        {"(?q)", STATUS_UNSUPPORTED},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct regex *regex;
