@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Communication between GPUs: our sum in rank order and our gather beside NCCL's all-reduce and
- * all-gather, microseconds a call for messages of 8 KiB to 8 MiB.
+ * all-gather, microseconds a call for messages of 8 KiB to 64 MiB.
  *
  *     mpirun -n 2 bench_gpu_allreduce
  *
@@ -18,7 +18,7 @@
 #include "sluice/comm_create.h"
 #include "sluice/run.h"
 
-enum { CALLS = 50, ROUNDS = 7, SMALLEST = 8 << 10, LARGEST = 8 << 20 };
+enum { CALLS = 50, ROUNDS = 7, SMALLEST = 8 << 10, LARGEST = 64 << 20 };
 
 struct bench {
     struct cuda_backend *cuda;

@@ -26,7 +26,7 @@ void comm_add_scratch(const struct backend_kind *kind, const struct step_shape *
         total->rows += gathered_bytes(shape);
     }
     if (kind->has_own_memory && shape->ranks > 1) {
-        total->work += NCCL_LIBRARY_BYTES + NCCL_SCRATCH_BYTES;
+        total->work += NCCL_LIBRARY_BYTES + NCCL_SCRATCH_BYTES + PEER_ROOM_BYTES;
     }
     if (kind->has_own_memory && stages > 1) {
         total->work += NCCL_LIBRARY_BYTES + NCCL_SLOTS * (int64_t)comm_largest_send(shape);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The collectives over NCCL, all of them plain copies: what is added is added by a kernel of ours,
- * in the order of the tree, so that no sum depends on how NCCL cuts a message up. */
+ * in the order of the tree, so that no sum depends on how NCCL cuts a message up. Sums and gathers
+ * go through memory that the GPUs share where they do and the message is not too long: the same
+ * bits, sooner. */
 #include "comm/nccl/state.h"
 
 static struct comm_nccl *self_of(struct communicator *base)
@@ -46,9 +48,13 @@ status nccl_sum(struct communicator *base, struct device_buffer *data, size_t co
     struct comm_nccl *self = self_of(base);
     TRY(check_call(self, COMM_TENSOR, data, count * sizeof(float)));
     TRY(nccl_call_begin(self, true));
-    base->bytes += count * sizeof(float) * (size_t)(base->size - 1);
-    return nccl_call_end(self, sum_pieces(self, data->data, count), &self->own_mark,
-                         self->cuda->stream);
+    const size_t bytes = count * sizeof(float);
+    base->bytes += bytes * (size_t)(base->size - 1);
+    cudaStream_t stream = self->cuda->stream;
+    const status s = peer_memory_takes(&self->peers, bytes)
+                         ? cuda_check(peer_sum(&self->peers, stream, data->data, bytes), "sum")
+                         : sum_pieces(self, data->data, count);
+    return nccl_call_end(self, s, &self->own_mark, stream);
 }
 
 status nccl_gather(struct communicator *base, struct device_buffer *own, struct device_buffer *all,
@@ -60,11 +66,16 @@ status nccl_gather(struct communicator *base, struct device_buffer *own, struct 
     cuda_buffer_is_plain(all);
     TRY(nccl_call_begin(self, true));
     base->bytes += bytes * (size_t)(base->size - 1);
-    const status s = nccl_check(self, NCCL_GROUP,
-                                ncclAllGather(own->data, all->data, bytes, ncclInt8,
-                                              self->members[NCCL_GROUP], self->cuda->stream),
-                                "gather of partial sums");
-    return nccl_call_end(self, s, &self->own_mark, self->cuda->stream);
+    cudaStream_t stream = self->cuda->stream;
+    const status s =
+        peer_memory_takes(&self->peers, bytes)
+            ? cuda_check(peer_gather(&self->peers, stream, own->data, bytes, all->data),
+                         "gather of partial sums")
+            : nccl_check(self, NCCL_GROUP,
+                         ncclAllGather(own->data, all->data, bytes, ncclInt8,
+                                       self->members[NCCL_GROUP], stream),
+                         "gather of partial sums");
+    return nccl_call_end(self, s, &self->own_mark, stream);
 }
 
 /* What gather_columns moves, in pieces of whole rows. */

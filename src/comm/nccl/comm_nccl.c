@@ -196,6 +196,7 @@ static struct watch_sight look(void *context)
 /* With the lock held. Kernels that wait for a peer return, with garbage in their buffers. */
 static void abort_members(struct comm_nccl *self)
 {
+    peer_memory_stop(&self->peers);
     for (int i = 0; i < NCCL_MEMBERS; i++) {
         ncclComm_t member = self->members[i];
         self->members[i] = NULL;
@@ -376,6 +377,12 @@ static status connect_members(struct comm_nccl *self, MPI_Comm group)
     if (s == STATUS_OK) {
         s = make_first_calls(self);
     }
+    if (s == STATUS_OK && self->use == COMM_TENSOR) {
+        s = peer_memory_create(group, self->cuda->stream, &self->peers);
+    }
+    if (s == STATUS_OK && self->peers.rooms.ranks > 0) {
+        self->base.name = "NCCL and shared GPU memory";
+    }
     pthread_mutex_unlock(&self->lock);
     return s;
 }
@@ -389,6 +396,7 @@ static void destroy_event(cudaEvent_t event)
 
 static void destroy_room(struct comm_nccl *self)
 {
+    peer_memory_destroy(&self->peers);
     (void)cudaFree(self->scratch);
     for (int i = 0; i < NCCL_SLOTS; i++) {
         (void)cudaFree(self->slots[i].data);

@@ -11,6 +11,7 @@
 
 #include "backend/cuda/cuda.h"
 #include "comm/nccl/memory.h"
+#include "comm/nccl/peer.h"
 #include "comm/nccl/tree.h"
 #include "comm/watchdog.h"
 #include "sluice/comm_create.h"
@@ -58,7 +59,8 @@ struct comm_nccl {
     char failure[512];
     double patience;
 
-    void *scratch; /* NCCL_SCRATCH_BYTES; COMM_TENSOR */
+    void *scratch;            /* NCCL_SCRATCH_BYTES; COMM_TENSOR */
+    struct peer_memory peers; /* COMM_TENSOR, where the GPUs can share memory */
     cudaStream_t sending;
     struct nccl_slot slots[NCCL_SLOTS];
     int next_slot;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "run/ranks/world.h"
 #include "sluice/comm_create.h"
@@ -140,9 +141,43 @@ static void sums_are_the_tree(struct backend *backend, struct communicator *comm
     memory_end(&data);
 }
 
+/* Sums of other sizes in a row, with nobody waiting in between and the last rank late: the first
+ * gives the tree, each later one multiplies what it covers by the number of ranks, exactly. */
+static void calls_in_a_row_keep_apart(struct backend *backend, struct communicator *comm)
+{
+    enum { CALLS = 40, MOST = 3 << 20 };
+    struct memory data;
+    float *expected = malloc(MOST * sizeof *expected);
+    bool fine = memory_begin(backend, MOST * sizeof *expected, &data) && expected != NULL;
+    for (size_t i = 0; fine && i < MOST; i++) {
+        ((float *)data.host)[i] = value_of(comm->rank, i);
+        expected[i] = tree(0, comm->size, i);
+    }
+    fine = fine && push(&data, MOST * sizeof *expected);
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (comm->rank == comm->size - 1) {
+        nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+    }
+    for (size_t k = 0; fine && k < CALLS; k++) {
+        const size_t count = k == 0 ? MOST : (size_t)4 << (k * 7 % 20);
+        fine = succeeds(comm->sum(comm, data.buffer, count), "sum in a row", count);
+        for (size_t i = 0; k > 0 && i < count; i++) {
+            expected[i] *= (float)comm->size;
+        }
+    }
+    fine = fine && pull(&data, MOST * sizeof *expected) &&
+           succeeds(comm->check(comm), "check of sums in a row", CALLS);
+    if (fine) {
+        compare(data.host, expected, MOST * sizeof *expected, "sums in a row");
+    }
+    free(expected);
+    memory_end(&data);
+}
+
 static void blocks_are_gathered(struct backend *backend, struct communicator *comm)
 {
-    static const size_t sizes[] = {1, 17, 4096, 12345, 1 << 20, 8 << 20};
+    /* In one piece and in several, of memory that GPUs share and of NCCL's. */
+    static const size_t sizes[] = {1, 17, 16, 4096, 12345, 1 << 20, 8 << 20, 12000016, 24 << 20};
     const size_t most = sizes[COUNT_OF(sizes) - 1];
     struct memory own, all;
     char *expected = malloc(most * (size_t)comm->size);
@@ -323,6 +358,7 @@ static status test_all(struct backend *backend, const char *address)
     struct communicator *comm;
     TRY(run_agree(create(backend, address, COMM_TENSOR, 0, &comm)));
     sums_are_the_tree(backend, comm);
+    calls_in_a_row_keep_apart(backend, comm);
     blocks_are_gathered(backend, comm);
     columns_stand_side_by_side(backend, comm);
     if (!(comm->seconds > 0)) {
