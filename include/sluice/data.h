@@ -266,6 +266,12 @@ struct result {
     const float *top_values;  /* [completion_tokens, k] */
     int32_t embedding_width;  /* of the next, 0 for none */
     const float *embedding;   /* [embedding_width] */
+    const char *label;        /* the likeliest of a classifier's labels; NULL: none */
+    size_t label_length;
+    int32_t labels;            /* of the next, 0 for none */
+    const float *label_scores; /* [labels] of each label; of a reranker or a reward model one */
+    double score; /* the largest of these; read from an output file, NaN where there is none; not
+                     sent */
     /* Read from an output file of scored texts, NaN where there are none; not sent. */
     double logprob_sum, logprob_mean;
     double seconds;         /* from admission to the last token */
@@ -301,6 +307,8 @@ struct output_columns {
     bool scores;             /* sum and mean of each result's log-probabilities */
     int32_t top_logprobs;    /* the largest k that is asked for; 0 for none */
     int32_t embedding_width; /* 0: none */
+    bool label, score;
+    int32_t labels; /* how many scores a result has; 0: none are listed */
     /* Of several input files, or of those that a pattern matched; NULL for a single one. Borrowed
      * while results are appended. */
     const struct input_files *files;

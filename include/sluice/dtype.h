@@ -16,4 +16,7 @@ enum { DTYPE_COUNT = DTYPE_FLOAT8_E4M3 + 1 };
 size_t dtype_bytes(enum dtype dtype);
 const char *dtype_name(enum dtype dtype); /* "float32", as in a job file */
 
+/* `count` numbers of 16 bits at `from` as float32. They may lie in the upper half of `to`. */
+void dtype_widen(enum dtype dtype, const void *from, size_t count, float *to);
+
 #endif

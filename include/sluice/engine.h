@@ -42,10 +42,11 @@ struct engine_options {
     const int32_t *ends; /* end tokens, borrowed */
     int end_count;
     int half_tokens; /* a step is offered in two halves where each has so many tokens; 0: never */
-    int embedding_width; /* 0: rows are generated from or scored. Else the model is an encoder: a
-                            row runs whole in one step, so max_batch_tokens is at least
-                            max_model_len and prefix_cache is off, and is answered with so many
-                            values */
+    int embedding_width; /* 0: rows are generated from or scored. Else rows are pooled: each is
+                            answered with so many values */
+    bool pools_last;     /* made of its last token's vector, whose row is then an output. Else (an
+                            encoder) a row runs whole in one step, so max_batch_tokens is at least
+                            max_model_len and prefix_cache is off */
 };
 
 /* STATUS_INVALID where options contradict each other or the cache cannot hold one sequence of
@@ -109,7 +110,8 @@ struct step_plan {
     struct sample_request *requests; /* [batch.outputs]; history and params point into the engine */
     int prefill_tokens;              /* of batch.tokens */
     float *embeddings; /* [batch.sequences, embedding_width], for the caller to fill in before
-                          engine_complete_step; NULL without embeddings */
+                          engine_complete_step, with pools_last those of sequences with an output;
+                          NULL without embeddings */
 };
 
 /* Plans the next step; *out is NULL when nothing can run now (no rows, or all of them are in steps

@@ -28,6 +28,9 @@ enum {
 enum task {
     TASK_GENERATE, /* tokens are generated after its prompt */
     TASK_SCORE,    /* given tokens get their log-probabilities */
+    TASK_CLASSIFY, /* its labels get scores */
+    TASK_RERANK,   /* how well documents answer a query */
+    TASK_REWARD,   /* how good an answer is: one value */
     TASK_EMBED,    /* it becomes a vector */
     TASKS
 };

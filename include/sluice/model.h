@@ -11,6 +11,8 @@
 #include "sluice/base.h"
 #include "sluice/chat.h"
 #include "sluice/chat_template.h"
+#include "sluice/generate.h"
+#include "sluice/task.h"
 #include "sluice/tokenizer.h"
 
 /* ---- Facts: src/model/read/config.c and family.c ---- */
@@ -75,6 +77,25 @@ struct weight_packing {
     int group; /* columns of a group, or GROUP_OF_ALL; 0: what shapes say */
 };
 
+/* What follows the layers. */
+enum model_head {
+    HEAD_VOCABULARY, /* logits of tokens */
+    HEAD_NONE,       /* nothing: vectors, of which one is made for a row */
+    HEAD_LABELS,     /* scores of labels (…ForSequenceClassification) */
+};
+
+/* What becomes of a head's logits. */
+enum score_function { SCORES_AS_THEY_ARE, SCORES_LOGISTIC, SCORES_SOFTMAX };
+
+/* How the vectors of a row's tokens become one. */
+enum pooling {
+    POOLING_MEAN,
+    POOLING_CLS, /* the first token's vector */
+    POOLING_MAX,
+    POOLING_MEAN_SQRT, /* the sum over the square root of the number of tokens */
+    POOLING_LAST,      /* the last token's vector */
+};
+
 /* What config.json (or GGUF metadata) says, in one form for both config dialects. Arrays live in
  * the model. */
 struct model_config {
@@ -128,6 +149,17 @@ struct model_config {
     bool normalize_expert_weights;
     const uint8_t
         *layer_is_dense; /* [layers] of a mixture model: 1 has a plain MLP; NULL: none has */
+
+    unsigned abilities; /* of enum model_ability (sluice/task.h): what can be asked of the model */
+    enum model_head head;
+    int labels;                                    /* of HEAD_LABELS, below too */
+    const char *const *label_names;                /* [labels] */
+    enum score_function class_scores, rank_scores; /* where they classify, and where they rank */
+    enum pooling head_pooling;                     /* which vector the head reads */
+    /* What a job makes of the model: model_prepare. */
+    bool pools;       /* a row is answered with a vector: there is no vocabulary projection */
+    bool whole_rows;  /* ... made of all its tokens, which run in one step; else of the last */
+    int answer_width; /* values of such an answer; 0: none */
 
     int32_t bos; /* -1 where there is none */
     int end_count;
@@ -183,30 +215,43 @@ status model_digest(struct model *model, char config_sha256[65],
 /* The same over what makes prompts of texts and ends answers: the files of tokenizer, chat template
  * and special tokens, and the end tokens. */
 status model_text_digest(const struct model *model, char sha256_hex[65]) MUST_CHECK;
-/* ---- Embeddings: src/model/embedding.c ---- */
+/* ---- What is made of a row's vectors: src/model/embedding.c, src/model/head ---- */
 
-enum pooling {
-    POOLING_MEAN,
-    POOLING_CLS, /* the first token's vector */
-    POOLING_MAX,
-    POOLING_MEAN_SQRT, /* the sum over the square root of the number of tokens */
-    POOLING_LAST,      /* the last token's vector */
-};
 const char *pooling_name(enum pooling pooling); /* "mean" */
 
-/* How an encoder's vectors become a row's embedding, as sentence-transformers' files beside the
- * model say (modules.json, sentence_bert_config.json); without them the mean, not normalised. */
+/* How vectors become a row's embedding, as sentence-transformers' files beside the model say
+ * (modules.json, sentence_bert_config.json); without them the mean of an encoder's, the last of a
+ * decoder's, not normalised. */
 struct embedding_facts {
     enum pooling pooling;
     bool normalize;     /* to length 1 */
     bool lower_case;    /* texts are turned to lower case before they are tokenized */
     const char *prompt; /* goes before every text (default_prompt_name), NULL: nothing */
+    bool is_described;  /* there is a modules.json: the model is made to embed */
 };
-/* NULL for a decoder. How many tokens are taken stands in model_config()->max_positions. */
+/* NULL where rows are not pooled. How many tokens are taken stands in
+ * model_config()->max_positions. */
 const struct embedding_facts *model_embedding(const struct model *model);
 /* hidden [tokens, width] to out [width], tokens at least 1. */
-void embedding_pool(const struct embedding_facts *facts, const float *hidden, int tokens, int width,
-                    float *out);
+void embedding_pool(enum pooling pooling, const float *hidden, int tokens, int width, float *out);
+/* values [width] to length 1. */
+void embedding_normalize(float *values, int width);
+
+/* Sets what the task makes of the model, before anything is planned or loaded: `pools` and what
+ * follows it in the configuration. STATUS_UNSUPPORTED where the task cannot be done by it, in the
+ * task's words. */
+status model_prepare(struct model *model, enum task task) MUST_CHECK;
+
+/* A pooled row's answer: pooling, then the layers of the head or of Dense modules, whose weights
+ * lie in host memory in float32. The same on every device. */
+struct pooler;
+/* For a model that model_prepare has set to pool; reads the weights. The caller destroys *out,
+ * which borrows from the model. */
+status pooler_create(struct model *model, struct pooler **out) MUST_CHECK;
+void pooler_destroy(struct pooler *pooler);
+/* hidden: [tokens, H] of the row's tokens, or of the last alone where rows are not whole; out
+ * [answer_width]. */
+void pooler_run(struct pooler *pooler, const float *hidden, int tokens, float *out);
 
 /* ---- This rank's part: src/model/load/partition.c ---- */
 
@@ -344,9 +389,14 @@ void forward_destroy(struct forward *forward);
  * forward and valid until the next call; on other ranks it is NULL. */
 status forward_step(struct forward *forward, const struct batch *batch,
                     struct device_buffer **logits) MUST_CHECK;
-/* On ranks of the last stage: what the latest step's layers left, float32 [T, H]. Of an encoder
- * these are its tokens' vectors. Owned by forward and valid until the next step. */
-struct device_buffer *forward_hidden(const struct forward *forward);
+/* On ranks of the last stage of a model that pools: the vectors that the latest step's layers left,
+ * of all its tokens or of those with outputs. Owned by forward and valid until the next step. */
+struct hidden_rows {
+    struct device_buffer *values; /* [rows, H] */
+    enum dtype dtype;
+    int rows; /* T, or O */
+};
+struct hidden_rows forward_hidden(const struct forward *forward);
 /* Once the device has been waited for, before the step's results count: fails where communication
  * has failed meanwhile, as check in sluice/comm.h. */
 status forward_check(struct forward *forward) MUST_CHECK;

@@ -13,7 +13,9 @@
 enum task_encoding {
     ENCODE_PROMPT,     /* through the chat template where it is messages */
     ENCODE_COMPLETION, /* the same, and what follows it */
-    ENCODE_CONTENT,    /* a text as an encoder's files ask for, cut to what the model takes */
+    ENCODE_CONTENT,    /* a text as an encoder's files ask for, cut to what the model takes;
+                          messages through the chat template */
+    ENCODE_PAIR,       /* a query with a document */
 };
 
 /* What the engine does with a row. */
@@ -23,13 +25,23 @@ enum task_work {
     WORK_POOL,   /* the row runs whole in one step, and what the layers leave becomes one vector */
 };
 
+/* What a model can be asked for. */
+enum model_ability {
+    ABLE_LOGITS = 1,  /* logits of tokens */
+    ABLE_VECTORS = 2, /* vectors of its tokens */
+    ABLE_LABELS = 4,  /* scores of labels */
+    ABLE_RANK = 8,    /* one score of a query and a document */
+    ABLE_VALUE = 16,  /* one value of a text */
+    ABLE_BEST = 32,   /* vectors are what it was made for, though it has logits */
+};
+
 enum { TASK_COLUMNS_MOST = 6 };
 
 struct task_facts {
     const char *name;       /* what the job file's `task` or `generate.mode` calls it */
     const char *done;       /* "a text is %s once" */
-    bool needs_encoder;     /* the models that can: encoders, or those that give tokens logits */
-    const char *refused[2]; /* of a model that cannot; its architecture stands between the two */
+    unsigned needs;         /* the ability without which a model cannot */
+    const char *refused[2]; /* of an encoder that cannot; its architecture stands between the two */
 
     /* What a row has. */
     bool takes_messages;     /* besides texts and token ids */
@@ -59,11 +71,10 @@ bool task_gives(const struct task_facts *task, const char *column);
  * those that no answer can have. `width`: of the list of values that an answer may always have. */
 void task_choose_columns(const struct task_facts *task, int width, struct output_columns *columns);
 
-/* The task of a job that asks for `asked`, one that models with logits can do, on a model of the
- * other kind or of this one: that itself, but for sampling, in whose place comes the first task
- * that the model can do. */
-enum task task_choose(enum task asked, bool is_encoder);
+/* The task of a job that asks for `asked` on a model of these abilities (of enum model_ability):
+ * that itself, but for sampling, in whose place comes the first task that the model can do. */
+enum task task_choose(enum task asked, unsigned abilities);
 /* STATUS_UNSUPPORTED, with the task's own words, where the model cannot do it. */
-status task_check_model(enum task task, bool is_encoder, const char *architecture) MUST_CHECK;
+status task_check_model(enum task task, unsigned abilities, const char *architecture) MUST_CHECK;
 
 #endif

@@ -96,6 +96,17 @@ static bool find_in_list(const char *name, const float *a, const float *b, int64
     return same < count;
 }
 
+static bool find_in_double(const char *name, double a, double b, struct difference *out)
+{
+    if (isnan(a) || isnan(b) || a == b) {
+        return false;
+    }
+    out->numbers = name;
+    out->values[0] = a;
+    out->values[1] = b;
+    return true;
+}
+
 /* Of results with the same tokens. */
 static bool find_in_numbers(const struct result *a, const struct result *b, struct difference *out)
 {
@@ -111,13 +122,12 @@ static bool find_in_numbers(const struct result *a, const struct result *b, stru
         find_in_list("embedding", a->embedding, b->embedding, a->embedding_width, out)) {
         return true;
     }
-    if (isnan(a->logprob_sum) || isnan(b->logprob_sum) || a->logprob_sum == b->logprob_sum) {
-        return false;
+    if (a->labels == b->labels &&
+        find_in_list("scores", a->label_scores, b->label_scores, a->labels, out)) {
+        return true;
     }
-    out->numbers = "logprob_sum";
-    out->values[0] = a->logprob_sum;
-    out->values[1] = b->logprob_sum;
-    return true;
+    return find_in_double("score", a->score, b->score, out) ||
+           find_in_double("logprob_sum", a->logprob_sum, b->logprob_sum, out);
 }
 
 /* What is wrong with a row, wherever it stands. */

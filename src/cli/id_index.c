@@ -63,6 +63,8 @@ static struct fingerprint content_of(const struct result *result)
     mix_list(&content, result->top_values, tokens * result->top_logprobs,
              sizeof *result->top_values);
     mix_list(&content, result->embedding, result->embedding_width, sizeof *result->embedding);
+    mix_list(&content, result->label_scores, result->labels, sizeof *result->label_scores);
+    mix(&content, &result->score, sizeof result->score);
     mix(&content, &result->logprob_sum, sizeof result->logprob_sum);
     return content;
 }

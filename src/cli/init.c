@@ -268,7 +268,9 @@ static status append_model(struct buffer *out, const char *path, const struct mo
     char comment[160];
     snprintf(comment, sizeof comment, "%s, %d layers, contexts of %d tokens%s", config->family,
              config->layers, config->max_positions,
-             config->encoder                      ? "; an encoder: the rows are embedded"
+             config->head == HEAD_LABELS          ? "; labels: the rows are classified"
+             : config->encoder                    ? "; an encoder: the rows are embedded"
+             : config->pools                      ? "; vectors: the rows are embedded"
              : model_chat_template(model) != NULL ? "; has a chat template"
                                                   : "");
     TRY(buffer_append_text(out, "model:\n"));
@@ -379,7 +381,7 @@ static status compose(const struct init_arguments *arguments, struct arena *aren
     TRY(locate(arguments->data, "data set", sets, COUNT_OF(sets), false, data, &paths[3]));
     TRY(model_open(model_path->data, &model));
     status s = model_config(model) != NULL ? job_initialize(&job) : model_check_weights(model);
-    bool encoder = s == STATUS_OK && model_config(model)->encoder;
+    const bool pools = s == STATUS_OK && model_config(model)->pools;
     if (s == STATUS_OK) {
         s = append_model(out, model_path->data, model, &paths[2]);
     }
@@ -387,10 +389,10 @@ static status compose(const struct init_arguments *arguments, struct arena *aren
         s = look_at_row(data->data, arena, row);
     }
     if (s == STATUS_OK) {
-        s = append_data(out, data->data, row, !encoder && model_chat_template(model) != NULL,
+        s = append_data(out, data->data, row, !pools && model_chat_template(model) != NULL,
                         &paths[3]);
     }
-    if (s == STATUS_OK && !encoder) {
+    if (s == STATUS_OK && !pools) {
         s = append_generate(out, &job, model);
     }
     if (s == STATUS_OK) {

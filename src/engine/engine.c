@@ -30,7 +30,7 @@ status engine_check_options(const struct engine_options *options)
                            "max_batch_tokens %d: at least max_sequences (%d), a token for each",
                            options->max_batch_tokens, options->max_sequences);
     }
-    if (options->embedding_width > 0 &&
+    if (options->embedding_width > 0 && !options->pools_last &&
         (options->prefix_cache || options->max_batch_tokens < options->max_model_len)) {
         return status_fail(STATUS_INVALID,
                            "max_batch_tokens %d: an encoder takes whole rows, of up to %d tokens",
@@ -226,6 +226,9 @@ static status accept(struct engine *self, struct plan_slot *slot, int i,
     *ended = false;
     switch (sequence->row->work) {
     case WORK_POOL:
+        if (sequence->row->pools_last && count == 0) {
+            return STATUS_OK; /* its last token is still to come */
+        }
         *ended = true;
         return sequence_accept_embedding(sequence, embedding,
                                          self->scheduler.options.embedding_width);

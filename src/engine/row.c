@@ -96,6 +96,7 @@ status engine_row_create(const struct engine_options *options, int64_t row, cons
         .prompt_count = (int)prompt_count,
         .prompt = memcpy(behind, prompt, prompt_bytes),
         .first_scored = (int)first_scored,
+        .pools_last = options->pools_last,
         .needs_history = params->sampling.repetition_penalty != 1 ||
                          params->sampling.presence_penalty != 0 ||
                          params->sampling.frequency_penalty != 0,

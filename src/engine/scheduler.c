@@ -473,7 +473,7 @@ static bool has_room(const struct scheduler *self, const struct plan_slot *slot,
 /* Whether a sequence that is not to be cut fits into the rest of the step. */
 static bool fits_whole(const struct plan_slot *slot, const struct sequence *sequence)
 {
-    return sequence->row->work != WORK_POOL ||
+    return sequence->row->work != WORK_POOL || sequence->row->pools_last ||
            sequence->count <= slot->most_tokens - slot->step.batch.tokens;
 }
 

@@ -83,7 +83,7 @@ int sequence_first_output(const struct sequence *self)
     const struct engine_row *row = self->row;
     switch (row->work) {
     case WORK_POOL:
-        return self->count;
+        return row->pools_last ? self->count - 1 : self->count;
     case WORK_READ:
         return row->first_scored + self->scored - 1;
     case WORK_SAMPLE:

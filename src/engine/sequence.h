@@ -22,6 +22,7 @@ struct engine_row {
     int prompt_count;
     const int32_t *prompt; /* [prompt_count] */
     int first_scored;      /* of the prompt's tokens; 0 where none is read (WORK_READ) */
+    bool pools_last;       /* of a row that is pooled: its last token is all that counts */
     bool needs_history;    /* a penalty is on */
     struct processors processors;
     struct constraint_tools *tools; /* of its grammar; set before its first sample begins */

@@ -36,6 +36,8 @@ static const struct field_choice chat_choices[] = {
 static const struct field_choice task_choices[] = {
     {"auto", -1},
     {"generate", TASK_GENERATE},
+    {"classify", TASK_CLASSIFY},
+    {"reward", TASK_REWARD},
     {"embed", TASK_EMBED},
     {NULL, 0},
 };
@@ -74,9 +76,8 @@ static const struct field_choice slice_choices[] = {
 
 static const struct job_field job_field_table[] = {
     {"task", "", FIELD_CHOICE, AT(task), "auto",
-     "embed: a vector for each row, from an encoder (BERT, RoBERTa); generate: tokens, generated "
-     "or "
-     "scored; auto: what the model is made for",
+     "generate: tokens, generated or scored; classify: scores of labels; reward: one value of a "
+     "conversation; embed: a vector for each row; auto: what the model is made for",
      NULL, 0, 0, task_choices},
     {"model", "path", FIELD_PATH, AT(model.path), NULL,
      "the model: a directory with `config.json` and `*.safetensors`, or a `.gguf` file", NULL, 0, 0,

@@ -9,15 +9,27 @@
 
 enum task job_task(const struct job *job, const struct model_config *config)
 {
-    return task_choose(job->generate.task, config != NULL && config->encoder);
+    if (job->generate.task == TASK_GENERATE && job->task > TASK_SCORE) {
+        return (enum task)job->task;
+    }
+    unsigned abilities = config != NULL ? config->abilities : ABLE_LOGITS;
+    if (job->task == TASK_GENERATE) { /* asked for: not what the model would rather do */
+        abilities &= ~(unsigned)ABLE_BEST;
+    }
+    return task_choose(job->generate.task, abilities);
 }
 
 status job_check_task(const struct job *job, const struct model_config *config)
 {
     if (job->task != -1) {
-        TRY(task_check_model((enum task)job->task, config->encoder, config->architecture));
+        TRY(task_check_model((enum task)job->task, config->abilities, config->architecture));
     }
-    return task_check_model(job_task(job, config), config->encoder, config->architecture);
+    TRY(task_check_model(job_task(job, config), config->abilities, config->architecture));
+    return job->task <= TASK_SCORE || job_task(job, config) == (enum task)job->task
+               ? STATUS_OK
+               : status_fail(STATUS_REFUSED, "task: %s, and generate.mode is %s: one of them",
+                             task_facts((enum task)job->task)->name,
+                             task_facts(job_task(job, config))->name);
 }
 
 /* ---- Sampling values ---- */

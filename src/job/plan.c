@@ -139,7 +139,7 @@ static status choose_sizes(const struct job *job, const struct model_config *con
                            (long long)tokens, (long long)sequences);
     }
     int64_t longest = choose(job->model.max_model_len, config->max_positions);
-    if (task_facts(job_task(job, config))->work == WORK_POOL && tokens < longest) {
+    if (config->pools && config->whole_rows && tokens < longest) {
         if (job->engine.max_batch_tokens != -1) {
             return status_fail(
                 STATUS_INVALID,

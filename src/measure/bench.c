@@ -74,8 +74,10 @@ static status check_kind(const struct measurement *self)
     return model_embedding(self->model) == NULL
                ? STATUS_OK
                : status_fail(STATUS_UNSUPPORTED,
-                             "%s: %s is an encoder: it generates nothing that could be measured",
-                             self->job->model.path, model_config(self->model)->architecture);
+                             "%s: %s is %s: it generates nothing that could be measured",
+                             self->job->model.path, model_config(self->model)->architecture,
+                             model_config(self->model)->encoder ? "an encoder"
+                                                                : "without logits of tokens");
 }
 
 static status set_up(struct measurement *self)

@@ -256,13 +256,14 @@ status model_render_chat(const struct model *model, struct chat_cache *cache,
     return chat_template_render(template_, &variables, out);
 }
 
-/* Whether the prompt ends with an invitation to answer. A conversation that is scored whole has its
- * last answer already, one that is continued begins it. */
+/* Whether the prompt ends with an invitation to answer. A conversation that is scored whole, or
+ * classified, has its last answer already; one that is continued begins it. */
 static bool invites_answer(const struct row *row)
 {
     const struct generate_params *params = &row->params;
     bool is_whole = task_facts(params->task)->takes_completion && row->completion == NULL &&
                     row->completion_tokens == NULL;
+    is_whole = is_whole || task_facts(params->task)->work == WORK_POOL;
     bool invites = !is_whole && !params->continue_final_message;
     (void)json_bool(row->add_generation_prompt, &invites);
     return invites;

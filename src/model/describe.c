@@ -28,7 +28,9 @@ status model_describe_families(struct buffer *out)
         const char *quote = family->gguf != NULL ? "`" : "";
         TRY(buffer_format(
             out, " | %s%s%s | %s | %s |\n", quote, family->gguf != NULL ? family->gguf : "", quote,
-            task_facts(task_choose(TASK_GENERATE, family->encoder))->name, family->examples));
+            task_facts(task_choose(TASK_GENERATE, family->encoder ? ABLE_VECTORS : ABLE_LOGITS))
+                ->name,
+            family->examples));
     }
     return STATUS_OK;
 }

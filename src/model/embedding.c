@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From an encoder's vectors to a row's embedding: what the files of sentence-transformers beside a
+/* From vectors to a row's embedding: what the files of sentence-transformers beside a
  * model say, and the pooling itself.
  *
  * modules.json lists what the vectors go through: Transformer (with sentence_bert_config.json),
- * Pooling (its folder's config.json), Normalize. Other modules are refused. */
+ * Pooling (its folder's config.json), Dense (likewise, with its weights), Normalize. Other modules
+ * are refused. */
 #include "model/embedding.h"
 
 #include <math.h>
@@ -113,6 +114,72 @@ static bool is_plain_folder(const char *folder)
            strlen(folder) < 200;
 }
 
+/* The name of a torch class of activation functions. */
+static status read_dense_activation(const struct json *config, int *out)
+{
+    static const char key[] = "activation_function";
+    static const struct {
+        const char *name;
+        int activation;
+    } known[] = {{"torch.nn.modules.linear.Identity", HEAD_LINEAR},
+                 {"torch.nn.modules.activation.Tanh", HEAD_TANH},
+                 {"torch.nn.modules.activation.ReLU", HEAD_RELU},
+                 {"torch.nn.modules.activation.GELU", HEAD_GELU}};
+    *out = HEAD_TANH; /* of the class */
+    if (!config_has(config, key)) {
+        return STATUS_OK;
+    }
+    for (size_t i = 0; i < COUNT_OF(known); i++) {
+        if (json_is_string(json_get(config, key), known[i].name)) {
+            *out = known[i].activation;
+            return STATUS_OK;
+        }
+    }
+    return config_expected(key, "torch's Identity, Tanh, ReLU or GELU", json_get(config, key));
+}
+
+static status read_dense(struct embedding_files *files, const struct json *config, int width,
+                         struct dense_module *out)
+{
+    (void)files;
+    TRY(config_read_integer(config, "in_features", 1, CONFIG_MAX_WIDTH, 0, &out->inputs));
+    TRY(config_read_integer(config, "out_features", 1, CONFIG_MAX_WIDTH, 0, &out->outputs));
+    TRY(config_read_bool(config, "bias", true, &out->has_bias));
+    TRY(read_dense_activation(config, &out->activation));
+    return out->inputs == width
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID, "in_features: %d where the vectors have %d",
+                             out->inputs, width);
+}
+
+static status read_dense_module(struct embedding_files *files, const char *folder)
+{
+    struct model *model = files->model;
+    struct json *config;
+    if (model->module_count == MODEL_MAX_MODULES || model->embedding.normalize) {
+        return in_file(files, status_fail(STATUS_UNSUPPORTED,
+                                          "a Dense module behind Normalize, or more than %d of "
+                                          "them, are not supported",
+                                          MODEL_MAX_MODULES));
+    }
+    TRY(read_file(files, folder, "config.json", &config));
+    if (config == NULL) {
+        return status_fail(STATUS_NOT_FOUND, "%s: is not there", files->path.data);
+    }
+    struct dense_module *module = &model->modules[model->module_count];
+    *module = (struct dense_module){.folder = arena_copy(&model->arena, folder, strlen(folder))};
+    if (module->folder == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory");
+    }
+    const int before = model->module_count;
+    const int width = before > 0 ? model->modules[before - 1].outputs : model->config.hidden;
+    TRY(in_file(files, config->type == JSON_OBJECT
+                           ? read_dense(files, config, width, module)
+                           : status_fail(STATUS_INVALID, "expected an object")));
+    model->module_count++;
+    return STATUS_OK;
+}
+
 static status read_module(struct embedding_files *files, const struct json *module,
                           struct embedding_facts *facts)
 {
@@ -128,13 +195,16 @@ static status read_module(struct embedding_files *files, const struct json *modu
     if (strcmp(name, "Pooling") == 0) {
         return read_pooling_module(files, folder, facts);
     }
+    if (strcmp(name, "Dense") == 0) {
+        return read_dense_module(files, folder);
+    }
     if (strcmp(name, "Normalize") == 0) {
         facts->normalize = true;
         return STATUS_OK;
     }
     return in_file(files, status_fail(STATUS_UNSUPPORTED,
                                       "module \"%.60s\" is not supported (supported: Transformer, "
-                                      "Pooling, Normalize)",
+                                      "Pooling, Dense, Normalize)",
                                       type));
 }
 
@@ -145,6 +215,7 @@ static status read_modules(struct embedding_files *files, struct embedding_facts
     if (modules != NULL && modules->type != JSON_ARRAY) {
         return in_file(files, status_fail(STATUS_INVALID, "expected a list of modules"));
     }
+    facts->is_described = modules != NULL;
     for (size_t i = 0; modules != NULL && i < modules->length; i++) {
         TRY(read_module(files, modules->items[i], facts));
     }
@@ -173,7 +244,10 @@ static status read_length(struct embedding_files *files, struct embedding_facts 
             length = (int)most;
         }
     }
-    config->max_positions = length < config->max_positions ? length : config->max_positions;
+    files->model->most_embedded = length;
+    if (config->encoder && length < config->max_positions) {
+        config->max_positions = length;
+    }
     return STATUS_OK;
 }
 
@@ -198,8 +272,20 @@ status embedding_open(struct model *model)
 {
     struct embedding_files files = {.model = model};
     struct embedding_facts *facts = &model->embedding;
-    *facts = (struct embedding_facts){.pooling = POOLING_MEAN};
+    *facts =
+        (struct embedding_facts){.pooling = model->config.encoder ? POOLING_MEAN : POOLING_LAST};
+    const bool must_pool = model->config.head != HEAD_VOCABULARY || model->config.encoder;
     status s = read_modules(&files, facts);
+    if (s == STATUS_UNSUPPORTED && !must_pool) { /* made for something else: it has its logits */
+        facts->is_described = false;
+        model->module_count = 0;
+        s = STATUS_OK;
+    }
+    if (s == STATUS_OK && !must_pool && !facts->is_described) {
+        buffer_destroy(&files.path);
+        arena_destroy(&files.arena);
+        return STATUS_OK;
+    }
     if (s == STATUS_OK) {
         s = read_length(&files, facts);
     }
@@ -213,7 +299,7 @@ status embedding_open(struct model *model)
 
 const struct embedding_facts *model_embedding(const struct model *model)
 {
-    return model->has_config && model->config.encoder ? &model->embedding : NULL;
+    return model->has_config && model->config.pools ? &model->embedding : NULL;
 }
 
 /* ---- Pooling ---- */
@@ -243,16 +329,21 @@ static float pool_column(enum pooling pooling, const float *hidden, int tokens, 
     return (float)(sum / tokens);
 }
 
-void embedding_pool(const struct embedding_facts *facts, const float *hidden, int tokens, int width,
-                    float *out)
+void embedding_pool(enum pooling pooling, const float *hidden, int tokens, int width, float *out)
+{
+    for (int i = 0; i < width; i++) {
+        out[i] = pool_column(pooling, hidden + i, tokens, (size_t)width);
+    }
+}
+
+void embedding_normalize(float *values, int width)
 {
     double squares = 0;
     for (int i = 0; i < width; i++) {
-        out[i] = pool_column(facts->pooling, hidden + i, tokens, (size_t)width);
-        squares += (double)out[i] * out[i];
+        squares += (double)values[i] * (double)values[i];
     }
-    double length = sqrt(squares) > 1e-12 ? sqrt(squares) : 1e-12; /* as torch's normalize has it */
-    for (int i = 0; facts->normalize && i < width; i++) {
-        out[i] = (float)(out[i] / length);
+    const double length = sqrt(squares) > 1e-12 ? sqrt(squares) : 1e-12; /* as torch has it */
+    for (int i = 0; i < width; i++) {
+        values[i] = (float)((double)values[i] / length);
     }
 }

@@ -86,6 +86,26 @@ extern const struct tensor_name family_lfm2_names[];
 extern const struct tensor_name family_bert_names[];
 extern const struct tensor_name family_phi3_gguf_names[];
 
+/* ---- Heads ---- */
+
+/* One layer of a classifier's head: linear, then what is not NULL or off of the rest. Biases count
+ * where the file has them. */
+struct head_layer {
+    const char *weight, *bias;
+    enum { HEAD_LINEAR, HEAD_TANH, HEAD_RELU, HEAD_GELU } activation;
+    const char *norm, *norm_bias; /* a layer norm behind it */
+};
+
+enum { HEAD_MAX_LAYERS = 3 };
+
+struct head_shape {
+    struct head_layer layers[HEAD_MAX_LAYERS]; /* up to one without a weight */
+};
+
+extern const struct head_shape family_score_head; /* decoders */
+extern const struct head_shape family_bert_head;
+extern const struct head_shape family_roberta_head;
+
 /* ---- Families ---- */
 
 enum bias_rule {
@@ -117,8 +137,10 @@ struct family {
     const struct tensor_name *names;      /* own names, before the common ones; or NULL */
     const struct tensor_name *gguf_names; /* likewise in GGUF files */
 
-    bool encoder;                 /* learned positions, layer norms, biases everywhere */
-    bool positions_after_padding; /* rows of positions start behind the padding token's id */
+    const struct head_shape *head; /* of its classifiers; NULL: of a decoder, `score` alone */
+    bool head_pooling_by_key;      /* classifier_pooling says which vector the head reads */
+    bool encoder;                  /* learned positions, layer norms, biases everywhere */
+    bool positions_after_padding;  /* rows of positions start behind the padding token's id */
     float norm_weight_offset;
     bool post_norm, qk_norm;
     bool no_pre_norm;    /* attention and MLP read the bare residual (OLMo 2) */

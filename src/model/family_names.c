@@ -194,3 +194,19 @@ const struct tensor_name family_phi3_gguf_names[] = {
     {ROLE_UP, "blk.{layer}.ffn_up.weight", PART_UP_OF_PAIR},
     {0, NULL, 0},
 };
+
+/* ---- Heads ---- */
+
+const struct head_shape family_score_head = {{{.weight = "score.weight"}}};
+
+const struct head_shape family_bert_head = {
+    {{.weight = "model.pooler.dense.weight",
+      .bias = "model.pooler.dense.bias",
+      .activation = HEAD_TANH},
+     {.weight = "classifier.weight", .bias = "classifier.bias"}}};
+
+const struct head_shape family_roberta_head = {
+    {{.weight = "classifier.dense.weight",
+      .bias = "classifier.dense.bias",
+      .activation = HEAD_TANH},
+     {.weight = "classifier.out_proj.weight", .bias = "classifier.out_proj.bias"}}};

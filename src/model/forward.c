@@ -139,9 +139,14 @@ uint64_t forward_communication_bytes(const struct forward *forward)
     return (tensor != NULL ? tensor->bytes : 0) + (pipeline != NULL ? pipeline->bytes : 0);
 }
 
-struct device_buffer *forward_hidden(const struct forward *forward)
+struct hidden_rows forward_hidden(const struct forward *forward)
 {
-    return forward->residual;
+    const bool in_place = forward->options.config->norm.in_place;
+    return (struct hidden_rows){
+        .values = in_place ? forward->residual : forward->normed,
+        .dtype = in_place ? DTYPE_FLOAT32 : forward->shape.compute,
+        .rows = forward->rows,
+    };
 }
 
 status forward_check(struct forward *forward)
@@ -195,7 +200,7 @@ static status join_ranks(struct forward *forward, const struct matrix *matrix, s
 static bool ends_in_outputs(const struct forward *forward, int layer)
 {
     const struct partition *part = forward->options.partition;
-    return layer + 1 == part->layer_count && part->has_head && !forward->options.config->encoder;
+    return layer + 1 == part->layer_count && part->has_head && !forward->options.config->whole_rows;
 }
 
 /* out = output · mixer(normed), over all ranks. Where the layer ends in outputs only their rows go
@@ -355,7 +360,7 @@ status forward_step(struct forward *forward, const struct batch *batch,
         return pipeline->send(pipeline, forward->residual, values * sizeof(float),
                               part->pp_rank + 1);
     }
-    if (batch->outputs > 0) {
+    if (batch->outputs > 0 && !forward->options.config->pools) {
         TRY(project_vocabulary(forward, batch));
     }
     *logits = forward->logits;

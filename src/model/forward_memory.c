@@ -25,7 +25,7 @@ struct step_shape forward_step_shape(const struct model_config *config,
         .ranks = partition->tp,
         .rank = partition->tp_rank,
         .slices = partition->local_slices,
-        .vocabulary = partition->has_head && !config->encoder ? config->vocabulary : 0,
+        .vocabulary = partition->has_head && !config->pools ? config->vocabulary : 0,
         .vocabulary_rows = partition->has_head ? partition->vocabulary_row_count : 0,
     };
 }

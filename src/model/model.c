@@ -6,6 +6,7 @@
 
 #include "model/embedding.h"
 #include "model/formats/safetensors.h"
+#include "model/head/head.h"
 #include "model/load/names.h"
 #include "model/read/config.h"
 #include "model/read/model_files.h"
@@ -112,7 +113,7 @@ static void set_stored_dtype(struct model *model)
  * keep the generation_config.json of what they were tuned from. */
 static status add_tokenizer_end(struct model *model)
 {
-    if (!model->has_config || model->config.encoder || model->tokenizer == NULL ||
+    if (!model->has_config || model->config.pools || model->tokenizer == NULL ||
         model->eos_text == NULL) {
         return STATUS_OK;
     }
@@ -139,7 +140,7 @@ static status open_directory(struct model *model)
     }
     TRY(model_text_open_directory(model));
     TRY(add_tokenizer_end(model));
-    if (model->has_config && model->config.encoder) {
+    if (model->has_config) {
         TRY(embedding_open(model));
     }
     if (!model->has_config && model->tokenizer == NULL) {
@@ -202,6 +203,7 @@ status model_open(const char *path, struct model **out)
         model->family = family_by_name(model->config.family);
         model->tensor_prefix = tensor_prefix_detect(&model->tensors, model->family);
         set_stored_dtype(model);
+        model->config.abilities = head_abilities(model);
     }
     if (s != STATUS_OK) {
         model_close(model);

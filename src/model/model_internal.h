@@ -8,15 +8,29 @@
 #include "model/read/chat_templates.h"
 #include "model/read/model_tensors.h"
 
-enum { MODEL_SAMPLING_DEFAULTS = 6 };
+enum { MODEL_SAMPLING_DEFAULTS = 6, MODEL_MAX_MODULES = 4 };
+
+/* A Dense module of sentence-transformers. */
+struct dense_module {
+    const char *folder;
+    int inputs, outputs, activation; /* of struct head_layer */
+    bool has_bias;
+};
+
+/* What a pooled row's vector becomes. */
+enum model_answer { ANSWER_EMBEDDING, ANSWER_LABELS, ANSWER_RANK, ANSWER_WORDS, ANSWER_VALUE };
 
 struct model {
     char *path;
     struct arena arena; /* arrays of the configuration, token strings */
     bool has_config;
     struct model_config config;
-    struct embedding_facts embedding; /* of an encoder */
-    const struct family *family;      /* NULL without a configuration */
+    struct embedding_facts embedding;
+    struct dense_module modules[MODEL_MAX_MODULES]; /* that the embedding goes through */
+    int module_count;
+    int most_embedded;           /* tokens that are taken of a text */
+    enum model_answer answer;    /* model_prepare's */
+    const struct family *family; /* NULL without a configuration */
     bool is_gguf;
     struct gguf gguf;
     struct tensor_table tensors;

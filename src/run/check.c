@@ -96,7 +96,12 @@ static status resolve_job(struct check *check)
 {
     check->resolved = *check->job;
     check->job = &check->resolved;
-    return job_take_model_defaults(&check->resolved, check->model, &check->report->defaults);
+    TRY(job_take_model_defaults(&check->resolved, check->model, &check->report->defaults));
+    /* A task that the model cannot do is what its plan fails for. */
+    const struct model_config *config = model_config(check->model);
+    return config != NULL && job_check_task(check->job, config) == STATUS_OK
+               ? model_prepare(check->model, check->job->generate.task)
+               : STATUS_OK;
 }
 
 static bool has_config(const struct check *check)
@@ -127,7 +132,7 @@ static status check_model(struct check *check)
 
 static int64_t vector_bytes(const struct check *check)
 {
-    return 4 * (int64_t)model_config(check->model)->hidden;
+    return 4 * (int64_t)model_config(check->model)->answer_width;
 }
 
 /* Upper bound of what a row leaves on disk, once in the journal and once in the output. */
@@ -143,7 +148,7 @@ static int64_t row_bytes(const struct check *check, const struct row *row, int64
     } else if (task_gives(task, "logprobs")) {
         a_token += 4;
     }
-    if (task_gives(task, "embedding")) {
+    if (task->work == WORK_POOL) {
         return 2 * (FIXED + row_size + vector_bytes(check));
     }
     return 2 * row->params.samples * (FIXED + row_size + a_token * new_tokens);

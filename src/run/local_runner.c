@@ -17,10 +17,12 @@ static status runner_start(struct local_runner *self)
 {
     TRY(model_open(self->job->model.path, &self->model));
     const struct model_config *config = model_config(self->model);
-    if (config != NULL && config->encoder) {
-        return status_fail(STATUS_UNSUPPORTED,
-                           "%s: %s is an encoder: it has no logits; `sluice run` embeds with it",
-                           self->job->model.path, config->architecture);
+    if (config != NULL && config->head != HEAD_VOCABULARY) {
+        return status_fail(STATUS_UNSUPPORTED, "%s: %s %s; `sluice run` %s with it",
+                           self->job->model.path, config->architecture,
+                           config->encoder ? "is an encoder: it has no logits"
+                                           : "has no logits of tokens",
+                           config->head == HEAD_LABELS ? "classifies" : "embeds");
     }
     TRY(plan_create(self->job, self->model, 1, 1, 0, NULL, &self->plan));
     return stage_create(&self->plan, self->model, MPI_COMM_NULL, 0, &self->stage);

@@ -306,6 +306,26 @@ status open_rows_add(struct open_rows *self, const struct record *record)
 
 /* ---- Finished samples ---- */
 
+/* What a pooled row's values are: an embedding, or scores with the label that has the largest of
+ * them. Returns how many they are. */
+static int32_t set_answer(const struct open_rows *self, const struct pending_row *pending,
+                          const float *values, struct result *result)
+{
+    const struct model_config *config = model_config(self->options.model);
+    const struct task_facts *task = task_facts(pending->row.params.task);
+    const int32_t count = config->answer_width;
+    *(task_gives(task, "embedding") ? &result->embedding_width : &result->labels) = count;
+    if (task_gives(task, "label")) {
+        int best = 0;
+        for (int i = 1; i < count; i++) {
+            best = values[i] > values[best] ? i : best;
+        }
+        result->label = config->label_names[best];
+        result->label_length = strlen(result->label);
+    }
+    return count;
+}
+
 /* Copies a finished sample into the row's arena: the engine's memory goes with engine_release. */
 static status keep_sample(struct open_rows *self, struct pending_row *pending,
                           const struct finished_sample *sample)
@@ -346,8 +366,7 @@ static status keep_sample(struct open_rows *self, struct pending_row *pending,
     result->top_logprobs = (int32_t)top;
     size_t width = 0;
     if (sample->embedding != NULL) {
-        result->embedding_width = model_config(self->options.model)->hidden;
-        width = (size_t)result->embedding_width;
+        width = (size_t)set_answer(self, pending, sample->embedding, result);
     }
     struct {
         const void *from;
@@ -361,7 +380,9 @@ static status keep_sample(struct open_rows *self, struct pending_row *pending,
          (const void **)&result->top_ids},
         {with_top ? sample->top_logprobs : NULL, count * top * sizeof(float),
          (const void **)&result->top_values},
-        {sample->embedding, width * sizeof(float), (const void **)&result->embedding},
+        {sample->embedding, width * sizeof(float),
+         result->labels > 0 ? (const void **)&result->label_scores
+                            : (const void **)&result->embedding},
     };
     bool copied = result->text != NULL && result->error != NULL;
     for (size_t i = 0; i < COUNT_OF(copies); i++) {

@@ -312,7 +312,7 @@ status prompt_encode(struct prompt_encoder *encoder, const struct row *row)
     encoder->tokens.count = 0;
     encoder->first_scored = 0;
     TRY(check_row_fits(encoder, row, task));
-    if (task->encoding == ENCODE_CONTENT) {
+    if (task->encoding == ENCODE_CONTENT && !chat) {
         return encode_content(encoder, row);
     }
     TRY(encode_prompt(encoder, row, chat));

@@ -113,6 +113,12 @@ static status resolve_job(struct run *run)
     struct buffer taken = {0};
     run->resolved = *run->job;
     status s = job_take_model_defaults(&run->resolved, run->model, &taken);
+    if (s == STATUS_OK) {
+        s = job_check_task(&run->resolved, model_config(run->model));
+    }
+    if (s == STATUS_OK) {
+        s = model_prepare(run->model, run->resolved.generate.task);
+    }
     if (s == STATUS_OK && taken.length > 0 && run->world->rank == 0) {
         log_write(LOG_INFO,
                   "sampling values of the model: %s (generate.defaults: none leaves them out)",

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Types of numbers: their sizes and names. */
+/* Types of numbers: their sizes and names, and those of 16 bits widened. */
 #include "sluice/dtype.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "weights/gguf_quants.h"
 
 size_t dtype_bytes(enum dtype dtype)
 {
@@ -29,4 +34,18 @@ const char *dtype_name(enum dtype dtype)
         break;
     }
     return "fp8";
+}
+
+void dtype_widen(enum dtype dtype, const void *from, size_t count, float *to)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half;
+        memcpy(&half, (const char *)from + i * sizeof half, sizeof half);
+        if (dtype == DTYPE_FLOAT16) {
+            to[i] = gguf_half_to_float(half);
+            continue;
+        }
+        const uint32_t bits = (uint32_t)half << 16;
+        memcpy(&to[i], &bits, sizeof bits);
+    }
 }

@@ -50,19 +50,18 @@ expect_output '"object":"embedding"' export out.h5 --format openai
 
 expect_error 1 "task: BertModel is an encoder" run --quiet job.yaml --set task=generate
 expect_error 1 "generate.mode: score: BertModel is an encoder" run --quiet job.yaml --set generate.mode=score
-expect_error 1 "task: LlamaForCausalLM generates" run --quiet job.yaml --set "model.path=$model"
 expect_error 1 "engine.max_batch_tokens: 8; an encoder takes whole rows, of up to 24 tokens" run --quiet job.yaml \
     --set engine.max_batch_tokens=8 --set engine.max_sequences=1
-expect_error 2 'task: expected auto, generate or embed, not "embedding"' run --quiet job.yaml --set task=embedding
+expect_error 2 'task: expected auto, generate, classify, reward or embed, not "embedding"' run --quiet job.yaml --set task=embedding
 expect_error 1 "BertModel is an encoder: it has no logits" logits --model "$encoders/bert" --ids 2,3 -o logits.h5
 
 expect_error 1 "BertModel is an encoder: it generates nothing" bench --model "$encoders/bert" --prompt-tokens 8 --new-tokens 4
 
 # What lies beside the model is checked.
 cp -r "$encoders/bert" odd
-echo '[{"path": "", "type": "sentence_transformers.models.Transformer"}, {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]' \
+echo '[{"path": "", "type": "sentence_transformers.models.Transformer"}, {"path": "2_CNN", "type": "sentence_transformers.models.CNN"}]' \
     >odd/modules.json
-expect_error 1 'odd/modules.json: module "sentence_transformers.models.Dense" is not supported' run --quiet job.yaml --set model.path=odd
+expect_error 1 'odd/modules.json: module "sentence_transformers.models.CNN" is not supported' run --quiet job.yaml --set model.path=odd
 echo '[{"path": "../../x", "type": "sentence_transformers.models.Pooling"}]' >odd/modules.json
 expect_error 1 "odd/modules.json: expected modules with type and path" run --quiet job.yaml --set model.path=odd
 echo '[{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]' >odd/modules.json

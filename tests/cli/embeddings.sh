@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# compare_embeddings EXPORTED EXPECTED TOLERANCE: lines of `sluice export` against lines "tokens value value…"; says where they differ.
-compare_embeddings() {
-    sed -n 's/.*"prompt_tokens":\([0-9]*\).*"embedding":\[\([^]]*\)\].*/\1 \2/p' "$1" | tr , ' ' |
-        awk -v tolerance="$3" -v expected="$2" '
+# compare_vectors MEMBER EXPORTED EXPECTED TOLERANCE: a list of numbers in lines of `sluice export` against lines "tokens value value…"; says where
+# they differ.
+compare_vectors() {
+    sed -n 's/.*"prompt_tokens":\([0-9]*\).*"'"$1"'":\[\([^]]*\)\].*/\1 \2/p' "$2" | tr , ' ' |
+        awk -v tolerance="$4" -v expected="$3" '
             {
                 rows++
                 if ((getline wanted <expected) <= 0) { print "more rows than expected"; bad = 1; exit }
@@ -17,4 +18,8 @@ compare_embeddings() {
                 if ((getline wanted <expected) > 0) { print "fewer rows than expected"; bad = 1 }
                 exit bad || rows == 0
             }'
+}
+
+compare_embeddings() {
+    compare_vectors embedding "$@"
 }

@@ -179,6 +179,16 @@ static void add_scores(struct result *result)
     result->logprob_mean = scored ? sum / result->completion_tokens : NAN;
 }
 
+/* The largest of a result's scores; NaN where there are none. */
+static void add_score(struct result *result)
+{
+    result->score = NAN;
+    for (int32_t i = 0; result->label_scores != NULL && i < result->labels; i++) {
+        const double score = (double)result->label_scores[i];
+        result->score = i == 0 || score > result->score ? score : result->score;
+    }
+}
+
 static struct stored_result complete(struct columns_writer *self, const struct result *result)
 {
     struct stored_result stored = {.result = *result,
@@ -187,6 +197,9 @@ static struct stored_result complete(struct columns_writer *self, const struct r
                                    .file = file_of(self, result->row)};
     if (self->columns.scores) {
         add_scores(&stored.result);
+    }
+    if (self->columns.score) {
+        add_score(&stored.result);
     }
     return stored;
 }

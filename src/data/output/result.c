@@ -18,15 +18,22 @@ enum {
     AT_RANK = 20,
     AT_PROMPT_TOKENS = 24,
     AT_COMPLETION_TOKENS = 28,
-    AT_TOP_LOGPROBS = 32,
-    AT_LENGTHS = 36, /* of the texts of the head: five uint32 */
-    AT_SECONDS = 56, /* IEEE double */
+    AT_TOP_LOGPROBS = 32, /* of form 3 a uint16 */
+    AT_MORE_PARTS = 34,   /* of form 3: uint16, the bits above those of AT_PARTS */
+    AT_LENGTHS = 36,      /* of the texts of the head: five uint32 */
+    AT_SECONDS = 56,      /* IEEE double */
     HEAD_BYTES = 64,
 };
 
 /* Form 1 has neither endpoint nor fault; it is read, so that a job that an earlier version began
- * can go on. */
-enum { FORM_VERSION = 2, OLDEST_VERSION = 1, TEXT_COUNT = 5, ALL_PARTS_OF_FORM_1 = 63 };
+ * can go on. Form 3 has more bits for parts, and is only written where one of them is set. */
+enum {
+    FORM_VERSION = 3,
+    OLDEST_VERSION = 1,
+    TEXT_COUNT = 5,
+    ALL_PARTS_OF_FORM_1 = 63,
+    MORE_PARTS_SHIFT = 16,
+};
 
 /* The width that the head has; another one stands before the values of its part. */
 #define HEAD_WIDTH offsetof(struct stored_result, result.top_logprobs)
@@ -114,7 +121,7 @@ static unsigned result_parts(const struct stored_result *stored)
  * those of one bit in the table's order. Begin with bit 1 and index 0; NULL past the last. */
 static const struct result_column *next_part(unsigned parts, unsigned *bit, size_t *index)
 {
-    for (; *bit <= UINT16_MAX; *bit <<= 1, *index = 0) {
+    for (; *bit != 0; *bit <<= 1, *index = 0) {
         while ((parts & *bit) != 0 && *index < result_column_count) {
             const struct result_column *column = &result_columns[(*index)++];
             if (column->travel == TRAVEL_PART && column->bit == *bit &&
@@ -233,12 +240,13 @@ static void put_behind_head(struct sink *sink, unsigned parts, const struct stor
 static void put_head(char *head, uint64_t size, unsigned parts, const struct stored_result *stored)
 {
     const struct result *result = &stored->result;
+    const unsigned more = parts >> MORE_PARTS_SHIFT;
     uint64_t seconds;
     memcpy(&seconds, &result->seconds, sizeof seconds);
     little_endian_put(head + AT_SIZE, size, 4);
-    head[AT_VERSION] = FORM_VERSION;
+    head[AT_VERSION] = more != 0 ? FORM_VERSION : FORM_VERSION - 1;
     head[AT_FINISH] = (char)result->finish_reason;
-    little_endian_put(head + AT_PARTS, parts, 2);
+    little_endian_put(head + AT_PARTS, parts & UINT16_MAX, 2);
     little_endian_put(head + AT_ROW, (uint64_t)result->row, 8);
     little_endian_put(head + AT_SAMPLE, (uint32_t)result->sample, 4);
     little_endian_put(head + AT_RANK, (uint32_t)result->rank, 4);
@@ -246,6 +254,9 @@ static void put_head(char *head, uint64_t size, unsigned parts, const struct sto
     little_endian_put(head + AT_COMPLETION_TOKENS, (uint32_t)result->completion_tokens, 4);
     little_endian_put(head + AT_TOP_LOGPROBS,
                       (parts & bits_of_head_width()) != 0 ? (uint32_t)result->top_logprobs : 0, 4);
+    if (more != 0) {
+        little_endian_put(head + AT_MORE_PARTS, more, 2);
+    }
     little_endian_put(head + AT_SECONDS, seconds, 8);
     char *lengths = head + AT_LENGTHS;
     for (size_t i = 0; i < result_column_count; i++) {
@@ -324,6 +335,20 @@ static status check_version(const char *head, status otherwise)
                              head[AT_VERSION], OLDEST_VERSION, FORM_VERSION);
 }
 
+static unsigned head_parts(const char *head)
+{
+    const unsigned parts = (unsigned)little_endian_get(head + AT_PARTS, 2);
+    return head[AT_VERSION] < FORM_VERSION
+               ? parts
+               : parts | (unsigned)little_endian_get(head + AT_MORE_PARTS, 2) << MORE_PARTS_SHIFT;
+}
+
+static int32_t head_top_logprobs(const char *head)
+{
+    return head[AT_VERSION] < FORM_VERSION ? little_endian_get_int32(head + AT_TOP_LOGPROBS)
+                                           : (int32_t)little_endian_get(head + AT_TOP_LOGPROBS, 2);
+}
+
 size_t result_encoded_size(const void *bytes, size_t length)
 {
     if (length < HEAD_BYTES) {
@@ -336,7 +361,7 @@ size_t result_encoded_size(const void *bytes, size_t length)
 static void note_column(const struct result_column *column, const char *head,
                         struct output_columns *columns)
 {
-    unsigned parts = (unsigned)little_endian_get(head + AT_PARTS, 2);
+    unsigned parts = head_parts(head);
     void *when = column_when(column, columns);
     if (when == NULL || (parts & column_bits(column)) == 0) {
         return;
@@ -344,7 +369,7 @@ static void note_column(const struct result_column *column, const char *head,
     if (column->width == 0) {
         *(bool *)when = true;
     } else if (column->width == HEAD_WIDTH) { /* another is the job's to say */
-        int32_t width = little_endian_get_int32(head + AT_TOP_LOGPROBS), *widest = when;
+        int32_t width = head_top_logprobs(head), *widest = when;
         *widest = width > *widest && width <= column->widest ? width : *widest;
     }
 }
@@ -506,7 +531,7 @@ static status take_head(const char *head, unsigned parts, struct stored_result *
                    .finish_reason = (enum finish_reason)(unsigned char)head[AT_FINISH],
                    .prompt_tokens = little_endian_get_int32(head + AT_PROMPT_TOKENS),
                    .completion_tokens = little_endian_get_int32(head + AT_COMPLETION_TOKENS),
-                   .top_logprobs = little_endian_get_int32(head + AT_TOP_LOGPROBS)}};
+                   .top_logprobs = head_top_logprobs(head)}};
     memcpy(&out->result.seconds, &seconds, sizeof seconds);
     for (size_t i = 0; i < result_column_count; i++) {
         const struct result_column *column = &result_columns[i];
@@ -515,8 +540,9 @@ static status take_head(const char *head, unsigned parts, struct stored_result *
         }
     }
     unsigned known = head[AT_VERSION] == OLDEST_VERSION ? ALL_PARTS_OF_FORM_1 : all_bits();
+    const bool needs_form = head[AT_VERSION] < FORM_VERSION || parts > UINT16_MAX;
     bool has_head_width = (parts & bits_of_head_width()) != 0;
-    return head_is_sane(out) && (parts & ~known) == 0 &&
+    return head_is_sane(out) && (parts & ~known) == 0 && needs_form &&
                    has_head_width == (out->result.top_logprobs > 0)
                ? STATUS_OK
                : status_fail(STATUS_INVALID, bad_head);
@@ -533,7 +559,7 @@ status result_decode(const void *bytes, size_t length, struct arena *arena, stru
         return status_fail(STATUS_INVALID, "a result that is cut off or no result");
     }
     TRY(check_version(head, STATUS_INVALID));
-    unsigned parts = (unsigned)little_endian_get(head + AT_PARTS, 2);
+    unsigned parts = head_parts(head);
     struct result_bytes source = {.next = head + HEAD_BYTES, .end = head + size, .arena = arena};
     TRY(take_head(head, parts, &stored));
     TRY(take_behind_head(&source, head, parts, &stored));

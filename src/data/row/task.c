@@ -14,6 +14,7 @@
 static const struct task_facts table[] = {
     [TASK_GENERATE] = {.name = "generate",
                        .done = "generated from",
+                       .needs = ABLE_LOGITS,
                        .refused = {"task: ", " is an encoder: it embeds and does not generate; use "
                                              "task: embed"},
                        .takes_messages = true,
@@ -24,6 +25,7 @@ static const struct task_facts table[] = {
                        .columns_asked = {TOKEN_COLUMNS}},
     [TASK_SCORE] = {.name = "score",
                     .done = "scored",
+                    .needs = ABLE_LOGITS,
                     .refused = {"generate.mode: score: ",
                                 " is an encoder, which gives tokens no probabilities"},
                     .takes_messages = true,
@@ -34,10 +36,39 @@ static const struct task_facts table[] = {
                     .work = WORK_READ,
                     .columns = {"token_ids", "logprobs", "logprob_sum", "logprob_mean"},
                     .columns_asked = {TOKEN_COLUMNS}},
+    [TASK_CLASSIFY] = {.name = "classify",
+                       .done = "classified",
+                       .needs = ABLE_LABELS,
+                       .refused = {"task: ", " has no head for labels, which classify needs"},
+                       .takes_messages = true,
+                       COMPLETIONS,
+                       .encoding = ENCODE_CONTENT,
+                       .truncation_side = "right",
+                       .work = WORK_POOL,
+                       .columns = {"label", "score", "scores"}},
+    [TASK_RERANK] = {.name = "rerank",
+                     .done = "ranked",
+                     .needs = ABLE_RANK,
+                     .refused = {"task: ", " has no head with one label, which rerank needs"},
+                     COMPLETIONS,
+                     .encoding = ENCODE_PAIR,
+                     .truncation_side = "right",
+                     .work = WORK_POOL,
+                     .columns = {"score"}},
+    [TASK_REWARD] = {.name = "reward",
+                     .done = "valued",
+                     .needs = ABLE_VALUE,
+                     .refused = {"task: ", " has no head with one label, which reward needs"},
+                     .takes_messages = true,
+                     COMPLETIONS,
+                     .encoding = ENCODE_CONTENT,
+                     .truncation_side = "right",
+                     .work = WORK_POOL,
+                     .columns = {"score"}},
     [TASK_EMBED] = {.name = "embed",
                     .done = "embedded",
-                    .needs_encoder = true,
-                    .refused = {"task: ", " generates; embed is for encoders (BERT, RoBERTa)"},
+                    .needs = ABLE_VECTORS,
+                    .refused = {"task: ", " gives no vectors, which embed needs"},
                     .prompt_name = "input",
                     .endpoint = ENDPOINT_EMBEDDINGS,
                     .url_end = "/embeddings",
@@ -106,23 +137,49 @@ void task_choose_columns(const struct task_facts *task, int width, struct output
     }
 }
 
-enum task task_choose(enum task asked, bool is_encoder)
+enum task task_choose(enum task asked, unsigned abilities)
 {
     if (table[asked].work != WORK_SAMPLE) {
         return asked;
     }
+    if ((abilities & ABLE_BEST) != 0) {
+        return TASK_EMBED;
+    }
     enum task task = 0;
-    while (table[task].needs_encoder != is_encoder) {
+    while (task + 1 < TASKS && (table[task].needs & abilities) == 0) {
         task++;
     }
     return task;
 }
 
-status task_check_model(enum task task, bool is_encoder, const char *architecture)
+/* "generate, score": what the model can do. */
+static status list_tasks(unsigned abilities, struct buffer *out)
+{
+    for (enum task task = 0; task < TASKS; task++) {
+        if ((table[task].needs & abilities) != 0) {
+            TRY(buffer_format(out, "%s%s", out->length > 0 ? ", " : "", table[task].name));
+        }
+    }
+    return STATUS_OK;
+}
+
+status task_check_model(enum task task, unsigned abilities, const char *architecture)
 {
     const struct task_facts *facts = &table[task];
-    return facts->needs_encoder == is_encoder
-               ? STATUS_OK
-               : status_fail(STATUS_UNSUPPORTED, "%s%s%s", facts->refused[0], architecture,
-                             facts->refused[1]);
+    if ((facts->needs & abilities) != 0) {
+        return STATUS_OK;
+    }
+    if (abilities == ABLE_VECTORS || (facts->needs & ABLE_LOGITS) == 0) {
+        return status_fail(STATUS_UNSUPPORTED, "%s%s%s", facts->refused[0], architecture,
+                           facts->refused[1]);
+    }
+    struct buffer list = {0};
+    status s = list_tasks(abilities, &list);
+    if (s == STATUS_OK) {
+        s = status_fail(STATUS_UNSUPPORTED,
+                        "task: %s: %s has no logits of tokens; what it can do: %s", facts->name,
+                        architecture, list.data);
+    }
+    buffer_destroy(&list);
+    return s;
 }

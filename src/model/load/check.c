@@ -3,6 +3,7 @@
  * a job finds out before it has taken memory for it. */
 #include <stdlib.h>
 
+#include "model/head/head.h"
 #include "model/load/names.h"
 #include "model/load/weight_walk.h"
 #include "model/model_internal.h"
@@ -51,5 +52,5 @@ status model_check_weights(struct model *model)
         free(weights);
     }
     partition_destroy(&whole);
-    return s;
+    return s == STATUS_OK && model->config.pools ? head_check(model) : s;
 }

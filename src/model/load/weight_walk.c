@@ -402,7 +402,7 @@ status weights_visit(const struct model_config *config, const struct partition *
     }
     TRY(visit_hidden_norm(&walk, ROLE_FINAL_NORM, ROLE_FINAL_NORM_BIAS, &weights->final_norm,
                           &weights->final_norm_bias));
-    if (config->encoder) {
+    if (config->pools) {
         return STATUS_OK;
     }
     if (config->tied_embeddings && partition->has_embedding) {

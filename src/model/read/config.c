@@ -122,6 +122,7 @@ static status find_family(const struct json *root, struct arena *arena,
         }
         name = json_string(list->items[0]);
         *family = family_find(name, NULL);
+        *family = *family == NULL ? config_family_by_stem(name) : *family;
         *family = *family == NULL ? find_wrapped(root, name) : *family;
     } else {
         key = "model_type";
@@ -576,6 +577,7 @@ status config_from_json(const struct json *root, const struct json *generation, 
                            "use_bidirectional_attention: only causal attention is supported");
     }
     TRY(read_scales(object, family, out));
+    TRY(config_read_head(root, family, arena, out));
     if (family->encoder) {
         TRY(read_dtype(root, object, out));
         TRY(read_encoder(object, family, out));

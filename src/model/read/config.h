@@ -69,6 +69,17 @@ struct quantization {
 /* NULL behind the last. */
 const struct quantization *config_quantization_at(size_t index);
 
+/* ---- src/model/head/config_head.c ---- */
+
+/* What an architecture's name says of what follows the layers. */
+enum model_head config_head_of(const char *architecture, bool is_encoder);
+/* The family of "XForSequenceClassification" or "XModel" by its "XForCausalLM" or "XModel"; NULL.
+ */
+const struct family *config_family_by_stem(const char *architecture);
+/* Reads head, labels and how scores are made of them; sizes are set already. */
+status config_read_head(const struct json *root, const struct family *family, struct arena *arena,
+                        struct model_config *out) MUST_CHECK;
+
 /* ---- config_layers.c ---- */
 
 /* Reads which layer is of which kind, and the window. */

@@ -103,7 +103,8 @@ struct output_columns run_choose_columns(const void *context)
     columns.top_logprobs = job->generate.sampling.logprobs > columns.top_logprobs
                                ? job->generate.sampling.logprobs
                                : columns.top_logprobs;
-    task_choose_columns(task, model_config(run->model)->hidden, &columns);
+    const struct model_config *config = model_config(run->model);
+    task_choose_columns(task, config->pools ? config->answer_width : config->hidden, &columns);
     if (run->file_rows != NULL) {
         coordinator_file_rows(run->coordinator, run->file_rows);
         columns.files = &run->files;

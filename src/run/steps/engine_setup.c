@@ -2,8 +2,6 @@
 /* From job, model and plan to the engine's options. */
 #include "run/steps/engine_setup.h"
 
-#include "sluice/task.h"
-
 /* Tokens of half a step from which products gain by running beside the other half's attention. */
 enum { HALF_TOKENS = 512 };
 
@@ -11,7 +9,6 @@ struct engine_options engine_setup(const struct job *job, const struct model *mo
                                    const struct plan *plan)
 {
     const struct model_config *config = model_config(model);
-    const bool pools = task_facts(job_task(job, config))->work == WORK_POOL;
     return (struct engine_options){
         .admission = job->engine.admission,
         .max_sequences = plan->max_sequences,
@@ -21,13 +18,15 @@ struct engine_options engine_setup(const struct job *job, const struct model *mo
         .max_model_len = plan->max_model_len,
         .steps_in_flight = plan->pp,
         .has_states = plan->state_places > 0,
-        .prefix_cache = job->engine.prefix_cache && !pools && plan->state_places == 0,
+        .prefix_cache = job->engine.prefix_cache && !(config->pools && config->whole_rows) &&
+                        plan->state_places == 0,
         .long_rope_threshold =
             config->rope.kind == ROPE_LONGROPE ? config->rope.original_max_positions : 0,
         .tokenizer = model_tokenizer(model),
         .ends = config->ends,
         .end_count = config->end_count,
         .half_tokens = HALF_TOKENS,
-        .embedding_width = pools ? config->hidden : 0,
+        .embedding_width = config->pools ? config->answer_width : 0,
+        .pools_last = config->pools && !config->whole_rows,
     };
 }

@@ -190,7 +190,9 @@ status stage_create(const struct plan *plan, struct model *model, MPI_Comm repli
     TRY(stage->backend->operations->kv_create(stage->backend, &cache, plan->kv_blocks,
                                               &stage->cache));
     struct forward_options forward = stage_forward_options(stage);
-    return forward_create(&forward, &stage->forward);
+    TRY(forward_create(&forward, &stage->forward));
+    return config->pools && stage_is_leader(stage) ? pooler_create(model, &stage->pooler)
+                                                   : STATUS_OK;
 }
 
 void stage_destroy(struct stage *stage)
@@ -202,6 +204,7 @@ void stage_destroy(struct stage *stage)
     if (stage->pipeline != NULL) {
         stage->pipeline->destroy(stage->pipeline);
     }
+    pooler_destroy(stage->pooler);
     if (stage->forward != NULL) {
         forward_destroy(stage->forward);
     }

@@ -19,6 +19,7 @@ struct stage {
     struct kv_cache *cache;
     struct communicator *tensor, *pipeline; /* NULL where of size 1 */
     struct forward *forward;
+    struct pooler *pooler; /* the leader's, where the model pools */
     double load_seconds;
     double stagger; /* seconds; see stage_note_steps */
 };

@@ -60,20 +60,51 @@ static status wait_for_device(struct step_loop *self)
     return STATUS_OK;
 }
 
-/* Every sequence's vectors become its embedding. */
+/* The step's vectors in float32, [rows, width] in self->hidden. */
+static status fetch_hidden(struct step_loop *self, int width, int *rows)
+{
+    struct stage *stage = self->stage;
+    const struct hidden_rows hidden = forward_hidden(stage->forward);
+    const size_t count = (size_t)hidden.rows * (size_t)width;
+    *rows = hidden.rows;
+    if (hidden.dtype == DTYPE_FLOAT32) {
+        return stage->backend->operations->download(stage->backend, hidden.values, 0, self->hidden,
+                                                    count * sizeof *self->hidden);
+    }
+    /* Into the upper half, from which they are widened upwards. */
+    uint16_t *narrow = (uint16_t *)(void *)(self->hidden + count) - count;
+    TRY(stage->backend->operations->download(stage->backend, hidden.values, 0, narrow,
+                                             count * sizeof *narrow));
+    dtype_widen(hidden.dtype, narrow, count, self->hidden);
+    return STATUS_OK;
+}
+
+/* The vectors of a row become its answer. Of a step with outputs there are those rows alone, or all
+ * where the backend has kept them. */
 static status pool_step(struct step_loop *self, struct step_plan *step)
 {
     struct stage *stage = self->stage;
     const struct batch *batch = &step->batch;
-    int width = model_config(stage->model)->hidden;
-    TRY(stage->backend->operations->download(
-        stage->backend, forward_hidden(stage->forward), 0, self->hidden,
-        (size_t)batch->tokens * (size_t)width * sizeof *self->hidden));
+    const struct model_config *config = model_config(stage->model);
+    const size_t width = (size_t)config->hidden, answer = (size_t)config->answer_width;
+    int rows, output = 0;
+    if (!config->whole_rows && batch->outputs == 0) {
+        return stage->backend->operations->synchronize(stage->backend);
+    }
+    TRY(fetch_hidden(self, config->hidden, &rows));
     for (int s = 0; s < batch->sequences; s++) {
-        int first = batch->query_start[s];
-        embedding_pool(model_embedding(stage->model), self->hidden + (size_t)first * (size_t)width,
-                       batch->query_start[s + 1] - first, width,
-                       step->embeddings + (size_t)s * (size_t)width);
+        int first = batch->query_start[s], count = batch->query_start[s + 1] - first;
+        if (!config->whole_rows) {
+            if (output == batch->outputs ||
+                batch->output_rows[output] >= batch->query_start[s + 1]) {
+                continue;
+            }
+            first = rows == batch->outputs ? output : batch->output_rows[output];
+            count = 1;
+            output++;
+        }
+        pooler_run(stage->pooler, self->hidden + (size_t)first * width, count,
+                   step->embeddings + (size_t)s * answer);
     }
     return STATUS_OK;
 }
@@ -83,14 +114,16 @@ static status answer_step(struct step_loop *self, struct step_plan *step,
                           struct device_buffer *logits)
 {
     struct backend *backend = self->stage->backend;
+    if (step->embeddings != NULL) {
+        return pool_step(self, step);
+    }
     if (step->batch.outputs > 0) {
         TRY(engine_await_masks(self->engine, step));
         return backend->operations->sample(backend, logits, step->batch.outputs,
                                            model_config(self->stage->model)->vocabulary,
                                            step->requests, self->results);
     }
-    return step->embeddings != NULL ? pool_step(self, step)
-                                    : backend->operations->synchronize(backend);
+    return backend->operations->synchronize(backend);
 }
 
 /* From launch to answer; `step` is NULL where another rank answers. Fails where a peer was lost in
@@ -255,7 +288,7 @@ static status lead(struct step_loop *self)
                             .most = plan->pp < MAX_STEPS_IN_FLIGHT ? plan->pp : MAX_STEPS_IN_FLIGHT,
                             .kv_block_tokens = plan->kv_block_tokens};
     self->results = calloc((size_t)plan->max_sequences, sizeof *self->results);
-    const bool pools = model_embedding(self->stage->model) != NULL;
+    const bool pools = config->pools;
     if (pools) {
         self->hidden =
             calloc((size_t)plan->max_batch_tokens * (size_t)config->hidden, sizeof *self->hidden);

@@ -187,6 +187,34 @@ static void cut_and_changed_bytes_are_checked(void **state)
     buffer_destroy(&bytes);
 }
 
+/* Bits that form 2 has no place for make it form 3; a form 3 without them is none. */
+static void labels_are_a_form_of_their_own(void **state)
+{
+    (void)state;
+    static const float scores[] = {0.25f, 0.75f};
+    struct result in = full_result(), out;
+    struct buffer bytes = {0};
+    struct arena arena = {0};
+    size_t used;
+    in.label = "so-so";
+    in.label_length = 5;
+    in.labels = 2;
+    in.label_scores = scores;
+    assert_int_equal(result_encode(&in, &bytes), STATUS_OK);
+    assert_int_equal(bytes.data[4], 3);
+    assert_int_equal(result_decode(bytes.data, bytes.length, &arena, &out, &used), STATUS_OK);
+    assert_int_equal(used, bytes.length);
+    assert_int_equal(out.label_length, 5);
+    assert_string_equal(out.label, "so-so");
+    assert_int_equal(out.labels, 2);
+    assert_memory_equal(out.label_scores, scores, sizeof scores);
+    assert_int_equal(out.top_logprobs, in.top_logprobs);
+    bytes.data[34] = 0;
+    assert_int_equal(decode_exact(bytes.data, bytes.length, &used), STATUS_INVALID);
+    arena_destroy(&arena);
+    buffer_destroy(&bytes);
+}
+
 static void the_form_before_is_read(void **state)
 {
     (void)state;
@@ -204,9 +232,9 @@ static void the_form_before_is_read(void **state)
     bytes.data[7] |= 1; /* which had no endpoints */
     assert_int_equal(decode_exact(bytes.data, bytes.length, &used), STATUS_INVALID);
     bytes.data[7] = 0;
-    bytes.data[4] = 3;
+    bytes.data[4] = 4;
     assert_int_equal(decode_exact(bytes.data, bytes.length, &used), STATUS_INVALID);
-    assert_non_null(strstr(status_message(), "results of form 3"));
+    assert_non_null(strstr(status_message(), "results of form 4"));
     buffer_destroy(&bytes);
 }
 
@@ -266,6 +294,7 @@ int main(void)
         cmocka_unit_test(the_bytes_do_not_depend_on_the_host),
         cmocka_unit_test(every_part_has_its_place),
         cmocka_unit_test(cut_and_changed_bytes_are_checked),
+        cmocka_unit_test(labels_are_a_form_of_their_own),
         cmocka_unit_test(the_form_before_is_read),
         cmocka_unit_test(a_part_of_nothing_is_refused),
         cmocka_unit_test(a_text_of_nothing_is_refused),

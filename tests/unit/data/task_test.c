@@ -42,18 +42,23 @@ static void every_task_says_all_that_is_asked_of_it(void **state)
         /* A prompt's completion is what is read, and a vector is what is pooled. */
         assert_int_equal(facts->takes_completion, facts->work == WORK_READ);
         assert_int_equal(facts->encoding == ENCODE_COMPLETION, facts->work == WORK_READ);
-        assert_int_equal(task_gives(facts, "embedding"), facts->work == WORK_POOL);
+        assert_int_equal(task_gives(facts, "embedding") || task_gives(facts, "score"),
+                         facts->work == WORK_POOL);
     }
 }
 
 static void the_model_decides_what_sampling_becomes(void **state)
 {
     (void)state;
-    assert_int_equal(task_choose(TASK_GENERATE, false), TASK_GENERATE);
-    assert_int_equal(task_choose(TASK_GENERATE, true), TASK_EMBED);
-    assert_int_equal(task_choose(TASK_EMBED, true), TASK_EMBED);
-    assert_int_equal(task_choose(TASK_SCORE, false), TASK_SCORE);
-    assert_int_equal(task_choose(TASK_SCORE, true), TASK_SCORE); /* to be refused by its name */
+    const unsigned decoder = ABLE_LOGITS | ABLE_VECTORS, classifier = ABLE_VECTORS | ABLE_LABELS;
+    assert_int_equal(task_choose(TASK_GENERATE, decoder), TASK_GENERATE);
+    assert_int_equal(task_choose(TASK_GENERATE, decoder | ABLE_BEST), TASK_EMBED);
+    assert_int_equal(task_choose(TASK_GENERATE, ABLE_VECTORS), TASK_EMBED);
+    assert_int_equal(task_choose(TASK_GENERATE, classifier), TASK_CLASSIFY);
+    assert_int_equal(task_choose(TASK_EMBED, ABLE_VECTORS), TASK_EMBED);
+    assert_int_equal(task_choose(TASK_SCORE, decoder), TASK_SCORE);
+    /* To be refused by its name. */
+    assert_int_equal(task_choose(TASK_SCORE, ABLE_VECTORS), TASK_SCORE);
 }
 
 static void models_of_another_kind_are_refused_in_the_tasks_words(void **state)
@@ -61,20 +66,27 @@ static void models_of_another_kind_are_refused_in_the_tasks_words(void **state)
     (void)state;
     static const struct {
         enum task task;
-        bool is_encoder;
+        unsigned abilities;
         const char *message; /* NULL: it can */
     } cases[] = {
-        {TASK_GENERATE, false, NULL},
-        {TASK_SCORE, false, NULL},
-        {TASK_EMBED, true, NULL},
-        {TASK_GENERATE, true,
+        {TASK_GENERATE, ABLE_LOGITS, NULL},
+        {TASK_SCORE, ABLE_LOGITS, NULL},
+        {TASK_EMBED, ABLE_VECTORS, NULL},
+        {TASK_EMBED, ABLE_LOGITS | ABLE_VECTORS, NULL},
+        {TASK_REWARD, ABLE_LABELS | ABLE_VALUE, NULL},
+        {TASK_CLASSIFY, ABLE_LOGITS | ABLE_VECTORS,
+         "task: X has no head for labels, which classify needs"},
+        {TASK_REWARD, ABLE_LABELS | ABLE_VECTORS,
+         "task: X has no head with one label, which reward needs"},
+        {TASK_GENERATE, ABLE_LABELS | ABLE_VECTORS,
+         "task: generate: X has no logits of tokens; what it can do: classify, embed"},
+        {TASK_GENERATE, ABLE_VECTORS,
          "task: X is an encoder: it embeds and does not generate; use task: embed"},
-        {TASK_SCORE, true,
+        {TASK_SCORE, ABLE_VECTORS,
          "generate.mode: score: X is an encoder, which gives tokens no probabilities"},
-        {TASK_EMBED, false, "task: X generates; embed is for encoders (BERT, RoBERTa)"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        status s = task_check_model(cases[i].task, cases[i].is_encoder, "X");
+        status s = task_check_model(cases[i].task, cases[i].abilities, "X");
         assert_int_equal(s, cases[i].message == NULL ? STATUS_OK : STATUS_UNSUPPORTED);
         if (cases[i].message != NULL) {
             assert_string_equal(status_message(), cases[i].message);
@@ -111,6 +123,14 @@ static void columns_are_those_that_answers_can_have(void **state)
     assert_false(columns.token_ids || columns.logprobs || columns.scores);
     assert_int_equal(columns.top_logprobs, 0);
     assert_int_equal(columns.embedding_width, 8);
+    columns = all;
+    task_choose_columns(task_facts(TASK_CLASSIFY), 8, &columns);
+    assert_true(columns.label && columns.score);
+    assert_int_equal(columns.labels, 8);
+    assert_int_equal(columns.embedding_width, 0);
+    columns = nothing;
+    task_choose_columns(task_facts(TASK_REWARD), 1, &columns);
+    assert_true(columns.score && !columns.label && columns.labels == 0);
 }
 
 int main(void)

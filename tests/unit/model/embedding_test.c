@@ -21,7 +21,8 @@ static struct model *begin(void **state)
 {
     static struct model model;
     model = (struct model){.path = ((struct scratch_folder *)*state)->path, .has_config = true};
-    model.config.encoder = true;
+    model.config.encoder = model.config.pools = true;
+    model.config.head = HEAD_NONE;
     model.config.max_positions = POSITIONS;
     return &model;
 }
@@ -57,9 +58,9 @@ static void nothing_beside_it(void **state)
     assert_false(facts->normalize || facts->lower_case);
     assert_null(facts->prompt);
     struct model *model = begin(state);
-    model->config.encoder = false;
+    model->config.pools = false;
     assert_null(model_embedding(model));
-    model->config.encoder = true;
+    model->config.pools = true;
     model->has_config = false;
     assert_null(model_embedding(model));
 }
@@ -132,7 +133,7 @@ static void modules_are_known(void **state)
         {"[{\"type\": \"Normalize\"}]", "expected modules with type and path"},
         {"[{\"type\": \"Pooling\", \"path\": \"/1\"}]", "expected modules with type and path"},
         {"[{\"type\": \"Pooling\", \"path\": \"1/../..\"}]", "expected modules with type and path"},
-        {"[{\"type\": \"a.Dense\", \"path\": \"3\"}]", "module \"a.Dense\" is not supported"},
+        {"[{\"type\": \"a.CNN\", \"path\": \"3\"}]", "module \"a.CNN\" is not supported"},
     };
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         put(state, "modules.json", wrong[i].text);
@@ -218,23 +219,21 @@ static void pooled_by_hand(void **state)
     };
     float out[2];
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        struct embedding_facts facts = {.pooling = cases[i].pooling};
-        embedding_pool(&facts, hidden, 4, 2, out);
+        embedding_pool(cases[i].pooling, hidden, 4, 2, out);
         assert_true(out[0] == cases[i].values[0] && out[1] == cases[i].values[1]);
-        facts.normalize = true;
-        embedding_pool(&facts, hidden, 4, 2, out);
+        embedding_normalize(out, 2);
         const double length = hypot(cases[i].values[0], cases[i].values[1]);
         assert_true(fabs(out[0] - cases[i].values[0] / length) < 1e-6);
         assert_true(fabs(out[1] - cases[i].values[1] / length) < 1e-6);
-        embedding_pool(&facts, hidden, 1, 2, out);
+        embedding_pool(cases[i].pooling, hidden, 1, 2, out);
+        embedding_normalize(out, 2);
         assert_true(fabs(out[0] - 3 / sqrt(10)) < 1e-6);
     }
-    static const float nothing[2] = {0, 0}, little[2] = {0, 1e-13f};
-    const struct embedding_facts facts = {.pooling = POOLING_CLS, .normalize = true};
-    embedding_pool(&facts, nothing, 1, 2, out);
-    assert_true(out[0] == 0 && out[1] == 0);
-    embedding_pool(&facts, little, 1, 2, out);
-    assert_true(fabs(out[1] - 0.1) < 1e-6); /* no more than by a million million */
+    float nothing[2] = {0, 0}, little[2] = {0, 1e-13f};
+    embedding_normalize(nothing, 2);
+    assert_true(nothing[0] == 0 && nothing[1] == 0);
+    embedding_normalize(little, 2);
+    assert_true(fabs(little[1] - 0.1) < 1e-6); /* no more than by a million million */
     static const char *const names[] = {"mean", "cls", "max", "mean_sqrt_len_tokens", "lasttoken"};
     static const enum pooling order[] = {POOLING_MEAN, POOLING_CLS, POOLING_MAX, POOLING_MEAN_SQRT,
                                          POOLING_LAST};
