@@ -58,11 +58,40 @@ static void slow_computing_is_told(void **state)
     find(ranks, 4, verdicts);
     assert_true(verdicts[2].is_slow);
     assert_false(verdicts[0].is_slow || verdicts[1].is_slow || verdicts[3].is_slow);
-    assert_non_null(strstr(verdicts[2].reason, "computing a token takes it 2.5 times as long"));
-    assert_non_null(strstr(verdicts[2].reason, "alone on node-b"));
+    assert_string_equal(verdicts[2].reason,
+                        "computing a token takes it 2.5 times as long; it is alone on node-b");
     strcpy(ranks[2].device, "an older one");
     find(ranks, 4, verdicts);
-    assert_non_null(strstr(verdicts[2].reason, "device like its an older one"));
+    assert_string_equal(verdicts[2].reason,
+                        "computing a token takes it 2.5 times as long; no other replica runs on a "
+                        "device like its an older one");
+}
+
+/* Each reason for itself. */
+static void reasons_are_told_where_they_hold(void **state)
+{
+    (void)state;
+    struct rank_metrics ranks[] = {replica(0), replica(1), replica(2)};
+    struct rank_verdict verdicts[3];
+    ranks[1].prompt_tokens = ranks[1].output_tokens = 1000;
+    ranks[1].seconds_prefill = ranks[1].seconds_decode = 10;
+    ranks[1].seconds_idle = 60;
+    find(ranks, 3, verdicts);
+    assert_string_equal(verdicts[1].reason, "it had no rows for 60% of its time");
+    ranks[1].seconds_idle = 29; /* about as long as the others */
+    find(ranks, 3, verdicts);
+    assert_string_equal(verdicts[1].reason,
+                        "its steps are as fast as the others', with fewer rows in them");
+    ranks[1].seconds_communication = 9;
+    ranks[0].preemptions = ranks[2].preemptions = 3;
+    ranks[1].preemptions = 6;
+    ranks[1].seconds_prefill = 12.5; /* 12.5% dearer */
+    find(ranks, 3, verdicts);
+    assert_string_equal(verdicts[1].reason,
+                        "its steps are as fast as the others', with fewer rows in them");
+    ranks[1].preemptions = 7;
+    find(ranks, 3, verdicts);
+    assert_string_equal(verdicts[1].reason, "7 sequences gave up their place in the KV cache");
 }
 
 /* Who had no rows was not slow; who had them and waited was. */
@@ -80,10 +109,13 @@ static void idle_ranks_are_not_slow(void **state)
     ranks[1].seconds_communication = 70;
     find(ranks, 3, verdicts);
     assert_true(verdicts[1].is_slow);
-    assert_non_null(strstr(verdicts[1].reason, "70% of its time waiting for other ranks"));
+    assert_string_equal(verdicts[1].reason,
+                        "it spends 70% of its time waiting for other ranks of its replica");
     ranks[1].preemptions = 12;
     find(ranks, 3, verdicts);
-    assert_non_null(strstr(verdicts[1].reason, "12 sequences gave up"));
+    assert_string_equal(verdicts[1].reason,
+                        "it spends 70% of its time waiting for other ranks of its replica; 12 "
+                        "sequences gave up their place in the KV cache");
 }
 
 /* In a replica of several ranks the one that does not wait is the one that is waited for. */
@@ -109,7 +141,12 @@ static void the_rank_that_others_wait_for_is_slow(void **state)
     find(ranks, 4, verdicts);
     assert_true(verdicts[3].is_slow);
     assert_false(verdicts[0].is_slow || verdicts[1].is_slow || verdicts[2].is_slow);
-    assert_non_null(strstr(verdicts[3].reason, "they spend 50% of their time so, it 5%"));
+    assert_string_equal(verdicts[3].reason,
+                        "the other ranks of its replica wait for it: they spend "
+                        "50% of their time so, it 5%");
+    ranks[3].seconds_communication = 31; /* less of a difference than counts */
+    find(ranks, 4, verdicts);
+    assert_false(verdicts[3].is_slow);
 }
 
 static void jobs_without_answers_have_rates_of_prompts(void **state)
@@ -129,6 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_ranks_are_not_slow),
         cmocka_unit_test(slow_computing_is_told),
+        cmocka_unit_test(reasons_are_told_where_they_hold),
         cmocka_unit_test(idle_ranks_are_not_slow),
         cmocka_unit_test(the_rank_that_others_wait_for_is_slow),
         cmocka_unit_test(jobs_without_answers_have_rates_of_prompts),
