@@ -2,6 +2,7 @@
 /* What later starts make of what earlier ones have left: a finished output, a journal with rows, an
  * output some rows of which run again, or whose data set has grown. */
 #include "command_checks.h"
+#include "sluice/data.h"
 
 #define MODEL SLUICE_SOURCE_DIR "/tests/data/models/llama"
 
@@ -287,6 +288,104 @@ static void files_are_appended(void **state)
     said("another data set than the one that out.h5 was made from\n");
 }
 
+/* ---- Rows that ranks have died of ---- */
+
+/* A start of the job whose output this was died with these rows under way. */
+static void die_with(const int64_t *under_way, size_t count, int64_t alone)
+{
+    struct output_reader *reader;
+    struct journal *journal;
+    struct attempts *attempts;
+    struct arena arena = {0};
+    assert_int_equal(output_open("model.h5", &reader), STATUS_OK);
+    const char *identity = output_attribute_text(reader, "identity", &arena);
+    assert_non_null(identity);
+    assert_int_equal(journal_open("out.h5.sluice", identity, 0, &journal), STATUS_OK);
+    assert_int_equal(attempts_open("out.h5.sluice", journal, false, &attempts), STATUS_OK);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(attempts_begin(attempts, under_way[i], 0), STATUS_OK);
+    }
+    assert_int_equal(attempts_write(attempts), STATUS_OK);
+    if (alone >= 0) {
+        assert_int_equal(attempts_begin_alone(attempts, alone), STATUS_OK);
+    }
+    attempts_close(attempts, ATTEMPTS_DIED);
+    journal_close(journal, false);
+    arena_destroy(&arena);
+    output_reader_close(reader);
+}
+
+/* They run once more, in smaller groups and last; one that runs alone and dies again is set aside.
+ */
+static void rows_that_ranks_died_of(void **state)
+{
+    (void)state;
+    expect_code(COMMAND("run", "job.yaml", "--quiet", "--set", "output.path=model.h5"), 0);
+    die_with((const int64_t[]){0, 1, 3}, 3, -1);
+    die_with((const int64_t[]){0, 1, 3}, 3, -1);
+    expect_code(COMMAND("run", "job.yaml", "--quiet"), 0);
+    EXPORTED(answers, "out.h5");
+    assert_int_equal(unlink("out.h5"), 0);
+    die_with((const int64_t[]){0, 1}, 2, -1);
+    die_with((const int64_t[]){0, 1}, 2, -1);
+    for (int i = 0; i < 3; i++) {
+        die_with(NULL, 0, 1);
+    }
+    expect_code(COMMAND("run", "job.yaml"), 0);
+    said("warning: line 2: ");
+    said("out.h5: 6 rows (3 with errors), 5 prompt and 6 output tokens in ");
+    expect_code(COMMAND("export", "out.h5", "--where", "error", "--columns", "id,row,error"), 0);
+    printed("{\"id\":\"b\",\"row\":1,\"error\":\"line 2: ");
+    printed("{\"id\":\"bad\",\"row\":2,");
+    EXPORTED("{\"id\":\"a\",\"token_ids\":[55,55]}\n{\"id\":\"c\",\"token_ids\":[6,6]}\n"
+             "{\"id\":\"twin\",\"token_ids\":[6,6]}\n",
+             "out.h5", "--columns", "id,token_ids", "--where", "ok");
+}
+
+/* ---- What is said and what is left ---- */
+
+static void starts_say_what_they_have(void **state)
+{
+    (void)state;
+    assert_int_equal(system("gzip -k data.jsonl"), 0);
+    expect_code(COMMAND("run", "job.yaml", "--set", "data.input=data.jsonl.gz", "--set",
+                        "data.limit=4", "--set", "model.path=" MODEL "/", "--keep-mixed"),
+                0);
+    said("sluice: info: model llama (llama): computes in float32, weights float32, KV cache "
+         "float32\n");
+    said("sluice: info: data data.jsonl.gz, at most 4 rows\n");
+    said("out.h5: 4 rows (1 with errors), 7 prompt and 7 output tokens in ");
+    measured("rows", 4);
+    expect_code(COMMAND("export", "out.h5", "--columns", "row,arithmetic"), 0);
+    printed("{\"row\":0,\"arithmetic\":\"");
+    printed("{\"row\":3,\"arithmetic\":\"");
+    expect_code(COMMAND("run", "job.yaml", "--set", "data.input=[data.jsonl]", "--set",
+                        "data.limit=10", "--set", "output.path=all.h5"),
+                0);
+    said("sluice: info: data data.jsonl, 6 rows\n");
+}
+
+static void what_others_have_left(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir("out.h5.partial", 0777), 0);
+    expect_code(COMMAND("run", "job.yaml", "--quiet", "--set", "generate.seed=3"), 1);
+    assert_int_equal(rmdir("out.h5.partial"), 0);
+    assert_int_equal(rename("out.h5.sluice", "left"), 0);
+    expect_code(COMMAND("run", "job.yaml", "--quiet"), 0);
+    not_said("another job");
+    /* Another job's rows stay, and it is said. */
+    assert_int_equal(system("cp -r left out.h5.sluice"), 0);
+    expect_code(COMMAND("run", "job.yaml", "--quiet"), 0);
+    said("warning: out.h5.sluice/journal: holds rows of another job: \"generate.seed: 3\" there, "
+         "the default now");
+    assert_true(is_there("out.h5.sluice"));
+    /* An output that has all rows needs no journal, whosever it is. */
+    expect_code(COMMAND("append", "out.h5"), 0);
+    said("nothing is to be appended\n");
+    assert_false(is_there("out.h5.sluice"));
+}
+
 /* With an argument only the tests whose names it matches. */
 int main(int argc, char **argv)
 {
@@ -304,6 +403,9 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(rows_are_appended, enter, commands_leave),
         cmocka_unit_test_setup_teardown(a_last_line_that_goes_on, enter, commands_leave),
         cmocka_unit_test_setup_teardown(files_are_appended, enter, commands_leave),
+        cmocka_unit_test_setup_teardown(rows_that_ranks_died_of, enter, commands_leave),
+        cmocka_unit_test_setup_teardown(starts_say_what_they_have, enter, commands_leave),
+        cmocka_unit_test_setup_teardown(what_others_have_left, enter, commands_leave),
     };
     return commands_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

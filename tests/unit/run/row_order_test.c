@@ -13,7 +13,10 @@
 
 #include "run/order/row_batch.h"
 #include "run/order/row_order.h"
+#include "run/order/twins.h"
 #include "scratch_folder.h"
+#include "sluice/json.h"
+#include "sluice/task.h"
 
 enum { GROUPS = 7, ROWS = 210, LIMIT = 16 };
 
@@ -314,9 +317,93 @@ static void bytes_come_back_from_the_file(void **state)
     row_batch_destroy(batch);
 }
 
+/* ---- Rows that ask the same ---- */
+
+static struct row plain_row(void)
+{
+    struct row row;
+    memset(&row, 0, sizeof row);
+    generate_params_defaults(&row.params);
+    row.params.task = TASK_GENERATE;
+    row.params.sampling.temperature = 0;
+    return row;
+}
+
+static void rows_with_a_form_have_no_twins(void **state)
+{
+    (void)state;
+    struct row row = plain_row();
+    struct json tools = {.type = JSON_ARRAY};
+    assert_true(twin_is_plain(&row));
+    row.tools = &tools;
+    assert_false(twin_is_plain(&row));
+    row = plain_row();
+    row.may_call_tools = true;
+    assert_false(twin_is_plain(&row));
+    row = plain_row();
+    row.params.structured.kind = STRUCTURED_CHOICE;
+    assert_false(twin_is_plain(&row));
+    row = plain_row();
+    row.params.grammar = (void *)&row;
+    assert_false(twin_is_plain(&row));
+    row = plain_row();
+    row.params.task = TASK_SCORE;
+    assert_false(twin_is_plain(&row));
+}
+
+static void twins_ask_the_same(void **state)
+{
+    (void)state;
+    static struct twins twins;
+    static const int32_t tokens[] = {4, 5, 6}, others[] = {4, 5, 7};
+    struct json yes = {.type = JSON_BOOLEAN, .boolean = true}, no = {.type = JSON_BOOLEAN};
+    struct row first = plain_row(), second = plain_row();
+    struct twin known, asked;
+    memset(&twins, 0, sizeof twins);
+    twin_set(&known, &first, tokens, 3);
+    assert_null(twins_find(&twins, &known));
+    twins_add(&twins, &known);
+    second.params.sampling.stream = 77; /* which no greedy answer depends on */
+    second.return_token_ids = &no;
+    twin_set(&asked, &second, tokens, 3);
+    assert_ptr_equal(twins_find(&twins, &asked), &known);
+    twin_set(&asked, &second, others, 3);
+    assert_null(twins_find(&twins, &asked));
+    twin_set(&asked, &second, tokens, 2);
+    assert_null(twins_find(&twins, &asked));
+    second.return_token_ids = &yes;
+    twin_set(&asked, &second, tokens, 3);
+    assert_null(twins_find(&twins, &asked));
+    second = plain_row();
+    second.endpoint = ENDPOINT_CHAT;
+    twin_set(&asked, &second, tokens, 3);
+    assert_null(twins_find(&twins, &asked));
+    second = plain_row();
+    second.params.max_new_tokens++;
+    twin_set(&asked, &second, tokens, 3);
+    assert_null(twins_find(&twins, &asked));
+    second = plain_row();
+    first.params.sampling.temperature = second.params.sampling.temperature = 1;
+    twin_set(&asked, &second, tokens, 3);
+    assert_ptr_equal(twins_find(&twins, &asked), &known);
+    second.params.sampling.stream = 77;
+    assert_null(twins_find(&twins, &asked)); /* it draws other numbers */
+    first = plain_row();
+    second = plain_row();
+    twins_add(&twins, &asked); /* of several the latest */
+    assert_ptr_equal(twins_find(&twins, &asked), &asked);
+    twins_remove(&twins, &known);
+    assert_ptr_equal(twins_find(&twins, &asked), &asked);
+    twins_remove(&twins, &known); /* it is not in */
+    twins_remove(&twins, &asked);
+    assert_null(twins_find(&twins, &asked));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_with_a_form_have_no_twins),
+        cmocka_unit_test(twins_ask_the_same),
         cmocka_unit_test(keys_look_at_prompts_alone),
         cmocka_unit_test(keys_read_limits_of_tokens),
         cmocka_unit_test(rows_that_begin_alike_follow_each_other),

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "run/output/series.h"
+#include "run/output/spread.h"
 
 /* `count` samples of a rank, one a second from 1 s on, with `step` tokens more in each. */
 static void sample(struct timeline_point *points, size_t count, int32_t rank, int64_t step)
@@ -106,9 +107,54 @@ static void odd_files_make_no_series(void **state)
     arena_destroy(&arena);
 }
 
+/* ---- How values are spread ---- */
+
+static void spreads_have_percentiles(void **state)
+{
+    (void)state;
+    static const double wanted[SPREAD_PERCENTILES] = {1, 100, 500, 900, 990, 1000};
+    struct spread spread = {0};
+    assert_int_equal(spread_create(&spread), STATUS_OK);
+    for (int i = 1000; i > 0; i--) {
+        spread_add(&spread, i);
+    }
+    static const double no_values[] = {-1, -0.5, NAN, INFINITY, -INFINITY, 1e300};
+    for (size_t i = 0; i < COUNT_OF(no_values); i++) {
+        spread_add(&spread, no_values[i]);
+    }
+    assert_int_equal(spread.count, 1000);
+    assert_true(spread.least == 1 && spread.most == 1000);
+    for (int i = 0; i < SPREAD_PERCENTILES; i++) {
+        assert_true(spread_value(&spread, &spread_percentiles[i]) == wanted[i]);
+    }
+    assert_true(spread_percentile(&spread, 0.001) == 1 && spread_percentile(&spread, 0.0011) == 2);
+    assert_true(spread_percentile(&spread, 1) == 1000);
+    assert_int_equal(spread_between(&spread, 100, 200), 100);
+    assert_int_equal(spread_between(&spread, 0, 1), 0);
+    assert_int_equal(spread_between(&spread, 0, 1.5), 1);
+    assert_int_equal(spread_between(&spread, 1000, 1e9), 1);
+    assert_int_equal(spread_between(&spread, 0, 1e9), 1000);
+    spread_destroy(&spread);
+    assert_null(spread.bins);
+    /* Of a bin the lower end, but nothing beyond what there was. */
+    assert_int_equal(spread_create(&spread), STATUS_OK);
+    spread_add(&spread, 0);
+    spread_add(&spread, 100001);
+    spread_add(&spread, 100003);
+    assert_true(spread_percentile(&spread, 0.3) == 0);
+    assert_true(spread_percentile(&spread, 0.5) <= 100001 &&
+                spread_percentile(&spread, 0.5) > 100001 * (1 - 1.0 / 4096));
+    spread_destroy(&spread);
+    assert_int_equal(spread_create(&spread), STATUS_OK);
+    spread_add(&spread, 100003.5);
+    assert_true(spread_percentile(&spread, 0.5) == 100003.5);
+    spread_destroy(&spread);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spreads_have_percentiles),
         cmocka_unit_test(rates_are_of_pieces),
         cmocka_unit_test(gaps_are_where_nothing_moves),
         cmocka_unit_test(odd_files_make_no_series),
