@@ -269,7 +269,7 @@ static void every_tensor_is_looked_for(void **state)
     expect_weights(state, STATUS_NOT_FOUND, "pytorch_model.bin");
     remove(scratch_path(state, "config.json"));
     put_text(state, "tokenizer_config.json", wordpiece_config);
-    put_text(state, "vocab.txt", "[UNK]\nhello\n");
+    put_text(state, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\n");
     expect_weights(state, STATUS_NOT_FOUND, "config.json");
 }
 

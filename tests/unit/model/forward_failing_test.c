@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A step of every kind of model in which each operation of the backend and each call of a
- * communicator fails in turn: the step fails, with what failed, and none is made after it. */
+ * communicator fails in turn: the step fails, with what failed, and none is made after it. What a
+ * device lacks is told before there is a step. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -99,6 +100,7 @@ struct rank {
     struct model_weights *weights;
     struct kv_cache *cache;
     struct communicator tensor, pipeline;
+    struct forward_options options;
     struct forward *forward;
     struct operation_times *times;
 };
@@ -117,21 +119,21 @@ static void rank_create(const struct model_config *config, const int layout[4], 
     const struct cache_layout cache =
         partition_cache(&rank->partition, BLOCK, DTYPE_FLOAT32, SEQUENCES);
     check(rank->backend->operations->kv_create(rank->backend, &cache, SEQUENCES, &rank->cache));
-    const struct forward_options forward = {.config = config,
-                                            .partition = &rank->partition,
-                                            .weights = rank->weights,
-                                            .backend = rank->backend,
-                                            .cache = rank->cache,
-                                            .tensor = layout[0] > 1 ? &rank->tensor : NULL,
-                                            .pipeline = layout[2] > 1 ? &rank->pipeline : NULL,
-                                            .max_tokens = TOKENS,
-                                            .max_outputs = SEQUENCES,
-                                            .max_model_len = BLOCK};
+    rank->options = (struct forward_options){.config = config,
+                                             .partition = &rank->partition,
+                                             .weights = rank->weights,
+                                             .backend = rank->backend,
+                                             .cache = rank->cache,
+                                             .tensor = layout[0] > 1 ? &rank->tensor : NULL,
+                                             .pipeline = layout[2] > 1 ? &rank->pipeline : NULL,
+                                             .max_tokens = TOKENS,
+                                             .max_outputs = SEQUENCES,
+                                             .max_model_len = BLOCK};
     rank->operations = *rank->backend->operations;
     rank->operations.synchronize = fail_operation;
     rank->backend->operations = &rank->operations;
     check(operation_times_begin(rank->backend, &rank->times));
-    check(forward_create(&forward, &rank->forward)); /* it keeps the table */
+    check(forward_create(&rank->options, &rank->forward)); /* it keeps the table */
 }
 
 static void rank_destroy(struct rank *rank)
@@ -214,8 +216,109 @@ static void each_call_fails_the_step(void **state)
     }
 }
 
+/* ---- What a device lacks, and what it is told ---- */
+
+static const int alone[4] = {1, 0, 1, 0};
+
+static void open_rank(const char *name, struct model **model, struct rank *rank)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/models/%s", SLUICE_TEST_DATA, name);
+    check(model_open(path, model));
+    rank_create(model_config(*model), alone, rank);
+}
+
+/* Another forward pass of the rank, on a device with these operations. */
+static status create_with(struct rank *rank, const struct backend_operations *operations)
+{
+    const struct backend_operations *before = rank->backend->operations;
+    struct forward *forward;
+    rank->backend->operations = operations;
+    const status s = forward_create(&rank->options, &forward);
+    if (s == STATUS_OK) {
+        forward_destroy(forward);
+    } else {
+        assert_null(forward);
+    }
+    rank->backend->operations = before;
+    return s;
+}
+
+static void operations_that_are_missing_are_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *message;
+        size_t operation; /* where it stands among the operations */
+    } cases[] = {
+        {"olmo2", "norms of q and k over all heads are not supported on this device; use the CPU",
+         offsetof(struct backend_operations, head_squares)},
+        {"ministral3", "queries scaled by their position (llama_4_scaling_beta) are not supported",
+         offsetof(struct backend_operations, scale_queries)},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct model *models[2];
+        struct rank ranks[2];
+        open_rank(cases[i].name, &models[0], &ranks[0]);
+        open_rank("llama", &models[1], &ranks[1]); /* needs neither */
+        for (int j = 0; j < 2; j++) {
+            struct backend_operations lacking = *ranks[j].backend->operations;
+            memset((char *)&lacking + cases[i].operation, 0, sizeof(void *));
+            assert_int_equal(create_with(&ranks[j], ranks[j].backend->operations), STATUS_OK);
+            assert_int_equal(create_with(&ranks[j], &lacking),
+                             j == 0 ? STATUS_UNSUPPORTED : STATUS_OK);
+            assert_true(j == 1 || strstr(status_message(), cases[i].message) != NULL);
+            rank_destroy(&ranks[j]);
+            model_close(models[j]);
+        }
+    }
+}
+
+static float scales[8][2]; /* that the cache was told: of keys and of values, by layer */
+
+static status note_scales(struct backend *backend, struct kv_cache *cache, int layer,
+                          float key_scale, float value_scale)
+{
+    (void)backend;
+    (void)cache;
+    scales[layer][0] = key_scale;
+    scales[layer][1] = value_scale;
+    return layer == 1 ? count_call() : STATUS_OK;
+}
+
+static void scales_of_the_cache_reach_it(void **state)
+{
+    (void)state;
+    struct model *model;
+    struct rank rank;
+    open_rank("llama", &model, &rank);
+    struct backend_operations noting = *rank.backend->operations;
+    const int layers = rank.partition.layer_count;
+    assert_in_range(layers, 2, 8);
+    noting.kv_scale = note_scales;
+    for (int layer = 0; layer < layers; layer++) {
+        rank.weights->layers[layer].key_scale = (float)(2 + layer);
+        rank.weights->layers[layer].value_scale = 0.5f / (float)(1 + layer);
+    }
+    calls = 0;
+    failing = -1;
+    check(create_with(&rank, &noting));
+    for (int layer = 0; layer < layers; layer++) {
+        assert_true(scales[layer][0] == (float)(2 + layer));
+        assert_true(scales[layer][1] == 0.5f / (float)(1 + layer));
+    }
+    calls = failing = 0; /* the second layer's are refused */
+    assert_int_equal(create_with(&rank, &noting), STATUS_IO);
+    noting.kv_scale = NULL; /* a device without such caches */
+    check(create_with(&rank, &noting));
+    rank_destroy(&rank);
+    model_close(model);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_call_fails_the_step)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_call_fails_the_step),
+                                       cmocka_unit_test(operations_that_are_missing_are_told),
+                                       cmocka_unit_test(scales_of_the_cache_reach_it)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
