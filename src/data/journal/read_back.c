@@ -97,12 +97,17 @@ static size_t make_runs(struct read_back *self, size_t count, size_t *bytes)
     return runs;
 }
 
+static int thread_count(const struct read_back *self)
+{
+    return self->threads > 0 ? self->threads : omp_get_max_threads();
+}
+
 static status read_runs(struct read_back *self, const struct journal_file *file, size_t runs)
 {
     char *bytes = self->bytes.data;
     const struct read_run *all = self->runs;
     long failed = -1;
-    int threads = runs < 64 ? 1 : self->threads > 0 ? self->threads : omp_get_max_threads();
+    int threads = runs < 64 ? 1 : thread_count(self);
 #pragma omp parallel for schedule(dynamic, 64) num_threads(threads) reduction(max : failed)
     for (long i = 0; i < (long)runs; i++) {
         bool past = all[i].length > (uint64_t)(file->end - all[i].offset);
@@ -131,12 +136,31 @@ static bool is_entry(const char *bytes, const struct journal_place *place)
            journal_entry_valid(bytes, place->length, place->offset);
 }
 
+/* The first entry that is damaged, `count` where none is: several threads see to it, since it is
+ * the first look at all these bytes. */
+static size_t first_damaged(const struct read_back *self, const struct journal_place *places,
+                            size_t count)
+{
+    const char *bytes = self->bytes.data;
+    const struct read_order *order = self->order;
+    size_t first = count;
+    int threads = count < 1024 ? 1 : thread_count(self);
+#pragma omp parallel for schedule(static) num_threads(threads) reduction(min : first)
+    for (size_t i = 0; i < count; i++) {
+        if (i < first && !is_entry(bytes + order[i].at, &places[i])) {
+            first = i;
+        }
+    }
+    return first;
+}
+
 static status visit_entry(struct arena *arena, const struct journal_file *file, const char *bytes,
-                          const struct journal_place *place, result_visitor visit, void *context)
+                          const struct journal_place *place, bool is_damaged, result_visitor visit,
+                          void *context)
 {
     long long row = place->row, offset = place->offset;
     struct journal_entry entry;
-    if (!is_entry(bytes, place) || !journal_get_entry(bytes, &entry)) {
+    if (is_damaged || !journal_get_entry(bytes, &entry)) {
         return status_fail(STATUS_INVALID,
                            "%s: offset %lld: row %lld was damaged after it was "
                            "written; start again, to see whether the disk reads it now, or "
@@ -201,9 +225,10 @@ static status visit_group(struct read_back *self, const struct journal_file *fil
     TRY(buffer_reserve(&self->bytes, bytes));
     TRY(read_runs(self, file, runs));
     order_by_row(self, count);
+    const size_t damaged = first_damaged(self, places, count);
     for (size_t i = 0; i < count; i++) {
-        TRY(visit_entry(&self->arena, file, self->bytes.data + self->order[i].at, &places[i], visit,
-                        context));
+        TRY(visit_entry(&self->arena, file, self->bytes.data + self->order[i].at, &places[i],
+                        i == damaged, visit, context));
     }
     return STATUS_OK;
 }

@@ -55,7 +55,7 @@ static bool tells_files_apart(const struct output_columns *columns)
     return columns->files != NULL && columns->files->count > 1;
 }
 
-status columns_writer_create(struct columns_writer *self, hid_t file, hid_t string_type,
+status columns_writer_create(struct columns_writer *self, hid_t file, int fd, hid_t string_type,
                              const struct output_columns *columns)
 {
     self->columns = *columns;
@@ -70,7 +70,7 @@ status columns_writer_create(struct columns_writer *self, hid_t file, hid_t stri
         if (stored->width < 0 || (column->width != 0 && stored->width > column->widest)) {
             return status_fail(STATUS_INTERNAL, "%s: %d values", column->path, stored->width);
         }
-        TRY(column->kind == COLUMN_TEXT ? output_text_create(file, column->path, string_type,
+        TRY(column->kind == COLUMN_TEXT ? output_text_create(file, fd, column->path, string_type,
                                                              columns->packed_texts, &stored->texts)
                                         : create_numbers(file, column, stored));
         TRY(create_offsets(self, file, column->shape));

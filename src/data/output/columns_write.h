@@ -26,8 +26,9 @@ struct columns_writer {
     int64_t input_start; /* the first row of that file */
 };
 
-/* Makes the datasets, whose groups are there. The string type is borrowed. */
-status columns_writer_create(struct columns_writer *self, hid_t file, hid_t string_type,
+/* Makes the datasets, whose groups are there. The string type is borrowed, and so is `fd`, another
+ * descriptor of the file. */
+status columns_writer_create(struct columns_writer *self, hid_t file, int fd, hid_t string_type,
                              const struct output_columns *columns) MUST_CHECK;
 /* Puts a result into the batch, and writes that when it is full. What the result lacks is filled
  * with -1 and NaN, what it has too much is left out; STATUS_INTERNAL for a list of another width

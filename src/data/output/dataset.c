@@ -2,7 +2,17 @@
 /* Growing datasets, written a batch at a time. */
 #include "data/output/dataset.h"
 
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
 enum { DEFLATE_LEVEL = 1 };
+
+/* The library was built with it. */
+static bool has_deflate(void)
+{
+    return H5Zfilter_avail(H5Z_FILTER_DEFLATE) > 0;
+}
 
 status output_dataset_create(hid_t file, const char *path, hid_t type, hsize_t chunk, int width,
                              hid_t *dataset)
@@ -14,7 +24,7 @@ status output_dataset_create(hid_t file, const char *path, hid_t type, hsize_t c
     hid_t space = H5Screate_simple(rank, sizes, most);
     hid_t create = H5Pcreate(H5P_DATASET_CREATE);
     bool ready = space >= 0 && create >= 0 && H5Pset_chunk(create, rank, chunks) >= 0 &&
-                 (H5Zfilter_avail(H5Z_FILTER_DEFLATE) <= 0 ||
+                 (!has_deflate() ||
                   (H5Pset_shuffle(create) >= 0 && H5Pset_deflate(create, DEFLATE_LEVEL) >= 0));
     *dataset =
         ready ? H5Dcreate2(file, path, type, space, H5P_DEFAULT, create, H5P_DEFAULT) : H5I_BADID;
@@ -52,6 +62,48 @@ status output_dataset_append(hid_t dataset, hid_t memory, int64_t written, int64
     if (target >= 0) {
         H5Sclose(target);
     }
+    return s;
+}
+
+/* HDF5 does not shuffle variable strings: it has no item size for that filter, which is optional.
+ * It notes so with each chunk, the first filter's bit. */
+enum { NOT_SHUFFLED = 1 };
+
+static status write_chunk(hid_t dataset, hsize_t first, uint32_t left_out, const void *bytes,
+                          size_t length)
+{
+    return H5Dwrite_chunk(dataset, H5P_DEFAULT, left_out, &first, length, bytes) >= 0
+               ? STATUS_OK
+               : hdf5_fail(STATUS_IO, "cannot be written");
+}
+
+static status write_packed(hid_t dataset, int64_t first, const void *chunk, size_t bytes)
+{
+    uLongf length = compressBound(bytes);
+    void *packed = malloc(length);
+    status s = packed != NULL && compress2(packed, &length, chunk, bytes, DEFLATE_LEVEL) == Z_OK
+                   ? write_chunk(dataset, (hsize_t)first, NOT_SHUFFLED, packed, length)
+                   : status_fail(STATUS_NO_MEMORY, "out of memory for a chunk");
+    free(packed);
+    return s;
+}
+
+status output_references_write(hid_t dataset, int64_t first, size_t count, const char *references)
+{
+    const hsize_t rows = (hsize_t)first + count;
+    const size_t bytes = OUTPUT_BATCH_ROWS * (size_t)STRING_REFERENCE_BYTES;
+    char *chunk = calloc(1, bytes);
+    status s =
+        chunk != NULL ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for a chunk");
+    if (s == STATUS_OK && H5Dset_extent(dataset, &rows) < 0) {
+        s = hdf5_fail(STATUS_IO, "cannot be written");
+    }
+    if (s == STATUS_OK) {
+        memcpy(chunk, references, count * STRING_REFERENCE_BYTES);
+        s = has_deflate() ? write_packed(dataset, first, chunk, bytes)
+                          : write_chunk(dataset, (hsize_t)first, 0, chunk, bytes);
+    }
+    free(chunk);
     return s;
 }
 

@@ -3,7 +3,7 @@
 #ifndef SLUICE_DATA_OUTPUT_DATASET_H
 #define SLUICE_DATA_OUTPUT_DATASET_H
 
-#include "data/hdf5/support.h"
+#include "data/hdf5/string_heap.h"
 
 enum { OUTPUT_BATCH_ROWS = 4096 }; /* texts of a batch at most; also the chunk of a column */
 
@@ -23,6 +23,11 @@ status output_dataset_create(hid_t file, const char *path, hid_t type, hsize_t c
 /* Appends `count` rows of `memory` items to a dataset of `written` rows. */
 status output_dataset_append(hid_t dataset, hid_t memory, int64_t written, int64_t count, int width,
                              const void *items) MUST_CHECK;
+
+/* Makes a dataset of variable strings as long as `first` + `count` and writes the chunk that begins
+ * with row `first`: its references, `count` of them. */
+status output_references_write(hid_t dataset, int64_t first, size_t count,
+                               const char *references) MUST_CHECK;
 
 status output_number_create(hid_t file, const char *path, hid_t stored, hid_t memory, hsize_t chunk,
                             int width, struct number_column *column) MUST_CHECK;

@@ -119,7 +119,8 @@ static status open_all(struct output_writer *writer, const char *path,
         return hdf5_fail(STATUS_NO_MEMORY, "%s: no types", path);
     }
     TRY(create_groups(writer));
-    TRY(columns_writer_create(&writer->columns, writer->file, writer->string_type, columns));
+    TRY(columns_writer_create(&writer->columns, writer->file, writer->fd, writer->string_type,
+                              columns));
     const int version = columns->packed_texts ? OUTPUT_VERSION_PACKED : OUTPUT_VERSION_VARIABLE;
     TRY(write_attribute(writer, "format_version", H5T_NATIVE_INT, &version));
     char created[21];

@@ -3,7 +3,6 @@
 #include "data/output/text.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -69,11 +68,12 @@ void packed_column_destroy(struct packed_column *column)
 
 /* ---- Writing texts ---- */
 
-status output_text_create(hid_t file, const char *path, hid_t string_type, bool packed,
+status output_text_create(hid_t file, int fd, const char *path, hid_t string_type, bool packed,
                           struct text_column *column)
 {
     column->form = packed ? TEXTS_PACKED : TEXTS_VARIABLE;
-    column->type = string_type;
+    column->file = file;
+    column->fd = fd;
     return packed ? packed_column_create(file, path, &column->packed)
                   : output_dataset_create(file, path, string_type, OUTPUT_BATCH_ROWS, 0,
                                           &column->dataset);
@@ -117,28 +117,41 @@ status output_text_append(struct text_column *column, const char *text, size_t l
     if (column->form == TEXTS_ABSENT) {
         return STATUS_OK;
     }
-    column->starts[column->count] = column->batch.length;
-    TRY(append_clean(text, length, false, &column->batch));
-    column->count++;
-    return buffer_append_byte(&column->batch, '\0');
+    TRY(string_heap_begin(&column->heap));
+    TRY(append_clean(text, length, false, &column->heap.bytes));
+    return string_heap_end(&column->heap, &column->references);
+}
+
+/* A chunk that is not full is written again when more has come. */
+static status write_references(struct text_column *column)
+{
+    struct buffer *all = &column->references;
+    const size_t count = all->length / STRING_REFERENCE_BYTES;
+    for (size_t at = 0; at < count; at += OUTPUT_BATCH_ROWS) {
+        const size_t rows = count - at < OUTPUT_BATCH_ROWS ? count - at : OUTPUT_BATCH_ROWS;
+        TRY(output_references_write(column->dataset, column->written + (int64_t)at, rows,
+                                    all->data + at * STRING_REFERENCE_BYTES));
+    }
+    const size_t whole = count - count % OUTPUT_BATCH_ROWS;
+    if (whole > 0) {
+        const size_t gone = whole * STRING_REFERENCE_BYTES;
+        memmove(all->data, all->data + gone, all->length - gone);
+        all->length -= gone;
+        column->written += (int64_t)whole;
+    }
+    column->placed = count - whole;
+    return STATUS_OK;
 }
 
 static status flush_variable(struct text_column *column)
 {
-    const char **texts = malloc(OUTPUT_BATCH_ROWS * sizeof *texts);
-    if (texts == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for a batch");
+    const size_t count = column->references.length / STRING_REFERENCE_BYTES;
+    if (count == column->placed) {
+        return STATUS_OK;
     }
-    for (size_t i = 0; i < column->count; i++) {
-        texts[i] = column->batch.data + column->starts[i];
-    }
-    status s = output_dataset_append(column->dataset, column->type, column->written,
-                                     (int64_t)column->count, 1, texts);
-    free(texts);
-    column->written += (int64_t)column->count;
-    column->count = 0;
-    buffer_clear(&column->batch);
-    return s;
+    char *first = column->references.data + column->placed * STRING_REFERENCE_BYTES;
+    TRY(string_heap_place(&column->heap, column->file, column->fd, first, count - column->placed));
+    return write_references(column);
 }
 
 status output_text_flush(struct text_column *column)
@@ -156,12 +169,13 @@ status output_text_flush(struct text_column *column)
 
 size_t output_text_pending(const struct text_column *column)
 {
-    return column->batch.length + column->packed.bytes.batch.length;
+    return column->heap.bytes.length + column->packed.bytes.batch.length;
 }
 
 void output_text_destroy(struct text_column *column)
 {
-    buffer_destroy(&column->batch);
+    buffer_destroy(&column->heap.bytes);
+    buffer_destroy(&column->references);
     packed_column_destroy(&column->packed);
 }
 

@@ -28,13 +28,15 @@ void packed_column_destroy(struct packed_column *column);
 struct text_column {
     enum { TEXTS_ABSENT, TEXTS_VARIABLE, TEXTS_PACKED } form;
     struct packed_column packed;
-    hid_t dataset, type; /* variable; the type is not owned */
-    struct buffer batch; /* NUL-terminated texts end to end */
-    size_t starts[OUTPUT_BATCH_ROWS];
-    size_t count;
-    int64_t written;
+    hid_t file, dataset; /* variable, like all below */
+    int fd;
+    struct string_heap heap;
+    struct buffer references; /* of the rows from `written` on */
+    size_t placed;            /* of these: whose strings are in the file */
+    int64_t written;          /* rows of whole chunks */
 };
-status output_text_create(hid_t file, const char *path, hid_t string_type, bool packed,
+/* `fd` is another descriptor of the same file, borrowed. */
+status output_text_create(hid_t file, int fd, const char *path, hid_t string_type, bool packed,
                           struct text_column *column) MUST_CHECK;
 /* Puts a text into the batch; NULL counts as empty. What is not UTF-8 becomes U+FFFD, and so does a
  * NUL, at which HDF5's own strings end; a packed text may have one. */
