@@ -335,7 +335,12 @@ enum journal_how {
     JOURNAL_FRESH = 1,      /* an existing journal is discarded */
     JOURNAL_KEEP_MIXED = 2, /* one of the same job with another arithmetic, though of this
                                generation, is continued */
+    JOURNAL_UNNAMED = 4,    /* a new one is not found by a later start before journal_take_name */
 };
+bool journal_is_named(const struct journal *journal);
+/* Gives a new journal its name and this identity, whose hashes alone may differ from those of the
+ * one that it was opened with: it is as long. */
+status journal_take_name(struct journal *journal, const char *identity) MUST_CHECK;
 /* The arithmetic (identity.h) that the journal was begun with. */
 const char *journal_arithmetic(const struct journal *journal);
 /* What journal_open would find, without changing anything. */

@@ -501,7 +501,10 @@ static status check_earlier_starts(struct check *check)
     }
     bool wanted = !fresh && (taken || there);
     if (s == STATUS_OK && wanted) {
-        s = provenance_create(&check->files, check->model, &provenance);
+        s = input_files_hash(&check->files);
+        if (s == STATUS_OK) {
+            s = provenance_create(&check->files, check->model, &provenance);
+        }
         if (s == STATUS_OK) {
             s = provenance_identity(&provenance, job, &check->plan, &identity);
         }

@@ -488,6 +488,7 @@ static status poll(struct coordinator *self, bool *idle)
     nothing = nothing && owed == self->request_count && read == self->rows_read;
     TRY(read_ahead(self, &nothing));
     TRY(outbox_poll(&self->outbox));
+    TRY(self->options.turn != NULL ? self->options.turn(self->options.context) : STATUS_OK);
     double committed = self->last_commit;
     TRY(commit_if_due(self, self->leaders_done == self->options.replicas));
     feed_output(self);

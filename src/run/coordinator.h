@@ -26,6 +26,9 @@ struct coordinator_options {
     const struct row_choice *choice; /* rows that the start is about, NULL: all; borrowed */
     int64_t rows;                    /* of these; -1: not known yet */
     struct progress_options progress;
+    /* What else rank 0 does once a turn; NULL: nothing. */
+    status (*turn)(void *context);
+    void *context;
 };
 status coordinator_create(const struct coordinator_options *options,
                           struct coordinator **out) MUST_CHECK;

@@ -8,7 +8,13 @@
 
 #include "run/ranks/world.h"
 
-status provenance_create(struct input_files *files, struct model *model, struct provenance *out)
+status provenance_take_data(struct provenance *provenance)
+{
+    return input_files_digest(provenance->files, &provenance->data_bytes, provenance->data_sha256);
+}
+
+status provenance_create(const struct input_files *files, struct model *model,
+                         struct provenance *out)
 {
     const struct embedding_facts *facts = model_embedding(model);
     if (facts != NULL) {
@@ -19,8 +25,7 @@ status provenance_create(struct input_files *files, struct model *model, struct 
                  facts->lower_case ? ", lower case" : "", (unsigned long long)prompt);
     }
     out->files = files;
-    TRY(input_files_hash(files));
-    TRY(input_files_digest(files, &out->data_bytes, out->data_sha256));
+    TRY(provenance_take_data(out));
     TRY(model_text_digest(model, out->text_sha256));
     return model_digest(model, out->config_sha256, out->weights_sha256);
 }

@@ -18,9 +18,12 @@ struct provenance {
     const struct input_files *files; /* of the data set; borrowed */
 };
 
-/* Hashes the data set (all of it is read once) and the model's facts and tensor index. */
-status provenance_create(struct input_files *files, struct model *model,
+/* Takes the hashes of the data set, which are there (input_files_hash), or else zeros for now
+ * (input_hash_start), and hashes the model's facts and tensor index. */
+status provenance_create(const struct input_files *files, struct model *model,
                          struct provenance *out) MUST_CHECK;
+/* Takes the hashes of the data set again. */
+status provenance_take_data(struct provenance *provenance) MUST_CHECK;
 
 /* Appends the identity: lines "key: value" of everything that decides what a row answers and which
  * columns there are, and of nothing else: neither layout nor batch sizes, nor the paths of files

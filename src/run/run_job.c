@@ -213,7 +213,7 @@ static void close_files(struct run *run, status s, const struct run_summary *sum
     attempts_close(run->attempts, s == STATUS_OK ? ATTEMPTS_DONE
                                   : died         ? ATTEMPTS_DIED
                                                  : ATTEMPTS_ORDERLY);
-    *rows = journal_row_count(run->journal);
+    *rows = journal_is_named(run->journal) ? journal_row_count(run->journal) : 0;
     journal_close(run->journal, s == STATUS_OK);
 }
 
@@ -236,6 +236,7 @@ status run_job(const struct job *job, const struct run_options *options,
     crash_note_end();
     job_prediction_end(run.prediction);
     early_output_destroy(run.early);
+    input_hash_end(run.hash);
     if (run.journal != NULL) {
         close_files(&run, s, summary, &rows);
     }

@@ -348,8 +348,16 @@ static bool is_packed(const unsigned char *bytes, size_t length)
     return is_gzip(bytes, length) || is_zstd(bytes, length);
 }
 
-status byte_source_hash_file(const char *path, int64_t *file_bytes, char sha256_hex[65],
-                             int64_t *lines)
+/* Of whoever waits for the hash, on its thread or another. */
+static status check_stop(const atomic_bool *is_cancelled)
+{
+    return is_cancelled != NULL && atomic_load(is_cancelled)
+               ? status_fail(STATUS_STOPPED, "stopped")
+               : interrupt_check();
+}
+
+status byte_source_hash_file(const char *path, const atomic_bool *is_cancelled, int64_t *file_bytes,
+                             char sha256_hex[65], int64_t *lines)
 {
     struct byte_source *source;
     TRY(source_create(path, &source));
@@ -362,7 +370,7 @@ status byte_source_hash_file(const char *path, int64_t *file_bytes, char sha256_
             break;
         }
         source->next = source->filled;
-        s = interrupt_check();
+        s = check_stop(is_cancelled);
         if (s == STATUS_OK) {
             s = status_context(source_fill(source), "%s", path);
         }

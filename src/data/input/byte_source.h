@@ -3,6 +3,8 @@
 #ifndef SLUICE_DATA_BYTE_SOURCE_H
 #define SLUICE_DATA_BYTE_SOURCE_H
 
+#include <stdatomic.h>
+
 #include "sluice/base.h"
 
 struct byte_source;
@@ -20,8 +22,9 @@ status byte_source_digest(struct byte_source *source, int64_t *file_bytes,
                           char sha256_hex[65]) MUST_CHECK;
 void byte_source_close(struct byte_source *source);
 
-/* Hashes a whole file on its own. *lines are those that are not blank; -1 of a compressed file. */
-status byte_source_hash_file(const char *path, int64_t *file_bytes, char sha256_hex[65],
-                             int64_t *lines) MUST_CHECK;
+/* Hashes a whole file on its own. *lines are those that are not blank; -1 of a compressed file.
+ * STATUS_STOPPED once `is_cancelled`, which may be NULL, is set: by another thread. */
+status byte_source_hash_file(const char *path, const atomic_bool *is_cancelled, int64_t *file_bytes,
+                             char sha256_hex[65], int64_t *lines) MUST_CHECK;
 
 #endif

@@ -232,7 +232,7 @@ status input_files_hash(struct input_files *files)
 {
     for (size_t i = 0; i < files->count; i++) {
         struct input_file *file = &files->items[i];
-        TRY(byte_source_hash_file(file->path, &file->bytes, file->sha256, &file->lines));
+        TRY(byte_source_hash_file(file->path, NULL, &file->bytes, file->sha256, &file->lines));
     }
     return STATUS_OK;
 }

@@ -404,7 +404,7 @@ status record_reader_digest(struct record_reader *reader, int64_t *bytes, char s
     for (size_t i = 0; i < reader->files.count; i++) {
         struct input_file *file = &reader->files.items[i];
         if (file->sha256[0] == '\0') {
-            TRY(byte_source_hash_file(file->path, &file->bytes, file->sha256, &file->lines));
+            TRY(byte_source_hash_file(file->path, NULL, &file->bytes, file->sha256, &file->lines));
         }
     }
     return input_files_digest(&reader->files, bytes, sha256_hex);

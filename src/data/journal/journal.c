@@ -34,6 +34,8 @@ struct journal {
     struct buffer pending; /* whole entries */
     bool unmarked;         /* something was appended since the last mark */
     bool is_looked_at;     /* nothing may be changed */
+    bool is_unnamed;       /* it stands under new_path */
+    int64_t header_bytes;  /* of a new one */
     bool keep_mixed;       /* another arithmetic is no reason to refuse it */
     struct buffer begun;   /* the arithmetic that it was begun with */
     bool failed;           /* a write or sync failed: what the file holds past `end` is unknown */
@@ -268,6 +270,15 @@ static status load(struct journal *journal, const char *identity)
 }
 
 /* A new journal stands under its name with its header or not at all. */
+static status take_name(struct journal *journal, const char *path)
+{
+    if (fsync(journal->fd) != 0 || rename(path, journal->path.data) != 0) {
+        return status_fail_errno(STATUS_IO, "%s: cannot be created", path);
+    }
+    journal->is_unnamed = false;
+    return durable_sync_folder(journal->directory.data);
+}
+
 static status create(struct journal *journal, const char *identity)
 {
     const char *path = journal->new_path.data;
@@ -282,14 +293,38 @@ static status create(struct journal *journal, const char *identity)
     status s = journal_put_header(identity, &header);
     if (s == STATUS_OK) {
         s = journal_write_at(journal->fd, 0, header.data, header.length);
-        journal->end = (int64_t)header.length;
-    }
-    if (s == STATUS_OK && (fsync(journal->fd) != 0 || rename(path, journal->path.data) != 0)) {
-        s = status_fail_errno(STATUS_IO, "cannot be created");
+        journal->end = journal->header_bytes = (int64_t)header.length;
+        s = status_context(s, "%s", path);
     }
     buffer_destroy(&header);
-    TRY(status_context(s, "%s", path));
-    return durable_sync_folder(journal->directory.data);
+    TRY(s);
+    return journal->is_unnamed ? STATUS_OK : take_name(journal, path);
+}
+
+bool journal_is_named(const struct journal *journal)
+{
+    return !journal->is_unnamed;
+}
+
+status journal_take_name(struct journal *journal, const char *identity)
+{
+    const char *path = journal->new_path.data;
+    struct buffer header = {0};
+    status s = journal_put_header(identity, &header);
+    if (s == STATUS_OK && (int64_t)header.length != journal->header_bytes) {
+        s = status_fail(STATUS_INTERNAL, "%s: a header of %zu bytes in the place of %lld", path,
+                        header.length, (long long)journal->header_bytes);
+    }
+    if (s == STATUS_OK) {
+        s = journal_lock_check(journal->lock);
+    }
+    if (s == STATUS_OK) {
+        s = status_context(journal_write_at(journal->fd, 0, header.data, header.length), "%s",
+                           path);
+    }
+    buffer_destroy(&header);
+    TRY(s);
+    return take_name(journal, path);
 }
 
 static status set_paths(struct journal *journal, const char *directory)
@@ -316,6 +351,7 @@ static status open_all(struct journal *journal, const char *directory, const cha
         }
     }
     TRY(identity_arithmetic(identity, strlen(identity), &journal->begun));
+    journal->is_unnamed = (how & JOURNAL_UNNAMED) != 0;
     return create(journal, identity);
 }
 
@@ -522,7 +558,7 @@ size_t journal_follow(const struct journal *journal, int64_t *row, struct journa
 
 const char *journal_path(const struct journal *journal)
 {
-    return journal->path.data;
+    return journal->is_unnamed ? journal->new_path.data : journal->path.data;
 }
 
 void journal_close(struct journal *journal, bool remove)

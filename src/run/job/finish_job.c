@@ -87,6 +87,7 @@ static status write_output(struct run *run, const struct rank_metrics *ranks,
     const struct job *job = run->job;
     int64_t bytes;
     char sha256[65];
+    TRY(run_name_journal(run, true));
     TRY(coordinator_digest(run->coordinator, &bytes, sha256));
     if (bytes != run->provenance.data_bytes || strcmp(sha256, run->provenance.data_sha256) != 0) {
         return status_fail(STATUS_INVALID,

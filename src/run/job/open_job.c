@@ -132,13 +132,19 @@ static status prepare_output(struct run *run)
 
 /* ---- Rank 0's files ---- */
 
+static status name_journal(void *context)
+{
+    return run_name_journal(context, false);
+}
+
 static status open_journal(struct run *run, const char *directory, const char *identity,
                            struct run_summary *summary)
 {
     bool fresh = run->options->fresh;
     double start = clock_seconds();
-    unsigned how =
-        (fresh ? JOURNAL_FRESH : 0) | (run->options->keep_mixed ? JOURNAL_KEEP_MIXED : 0);
+    unsigned how = (fresh ? JOURNAL_FRESH : 0) |
+                   (run->options->keep_mixed ? JOURNAL_KEEP_MIXED : 0) |
+                   (run->hash != NULL ? JOURNAL_UNNAMED : 0);
     phase_begin("reading the journal");
     TRY(journal_open(directory, identity, how, &run->journal));
     TRY(attempts_open(directory, run->journal, fresh, &run->attempts));
@@ -163,6 +169,8 @@ static status open_journal(struct run *run, const char *directory, const char *i
                                           .replica_ranks = run->plan.tp * run->plan.pp,
                                           .choice = &run->part.rows,
                                           .rows = run_limited_rows(run),
+                                          .turn = name_journal,
+                                          .context = run,
                                           .progress = {.directory = directory,
                                                        .output = run->job->output.path,
                                                        .metrics = run->job->output.metrics,
@@ -209,7 +217,7 @@ static void note_complete(const struct run *run, const struct output_place *plac
 
 static status create_identity(struct run *run, struct buffer *identity)
 {
-    phase_begin("hashing the data set and samples of the model");
+    TRY(run_hash_data(run));
     TRY(provenance_create(&run->files, run->model, &run->provenance));
     TRY(run_part_open(run->options, run->job, input_files_rows(&run->files), &run->provenance,
                       &run->part));

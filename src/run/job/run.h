@@ -6,6 +6,7 @@
 
 #include <mpi.h>
 
+#include "data/input/input_hash.h"
 #include "run/coordinator.h"
 #include "run/output/run_part.h"
 #include "run/predict/job_prediction.h"
@@ -31,6 +32,7 @@ struct run {
     struct input_files files; /* of the data set */
     int64_t *file_rows;       /* [files.count] of each, at the end */
     int64_t rows;             /* of the data set, where that is known at the start; or -1 */
+    struct input_hash *hash;  /* of the data set, while it is being taken beside the rows */
     struct provenance provenance;
     struct run_part part;
     struct journal *journal;
@@ -55,6 +57,14 @@ struct output_columns run_choose_columns(const void *context);
 /* What of the job is done already, and which part of it this start is about. */
 void run_say_kept(const struct run *run);
 void run_say_part(const struct run *run);
+
+/* ---- hash_data.c: rank 0 alone ---- */
+
+/* Hashes the data set: at once, or on a thread where it is large and nothing of an earlier start is
+ * to be compared with it. */
+status run_hash_data(struct run *run) MUST_CHECK;
+/* Once the hashes are there, or at the end, which waits for them, gives the journal its name. */
+status run_name_journal(struct run *run, bool at_end) MUST_CHECK;
 
 /* ---- finish_job.c: all ranks ---- */
 

@@ -524,12 +524,50 @@ static void folders_that_cannot_be(void **state)
     assert_non_null(strstr(status_message(), "not a journal"));
 }
 
+/* A new journal without its name: rows go in and come out, a later start does not see it, and with
+ * its name it is as any other. */
+static void one_without_its_name_is_not_found(void **state)
+{
+    static const char later[] = "data: sha256 5678\nmodel: tiny\nseed: 1\n";
+    const struct scratch_folder *scratch = *state;
+    char path[600];
+    snprintf(path, sizeof path, "%s/unnamed.sluice", scratch->path);
+    struct journal *journal;
+    struct journal_state seen;
+    assert_int_equal(journal_open(path, identity, JOURNAL_UNNAMED, &journal), STATUS_OK);
+    assert_false(journal_is_named(journal));
+    assert_int_equal(append_row(journal, 3, 1, 10), STATUS_OK);
+    assert_int_equal(journal_commit(journal), STATUS_OK);
+    struct journal_reader *reader;
+    assert_int_equal(journal_reader_open(journal_path(journal), &reader), STATUS_OK);
+    journal_reader_close(reader);
+    journal_close(journal, false);
+    assert_int_equal(journal_look(path, identity, false, &seen), STATUS_OK);
+    assert_false(seen.exists);
+
+    assert_int_equal(journal_open(path, identity, JOURNAL_UNNAMED, &journal), STATUS_OK);
+    assert_int_equal(journal_row_count(journal), 0);
+    assert_int_equal(append_row(journal, 4, 1, 10), STATUS_OK);
+    assert_int_equal(journal_take_name(journal, "data: longer\n"), STATUS_INTERNAL);
+    assert_int_equal(journal_take_name(journal, later), STATUS_OK);
+    assert_true(journal_is_named(journal));
+    assert_int_equal(append_row(journal, 5, 1, 10), STATUS_OK);
+    journal_close(journal, false);
+    assert_int_equal(journal_open(path, identity, 0, &journal), STATUS_EXISTS);
+    assert_int_equal(journal_open(path, later, JOURNAL_UNNAMED, &journal), STATUS_OK);
+    assert_true(journal_is_named(journal)); /* it was there */
+    assert_int_equal(journal_row_count(journal), 2);
+    assert_true(journal_has_row(journal, 4) && journal_has_row(journal, 5));
+    journal_close(journal, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_back_in_order),
         cmocka_unit_test(columns_are_those_that_any_row_needs),
         cmocka_unit_test(another_job_is_refused_by_its_line),
+        cmocka_unit_test(one_without_its_name_is_not_found),
         cmocka_unit_test(only_one_writer),
         cmocka_unit_test(a_lock_of_another_machine_holds_while_it_lives),
         cmocka_unit_test(a_journal_cut_anywhere_keeps_its_whole_rows),

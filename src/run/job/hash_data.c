@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The data set's hashes, for which the rows of a new job need not wait.
+ *
+ * A journal says which data set it is of. A new one begins without the hashes and without its name,
+ * so that no later start takes it for anything. It gets both when they are there. A start that ends
+ * before leaves nothing to continue: seconds of a large job. */
+#include <sys/stat.h>
+
+#include "run/job/run.h"
+#include "run/output_place.h"
+#include "run/report/phase.h"
+
+/* Smaller data sets are hashed in a moment. */
+static const int64_t LARGE = 64 << 20;
+
+static int64_t count_bytes(const struct input_files *files)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; i < files->count; i++) {
+        struct stat info;
+        if (stat(files->items[i].path, &info) != 0 || !S_ISREG(info.st_mode)) {
+            return 0;
+        }
+        bytes += info.st_size;
+    }
+    return bytes;
+}
+
+static status has_journal(const struct run *run, bool *out)
+{
+    struct buffer directory = {0}, path = {0};
+    struct stat info;
+    status s = output_place_journal(run->job, &directory);
+    if (s == STATUS_OK) {
+        s = path_join(directory.data, "journal", &path);
+    }
+    *out = s == STATUS_OK && lstat(path.data, &info) == 0;
+    buffer_destroy(&directory);
+    buffer_destroy(&path);
+    return s;
+}
+
+static status may_wait(const struct run *run, bool *out)
+{
+    struct stat info;
+    bool is_continued = true;
+    *out = false;
+    if (run->options->part != RUN_WHOLE || lstat(run->job->output.path, &info) == 0) {
+        return STATUS_OK;
+    }
+    TRY(has_journal(run, &is_continued));
+    *out = !is_continued && count_bytes(&run->files) >= LARGE;
+    return STATUS_OK;
+}
+
+status run_hash_data(struct run *run)
+{
+    bool waits;
+    TRY(may_wait(run, &waits));
+    if (waits) {
+        return input_hash_start(&run->files, &run->hash);
+    }
+    phase_begin("hashing the data set and samples of the model");
+    return input_files_hash(&run->files);
+}
+
+status run_name_journal(struct run *run, bool at_end)
+{
+    if (run->hash == NULL || (!at_end && !input_hash_is_ready(run->hash))) {
+        return STATUS_OK;
+    }
+    struct buffer identity = {0};
+    status s = input_hash_take(run->hash, &run->files);
+    input_hash_end(run->hash);
+    run->hash = NULL;
+    if (s == STATUS_OK) {
+        s = provenance_take_data(&run->provenance);
+    }
+    if (s == STATUS_OK) {
+        s = provenance_identity(&run->provenance, run->job, &run->plan, &identity);
+    }
+    if (s == STATUS_OK) {
+        s = journal_take_name(run->journal, identity.data);
+    }
+    buffer_destroy(&identity);
+    return s;
+}
