@@ -216,12 +216,52 @@ static void activations_are_rounded(void **state)
     free(in);
 }
 
+/* What a product in fp8 reads it rounds itself, from all bits; but not a stack's, which reads rows
+ * that others read too. */
+static void what_reads_in_fp8_gets_all_bits(void **state)
+{
+    (void)state;
+    enum { COUNT = 100 };
+    static const struct {
+        enum weight_format stored;
+        int count;
+        bool is_rounded;
+    } readers[] = {{WEIGHT_FLOAT32, 1, true},
+                   {WEIGHT_FLOAT32, 2, true},
+                   {WEIGHT_FP8, 1, false},
+                   {WEIGHT_FP8, 2, true}};
+    const struct backend_options options = {
+        .compute = DTYPE_BFLOAT16, .max_tokens = 4, .max_sequences = 4, .threads = 1};
+    struct backend *backend;
+    check(cpu_backend_create(&options, &backend));
+    const struct cpu_backend *cpu = (const struct cpu_backend *)(const void *)backend;
+    float *values = fixture_random(COUNT, 8), rounded[COUNT], is[COUNT];
+    memcpy(rounded, values, sizeof rounded);
+    cpu_round(cpu, NULL, rounded, COUNT);
+    assert_memory_not_equal(rounded, values, sizeof rounded);
+    for (size_t i = 0; i < COUNT_OF(readers); i++) {
+        struct matrix *reader;
+        check(backend->operations->matrix_create(backend, readers[i].count, 8, 8, NULL, 0,
+                                                 readers[i].stored, &reader));
+        memcpy(is, values, sizeof is);
+        cpu_round(cpu, reader, is, COUNT);
+        assert_memory_equal(is, readers[i].is_rounded ? rounded : values, sizeof is);
+        memcpy(is, values, sizeof is);
+        cpu_round(cpu, reader, is, COUNT - 1); /* no more than it was given */
+        assert_true(is[COUNT - 1] == values[COUNT - 1]);
+        backend->operations->matrix_destroy(backend, reader);
+    }
+    free(values);
+    backend->operations->destroy(backend);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fp8_rounds_to_nearest),
         cmocka_unit_test(fp8_products_are_right),
         cmocka_unit_test(activations_are_rounded),
+        cmocka_unit_test(what_reads_in_fp8_gets_all_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,8 +88,10 @@ static status act(void *context)
 
 static void walk(const char *name)
 {
-    const struct failing_walk how = {
-        .name = name, .kinds = FAIL_MEMORY | FAIL_THREAD, .act = act, .optional = FAIL_THREAD};
+    const struct failing_walk how = {.name = name,
+                                     .kinds = FAIL_MEMORY | FAIL_ARENA | FAIL_THREAD,
+                                     .act = act,
+                                     .optional = FAIL_THREAD};
     device = fake_create(&options);
     assert_true(failing_walk(&how) > 10);
     fake_destroy(&device);

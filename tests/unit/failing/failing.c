@@ -352,6 +352,12 @@ WRAP(FAIL_MEMORY, ENOMEM, NULL, void *, realloc, (void *old, size_t size), (old,
 WRAP(FAIL_MEMORY, ENOMEM, NULL, void *, aligned_alloc, (size_t to, size_t size), (to, size))
 WRAP(FAIL_MEMORY, ENOMEM, NULL, char *, strdup, (const char *text), (text))
 WRAP(FAIL_MEMORY, ENOMEM, NULL, char *, strndup, (const char *text, size_t most), (text, most))
+WRAP(FAIL_ARENA, ENOMEM, NULL, void *, arena_allocate, (struct arena * arena, size_t size),
+     (arena, size))
+WRAP(FAIL_ARENA, ENOMEM, NULL, void *, arena_allocate_array,
+     (struct arena * arena, size_t count, size_t size), (arena, count, size))
+WRAP(FAIL_ARENA, ENOMEM, NULL, char *, arena_copy,
+     (struct arena * arena, const char *text, size_t length), (arena, text, length))
 WRAP(FAIL_OPEN, EMFILE, NULL, FILE *, fopen, (const char *path, const char *mode), (path, mode))
 WRAP(FAIL_OPEN, EMFILE, NULL, FILE *, fdopen, (int fd, const char *mode), (fd, mode))
 WRAP(FAIL_OPEN, EMFILE, NULL, DIR *, opendir, (const char *path), (path))

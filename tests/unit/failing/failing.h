@@ -25,6 +25,7 @@ enum failing_kind {
     FAIL_LOCK = 1 << 10,
     FAIL_THREAD = 1 << 11,
     FAIL_MAP = 1 << 12,
+    FAIL_ARENA = 1 << 13, /* what an arena gives, also where it has room */
     FAIL_FILES = FAIL_OPEN | FAIL_READ | FAIL_WRITE | FAIL_SYNC | FAIL_RENAME | FAIL_CLOSE |
                  FAIL_STAT | FAIL_TRUNCATE,
 };

@@ -157,7 +157,7 @@ static void grammars(void **state)
     };
     for (size_t i = 0; i < COUNT_OF(examples); i++) {
         const struct failing_walk walk = {.name = examples[i].text,
-                                          .kinds = FAIL_MEMORY,
+                                          .kinds = FAIL_MEMORY | FAIL_ARENA,
                                           .act = compile_and_match,
                                           .context = (void *)&examples[i],
                                           .survived_by = survivors,

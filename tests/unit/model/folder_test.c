@@ -64,6 +64,9 @@ static void expect_none(void *const *state, const char *why)
         fail_msg("expected \"%s\", got %s", why, status_message());
     }
     assert_non_null(strstr(status_message(), "; rows of text need a tokenizer.json"));
+    const char *folder = folder_of(state); /* it begins with that, and names it once */
+    assert_memory_equal(status_message(), folder, strlen(folder));
+    assert_null(strstr(status_message() + 1, folder));
     model_close(model);
 }
 

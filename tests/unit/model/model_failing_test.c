@@ -167,9 +167,18 @@ static void without_files(void **state)
     }
 }
 
+static void without_room_in_arenas(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(examples); i++) {
+        walk(&examples[i], FAIL_ARENA);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_room_in_arenas),
         cmocka_unit_test(without_memory),
         cmocka_unit_test(without_files),
     };

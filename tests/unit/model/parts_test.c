@@ -271,7 +271,7 @@ static void every_call_may_fail(void **state)
     static const char *const survivors[] = {"opendir file_names_read", NULL}; /* it has no files */
     write_parts(state, 3);
     struct failing_walk how = {.name = "gguf",
-                               .kinds = FAIL_MEMORY | FAIL_FILES,
+                               .kinds = FAIL_MEMORY | FAIL_ARENA | FAIL_FILES,
                                .act = act_gguf,
                                .context = state,
                                .optional = FAIL_CLOSE,

@@ -17,8 +17,11 @@
 
 static void walk(const char *name, status (*act)(void *context), const void *context)
 {
-    const struct failing_walk how = {
-        .name = name, .kinds = FAIL_MEMORY, .act = act, .context = (void *)context, .once = true};
+    const struct failing_walk how = {.name = name,
+                                     .kinds = FAIL_MEMORY | FAIL_ARENA,
+                                     .act = act,
+                                     .context = (void *)context,
+                                     .once = true};
     assert_true(failing_walk(&how) > 3);
 }
 
