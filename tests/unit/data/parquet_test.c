@@ -121,11 +121,54 @@ static void empty_tables_are_whole(void **state)
     buffer_destroy(&file);
 }
 
+/* How often a footer says a number of 64 bits in the second form of a field: its head, and the
+ * number in zigzag. */
+static int count_numbers(const struct buffer *file, int64_t number)
+{
+    uint32_t footer;
+    char bytes[12] = {0x16};
+    size_t length = 1;
+    for (uint64_t left = 2 * (uint64_t)number; left > 0 || length == 1; left >>= 7) {
+        bytes[length++] = (char)((left & 0x7F) | (left > 0x7F ? 0x80 : 0));
+    }
+    memcpy(&footer, file->data + file->length - 8, sizeof footer);
+    const char *at = file->data + file->length - 8 - footer, *end = at + footer;
+    int count = 0;
+    while ((at = memmem(at, (size_t)(end - at), bytes, length)) != NULL) {
+        count++;
+        at++;
+    }
+    return count;
+}
+
+/* Each group of rows says its own values. */
+static void groups_are_counted_apart(void **state)
+{
+    (void)state;
+    enum { GROUP = 1 << 20, MORE = 77777 };
+    static const struct parquet_column columns[] = {{"a", PARQUET_BOOLEAN, 0}};
+    const bool yes = true;
+    struct buffer file = {0};
+    struct parquet *parquet;
+    assert_int_equal(parquet_create(columns, 1, collect, &file, &parquet), 0);
+    for (int i = 0; i < GROUP + MORE; i++) {
+        assert_int_equal(parquet_put_value(parquet, 0, &yes, sizeof yes), 0);
+        assert_int_equal(parquet_end_row(parquet), 0);
+    }
+    assert_int_equal(parquet_finish(parquet, NULL, 0), 0);
+    parquet_destroy(parquet);
+    assert_int_equal(count_numbers(&file, GROUP + MORE), 1); /* of the file */
+    assert_int_equal(count_numbers(&file, GROUP), 2);        /* of the first group: values, rows */
+    assert_int_equal(count_numbers(&file, MORE), 2);
+    buffer_destroy(&file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pages_are_levels_and_values),
         cmocka_unit_test(empty_tables_are_whole),
+        cmocka_unit_test(groups_are_counted_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

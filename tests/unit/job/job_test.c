@@ -273,6 +273,10 @@ static void whole_files_that_are_wrong(void **state)
                    "quotes");
     assert_refused("model: {path: ''}\n", NULL, "model.path: is empty");
     assert_refused("model: {path: \"a\\0b\"}\n", NULL, "model.path: holds a NUL");
+    assert_refused("data: {input: [a, \"b\\0c\"]}\n", NULL, "data.input: holds a NUL");
+    assert_refused("data: {input: [a, '']}\n", NULL, "data.input: is empty");
+    assert_refused("data: {input: [a, 5]}\n", NULL, "data.input: expected");
+    assert_refused("data: {input: []}\n", NULL, "data.input: an empty list");
     assert_refused("model: {path: }\n", NULL, "model.path: expected a string, not nothing");
     struct job job;
     assert_int_equal(load_bytes("model: {path: \xff}\n", 17, NULL, &job), STATUS_INVALID);

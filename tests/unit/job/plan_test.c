@@ -432,6 +432,36 @@ static void a_gpu_that_is_not_there(void **state)
     assert_string_equal(made.kind->name, "cpu");
 }
 
+/* An encoder takes whole rows: a step has room for the longest. */
+static void encoders_take_whole_rows(void **state)
+{
+    struct fixture *fixture = *state;
+    struct plan chosen;
+    model_close(fixture->model);
+    fixture->model = NULL;
+    fixture->job.model.path = SLUICE_SOURCE_DIR "/tests/data/encoders/bert";
+    assert_int_equal(model_open(fixture->job.model.path, &fixture->model), STATUS_OK);
+    const int longest = model_config(fixture->model)->max_positions;
+    fixture->job.engine.max_sequences = 4;
+    assert_int_equal(plan(fixture, 1, PLENTY, &chosen), STATUS_OK);
+    assert_true(chosen.max_batch_tokens >= chosen.max_model_len);
+    assert_true(chosen.max_model_len <= longest);
+    char message[200];
+    snprintf(message, sizeof message,
+             "engine.max_batch_tokens: 8; an encoder takes whole rows, of up to %d tokens "
+             "(model.max_model_len)",
+             longest);
+    fixture->job.engine.max_batch_tokens = 8;
+    assert_refused(fixture, 1, PLENTY, message);
+    fixture->job.model.max_model_len = 8;
+    assert_int_equal(plan(fixture, 1, PLENTY, &chosen), STATUS_OK);
+    assert_int_equal(chosen.max_batch_tokens, 8);
+    fixture->job.engine.max_batch_tokens = 3;
+    assert_refused(fixture, 1, PLENTY,
+                   "engine.max_batch_tokens: 3 is less than engine.max_sequences, 4: every running "
+                   "sequence takes a token of a step");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -451,6 +481,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(gpu_int8_checkpoint, start_on_gpu, end),
         cmocka_unit_test_setup_teardown(gpu_memory_decides_the_layout, start_on_gpu, end),
         cmocka_unit_test_setup_teardown(a_gpu_that_is_not_there, start, end),
+        cmocka_unit_test_setup_teardown(encoders_take_whole_rows, start, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
