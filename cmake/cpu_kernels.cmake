@@ -23,6 +23,7 @@ endif()
 # The little arithmetic outside of the kernels, likewise.
 set_property(SOURCE
   ${PROJECT_SOURCE_DIR}/src/backend/cpu/experts.c
+  ${PROJECT_SOURCE_DIR}/src/backend/cpu/gated_delta.c
   ${PROJECT_SOURCE_DIR}/src/backend/cpu/kv_cache.c
   ${PROJECT_SOURCE_DIR}/src/backend/cpu/product.c
   ${PROJECT_SOURCE_DIR}/src/backend/cpu/sample.c

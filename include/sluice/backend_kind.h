@@ -19,9 +19,13 @@ struct step_shape {
     int tokens, outputs;       /* T and O; a step has at most O sequences */
     int hidden, head_dim, query_heads, kv_heads;
     bool wide_qk_norm; /* a norm over all heads is summed over ranks */
-    int channels;      /* of short convolutions */
-    int columns;       /* between an MLP's products */
-    bool gated;        /* which then has twice as many outputs of the first */
+    bool gated_attention;
+    int channels;                  /* of short convolutions */
+    int delta_row, delta_channels; /* of the gated delta rule: a row of its input, and of that what
+                                      is convolved */
+    int delta_out;                 /* and a row of its output */
+    int columns;                   /* between an MLP's products */
+    bool gated;                    /* which then has twice as many outputs of the first */
     int experts, experts_used, expert_columns;
     int ranks, rank;     /* of the tensor-parallel group */
     int slices;          /* of this rank's sliced products */

@@ -43,8 +43,8 @@ struct rope_config {
 /* What a layer's tokens do with those before them, in the half of a layer that comes before its
  * MLP: a *mixer*. src/model/mixers has one file for each, docs/adding.md says what another takes.
  */
-enum mixer_kind { MIXER_ATTENTION, MIXER_SHORT_CONVOLUTION };
-enum { MIXER_KINDS = MIXER_SHORT_CONVOLUTION + 1 };
+enum mixer_kind { MIXER_ATTENTION, MIXER_SHORT_CONVOLUTION, MIXER_GATED_DELTA };
+enum { MIXER_KINDS = MIXER_GATED_DELTA + 1 };
 
 enum attention_kind {
     ATTENTION_FULL,     /* a token sees all before it, and has the rope of `rope` */
@@ -141,6 +141,14 @@ struct model_config {
                                against each other; loading turns them into halves */
     double rotary_fraction; /* of head_dim: partial_rotary_factor */
     struct rope_config rope, rope_local; /* of full and of windowed layers */
+
+    bool gated_attention; /* attention's output times the sigmoid of gates, which files keep behind
+                             each head's q */
+
+    /* Of the gated delta rule: heads of q and k, heads of v, and their sizes. */
+    int delta_key_heads, delta_value_heads, delta_key_dim, delta_value_dim;
+    bool delta_fused; /* files keep q, k, v and z in one matrix, key head by key head, and b and a
+                         in another */
 
     int convolution_taps;  /* of short convolutions: positions that one reaches, its own included */
     bool convolution_bias; /* these and their products have biases */
@@ -255,6 +263,13 @@ void pooler_run(struct pooler *pooler, const float *hidden, int tokens, float *o
 
 /* ---- This rank's part: src/model/load/partition.c ---- */
 
+/* A rank's consecutive slices of something: the first, how many, and where each slice starts among
+ * the columns of the output product, local. */
+struct model_cut {
+    int first, count;
+    int32_t slice_start[MAX_SLICES + 1];
+};
+
 /* How a model is cut. Heads, intermediate columns and vocabulary rows are cut into `slices` fixed
  * parts, whatever tp is; a rank owns slices/tp consecutive ones. Part i of n things is [n·i/slices,
  * n·(i+1)/slices): parts may differ by one and may be empty. Layers are cut into pp stages alike.
@@ -270,9 +285,9 @@ struct partition {
                                          where shared between ranks */
     int32_t *kv_head_of;              /* [head_count] local index: struct head_layout */
     int32_t head_slice_start[MAX_SLICES + 1]; /* of the attention output's input columns, local */
-    int first_channel, channel_count;         /* of the hidden size: short convolutions */
-    int32_t channel_slice_start[MAX_SLICES + 1];
-    int first_column, column_count;             /* MLP intermediate */
+    struct model_cut channels;                /* of the hidden size: short convolutions */
+    struct model_cut delta_keys;    /* key heads of the gated delta rule, with their value heads */
+    int first_column, column_count; /* MLP intermediate */
     int32_t column_slice_start[MAX_SLICES + 1]; /* local */
     int first_expert_column, expert_column_count;
     int32_t expert_slice_start[MAX_SLICES + 1];
@@ -296,7 +311,10 @@ struct layer_weights {
     struct vector *qkv_bias;
     struct matrix *mixer_input; /* of what is no attention: what its mixer says; then qkv is NULL */
     struct vector *mixer_input_bias;
-    struct vector *convolution; /* [taps, channels] the tap of the token itself last */
+    struct matrix *attention_gate;    /* [heads·head_dim, H] */
+    struct vector *decay, *step_bias; /* [heads] A_log and dt_bias */
+    struct vector *mixer_norm;        /* of what a mixer leaves */
+    struct vector *convolution;       /* [taps, channels] the tap of the token itself last */
     struct vector *convolution_bias;
     struct vector *q_norm, *k_norm;  /* [head_dim] */
     struct matrix *attention_output; /* sliced [H, heads·head_dim] */

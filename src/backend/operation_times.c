@@ -113,6 +113,15 @@ static status book(struct backend *backend, enum timed_operation operation, doub
        const struct vector *bias, struct device_buffer *in, struct kv_cache *cache, int layer,     \
        const struct matrix *reader, struct device_buffer *out),                                    \
       (backend, width, taps, weights, bias, in, cache, layer, reader, out))                        \
+    X(TIMED_ATTENTION, gated_delta,                                                                \
+      (struct backend * backend, const struct delta_facts *facts,                                  \
+       const struct delta_weights *weights, struct device_buffer *in, struct device_buffer *work,  \
+       struct kv_cache *cache, int layer, const struct matrix *reader, struct device_buffer *out), \
+      (backend, facts, weights, in, work, cache, layer, reader, out))                              \
+    X(TIMED_ACTIVATE, gate,                                                                        \
+      (struct backend * backend, int width, struct device_buffer *gates,                           \
+       const struct matrix *reader, struct device_buffer *values),                                 \
+      (backend, width, gates, reader, values))                                                     \
     X(TIMED_KEEP_OUTPUTS, keep_outputs,                                                            \
       (struct backend * backend, struct device_buffer * residual, int hidden,                      \
        struct device_buffer *attended, int width),                                                 \

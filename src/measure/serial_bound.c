@@ -20,9 +20,13 @@ static double mixer_values(const struct model_config *config, enum mixer_kind ki
         break;
     case MIXER_SHORT_CONVOLUTION:
         return hidden * 4 * hidden; /* B, C and x, and the output */
+    case MIXER_GATED_DELTA:
+        return hidden * (2 * config->delta_key_heads * config->delta_key_dim +
+                         config->delta_value_heads * (3 * config->delta_value_dim + 2));
     }
     return hidden * config->head_dim * (heads + 2 * kv_heads) /* q, k, v */
-           + hidden * config->head_dim * heads;               /* output */
+           + (config->gated_attention ? hidden * config->head_dim * heads : 0) +
+           hidden * config->head_dim * heads; /* output */
 }
 
 static struct layer_values layer_values(const struct model_config *config, int layer)

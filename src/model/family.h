@@ -27,7 +27,13 @@ enum tensor_role {
     ROLE_V_BIAS,
     ROLE_Q_NORM,
     ROLE_K_NORM,
-    ROLE_MIXER_INPUT, /* of what is no attention, like the next five */
+    ROLE_MIXER_INPUT, /* of what is no attention, like those up to ROLE_MIXER_OUTPUT_BIAS */
+    ROLE_DELTA_Z,
+    ROLE_DELTA_B,
+    ROLE_DELTA_A,
+    ROLE_DECAY,
+    ROLE_STEP_BIAS,
+    ROLE_MIXER_NORM,
     ROLE_MIXER_INPUT_BIAS,
     ROLE_CONVOLUTION,
     ROLE_CONVOLUTION_BIAS,
@@ -83,6 +89,8 @@ extern const struct tensor_name family_olmo2_names[];
 extern const struct tensor_name family_glm4_names[];
 extern const struct tensor_name family_starcoder2_names[];
 extern const struct tensor_name family_lfm2_names[];
+extern const struct tensor_name family_qwen3_5_names[];
+extern const struct tensor_name family_qwen3_next_names[];
 extern const struct tensor_name family_bert_names[];
 extern const struct tensor_name family_phi3_gguf_names[];
 
@@ -121,7 +129,7 @@ enum layer_rule {
     LAYERS_ALL,       /* all, where sliding_window is a number */
     LAYERS_BY_SWITCH, /* all, where use_sliding_window is true */
     LAYERS_UPPER,     /* as before, from layer max_window_layers on, or by layer_types */
-    LAYERS_PATTERN,   /* all but every pattern-th, or by layer_types */
+    LAYERS_PATTERN,   /* all but every pattern-th, by pattern_key, or by layer_types */
     LAYERS_LISTED,    /* those that full_attn_idxs leaves out, or by layer_types */
 };
 
@@ -156,12 +164,13 @@ struct family {
     const char *epsilon_key; /* where it is not rms_norm_eps */
     /* Older names of tie_word_embeddings and intermediate_size, which win over these. */
     const char *tied_key, *intermediate_key;
-    bool rope_pairs;        /* values 2i and 2i + 1 rotate against each other */
-    bool full_without_rope; /* layers of full attention have no rope */
-    bool rope_by_layer;     /* no_rope_layers says which layers have it */
-    bool scaled_in_full;    /* a scaled rope is that of full layers, others have it plain */
-    bool logit_scale;       /* logits are multiplied by logit_scale */
-    bool plain_mrope;       /* rope in sections of three positions, which a text has all alike */
+    const char *pattern_key; /* where it is not sliding_window_pattern */
+    bool rope_pairs;         /* values 2i and 2i + 1 rotate against each other */
+    bool full_without_rope;  /* layers of full attention have no rope */
+    bool rope_by_layer;      /* no_rope_layers says which layers have it */
+    bool scaled_in_full;     /* a scaled rope is that of full layers, others have it plain */
+    bool logit_scale;        /* logits are multiplied by logit_scale */
+    bool plain_mrope;        /* rope in sections of three positions, which a text has all alike */
     const char *activation_key;
     enum activation activation; /* where the key is absent */
     bool scaled_embedding;      /* by sqrt(hidden) */
@@ -170,8 +179,11 @@ struct family {
     bool su_is_longrope;        /* rope types "su" and "yarn" mean longrope (Phi-3) */
     bool local_rope;            /* local layers have a rope of their own (Gemma 3) */
     bool short_convolutions;    /* facts of them are in the configuration (LFM2) */
-    bool mixture;               /* of experts */
-    bool experts_keep_width;    /* experts have intermediate_size (Mixtral) */
+    bool gated_delta;           /* likewise (Qwen3-Next) */
+    bool delta_fused;           /* see struct model_config, like the next */
+    bool gated_attention;
+    bool mixture;            /* of experts */
+    bool experts_keep_width; /* experts have intermediate_size (Mixtral) */
     bool always_normalize_experts;
     bool permuted_in_gguf; /* q and k rows are stored in the interleaved rope order */
     enum layer_rule layer_rule;

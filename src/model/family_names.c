@@ -113,6 +113,30 @@ const struct tensor_name family_lfm2_names[] = {
     {0, NULL, 0},
 };
 
+const struct tensor_name family_qwen3_5_names[] = {
+    {ROLE_MIXER_INPUT, "model.layers.{layer}.linear_attn.in_proj_qkv.weight", PART_WHOLE},
+    {ROLE_DELTA_Z, "model.layers.{layer}.linear_attn.in_proj_z.weight", PART_WHOLE},
+    {ROLE_DELTA_B, "model.layers.{layer}.linear_attn.in_proj_b.weight", PART_WHOLE},
+    {ROLE_DELTA_A, "model.layers.{layer}.linear_attn.in_proj_a.weight", PART_WHOLE},
+    {ROLE_CONVOLUTION, "model.layers.{layer}.linear_attn.conv1d.weight", PART_WHOLE},
+    {ROLE_DECAY, "model.layers.{layer}.linear_attn.A_log", PART_WHOLE},
+    {ROLE_STEP_BIAS, "model.layers.{layer}.linear_attn.dt_bias", PART_WHOLE},
+    {ROLE_MIXER_NORM, "model.layers.{layer}.linear_attn.norm.weight", PART_WHOLE},
+    {ROLE_MIXER_OUTPUT, "model.layers.{layer}.linear_attn.out_proj.weight", PART_WHOLE},
+    {0, NULL, 0},
+};
+
+const struct tensor_name family_qwen3_next_names[] = {
+    {ROLE_MIXER_INPUT, "model.layers.{layer}.linear_attn.in_proj_qkvz.weight", PART_WHOLE},
+    {ROLE_DELTA_B, "model.layers.{layer}.linear_attn.in_proj_ba.weight", PART_WHOLE},
+    {ROLE_CONVOLUTION, "model.layers.{layer}.linear_attn.conv1d.weight", PART_WHOLE},
+    {ROLE_DECAY, "model.layers.{layer}.linear_attn.A_log", PART_WHOLE},
+    {ROLE_STEP_BIAS, "model.layers.{layer}.linear_attn.dt_bias", PART_WHOLE},
+    {ROLE_MIXER_NORM, "model.layers.{layer}.linear_attn.norm.weight", PART_WHOLE},
+    {ROLE_MIXER_OUTPUT, "model.layers.{layer}.linear_attn.out_proj.weight", PART_WHOLE},
+    {0, NULL, 0},
+};
+
 /* A norm after each half of a layer is the one before the next half: what a layer ends with belongs
  * to the layer behind it, and what the last layer ends with is the final norm. */
 const struct tensor_name family_bert_names[] = {

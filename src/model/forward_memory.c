@@ -2,6 +2,18 @@
 /* The shape of a rank's steps, and the sizes of the forward pass's own buffers. */
 #include "model/forward_memory.h"
 
+/* Values of a key head of the gated delta rule, with its value heads: of what is convolved, or in
+ * all. */
+static int delta_width(const struct model_config *config, bool all)
+{
+    if (config->delta_key_heads == 0) {
+        return 0;
+    }
+    const int heads = config->delta_value_heads / config->delta_key_heads;
+    return 2 * config->delta_key_dim + heads * config->delta_value_dim +
+           (all ? heads * (config->delta_value_dim + 2) : 0);
+}
+
 struct step_shape forward_step_shape(const struct model_config *config,
                                      const struct partition *partition,
                                      const struct step_limits *limits)
@@ -16,7 +28,11 @@ struct step_shape forward_step_shape(const struct model_config *config,
         .wide_qk_norm = config->wide_qk_norm,
         .query_heads = partition->head_count,
         .kv_heads = partition->kv_head_count,
-        .channels = partition->channel_count,
+        .channels = partition->channels.count,
+        .gated_attention = config->gated_attention,
+        .delta_channels = partition->delta_keys.count * delta_width(config, false),
+        .delta_row = partition->delta_keys.count * delta_width(config, true),
+        .delta_out = partition->delta_keys.slice_start[partition->local_slices],
         .columns = partition->column_count,
         .gated = config->gated,
         .experts = config->experts,

@@ -10,7 +10,7 @@ static const char *const families[] = {"llama",    "llama3",     "mistral", "mix
                                        "gemma2",   "gemma3",     "qwen2",   "qwen3",    "qwen3_moe",
                                        "phi3",     "granite",    "smollm3", "glm4",     "seed_oss",
                                        "ernie4_5", "starcoder2", "cohere2", "mistral3", "olmo2",
-                                       "olmo3",    "ministral3", "lfm2"};
+                                       "olmo3",    "ministral3", "lfm2",    "qwen3_5"};
 
 static status create_cpu(const struct machine *machine, const struct backend_options *options,
                          struct backend **out)

@@ -259,7 +259,8 @@ status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
 int64_t cpu_state_bytes(struct backend *backend, const struct cache_layout *layout);
 /* Plans the stores' states and makes their memory. */
 status cpu_states_create(struct kv_cache *cache, const struct cache_layout *layout) MUST_CHECK;
-/* Where `layer` keeps the states of the step's sequences; STATUS_INTERNAL where it keeps none of
+/* Where `layer` keeps the states of the step's sequences, zeros where one begins with this step;
+ * STATUS_INTERNAL where it keeps none of
  * `values` floats or a sequence's place is not one of the cache's. */
 struct state_view {
     float *first;  /* of place 0 */
@@ -267,9 +268,33 @@ struct state_view {
 };
 status cpu_states_of(const struct cpu_backend *cpu, const struct kv_cache *cache, int layer,
                      size_t values, struct state_view *out) MUST_CHECK;
-/* The state of the step's sequence `sequence`; zeros where it begins with this step. */
-float *cpu_state_begin(const struct cpu_backend *cpu, const struct state_view *view, int sequence,
-                       size_t values);
+/* That of the step's sequence `sequence`. */
+static inline float *cpu_state_at(const struct cpu_backend *cpu, const struct state_view *view,
+                                  int sequence)
+{
+    return view->first + (size_t)cpu->batch->state_place[sequence] * view->stride;
+}
+
+/* convolution.c */
+/* Channels of the step's rows, each convolved over its own latest positions. */
+struct channel_convolution {
+    float *in;        /* [T][in_stride] */
+    size_t in_stride; /* floats */
+    int channels, taps;
+    const float *weights;     /* [taps][channels] */
+    const float *bias;        /* [channels] or NULL */
+    float *out;               /* [T][channels] */
+    struct state_view states; /* which begin with [taps - 1][channels], the oldest row first */
+};
+void cpu_convolve(const struct cpu_backend *cpu, const struct channel_convolution *call);
+
+/* gated_delta.c */
+status cpu_gated_delta(struct backend *backend, const struct delta_facts *facts,
+                       const struct delta_weights *weights, struct device_buffer *in,
+                       struct device_buffer *work, struct kv_cache *cache, int layer,
+                       const struct matrix *reader, struct device_buffer *out);
+status cpu_gate(struct backend *backend, int width, struct device_buffer *gates,
+                const struct matrix *reader, struct device_buffer *values);
 
 /* short_convolution.c */
 status cpu_short_convolution(struct backend *backend, int width, int taps,

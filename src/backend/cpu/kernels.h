@@ -101,6 +101,12 @@ struct cpu_kernels {
      * fused multiply-adds over ascending j. */
     void (*convolve)(const float *const *window, const float *weights, size_t stride, int taps,
                      const float *bias, int n, float *out);
+    /* values[i] *= sigmoid(gates[i]) */
+    void (*gate)(const float *gates, int n, float *values);
+    /* One position of the gated delta rule of one head (gated_delta of sluice/backend.h):
+     * state [key_dim][value_dim]. Each column is one chain over ascending rows. */
+    void (*delta)(float *state, const float *q, const float *k, const float *v, float decay,
+                  float beta, int key_dim, int value_dim, float *out);
 };
 
 enum { MOST_TAPS = 8 }; /* of a short convolution */

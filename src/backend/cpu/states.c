@@ -61,16 +61,10 @@ status cpu_states_of(const struct cpu_backend *cpu, const struct kv_cache *cache
     *out = (struct state_view){.first =
                                    (float *)cache->states.data + cache->stores[layer].state_offset,
                                .stride = cache->place_values};
-    return STATUS_OK;
-}
-
-float *cpu_state_begin(const struct cpu_backend *cpu, const struct state_view *view, int sequence,
-                       size_t values)
-{
-    const struct batch *batch = cpu->batch;
-    float *state = view->first + (size_t)batch->state_place[sequence] * view->stride;
-    if (batch->positions[batch->query_start[sequence]] == 0) {
-        memset(state, 0, values * sizeof *state);
+    for (int s = 0; s < batch->sequences; s++) {
+        if (batch->positions[batch->query_start[s]] == 0) {
+            memset(cpu_state_at(cpu, out, s), 0, values * sizeof(float));
+        }
     }
-    return state;
+    return STATUS_OK;
 }

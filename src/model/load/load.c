@@ -173,10 +173,13 @@ static status load_part(struct loader *loader, const struct weight_item *item,
     if (part->column_count == 0) {
         return STATUS_OK;
     }
-    for (int row = 0; row < part->row_count; row += chunk) {
-        int count = part->row_count - row < chunk ? part->row_count - row : chunk;
+    for (int row = 0, count; row < part->row_count; row += count) {
+        count = part->row_count - row < chunk ? part->row_count - row : chunk;
+        if (part->piece > 0 && count > part->piece - row % part->piece) {
+            count = part->piece - row % part->piece;
+        }
         const struct tensor_read read = {.source = source,
-                                         .first_row = source.first_row + part->first_row + row,
+                                         .first_row = source.first_row + weight_part_row(part, row),
                                          .row_count = count,
                                          .first_column = part->first_column,
                                          .column_count = part->column_count,
@@ -386,13 +389,18 @@ status model_load(struct model *model, const struct partition *partition, struct
 
 static void destroy_layer(struct layer_weights *layer, struct backend *backend)
 {
-    struct matrix *matrices[] = {layer->qkv,     layer->mixer_input, layer->attention_output,
-                                 layer->gate_up, layer->down,        layer->router};
+    struct matrix *matrices[] = {
+        layer->qkv,     layer->mixer_input, layer->attention_gate, layer->attention_output,
+        layer->gate_up, layer->down,        layer->router,
+    };
     struct vector *vectors[] = {
         layer->attention_norm,
         layer->attention_norm_bias,
         layer->qkv_bias,
         layer->mixer_input_bias,
+        layer->decay,
+        layer->step_bias,
+        layer->mixer_norm,
         layer->convolution,
         layer->convolution_bias,
         layer->q_norm,

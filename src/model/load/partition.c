@@ -48,6 +48,11 @@ static void cut_slices(const struct partition *partition, int count, int width, 
     }
 }
 
+static void cut_into(const struct partition *partition, int count, int width, struct model_cut *out)
+{
+    cut_slices(partition, count, width, &out->first, &out->count, out->slice_start);
+}
+
 status partition_create(const struct model_config *config, int tp, int tp_rank, int pp, int pp_rank,
                         int slices, struct partition *out)
 {
@@ -66,8 +71,11 @@ status partition_create(const struct model_config *config, int tp, int tp_rank, 
 
     cut_slices(out, config->heads, config->head_dim, &out->first_head, &out->head_count,
                out->head_slice_start);
-    cut_slices(out, config->hidden, 1, &out->first_channel, &out->channel_count,
-               out->channel_slice_start);
+    cut_into(out, config->hidden, 1, &out->channels);
+    if (config->delta_key_heads > 0) {
+        const int heads = config->delta_value_heads / config->delta_key_heads;
+        cut_into(out, config->delta_key_heads, heads * config->delta_value_dim, &out->delta_keys);
+    }
     cut_slices(out, config->intermediate, 1, &out->first_column, &out->column_count,
                out->column_slice_start);
     cut_slices(out, config->expert_intermediate, 1, &out->first_expert_column,

@@ -79,7 +79,7 @@ static status fill_part(const struct filler *filler, const struct weight_item *i
         int count = part->row_count - row < chunk ? part->row_count - row : chunk;
 #pragma omp parallel for num_threads(threads) schedule(static)
         for (int i = 0; i < count; i++) {
-            fill_row(filler, item, part, index, part->first_row + row + i,
+            fill_row(filler, item, part, index, weight_part_row(part, row + i),
                      filler->chunk + (size_t)i * (size_t)part->column_count);
         }
         const struct weight_rows rows = {

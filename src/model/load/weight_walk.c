@@ -187,6 +187,19 @@ static status visit_sliced(const struct weight_walk *walk, enum tensor_role role
     return walk->visit(walk->context, &item);
 }
 
+/* Rows of q that have a head's gates behind each head become q's alone; returns the gates'. */
+static struct weight_part split_from_gates(const struct model_config *config, struct weight_part *q)
+{
+    q->rows *= 2;
+    q->first_row *= 2;
+    q->piece = config->head_dim;
+    q->stride = 2 * config->head_dim;
+    struct weight_part gates = *q;
+    gates.is_head_rows = false;
+    gates.first_row += config->head_dim;
+    return gates;
+}
+
 static status visit_attention(const struct weight_walk *walk, struct layer_weights *layer)
 {
     const struct model_config *config = walk->config;
@@ -214,6 +227,10 @@ static status visit_attention(const struct weight_walk *walk, struct layer_weigh
          .row_count = own_kv},
     };
     static const enum tensor_role biases[] = {ROLE_Q_BIAS, ROLE_K_BIAS, ROLE_V_BIAS};
+    if (config->gated_attention) {
+        struct weight_part gates = split_from_gates(config, &qkv[0]);
+        TRY(visit_rows(walk, 1, &gates, 1, &layer->attention_gate));
+    }
     if (config->pre_norm) {
         TRY(visit_hidden_norm(walk, ROLE_ATTENTION_NORM, ROLE_ATTENTION_NORM_BIAS,
                               &layer->attention_norm, &layer->attention_norm_bias));
@@ -275,8 +292,8 @@ static status visit_short_convolution(const struct weight_walk *walk, struct lay
 {
     const struct model_config *config = walk->config;
     const struct partition *partition = walk->partition;
-    const int hidden = config->hidden, first = partition->first_channel;
-    const int own = partition->channel_count, taps = config->convolution_taps;
+    const int hidden = config->hidden, first = partition->channels.first;
+    const int own = partition->channels.count, taps = config->convolution_taps;
     static const enum tensor_role biases[] = {ROLE_MIXER_INPUT_BIAS, ROLE_MIXER_INPUT_BIAS,
                                               ROLE_MIXER_INPUT_BIAS};
     struct weight_part input[3];
@@ -297,8 +314,102 @@ static status visit_short_convolution(const struct weight_walk *walk, struct lay
         TRY(visit_vector(walk, ROLE_MIXER_OUTPUT_BIAS, hidden, false,
                          &layer->attention_output_bias));
     }
-    TRY(visit_sliced(walk, ROLE_MIXER_OUTPUT, 1, hidden, first, own, partition->channel_slice_start,
-                     &layer->attention_output));
+    TRY(visit_sliced(walk, ROLE_MIXER_OUTPUT, 1, hidden, first, own,
+                     partition->channels.slice_start, &layer->attention_output));
+    return visit_norm(walk, ROLE_MLP_NORM, hidden, &layer->mlp_norm);
+}
+
+/* The channels of a convolution over q, k and v of the rank's heads. */
+static status visit_delta_channels(const struct weight_walk *walk, struct layer_weights *layer)
+{
+    const struct model_config *config = walk->config;
+    const struct model_cut *cut = &walk->partition->delta_keys;
+    const int taps = config->convolution_taps, keys = config->delta_key_heads;
+    const int key = config->delta_key_dim;
+    const int value = config->delta_value_heads / keys * config->delta_value_dim;
+    const int starts[] = {cut->first * key, (keys + cut->first) * key,
+                          2 * keys * key + cut->first * value};
+    const int counts[] = {cut->count * key, cut->count * key, cut->count * value};
+    struct weight_item item = {.layer = walk->layer,
+                               .is_vector = true,
+                               .count = 1,
+                               .rows = 1,
+                               .taps = taps,
+                               .part_count = 3,
+                               .vector = &layer->convolution};
+    for (int i = 0; i < 3; i++) {
+        item.parts[i] = (struct weight_part){.role = ROLE_CONVOLUTION,
+                                             .rows = 1,
+                                             .columns = keys * (2 * key + value) * taps,
+                                             .row_count = 1,
+                                             .first_column = starts[i] * taps,
+                                             .column_count = counts[i] * taps,
+                                             .at_row = item.columns,
+                                             .taps = taps};
+        item.columns += counts[i] * taps;
+    }
+    return walk->visit(walk->context, &item);
+}
+
+/* Where one of q, k, v, z, b and a lies: in a matrix of its own or of q, k and v, and where all of
+ * a key head are together. */
+struct delta_piece {
+    enum tensor_role role;
+    int rows, before; /* of the matrix, and where this part begins in it */
+    enum tensor_role fused_role;
+    int fused_rows, fused_before, fused_stride;
+    int size; /* of a key head's piece */
+};
+
+/* Rows for q, k, v, z, b and a of the rank's key heads and their value heads, in this order. */
+static status visit_delta_input(const struct weight_walk *walk, struct layer_weights *layer)
+{
+    const struct model_config *config = walk->config;
+    const struct model_cut *cut = &walk->partition->delta_keys;
+    const int n = config->delta_key_heads, heads = config->delta_value_heads / n;
+    const int key = config->delta_key_dim, value = heads * config->delta_value_dim;
+    const int apart = n * (2 * key + value), wide = 2 * key + 2 * value, both = 2 * heads;
+    const enum tensor_role in = ROLE_MIXER_INPUT;
+    const struct delta_piece pieces[] = {
+        {in, apart, 0, in, n * wide, 0, wide, key},
+        {in, apart, n * key, in, n * wide, key, wide, key},
+        {in, apart, 2 * n * key, in, n * wide, 2 * key, wide, value},
+        {ROLE_DELTA_Z, n * value, 0, in, n * wide, 2 * key + value, wide, value},
+        {ROLE_DELTA_B, n * heads, 0, ROLE_DELTA_B, n * both, 0, both, heads},
+        {ROLE_DELTA_A, n * heads, 0, ROLE_DELTA_B, n * both, heads, both, heads},
+    };
+    struct weight_part input[COUNT_OF(pieces)];
+    for (size_t i = 0; i < COUNT_OF(pieces); i++) {
+        const struct delta_piece *piece = &pieces[i];
+        const bool fused = config->delta_fused;
+        const int stride = fused ? piece->fused_stride : piece->size;
+        input[i] = (struct weight_part){.role = fused ? piece->fused_role : piece->role,
+                                        .rows = fused ? piece->fused_rows : piece->rows,
+                                        .columns = config->hidden,
+                                        .first_row = (fused ? piece->fused_before : piece->before) +
+                                                     cut->first * stride,
+                                        .row_count = cut->count * piece->size,
+                                        .piece = fused ? piece->size : 0,
+                                        .stride = stride};
+    }
+    return visit_rows(walk, 1, input, (int)COUNT_OF(input), &layer->mixer_input);
+}
+
+static status visit_gated_delta(const struct weight_walk *walk, struct layer_weights *layer)
+{
+    const struct model_config *config = walk->config;
+    const struct model_cut *cut = &walk->partition->delta_keys;
+    const int hidden = config->hidden, all = config->delta_value_heads;
+    const int heads = all / config->delta_key_heads, dim = config->delta_value_dim;
+    const int first = cut->first * heads, own = cut->count * heads;
+    TRY(visit_norm(walk, ROLE_ATTENTION_NORM, hidden, &layer->attention_norm));
+    TRY(visit_delta_input(walk, layer));
+    TRY(visit_delta_channels(walk, layer));
+    TRY(visit_channels(walk, ROLE_DECAY, all, first, own, 0, &layer->decay));
+    TRY(visit_channels(walk, ROLE_STEP_BIAS, all, first, own, 0, &layer->step_bias));
+    TRY(visit_vector(walk, ROLE_MIXER_NORM, dim, false, &layer->mixer_norm));
+    TRY(visit_sliced(walk, ROLE_MIXER_OUTPUT, 1, all * dim, first * dim, own * dim,
+                     cut->slice_start, &layer->attention_output));
     return visit_norm(walk, ROLE_MLP_NORM, hidden, &layer->mlp_norm);
 }
 
@@ -309,6 +420,8 @@ static status visit_mixer(const struct weight_walk *walk, struct layer_weights *
         break;
     case MIXER_SHORT_CONVOLUTION:
         return visit_short_convolution(walk, layer);
+    case MIXER_GATED_DELTA:
+        return visit_gated_delta(walk, layer);
     }
     return visit_attention(walk, layer);
 }

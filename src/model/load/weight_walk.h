@@ -16,6 +16,8 @@ struct weight_part {
     bool is_head_rows; /* rows are whole heads of q or k: rope's order matters */
     int token_types;   /* not 0: rows of the table of token types, the first of which is added to
                           every row */
+    int piece, stride; /* piece not 0: rows come in pieces of so many, from the first row on, each
+                          `stride` rows of the tensor after the one before */
     int taps;          /* of a vector: 0, or the tensor is [columns / taps, 1, taps] */
 };
 
@@ -50,6 +52,13 @@ status model_weights_create(const struct partition *partition,
 status weights_visit(const struct model_config *config, const struct partition *partition,
                      struct model_weights *weights, weight_visitor *visit,
                      void *context) MUST_CHECK;
+
+/* Where row `row` of a part stands in the logical tensor. */
+static inline int weight_part_row(const struct weight_part *part, int row)
+{
+    return part->first_row +
+           (part->piece > 0 ? row / part->piece * part->stride + row % part->piece : row);
+}
 
 /* What has been read or made for a vector, in the order in which it is kept. */
 status weight_finish_vector(const struct weight_item *item, float *values) MUST_CHECK;

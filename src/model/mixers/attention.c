@@ -15,6 +15,7 @@ struct attention {
 
     struct device_buffer *qkv;      /* [T, (heads + 2 · kv heads) · head_dim] */
     struct device_buffer *attended; /* [T, heads · head_dim] */
+    struct device_buffer *gates;    /* [T, heads · head_dim]; NULL without gates */
     struct device_buffer *squares;  /* [T, 2] float32, of norms over all heads; else NULL */
     struct head_slices slices;      /* of these norms */
 };
@@ -48,7 +49,7 @@ static status create_ropes(struct forward *forward, struct attention *attention)
     return STATUS_OK;
 }
 
-enum { BUFFER_QKV, BUFFER_ATTENDED, BUFFER_SQUARES, BUFFERS };
+enum { BUFFER_QKV, BUFFER_ATTENDED, BUFFER_SQUARES, BUFFER_GATES, BUFFERS };
 
 static int attention_extents(const struct step_shape *shape,
                              struct extent extents[MIXER_MOST_BUFFERS])
@@ -60,6 +61,8 @@ static int attention_extents(const struct step_shape *shape,
     extents[BUFFER_ATTENDED] = (struct extent){shape->tokens, head_width, act};
     extents[BUFFER_SQUARES] =
         (struct extent){shape->wide_qk_norm ? shape->tokens : -1, 2, sizeof(float)};
+    extents[BUFFER_GATES] =
+        (struct extent){shape->gated_attention ? shape->tokens : -1, head_width, act};
     return BUFFERS;
 }
 
@@ -69,6 +72,7 @@ static status create_scratch(struct forward *forward, struct attention *attentio
     (void)attention_extents(&forward->shape, extents);
     TRY(forward_scratch(forward, &extents[BUFFER_QKV], &attention->qkv));
     TRY(forward_scratch(forward, &extents[BUFFER_SQUARES], &attention->squares));
+    TRY(forward_scratch(forward, &extents[BUFFER_GATES], &attention->gates));
     return forward_scratch(forward, &extents[BUFFER_ATTENDED], &attention->attended);
 }
 
@@ -100,6 +104,11 @@ static status check_operations(const struct forward *forward)
                            "use the CPU",
                            config->architecture);
     }
+    if (config->gated_attention && op->gate == NULL) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "%s: attention with gates is not supported on this device; use the CPU",
+                           config->architecture);
+    }
     return config->query_scale_beta > 0 && op->scale_queries == NULL
                ? status_fail(STATUS_UNSUPPORTED,
                              "%s: queries scaled by their position (llama_4_scaling_beta) are not "
@@ -129,6 +138,7 @@ static void attention_destroy(struct forward *forward, struct mixer *mixer)
     forward->operations->buffer_destroy(forward->options.backend, attention->qkv);
     forward->operations->buffer_destroy(forward->options.backend, attention->attended);
     forward->operations->buffer_destroy(forward->options.backend, attention->squares);
+    forward->operations->buffer_destroy(forward->options.backend, attention->gates);
     free(attention);
 }
 
@@ -156,7 +166,7 @@ static status attention_create(struct forward *forward, struct mixer **out)
 
 static const struct matrix *attention_reader(const struct layer_weights *weights)
 {
-    return weights->qkv;
+    return weights->attention_gate != NULL ? NULL : weights->qkv;
 }
 
 /* q and k over the root of their mean square over all heads of all ranks. */
@@ -214,8 +224,15 @@ static status attention_run(struct forward *forward, struct mixer *mixer, const 
                               attention->qkv));
     }
     *out = (struct mixed){attention->attended, heads->query_heads * heads->head_dim};
-    return op->attention(backend, heads, &facts, attention->qkv, cache, layer, w->attention_output,
-                         attention->attended);
+    if (w->attention_gate == NULL) {
+        return op->attention(backend, heads, &facts, attention->qkv, cache, layer,
+                             w->attention_output, attention->attended);
+    }
+    TRY(op->product(backend, w->attention_gate, NULL, forward->normed, attention->gates));
+    TRY(op->attention(backend, heads, &facts, attention->qkv, cache, layer, NULL,
+                      attention->attended));
+    return op->gate(backend, out->width, attention->gates, w->attention_output,
+                    attention->attended);
 }
 
 const struct mixer_operations mixer_attention = {

@@ -20,7 +20,7 @@ static struct cache_store convolution_store(const struct model_config *config,
     (void)kind;
     return (struct cache_store){.kind = STORE_NO_POSITIONS,
                                 .state_values = (int64_t)(config->convolution_taps - 1) *
-                                                partition->channel_count};
+                                                partition->channels.count};
 }
 
 enum { BUFFER_INPUT, BUFFER_CONVOLVED, BUFFERS };
@@ -75,7 +75,7 @@ static status convolution_run(struct forward *forward, struct mixer *mixer,
     const struct forward_options *options = &forward->options;
     const struct backend_operations *op = forward->operations;
     const struct layer_weights *w = &options->weights->layers[layer];
-    const int channels = options->partition->channel_count;
+    const int channels = options->partition->channels.count;
     TRY(op->product(options->backend, w->mixer_input, w->mixer_input_bias, forward->normed,
                     self->input));
     *out = (struct mixed){self->convolved, channels};

@@ -163,6 +163,8 @@ void config_set_family(const struct family *family, struct model_config *out)
     out->gated = !family->encoder && !family->ungated;
     out->post_norm = family->post_norm;
     out->pre_norm = !family->no_pre_norm;
+    out->gated_attention = family->gated_attention;
+    out->delta_fused = family->delta_fused;
     out->qk_norm = family->qk_norm;
     out->wide_qk_norm = family->wide_qk_norm;
     out->qkv_bias = family->qkv_bias == BIAS_ALWAYS;

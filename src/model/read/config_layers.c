@@ -13,6 +13,7 @@ static const struct layer_type {
     {"full_attention", {MIXER_ATTENTION, ATTENTION_FULL}},
     {"sliding_attention", {MIXER_ATTENTION, ATTENTION_WINDOWED}},
     {"conv", {MIXER_SHORT_CONVOLUTION, 0}},
+    {"linear_attention", {MIXER_GATED_DELTA, 0}},
 };
 
 static bool is_same_kind(struct layer_kind a, struct layer_kind b)
@@ -69,10 +70,10 @@ static const struct layer_type *find_layer_type(const struct family *family,
     const struct layer_kind full = {MIXER_ATTENTION, ATTENTION_FULL};
     for (size_t i = 0; i < COUNT_OF(layer_types); i++) {
         const struct layer_type *type = &layer_types[i];
-        if (json_is_string(name, type->name)) {
-            return is_same_kind(type->kind, full) || is_same_kind(type->kind, family->other_layers)
-                       ? type
-                       : NULL;
+        const bool is_possible =
+            is_same_kind(type->kind, full) || is_same_kind(type->kind, family->other_layers);
+        if (is_possible && json_is_string(name, type->name)) {
+            return type;
         }
     }
     return NULL;
@@ -213,8 +214,9 @@ status config_read_layers(const struct json *object, const struct family *family
                                 family->defaults.first_window_layer, &first));
     }
     if (rule == LAYERS_PATTERN) {
-        TRY(config_read_integer(object, "sliding_window_pattern", 1, CONFIG_MAX_LAYERS, pattern,
-                                &pattern));
+        const char *key = family->pattern_key;
+        TRY(config_read_integer(object, key != NULL ? key : "sliding_window_pattern", 1,
+                                CONFIG_MAX_LAYERS, pattern, &pattern));
     }
     return config_mark_layers(out, family, arena, rule, first, pattern);
 }

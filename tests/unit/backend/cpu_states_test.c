@@ -258,6 +258,136 @@ static void short_convolutions_reach_back(void **state)
     destroy_outs(reference);
 }
 
+/* ---- The gated delta rule ---- */
+
+enum { KEY_HEADS = 2, VALUE_HEADS = 4, KEY_DIM = 9, VALUE_DIM = 21 };
+enum { CHANNELS = 2 * KEY_HEADS * KEY_DIM + VALUE_HEADS * VALUE_DIM };
+enum { DELTA_ROW = CHANNELS + VALUE_HEADS * (VALUE_DIM + 2), DELTA_OUT = VALUE_HEADS * VALUE_DIM };
+
+static const struct delta_facts delta = {KEY_HEADS, VALUE_HEADS, KEY_DIM, VALUE_DIM, TAPS, 1e-6f};
+
+static status run_delta(struct backend *backend, struct device_buffer *in, struct kv_cache *cache,
+                        struct device_buffer *out)
+{
+    const struct backend_operations *op = backend->operations;
+    struct vector *vectors[] = {
+        vector_of(backend, 21, CHANNELS * TAPS), vector_of(backend, 22, VALUE_HEADS),
+        vector_of(backend, 23, VALUE_HEADS), vector_of(backend, 24, VALUE_DIM)};
+    const struct delta_weights weights = {vectors[0], vectors[1], vectors[2], vectors[3]};
+    struct device_buffer *work;
+    check(op->buffer_create(backend, SEQUENCES * LONGEST * CHANNELS * sizeof(float), &work));
+    const status s = op->gated_delta(backend, &delta, &weights, in, work, cache, 1, NULL, out);
+    op->buffer_destroy(backend, work);
+    for (size_t i = 0; i < COUNT_OF(vectors); i++) {
+        op->vector_destroy(backend, vectors[i]);
+    }
+    return s;
+}
+
+/* A channel of sequence s behind the convolution. */
+static double convolved(int s, int position, int channel)
+{
+    double sum = 0;
+    for (int j = 0; j < TAPS; j++) {
+        const int from = position - (TAPS - 1 - j);
+        sum += from >= 0 ? (double)value_at(21, j * CHANNELS + channel) *
+                               value_at(s + 1, from * DELTA_ROW + channel)
+                         : 0;
+    }
+    return sum / (1 + exp(-sum));
+}
+
+static void fill_unit(int s, int position, int first, double more, double out[KEY_DIM])
+{
+    double sum = 1e-6;
+    for (int i = 0; i < KEY_DIM; i++) {
+        out[i] = convolved(s, position, first + i);
+        sum += out[i] * out[i];
+    }
+    for (int i = 0; i < KEY_DIM; i++) {
+        out[i] /= sqrt(sum) * more;
+    }
+}
+
+/* One position of one value head, as the formula stands in the header. */
+static void advance_delta(int s, int position, int head, double state[KEY_DIM][VALUE_DIM],
+                          float out[VALUE_DIM])
+{
+    const int row = position * DELTA_ROW, key_head = head / (VALUE_HEADS / KEY_HEADS);
+    const int z = row + CHANNELS + head * VALUE_DIM, b = row + CHANNELS + DELTA_OUT + head;
+    const double a = value_at(s + 1, b + VALUE_HEADS) + value_at(23, head);
+    const double decay = exp(-exp(value_at(22, head)) * log1p(exp(a)));
+    const double beta = 1 / (1 + exp(-value_at(s + 1, b)));
+    double q[KEY_DIM], k[KEY_DIM], o[VALUE_DIM], squares = 0;
+    fill_unit(s, position, key_head * KEY_DIM, sqrt(KEY_DIM), q);
+    fill_unit(s, position, (KEY_HEADS + key_head) * KEY_DIM, 1, k);
+    for (int j = 0; j < VALUE_DIM; j++) {
+        const int v = 2 * KEY_HEADS * KEY_DIM + head * VALUE_DIM + j;
+        double change = convolved(s, position, v);
+        for (int i = 0; i < KEY_DIM; i++) {
+            state[i][j] *= decay;
+            change -= k[i] * state[i][j];
+        }
+        o[j] = 0;
+        for (int i = 0; i < KEY_DIM; i++) {
+            state[i][j] += k[i] * beta * change;
+            o[j] += q[i] * state[i][j];
+        }
+        squares += o[j] * o[j] / VALUE_DIM;
+    }
+    for (int j = 0; j < VALUE_DIM; j++) {
+        const double gate = value_at(s + 1, z + j);
+        out[j] = (float)(o[j] / sqrt(squares + 1e-6) * value_at(24, j) * gate / (1 + exp(-gate)));
+    }
+}
+
+static void gated_delta_rules_are_the_formula(void **state)
+{
+    (void)state;
+    const struct trial trial = {DELTA_ROW, DELTA_OUT, (TAPS - 1) * CHANNELS + DELTA_OUT * KEY_DIM,
+                                run_delta};
+    float *reference[SEQUENCES];
+    create_outs(&trial, reference);
+    for (int s = 0; s < SEQUENCES; s++) {
+        for (int head = 0; head < VALUE_HEADS; head++) {
+            double memory[KEY_DIM][VALUE_DIM] = {{0}};
+            for (int t = 0; t < lengths[s]; t++) {
+                advance_delta(s, t, head, memory, reference[s] + t * DELTA_OUT + head * VALUE_DIM);
+            }
+        }
+    }
+    check_trial(&trial, reference, 2e-4);
+    destroy_outs(reference);
+}
+
+/* ---- Gates ---- */
+
+static status run_gate(struct backend *backend, struct device_buffer *in, struct kv_cache *cache,
+                       struct device_buffer *out)
+{
+    (void)cache;
+    float *values = backend->operations->host_address(backend, out);
+    for (int i = 0; i < SEQUENCES * LONGEST * WIDTH; i++) {
+        values[i] = 2.0f;
+    }
+    return backend->operations->gate(backend, WIDTH, in, NULL, out);
+}
+
+static void gates_are_sigmoids(void **state)
+{
+    (void)state;
+    const struct trial trial = {WIDTH, WIDTH, 5, run_gate};
+    float *reference[SEQUENCES];
+    create_outs(&trial, reference);
+    for (int s = 0; s < SEQUENCES; s++) {
+        for (int i = 0; i < lengths[s] * WIDTH; i++) {
+            reference[s][i] = (float)(2 / (1 + exp(-value_at(s + 1, i))));
+        }
+    }
+    check_trial(&trial, reference, 1e-6);
+    destroy_outs(reference);
+}
+
 /* ---- Misuse ---- */
 
 static void expect_failure(status s, const char *message)
@@ -331,6 +461,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_convolutions_reach_back),
+        cmocka_unit_test(gated_delta_rules_are_the_formula),
+        cmocka_unit_test(gates_are_sigmoids),
         cmocka_unit_test(places_and_shapes_are_checked),
         cmocka_unit_test(caches_of_too_many_states_are_refused),
     };

@@ -53,7 +53,7 @@ static void expect_refusal(const char *architecture, const char *members, const 
 static void assert_mixers(const struct model_config *config, const char *letters)
 {
     static const char letter[MIXER_KINDS] = {
-        [MIXER_ATTENTION] = 'A', [MIXER_SHORT_CONVOLUTION] = 'C'};
+        [MIXER_ATTENTION] = 'A', [MIXER_SHORT_CONVOLUTION] = 'C', [MIXER_GATED_DELTA] = 'D'};
     for (int i = 0; i < config->layers; i++) {
         assert_int_equal(letter[model_layer_kind(config, i).mixer], letters[i]);
     }
@@ -110,11 +110,61 @@ static void wrong_short_convolutions_are_refused(void **state)
                    "num_key_value_heads: 3 does not divide the 8 attention heads");
 }
 
+static void gated_delta_rules_are_told(void **state)
+{
+    (void)state;
+    static const char sizes[] = "\"intermediate_size\":96,\"linear_num_key_heads\":2,"
+                                "\"linear_num_value_heads\":6,\"linear_key_head_dim\":12,"
+                                "\"linear_value_head_dim\":20,\"linear_conv_kernel_dim\":3,"
+                                "\"head_dim\":16,\"partial_rotary_factor\":0.5";
+    char members[1024];
+    struct model_config config = facts("Qwen3_5ForCausalLM", sizes);
+    assert_mixers(&config, "DDDA");
+    assert_true(config.delta_key_heads == 2 && config.delta_value_heads == 6);
+    assert_true(config.delta_key_dim == 12 && config.delta_value_dim == 20);
+    assert_true(config.convolution_taps == 3 && config.gated_attention && !config.delta_fused);
+    assert_true(config.norm.weight_offset == 1 && config.rotary_fraction == 0.5);
+    snprintf(members, sizeof members, "%s,\"full_attention_interval\":2", sizes);
+    config = facts("Qwen3_5ForCausalLM", members);
+    assert_mixers(&config, "DADA");
+    snprintf(members, sizeof members,
+             "%s,\"layer_types\":[\"full_attention\",\"linear_attention\","
+             "\"linear_attention\",\"full_attention\"]",
+             sizes);
+    config = facts("Qwen3_5ForCausalLM", members);
+    assert_mixers(&config, "ADDA");
+    /* Where nothing is said, as the class has it. */
+    config = facts("Qwen3_5ForCausalLM", "\"intermediate_size\":96,\"rope_parameters\":"
+                                         "{\"rope_type\":\"mrope\",\"rope_theta\":5}");
+    assert_true(config.delta_key_heads == 16 && config.delta_value_heads == 32);
+    assert_true(config.delta_key_dim == 128 && config.delta_value_dim == 128);
+    assert_true(config.head_dim == 256 && config.rotary_fraction == 0.25);
+    assert_int_equal(config.convolution_taps, 4);
+}
+
+static void wrong_gated_delta_rules_are_refused(void **state)
+{
+    (void)state;
+    static const char family[] = "Qwen3_5ForCausalLM";
+    expect_refusal(family, "\"intermediate_size\":9,\"linear_num_key_heads\":5",
+                   "linear_num_key_heads: 5 does not divide the 32 value heads "
+                   "(linear_num_value_heads)");
+    expect_refusal(family, "\"intermediate_size\":9,\"linear_conv_kernel_dim\":0",
+                   "linear_conv_kernel_dim: expected a positive integer, not 0");
+    struct model_config config;
+    assert_int_equal(parse(family, "\"intermediate_size\":9,\"attention_bias\":true", &config),
+                     STATUS_UNSUPPORTED);
+    assert_string_equal(status_message(),
+                        "attention_bias: attention with gates is only supported without biases");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(short_convolutions_are_told, reset),
         cmocka_unit_test_teardown(wrong_short_convolutions_are_refused, reset),
+        cmocka_unit_test_teardown(gated_delta_rules_are_told, reset),
+        cmocka_unit_test_teardown(wrong_gated_delta_rules_are_refused, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -199,7 +199,7 @@ static void each_model(void (*test)(const struct model_config *config, const cha
 {
     static const char *const names[] = {"models/llama",   "models/gemma3",    "models/phi3",
                                         "models/mixtral", "models/qwen3_moe", "models/lfm2",
-                                        "encoders/bert"};
+                                        "models/qwen3_5", "encoders/bert"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         char path[1024];
         struct model *model;

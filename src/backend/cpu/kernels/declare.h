@@ -20,5 +20,8 @@ void CPU_KERNEL(cpu_kernel_soft_max)(float *values, int n);
 void CPU_KERNEL(cpu_kernel_multiply)(const float *a, const float *b, int n, float *to);
 void CPU_KERNEL(cpu_kernel_convolve)(const float *const *window, const float *weights,
                                      size_t stride, int taps, const float *bias, int n, float *out);
+void CPU_KERNEL(cpu_kernel_gate)(const float *gates, int n, float *values);
+void CPU_KERNEL(cpu_kernel_delta)(float *state, const float *q, const float *k, const float *v,
+                                  float decay, float beta, int key_dim, int value_dim, float *out);
 
 #endif

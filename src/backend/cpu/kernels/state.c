@@ -36,3 +36,96 @@ void CPU_KERNEL(cpu_kernel_convolve)(const float *const *window, const float *we
         }
     }
 }
+
+void CPU_KERNEL(cpu_kernel_gate)(const float *gates, int n, float *values)
+{
+    const vec one = vec_set(1.0f);
+    int at = 0;
+    for (; at + VECTOR_LANES <= n; at += VECTOR_LANES) {
+        vec_store(values + at, vec_load(values + at) / (one + vec_exp(-vec_load(gates + at))));
+    }
+    if (at < n) {
+        vec value = vec_load_part(values + at, n - at);
+        vec_store_part(values + at, value / (one + vec_exp(-vec_load_part(gates + at, n - at))),
+                       n - at);
+    }
+}
+
+/* Of `wide` vectors of columns from `state` on. */
+ALWAYS_INLINE void delta_columns(float *state, const float *q, const float *k, const float *v,
+                                 float decay, float beta, int key_dim, size_t stride, float *out,
+                                 const int wide)
+{
+    enum { MOST = 4 };
+    vec sum[MOST], change[MOST];
+    UNROLL for (int g = 0; g < wide; g++)
+    {
+        sum[g] = vec_set(0.0f);
+    }
+    for (int i = 0; i < key_dim; i++) {
+        float *row = state + (size_t)i * stride;
+        UNROLL for (int g = 0; g < wide; g++)
+        {
+            vec kept = vec_load(row + g * VECTOR_LANES) * vec_set(decay);
+            vec_store(row + g * VECTOR_LANES, kept);
+            sum[g] = vec_fma(vec_set(k[i]), kept, sum[g]);
+        }
+    }
+    UNROLL for (int g = 0; g < wide; g++)
+    {
+        change[g] = (vec_load(v + g * VECTOR_LANES) - sum[g]) * vec_set(beta);
+        sum[g] = vec_set(0.0f);
+    }
+    for (int i = 0; i < key_dim; i++) {
+        float *row = state + (size_t)i * stride;
+        UNROLL for (int g = 0; g < wide; g++)
+        {
+            vec now = vec_fma(vec_set(k[i]), change[g], vec_load(row + g * VECTOR_LANES));
+            vec_store(row + g * VECTOR_LANES, now);
+            sum[g] = vec_fma(vec_set(q[i]), now, sum[g]);
+        }
+    }
+    UNROLL for (int g = 0; g < wide; g++)
+    {
+        vec_store(out + g * VECTOR_LANES, sum[g]);
+    }
+}
+
+/* The last columns, fewer than a vector's. */
+static void delta_rest(float *state, const float *q, const float *k, const float *v, float decay,
+                       float beta, int key_dim, size_t stride, float *out, int rest)
+{
+    vec sum = vec_set(0.0f);
+    for (int i = 0; i < key_dim; i++) {
+        float *row = state + (size_t)i * stride;
+        vec kept = vec_load_part(row, rest) * vec_set(decay);
+        vec_store_part(row, kept, rest);
+        sum = vec_fma(vec_set(k[i]), kept, sum);
+    }
+    const vec change = (vec_load_part(v, rest) - sum) * vec_set(beta);
+    sum = vec_set(0.0f);
+    for (int i = 0; i < key_dim; i++) {
+        float *row = state + (size_t)i * stride;
+        vec now = vec_fma(vec_set(k[i]), change, vec_load_part(row, rest));
+        vec_store_part(row, now, rest);
+        sum = vec_fma(vec_set(q[i]), now, sum);
+    }
+    vec_store_part(out, sum, rest);
+}
+
+void CPU_KERNEL(cpu_kernel_delta)(float *state, const float *q, const float *k, const float *v,
+                                  float decay, float beta, int key_dim, int value_dim, float *out)
+{
+    const size_t stride = (size_t)value_dim;
+    int at = 0;
+    for (; at + 4 * VECTOR_LANES <= value_dim; at += 4 * VECTOR_LANES) {
+        delta_columns(state + at, q, k, v + at, decay, beta, key_dim, stride, out + at, 4);
+    }
+    for (; at + VECTOR_LANES <= value_dim; at += VECTOR_LANES) {
+        delta_columns(state + at, q, k, v + at, decay, beta, key_dim, stride, out + at, 1);
+    }
+    if (at < value_dim) {
+        delta_rest(state + at, q, k, v + at, decay, beta, key_dim, stride, out + at,
+                   value_dim - at);
+    }
+}

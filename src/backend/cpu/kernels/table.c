@@ -19,4 +19,6 @@ const struct cpu_kernels CPU_KERNEL(cpu_kernels) = {
     .soft_max = CPU_KERNEL(cpu_kernel_soft_max),
     .multiply = CPU_KERNEL(cpu_kernel_multiply),
     .convolve = CPU_KERNEL(cpu_kernel_convolve),
+    .gate = CPU_KERNEL(cpu_kernel_gate),
+    .delta = CPU_KERNEL(cpu_kernel_delta),
 };
