@@ -107,7 +107,7 @@ static void run_step(struct bench *self)
     if (plan == NULL) {
         return;
     }
-    check(engine_await_masks(self->engine, plan));
+    check(engine_await_requests(self->engine, plan));
     const double ready = thread_seconds();
     self->masks += count_masks(plan);
     for (int i = 0; i < plan->batch.outputs; i++) {

@@ -36,7 +36,7 @@ struct batch {
     int tokens;                    /* T */
     int sequences;                 /* S */
     int outputs;                   /* O: rows that go through the vocabulary projection */
-    const int32_t *token_ids;      /* [T] */
+    const int32_t *token_ids;      /* [T]; batch_drawn(o): what the step before drew as output o */
     const int32_t *positions;      /* [T] position in the sequence, from 0 */
     const int32_t *query_start;    /* [S + 1] */
     const int32_t *context_length; /* [S] tokens in the cache once this step's are appended */
@@ -52,6 +52,13 @@ struct batch {
     int first_half; /* sequences before this one and from it on may run out of step with each other,
                        one half's products beside the other's attention; 0: not to be cut */
 };
+
+/* In place of a token that the host does not know yet. It is taken where the step before left it on
+ * the device, where one backend alone runs both (tp = pp = 1); the same the other way round. */
+static inline int32_t batch_drawn(int32_t output)
+{
+    return -1 - output;
+}
 
 /* How to sample one output row; history as of this step. */
 struct sample_request {
@@ -410,6 +417,15 @@ struct backend_operations {
     status (*sample)(struct backend *backend, struct device_buffer *logits, int count,
                      int vocabulary, const struct sample_request *requests,
                      struct sample_result *results);
+    /* The same without waiting, and of 0 rows, too: the next step, whose tokens may be these, can
+     * be begun before they are fetched. They are fetched before the next rows are sampled. */
+    status (*sample_begin)(struct backend *backend, struct device_buffer *logits, int count,
+                           int vocabulary, const struct sample_request *requests);
+    /* Whether sample_end would not wait (or would fail). */
+    bool (*sample_is_done)(struct backend *backend);
+    /* results[count] of sample_begin. *gap: seconds for which the device stood still between the
+     * step before and the one that was sampled; 0 where that is not known. */
+    status (*sample_end)(struct backend *backend, struct sample_result *results, double *gap);
 };
 
 struct backend {

@@ -56,6 +56,7 @@ struct backend_kind {
     /* -- Its devices -- */
     bool has_own_memory; /* devices have memory of their own, and a host several of them; false: the
                             host's processors and memory, which its ranks share */
+    bool runs_behind;    /* operations return before the device has run them */
     const char *not_built, *not_there; /* why there is none and what mends it: this program cannot,
                                           or this host has no such device */
 

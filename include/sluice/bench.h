@@ -143,6 +143,8 @@ struct bench_rank {
     int64_t steps;                       /* that this rank had a part in */
     double plan, complete;               /* leaders: seconds of the run that the host planned and
                                             completed steps */
+    double gap; /* leaders: for which the device stood still between steps, by its clock, or
+                   else plan and complete */
     double launch, wait; /* until a step's operations were started, and until it was sampled, or
                             sent on */
     struct bench_profile prefill_profile, decode_profile; /* zero where not asked for */

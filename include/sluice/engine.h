@@ -31,10 +31,12 @@ struct engine_options {
     int max_model_len;    /* prompt and output together at most */
     int steps_in_flight;  /* 1, or pp: steps planned before the first of them completes; sequences
                              are spread over them */
-    bool has_states;      /* of sequences, beside their blocks: plans name a place for each, below
-                             max_sequences. prefix_cache is off: a sequence goes on from its state,
-                             which no block holds */
-    bool prefix_cache;    /* keep full blocks of finished prompts and reuse them by content hash */
+    bool plans_ahead;  /* with one step in flight: a second one may be planned behind it, in which
+                          its sequences go on */
+    bool has_states;   /* of sequences, beside their blocks: plans name a place for each, below
+                          max_sequences. prefix_cache is off: a sequence goes on from its state,
+                          which no block holds */
+    bool prefix_cache; /* keep full blocks of finished prompts and reuse them by content hash */
     int long_rope_threshold; /* longrope: a sequence longer than this uses the long frequencies, and
                                 is recomputed when it grows past it; 0: never */
     const struct tokenizer
@@ -117,14 +119,23 @@ struct step_plan {
 /* Plans the next step; *out is NULL when nothing can run now (no rows, or all of them are in steps
  * in flight). At most steps_in_flight plans may be open. When blocks run out, the youngest running
  * sequence is preempted: its blocks are freed and it is computed again later, prompt and output so
- * far. Greedy progress: the oldest sequence is never preempted. */
+ * far. Greedy progress: the oldest sequence is never preempted.
+ *
+ * With plans_ahead one more plan may be made while one is open: behind that, on the same device and
+ * with its sequences one token on, as if none of them ended. A token that the open step is yet to
+ * draw stands in batch.token_ids as struct batch says. A sequence that does end has been computed
+ * in vain, which shows in nothing but counters. *out is NULL where the plan needs to know what is
+ * drawn: where the text has a form to keep to, where blocks are short, where given tokens are read.
+ */
 status engine_plan_step(struct engine *engine, struct step_plan **out) MUST_CHECK;
 
-/* Returns when the masks of a plan's requests are there, which are computed while the device is at
- * the step: to be called before its requests are read. */
-status engine_await_masks(struct engine *engine, struct step_plan *plan) MUST_CHECK;
+/* Returns when a plan's requests are there: with the tokens of the plan before, which has been
+ * completed, and with masks, which are computed while the device is at the step. To be called
+ * before its requests are read. */
+status engine_await_requests(struct engine *engine, struct step_plan *plan) MUST_CHECK;
 
-/* Takes results[batch.outputs] of a plan, in any order of plans; the plan is gone afterwards.
+/* Takes results[batch.outputs] of a plan, in any order of plans (with plans_ahead, in the order
+ * planned); the plan is gone afterwards.
  * Applies end tokens, stop strings (also across token boundaries: text is cut before the stop
  * string), lengths. */
 status engine_complete_step(struct engine *engine, struct step_plan *plan,
@@ -156,7 +167,7 @@ void engine_release(struct engine *engine, struct finished_sample *sample);
 
 struct engine_counters {
     int64_t steps, prompt_tokens, cached_prompt_tokens, output_tokens, preemptions;
-    int64_t computed_tokens; /* of all steps; what was computed again counts again */
+    int64_t computed_tokens; /* of all steps; what was computed again or in vain counts */
     int running, waiting, blocks_used, peak_blocks_used;
 };
 struct engine_counters engine_counters(const struct engine *engine);

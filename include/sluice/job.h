@@ -148,6 +148,7 @@ struct plan {
     int state_places;     /* for states of sequences: max_sequences, or 0 where none are kept */
     int64_t state_bytes;  /* of all of them, of the rank that has most */
     int64_t memory_bytes; /* that a rank may use */
+    bool plans_ahead;     /* a step is planned and launched while the one before it runs */
     bool share_reads;     /* the ranks of a host read weights together */
     double silence_limit; /* the job's run.silence_limit, in seconds; -1: off */
     bool random_weights;  /* false; the benchmark sets it: fill the weights instead of reading them

@@ -43,6 +43,19 @@ status batch_check(const struct batch *batch, int max_tokens, int max_sequences)
     return STATUS_OK;
 }
 
+status batch_check_drawn(const struct batch *batch, int drawn)
+{
+    for (int token = 0; token < batch->tokens; token++) {
+        const int32_t id = batch->token_ids[token];
+        if (id < 0 && batch_drawn(id) >= drawn) {
+            return status_fail(STATUS_INTERNAL,
+                               "step: token %d is output %d of the step before, which drew %d",
+                               token, batch_drawn(id), drawn);
+        }
+    }
+    return STATUS_OK;
+}
+
 status batch_check_blocks(const struct batch *batch, int block_tokens, int blocks)
 {
     for (int s = 0; s < batch->sequences; s++) {

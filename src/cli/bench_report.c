@@ -39,11 +39,11 @@ static const struct bench_rank *first_leader(const struct bench_report *report)
     return &report->ranks[i];
 }
 
-/* What the host does between two steps while the device has nothing to do, a step. */
+/* For which the device has nothing to do between two steps. */
 static double host_seconds(const struct bench_rank *leader)
 {
     int64_t steps = leader->prefill.steps + leader->decode.steps;
-    return steps > 0 ? (leader->plan + leader->complete) / (double)steps : 0;
+    return steps > 0 ? leader->gap / (double)steps : 0;
 }
 
 /* ---- Text ---- */

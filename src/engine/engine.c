@@ -25,6 +25,9 @@ status engine_check_options(const struct engine_options *options)
         options->embedding_width < 0 || options->half_tokens < 0) {
         return status_fail(STATUS_INVALID, "engine: options out of range");
     }
+    if (options->plans_ahead && options->steps_in_flight != 1) {
+        return status_fail(STATUS_INVALID, "engine: a pipeline's steps are not planned ahead");
+    }
     if (options->max_batch_tokens < options->max_sequences) {
         return status_fail(STATUS_INVALID,
                            "max_batch_tokens %d: at least max_sequences (%d), a token for each",
@@ -167,7 +170,8 @@ static status accept_all_sampled(struct engine *self, struct plan_slot *slot,
     batch->work = accept_sampled;
     batch->count = 0;
     for (int i = 0, output = 0; i < slot->count; output += slot->outputs[i++]) {
-        if (slot->sequences[i]->row->work != WORK_SAMPLE || slot->outputs[i] == 0) {
+        const struct sequence *sequence = slot->sequences[i];
+        if (sequence->row->work != WORK_SAMPLE || slot->outputs[i] == 0 || sequence->is_over) {
             continue;
         }
         slot->acceptances[i] = (struct acceptance){.options = &self->scheduler.options,
@@ -223,7 +227,10 @@ static status accept(struct engine *self, struct plan_slot *slot, int i,
 {
     struct sequence *sequence = slot->sequences[i];
     const int count = slot->outputs[i];
-    *ended = false;
+    *ended = sequence->is_over;
+    if (sequence->is_over) { /* a step before this one ended it */
+        return STATUS_OK;
+    }
     switch (sequence->row->work) {
     case WORK_POOL:
         if (sequence->row->pools_last && count == 0) {
@@ -240,9 +247,9 @@ static status accept(struct engine *self, struct plan_slot *slot, int i,
     return count > 0 ? note_sampled(self, &slot->acceptances[i], ended) : STATUS_OK;
 }
 
-status engine_await_masks(struct engine *engine, struct step_plan *plan)
+status engine_await_requests(struct engine *engine, struct step_plan *plan)
 {
-    return scheduler_await_masks(&engine->scheduler, (struct plan_slot *)plan);
+    return scheduler_await_requests(&engine->scheduler, (struct plan_slot *)plan);
 }
 
 status engine_complete_step(struct engine *engine, struct step_plan *plan,
@@ -259,7 +266,8 @@ status engine_complete_step(struct engine *engine, struct step_plan *plan,
         bool ended;
         TRY(accept(engine, slot, i, &results[output], embedding, &ended));
         output += slot->outputs[i];
-        if (ended) {
+        slot->sequences[i]->is_over = ended;
+        if (ended && slot->sequences[i]->open_steps == 0) {
             finish_sequence(engine, slot->sequences[i]);
         }
     }
@@ -291,7 +299,7 @@ struct engine_counters engine_counters(const struct engine *engine)
 {
     const struct scheduler *scheduler = &engine->scheduler;
     struct engine_counters counters = scheduler->counters;
-    counters.running = scheduler->running.count;
+    counters.running = scheduler->running.count - scheduler->leaving;
     counters.waiting = scheduler->waiting_rows;
     counters.blocks_used = kv_blocks_used(scheduler->blocks);
     counters.peak_blocks_used = kv_blocks_peak_used(scheduler->blocks);

@@ -11,8 +11,11 @@ status slot_create(struct plan_slot *slot, const struct engine_options *options)
     size_t sequences = (size_t)options->max_sequences;
     size_t tokens = (size_t)options->max_batch_tokens;
     slot->sequences = calloc(sequences, sizeof(struct sequence *));
+    slot->first = calloc(sequences, sizeof *slot->first);
     slot->chunks = calloc(sequences, sizeof *slot->chunks);
     slot->outputs = calloc(sequences, sizeof *slot->outputs);
+    slot->draws = calloc(sequences, sizeof *slot->draws);
+    slot->is_late = calloc(sequences, sizeof *slot->is_late);
     slot->token_ids = calloc(tokens, sizeof *slot->token_ids);
     slot->positions = calloc(tokens, sizeof *slot->positions);
     slot->query_start = calloc(sequences + 1, sizeof *slot->query_start);
@@ -30,7 +33,8 @@ status slot_create(struct plan_slot *slot, const struct engine_options *options)
         (width == 0 || slot->step.embeddings != NULL) && slot->token_ids != NULL &&
         slot->positions != NULL && slot->query_start != NULL && slot->context_length != NULL &&
         slot->output_rows != NULL && slot->long_rope != NULL && slot->state_place != NULL &&
-        slot->step.requests != NULL && slot->mask_outputs != NULL && slot->acceptances != NULL;
+        slot->step.requests != NULL && slot->mask_outputs != NULL && slot->acceptances != NULL &&
+        slot->first != NULL && slot->draws != NULL && slot->is_late != NULL;
     return created ? STATUS_OK
                    : status_fail(STATUS_NO_MEMORY, "out of memory for the plan of a step");
 }
@@ -38,8 +42,11 @@ status slot_create(struct plan_slot *slot, const struct engine_options *options)
 void slot_destroy(struct plan_slot *slot)
 {
     free(slot->sequences);
+    free(slot->first);
     free(slot->chunks);
     free(slot->outputs);
+    free(slot->draws);
+    free(slot->is_late);
     free(slot->step.embeddings);
     free(slot->token_ids);
     free(slot->positions);
@@ -61,17 +68,34 @@ void slot_destroy(struct plan_slot *slot)
 
 void slot_add(struct plan_slot *slot, struct sequence *sequence, int chunk)
 {
-    assert(!sequence->in_flight && chunk > 0 && sequence->computed + chunk <= sequence->count);
-    sequence->in_flight = true;
-    int end = sequence->computed + chunk, first = sequence_first_output(sequence);
-    assert(sequence->computed <= first);
-    int outputs = end > first ? end - first : 0;
-    slot->sequences[slot->count] = sequence;
-    slot->chunks[slot->count] = chunk;
-    slot->outputs[slot->count] = outputs;
-    slot->count++;
+    const int reached = sequence_reached(sequence), end = reached + chunk;
+    const int first = sequence_first_output(sequence);
+    assert(chunk > 0 && end <= sequence_known(sequence) && reached <= first);
+    const int outputs = end > first ? end - first : 0, at = slot->count++;
+    const bool draws = sequence->row->work == WORK_SAMPLE && end == sequence_known(sequence);
+    slot->sequences[at] = sequence;
+    slot->first[at] = reached;
+    slot->chunks[at] = chunk;
+    slot->outputs[at] = outputs;
+    slot->draws[at] = draws;
+    slot->is_late[at] = end > sequence->count;
     slot->step.batch.tokens += chunk;
     slot->step.batch.outputs += outputs;
+    sequence->open_steps++;
+    sequence->under_way += chunk;
+    sequence->to_come += draws;
+}
+
+void slot_close(struct plan_slot *slot)
+{
+    for (int i = 0; i < slot->count; i++) {
+        struct sequence *sequence = slot->sequences[i];
+        assert(sequence->open_steps > 0);
+        sequence->open_steps--;
+        sequence->under_way -= slot->chunks[i];
+        sequence->to_come -= slot->draws[i];
+        sequence->computed += slot->chunks[i];
+    }
 }
 
 static status fill_block_table(struct plan_slot *slot, const struct engine_options *options)
@@ -100,8 +124,9 @@ static status fill_block_table(struct plan_slot *slot, const struct engine_optio
     return STATUS_OK;
 }
 
-/* Of output `index` of the sequence in this step. */
-static void fill_request(const struct sequence *sequence, int index, struct sample_request *request)
+/* Of output `index` of the sequence in this step, whose logits are those of position `at`. */
+static void fill_request(const struct sequence *sequence, int index, int at,
+                         struct sample_request *request)
 {
     const struct engine_row *row = sequence->row;
     if (row->work == WORK_READ) {
@@ -113,7 +138,6 @@ static void fill_request(const struct sequence *sequence, int index, struct samp
                                            .position = scored};
         return;
     }
-    const int at = sequence_first_output(sequence) + index;
     if (at < sequence->count - 1) { /* the next token is there: it was not drawn */
         *request = (struct sample_request){.params = &row->params.sampling,
                                            .is_scored = true,
@@ -125,12 +149,29 @@ static void fill_request(const struct sequence *sequence, int index, struct samp
     *request = (struct sample_request){
         .params = &row->params.sampling,
         .sample = sequence->sample,
-        .position = sequence->count - row->prompt_count,
+        .position = at + 1 - row->prompt_count,
         .history = row->needs_history ? sequence->tokens : NULL,
-        .history_count = row->needs_history ? sequence->count : 0,
+        .history_count = row->needs_history ? at + 1 : 0,
         .prompt_count = row->needs_history ? row->prompt_count : 0,
     };
     processors_apply(&row->processors, request);
+}
+
+void slot_fill_late(struct plan_slot *slot)
+{
+    for (int i = 0, output = 0; i < slot->count; output += slot->outputs[i++]) {
+        const struct sequence *sequence = slot->sequences[i];
+        if (!slot->is_late[i]) {
+            continue;
+        }
+        assert(slot->outputs[i] == 1);
+        struct sample_request *request = &slot->step.requests[output];
+        if (sequence->is_over) { /* whatever is drawn is nothing */
+            *request = (struct sample_request){.params = &sequence->row->params.sampling};
+        } else {
+            fill_request(sequence, 0, slot->first[i], request);
+        }
+    }
 }
 
 static void compute_mask(void *constraint)
@@ -167,6 +208,37 @@ static int first_half(const struct plan_slot *slot, const struct engine_options 
     return best;
 }
 
+/* Of sequence `i` of the step, from the step's token `token` on. */
+static void fill_tokens(struct plan_slot *slot, int i, int token)
+{
+    const struct sequence *sequence = slot->sequences[i];
+    for (int j = 0; j < slot->chunks[i]; j++) {
+        const int at = slot->first[i] + j;
+        slot->token_ids[token + j] =
+            at < sequence->count ? sequence->tokens[at] : batch_drawn(sequence->drawn_as);
+        slot->positions[token + j] = at;
+    }
+}
+
+/* Of sequence `i` of the step, whose tokens are there, from the step's output `output` on. */
+static status fill_outputs(struct plan_slot *slot, int i, int output)
+{
+    struct sequence *sequence = slot->sequences[i];
+    const int outputs = slot->outputs[i];
+    const int from = slot->chunks[i] - outputs; /* of its tokens in the step */
+    for (int j = 0; j < outputs; j++) {
+        slot->output_rows[output + j] = slot->query_start[i] + from + j;
+        if (!slot->is_late[i]) {
+            fill_request(sequence, j, slot->first[i] + from + j, &slot->step.requests[output + j]);
+            TRY(add_mask(slot, sequence, output + j));
+        }
+    }
+    if (slot->draws[i]) {
+        sequence->drawn_as = output + outputs - 1;
+    }
+    return STATUS_OK;
+}
+
 status slot_fill(struct plan_slot *slot, const struct engine_options *options)
 {
     struct batch *batch = &slot->step.batch;
@@ -176,18 +248,13 @@ status slot_fill(struct plan_slot *slot, const struct engine_options *options)
     for (int i = 0; i < slot->count; i++) {
         const struct sequence *sequence = slot->sequences[i];
         slot->query_start[i] = token;
-        for (int j = 0; j < slot->chunks[i]; j++, token++) {
-            slot->token_ids[token] = sequence->tokens[sequence->computed + j];
-            slot->positions[token] = sequence->computed + j;
-        }
-        slot->context_length[i] = sequence->computed + slot->chunks[i];
+        fill_tokens(slot, i, token);
+        token += slot->chunks[i];
+        slot->context_length[i] = slot->first[i] + slot->chunks[i];
         slot->long_rope[i] = sequence->long_rope;
         slot->state_place[i] = sequence->state_place;
-        for (int j = 0; j < slot->outputs[i]; j++, output++) {
-            fill_request(sequence, j, &slot->step.requests[output]);
-            TRY(add_mask(slot, sequence, output));
-            slot->output_rows[output] = token - slot->outputs[i] + j;
-        }
+        TRY(fill_outputs(slot, i, output));
+        output += slot->outputs[i];
     }
     slot->query_start[slot->count] = token;
     assert(token == batch->tokens && token <= options->max_batch_tokens);

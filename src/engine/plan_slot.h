@@ -25,10 +25,14 @@ struct plan_slot {
     bool open;
     int most_tokens; /* of this step */
     int count;
-    struct sequence **sequences;    /* [max_sequences] */
-    int32_t *chunks;                /* [max_sequences] tokens of each in this step */
-    int32_t *outputs;               /* [max_sequences] of these: whose logits are wanted */
-    int32_t *token_ids, *positions; /* [max_batch_tokens] */
+    struct sequence **sequences; /* [max_sequences] */
+    int32_t *first;              /* [max_sequences] position of its first token in this step */
+    int32_t *chunks;             /* [max_sequences] tokens of each in this step */
+    int32_t *outputs;            /* [max_sequences] of these: whose logits are wanted */
+    uint8_t *draws;              /* [max_sequences] whether the last of these draws a token */
+    uint8_t *is_late; /* [max_sequences] its token is drawn by the step before: what to ask for its
+                         output is known later */
+    int32_t *token_ids, *positions;                      /* [max_batch_tokens] */
     int32_t *query_start, *context_length, *output_rows; /* [max_sequences + 1] */
     uint8_t *long_rope;                                  /* [max_sequences] */
     int32_t *state_place;                                /* [max_sequences] */
@@ -47,5 +51,10 @@ void slot_destroy(struct plan_slot *slot);
 void slot_add(struct plan_slot *slot, struct sequence *sequence, int chunk);
 /* Fills the step's arrays from the sequences in it, whose blocks are all there. */
 status slot_fill(struct plan_slot *slot, const struct engine_options *options) MUST_CHECK;
+/* Fills in the requests of sequences whose token was to come, once the step before has been
+ * completed. */
+void slot_fill_late(struct plan_slot *slot);
+/* The step is done: what it computed of its sequences counts. */
+void slot_close(struct plan_slot *slot);
 
 #endif

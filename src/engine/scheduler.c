@@ -62,11 +62,12 @@ status scheduler_create(struct scheduler *self, const struct engine_options *opt
     TRY(state_places_create(options->has_states ? options->max_sequences : 0, &self->places));
     TRY(admission_create(&self->options, &self->admission));
     TRY(team_create(&self->team));
-    self->slots = calloc((size_t)options->steps_in_flight, sizeof *self->slots);
+    self->slot_count = options->plans_ahead ? 2 : options->steps_in_flight;
+    self->slots = calloc((size_t)self->slot_count, sizeof *self->slots);
     if (self->slots == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for the plans of steps");
     }
-    for (int i = 0; i < options->steps_in_flight; i++) {
+    for (int i = 0; i < self->slot_count; i++) {
         TRY(slot_create(&self->slots[i], options));
     }
     return STATUS_OK;
@@ -102,7 +103,7 @@ void scheduler_destroy(struct scheduler *self)
     destroy_sequences(&self->running);
     destroy_sequences(&self->pending);
     destroy_sequences(&self->parked);
-    for (int i = 0; self->slots != NULL && i < self->options.steps_in_flight; i++) {
+    for (int i = 0; self->slots != NULL && i < self->slot_count; i++) {
         slot_destroy(&self->slots[i]);
     }
     free(self->slots);
@@ -269,7 +270,7 @@ static void leave_running(struct scheduler *self, struct sequence *sequence)
  * has forgotten it. */
 static void suspend(struct scheduler *self, struct sequence *sequence)
 {
-    assert(!sequence->in_flight);
+    assert(sequence->open_steps == 0);
     publish_blocks(self, sequence, sequence->computed);
     unpark(self, sequence);
     release_blocks(self, sequence);
@@ -288,14 +289,14 @@ static int cost_of_victim(const struct scheduler *self, const struct sequence *s
     return own;
 }
 
-/* The sequence that is to lose its blocks to `needy`: of those younger than it and not in flight
+/* The sequence that is to lose its blocks to `needy`: of those younger than it and in no open step
  * the one that is cheapest to compute again and has a block to give; the youngest of these. */
 static struct sequence *find_victim(const struct scheduler *self, const struct sequence *needy)
 {
     struct sequence *victim = NULL;
     int least = 0;
     for (struct sequence *s = self->running.last; s != needy; s = s->previous) {
-        int cost = s->in_flight ? 0 : cost_of_victim(self, s);
+        int cost = s->open_steps > 0 ? 0 : cost_of_victim(self, s);
         if (cost > 0 && (victim == NULL || cost < least)) {
             victim = s;
             least = cost;
@@ -307,7 +308,7 @@ static struct sequence *find_victim(const struct scheduler *self, const struct s
 /* Blocks for all its tokens; false where that must wait for steps in flight or older sequences. */
 static bool extend_blocks(struct scheduler *self, struct sequence *sequence)
 {
-    int needed = blocks_for(self, sequence->count);
+    int needed = blocks_for(self, sequence_known(sequence));
     while (sequence->block_count < needed) {
         int32_t block = kv_blocks_take(self->blocks);
         if (block != KV_BLOCK_NONE) {
@@ -423,8 +424,11 @@ static enum admitted admit(struct scheduler *self, struct sequence *sequence)
  * sequence gets its turn: the first bound times steps_in_flight is no less than all. */
 static int fair_share(const struct scheduler *self, int64_t all)
 {
+    if (self->options.steps_in_flight == 1) {
+        return (int)all;
+    }
     int in_flight = 0;
-    for (int i = 0; i < self->options.steps_in_flight; i++) {
+    for (int i = 0; i < self->slot_count; i++) {
         in_flight += self->slots[i].open ? self->slots[i].count : 0;
     }
     int64_t plans = self->options.steps_in_flight;
@@ -434,13 +438,27 @@ static int fair_share(const struct scheduler *self, int64_t all)
     return (int)(share < ready_share ? share : ready_share);
 }
 
+/* Whether a running sequence may be in the plan in the making: it is in no other, or goes on behind
+ * that. */
+static bool may_join(const struct scheduler *self, const struct sequence *sequence)
+{
+    return sequence->open_steps == 0 ||
+           (self->options.plans_ahead && !sequence_leaves(sequence, &self->options));
+}
+
+/* Tokens that are left to compute of a sequence for the plan in the making. */
+static int rest_of(const struct sequence *sequence)
+{
+    return sequence_known(sequence) - sequence_reached(sequence);
+}
+
 /* Sequences with one token to compute, oldest first. A block that one of them lacks comes from the
  * youngest, which is not in the plan yet. */
 static void plan_decodes(struct scheduler *self, struct plan_slot *slot, int share)
 {
     struct sequence *sequence = self->running.first;
     while (sequence != NULL && slot->count < share) {
-        bool ready = !sequence->in_flight && sequence->count - sequence->computed == 1;
+        bool ready = may_join(self, sequence) && rest_of(sequence) == 1;
         if (ready && extend_blocks(self, sequence)) {
             slot_add(slot, sequence, 1);
         }
@@ -454,11 +472,11 @@ static void plan_chunk(const struct scheduler *self, struct plan_slot *slot,
                        struct sequence *sequence)
 {
     int room = slot->most_tokens - slot->step.batch.tokens;
-    int rest = sequence->count - sequence->computed;
+    int rest = rest_of(sequence);
     int chunk = rest < room ? rest : room;
     /* Of a scored text nearly every token has one; of all else a sequence's last. */
     int free_outputs = self->options.max_sequences - slot->step.batch.outputs;
-    int most = sequence_first_output(sequence) - sequence->computed + free_outputs;
+    int most = sequence_first_output(sequence) - sequence_reached(sequence) + free_outputs;
     chunk = chunk < most ? chunk : most;
     slot_add(slot, sequence, chunk);
     slot->step.prefill_tokens += chunk;
@@ -482,8 +500,7 @@ static void plan_prefills(struct scheduler *self, struct plan_slot *slot, int sh
     for (struct sequence *sequence = self->running.first;
          sequence != NULL && has_room(self, slot, share); sequence = sequence->next) {
         /* One that has grown by several tokens at once may lack a block. */
-        if (!sequence->in_flight && sequence->count - sequence->computed > 1 &&
-            extend_blocks(self, sequence)) {
+        if (may_join(self, sequence) && rest_of(sequence) > 1 && extend_blocks(self, sequence)) {
             plan_chunk(self, slot, sequence);
         }
     }
@@ -524,13 +541,15 @@ static bool is_gathering(const struct scheduler *self, const struct plan_slot *s
 static status plan_admissions(struct scheduler *self, struct plan_slot *slot)
 {
     int64_t wanting = self->pending.count + self->parked.count + self->unbegun_samples;
-    int64_t room = self->options.max_sequences - self->running.count;
-    int share = fair_share(self, self->running.count + (wanting < room ? wanting : room));
+    const int staying = self->running.count - self->leaving;
+    const int64_t room = self->options.max_sequences - staying;
+    int share = fair_share(self, staying + (wanting < room ? wanting : room));
     bool begun = false;
     if (is_gathering(self, slot)) {
         return STATUS_OK;
     }
-    while (has_room(self, slot, share) && self->running.count < self->options.max_sequences) {
+    while (has_room(self, slot, share) &&
+           self->running.count - self->leaving < self->options.max_sequences) {
         struct sequence *sequence;
         TRY(next_pending(self, &sequence));
         if (sequence == NULL || !fits_whole(slot, sequence)) {
@@ -548,13 +567,55 @@ static status plan_admissions(struct scheduler *self, struct plan_slot *slot)
     return STATUS_OK;
 }
 
+/* Whether what a sequence of the open step does next can be told before that is done. */
+static bool is_foreseen(const struct scheduler *self, const struct sequence *sequence)
+{
+    const int threshold = self->options.long_rope_threshold;
+    const bool grows_long =
+        threshold > 0 && (sequence_known(sequence) > threshold) != sequence->long_rope;
+    return sequence->row->work == WORK_SAMPLE && sequence->constraint == NULL && !grows_long;
+}
+
+/* Looks at the open step, behind which another one is to be planned. Nothing can be where one of
+ * its sequences is not foreseen, or where blocks for all of them are not there: whoever ends may
+ * give some. Planning half of the sequences instead would make two small steps of a large one. */
+static bool look_ahead(struct scheduler *self, const struct plan_slot *open)
+{
+    int needed = 0, leaving = 0;
+    for (int i = 0; i < open->count; i++) {
+        const struct sequence *sequence = open->sequences[i];
+        if (sequence_leaves(sequence, &self->options)) {
+            leaving++;
+        } else if (is_foreseen(self, sequence)) {
+            needed += blocks_for(self, sequence_known(sequence)) - sequence->block_count;
+        } else {
+            return false;
+        }
+    }
+    self->leaving = self->options.has_states ? 0 : leaving; /* which keep their states' places */
+    return needed <= kv_blocks_available(self->blocks);
+}
+
+/* The slot for a further plan; NULL where none may be made now. */
+static struct plan_slot *free_slot(struct scheduler *self)
+{
+    struct plan_slot *slot = NULL, *open = NULL;
+    for (int i = 0; i < self->slot_count; i++) {
+        if (self->slots[i].open) {
+            open = &self->slots[i];
+        } else if (slot == NULL) {
+            slot = &self->slots[i];
+        }
+    }
+    self->leaving = 0;
+    const bool is_ahead = self->options.plans_ahead && open != NULL && slot != NULL;
+    return is_ahead && !look_ahead(self, open) ? NULL : slot;
+}
+
 status scheduler_plan(struct scheduler *self, struct step_plan **out)
 {
     *out = NULL;
-    struct plan_slot *slot = NULL;
-    for (int i = 0; i < self->options.steps_in_flight && slot == NULL; i++) {
-        slot = self->slots[i].open ? NULL : &self->slots[i];
-    }
+    struct plan_slot *slot = free_slot(self);
     if (slot == NULL) {
         return STATUS_OK;
     }
@@ -588,8 +649,9 @@ status scheduler_plan(struct scheduler *self, struct step_plan **out)
     return STATUS_OK;
 }
 
-status scheduler_await_masks(struct scheduler *self, struct plan_slot *slot)
+status scheduler_await_requests(struct scheduler *self, struct plan_slot *slot)
 {
+    slot_fill_late(slot);
     team_await(self->team, &slot->masks);
     for (size_t i = 0; i < slot->masks.count; i++) {
         struct constraint *constraint = slot->masks.items[i];
@@ -609,12 +671,11 @@ void scheduler_close(struct scheduler *self, struct plan_slot *slot)
     assert(slot->open);
     slot->open = false;
     self->open_plans--;
+    self->leaving = 0; /* those that were sure to leave with it are about to */
+    slot_close(slot);
     for (int i = 0; i < slot->count; i++) {
         struct sequence *sequence = slot->sequences[i];
         const struct engine_row *row = sequence->row;
-        assert(sequence->in_flight);
-        sequence->in_flight = false;
-        sequence->computed += slot->chunks[i];
         publish_blocks(self, sequence,
                        sequence->computed < row->prompt_count ? sequence->computed
                                                               : row->prompt_count);
@@ -630,13 +691,14 @@ void scheduler_continue(struct scheduler *self, struct sequence *sequence)
 {
     /* Past the threshold every key in the cache is wrong. */
     if (sequence_wants_long_rope(sequence, &self->options) != sequence->long_rope) {
+        assert(sequence->open_steps == 0); /* is_foreseen */
         suspend(self, sequence);
     }
 }
 
 void scheduler_remove(struct scheduler *self, struct sequence *sequence)
 {
-    assert(!sequence->in_flight);
+    assert(sequence->open_steps == 0);
     unpark(self, sequence);
     release_blocks(self, sequence);
     leave_running(self, sequence);

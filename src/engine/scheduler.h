@@ -30,8 +30,9 @@ struct scheduler {
     int64_t unbegun_samples;
     int64_t next_order;
     bool supply_ended;       /* no more rows are to come */
-    struct plan_slot *slots; /* [steps_in_flight] */
-    int open_plans;
+    struct plan_slot *slots; /* [slot_count] */
+    int slot_count, open_plans;
+    int leaving; /* running sequences that the plan in the making knows to be over when it runs */
     struct team *team;
     struct engine_counters counters;
 };
@@ -46,14 +47,15 @@ void scheduler_add_row(struct scheduler *self, struct engine_row *row);
 /* As engine_plan_step. */
 status scheduler_plan(struct scheduler *self, struct step_plan **out) MUST_CHECK;
 
-/* As engine_await_masks. */
-status scheduler_await_masks(struct scheduler *self, struct plan_slot *slot) MUST_CHECK;
+/* As engine_await_requests. */
+status scheduler_await_requests(struct scheduler *self, struct plan_slot *slot) MUST_CHECK;
 
 /* A slot's step has run: what it computed counts, plan and sequences are free again. */
 void scheduler_close(struct scheduler *self, struct plan_slot *slot);
-/* A sequence of the closed slot has grown and goes on. */
+/* A sequence of the closed slot has grown and goes on; it may be in another open step. */
 void scheduler_continue(struct scheduler *self, struct sequence *sequence);
-/* A sequence of the closed slot has ended: its blocks are given back, it is the caller's. */
+/* A sequence that has ended and is in no open step: its blocks are given back, it is the caller's.
+ */
 void scheduler_remove(struct scheduler *self, struct sequence *sequence);
 
 #endif

@@ -89,8 +89,20 @@ int sequence_first_output(const struct sequence *self)
     case WORK_SAMPLE:
         break;
     }
-    return row->params.sampling.logprobs >= 0 ? row->prompt_count + self->reported - 1
-                                              : self->count - 1;
+    const int last = row->params.sampling.logprobs >= 0 ? row->prompt_count + self->reported - 1
+                                                        : self->count - 1;
+    return last + self->to_come;
+}
+
+int sequence_longest(const struct sequence *self, const struct engine_options *options)
+{
+    return longest(options, self->row);
+}
+
+bool sequence_leaves(const struct sequence *self, const struct engine_options *options)
+{
+    return self->is_over ||
+           (self->to_come > 0 && sequence_known(self) >= sequence_longest(self, options));
 }
 
 /* Log-probabilities of token `output` of the answer, as far as the row asks for them. */

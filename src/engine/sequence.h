@@ -51,7 +51,11 @@ struct sequence {
     struct forecast_need
         need; /* of the cache, and the next that ends about when it does: both as */
     struct sequence *next_ending; /* of the last forecast */
-    bool in_flight;
+    int open_steps;               /* that it is in */
+    int under_way;                /* tokens that these compute, behind `computed` */
+    int to_come;                  /* tokens that they will draw, behind `count` */
+    int drawn_as;                 /* output of the latest of them that draws */
+    bool is_over;                 /* it has ended, and stays as long as it is in an open step */
     bool long_rope;
     int32_t *tokens; /* [count] */
     size_t token_capacity;
@@ -100,9 +104,24 @@ status sequence_accept_scores(struct sequence *self, const struct sample_result 
 status sequence_accept_embedding(struct sequence *self, const float *embedding,
                                  int width) MUST_CHECK;
 
-/* The first position whose logits are still wanted: its last, for a scored row the one before the
- * next token to score; past the end where none are. */
+/* The first position whose logits no step has asked for yet and which are wanted: its last, for a
+ * scored row the one before the next token to score; past the end where none are. */
 int sequence_first_output(const struct sequence *self);
+
+/* Tokens that have been or are being computed, and all that are there when open steps are done. */
+static inline int sequence_reached(const struct sequence *self)
+{
+    return self->computed + self->under_way;
+}
+static inline int sequence_known(const struct sequence *self)
+{
+    return self->count + self->to_come;
+}
+/* Prompt and output together at most. */
+int sequence_longest(const struct sequence *self, const struct engine_options *options);
+/* Whether it is not in the step after the open one for certain: it has ended, or what that draws is
+ * its last token. */
+bool sequence_leaves(const struct sequence *self, const struct engine_options *options);
 
 /* Whether its keys are to be computed with long rope frequencies. */
 bool sequence_wants_long_rope(const struct sequence *self, const struct engine_options *options);

@@ -440,6 +440,7 @@ static status plan_with_backend(const struct job *job, const struct model *model
     struct needs needs;
     TRY(choose_layout(job, model, backend, near_ranks, plan, &needs));
     plan->dp = plan->ranks / (plan->tp * plan->pp);
+    plan->plans_ahead = plan->kind->runs_behind && plan->tp * plan->pp == 1;
     choose_cache(job, config, &needs, plan);
     return STATUS_OK;
 }

@@ -196,6 +196,7 @@ static void keep_times(struct measurement *self, struct bench_times *times)
     own->launch = times->launch;
     own->wait = times->wait;
     own->complete = times->complete;
+    own->gap = times->gap;
 }
 
 static int compare_rates(const void *left, const void *right)

@@ -126,17 +126,19 @@ static status count_samples(void *context)
     return STATUS_OK;
 }
 
-/* A step that is over at `end`, from there back: planned, launched, waited for and completed one
- * after the other. From one step's answer to the next one's launch is the device's gap. */
+/* A step that is over: planned and launched, perhaps while the device was at the one before, then
+ * waited for and completed. Its gap is the device's own, by the device's clock; where that is not
+ * known it is from the answer before to the launch. */
 static void draw_step(struct bench_run *self, const struct step_seconds *step, double end)
 {
     struct timeline *timeline = self->load->timeline;
-    const double answered = end - step->complete, launched = answered - step->wait;
-    const double start = launched - step->launch;
-    const double planned = fmax(self->last_end, start - step->plan);
-    timeline_add(timeline, TIMELINE_HOST, "plan", planned, start);
-    timeline_add(timeline, TIMELINE_HOST, "launch", start, launched);
-    timeline_add(timeline, TIMELINE_HOST, "wait", launched, answered);
+    const double answered = step->answered_at, launched = step->launched_at + step->launch;
+    const double start =
+        step->gap > 0 ? self->last_answer + step->gap : fmax(self->last_answer, step->launched_at);
+    timeline_add(timeline, TIMELINE_HOST, "plan", step->launched_at - step->plan,
+                 step->launched_at);
+    timeline_add(timeline, TIMELINE_HOST, "launch", step->launched_at, launched);
+    timeline_add(timeline, TIMELINE_HOST, "wait", step->awaited_at, answered);
     timeline_add(timeline, TIMELINE_HOST, "complete", answered, end);
     timeline_add(timeline, TIMELINE_STEPS, "gap", self->last_answer, start);
     timeline_add_step(timeline, step->prefill_tokens > 0 ? "prefill" : "decode", start, answered,
@@ -154,6 +156,7 @@ static status note_step(void *context, const struct step_seconds *step)
     times->launch += step->launch;
     times->wait += step->wait;
     times->complete += step->complete;
+    times->gap += step->gap > 0 ? step->gap : step->plan + step->complete;
     if (self->engine == NULL) {
         return STATUS_OK;
     }

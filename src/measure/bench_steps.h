@@ -25,7 +25,7 @@ int bench_prompt_length(const struct bench_load *load, int64_t row);
  * `communication`. */
 struct bench_times {
     struct step_times prefill, decode;
-    double plan, launch, wait, complete;
+    double plan, launch, wait, complete, gap;
     int64_t steps, prompt_tokens, output_tokens, preemptions, kv_peak_blocks;
     double seconds, communication;
     uint64_t communication_bytes; /* sent to other ranks */

@@ -73,9 +73,8 @@ static status note_step(void *context, const struct step_seconds *step)
     metrics->seconds_communication += step->communication;
     metrics->steps++;
     self->tokens += step->tokens;
-    const double whole = step->plan + step->launch + step->wait + step->complete;
-    self->busy_seconds += whole;
-    step_fit_note(&self->fit, step->tokens, step->positions, whole);
+    self->busy_seconds += step->whole;
+    step_fit_note(&self->fit, step->tokens, step->positions, step->whole);
     struct step_cost cost;
     if (self->engine != NULL && step_fit_renew(&self->fit, &cost)) {
         engine_set_row_costs(self->engine, &cost.rows);

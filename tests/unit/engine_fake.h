@@ -104,9 +104,18 @@ static inline struct fake_slot *fake_slot_of(const struct fake_device *device,
     return &device->slots[block * device->block_tokens + position % device->block_tokens];
 }
 
+/* A token of the step, which may be one that the step before drew. */
+static inline int32_t fake_token(const struct batch *batch, int token,
+                                 const struct sample_result *drawn)
+{
+    const int32_t id = batch->token_ids[token];
+    assert_true(id >= 0 || drawn != NULL);
+    return id >= 0 ? id : drawn[batch_drawn(id)].token;
+}
+
 /* A sequence's state after this step; what is in its place before is what its last step left. */
 static inline void fake_advance(const struct fake_device *device, const struct batch *batch,
-                                int sequence)
+                                int sequence, const struct sample_result *drawn)
 {
     assert_int_equal(device->places > 0, batch->state_place != NULL);
     if (device->places == 0) {
@@ -123,15 +132,17 @@ static inline void fake_advance(const struct fake_device *device, const struct b
         assert_true(position == 0 || state->position == position - 1);
         *state = (struct fake_slot){
             .position = position,
-            .chain = fake_chain(position > 0 ? state->chain : 0, batch->token_ids[t], position,
-                                batch->long_rope != NULL && batch->long_rope[sequence])};
+            .chain = fake_chain(position > 0 ? state->chain : 0, fake_token(batch, t, drawn),
+                                position, batch->long_rope != NULL && batch->long_rope[sequence])};
     }
     const int last = batch->positions[batch->query_start[sequence + 1] - 1];
     assert_true(state->chain == fake_slot_of(device, batch, sequence, last)->chain);
 }
 
-/* Appends a step's tokens to the cache. */
-static inline void fake_write(struct fake_device *device, const struct batch *batch)
+/* Appends a step's tokens to the cache. `drawn`: results of the step before, where this one was
+ * planned ahead of them; else NULL. */
+static inline void fake_write(struct fake_device *device, const struct batch *batch,
+                              const struct sample_result *drawn)
 {
     memset(device->writer, -1, (size_t)device->blocks * sizeof *device->writer);
     assert_int_equal(batch->query_start[0], 0);
@@ -150,15 +161,15 @@ static inline void fake_write(struct fake_device *device, const struct batch *ba
             assert_true(t == first || position == batch->positions[t - 1] + 1);
             uint64_t before =
                 position > 0 ? fake_slot_of(device, batch, s, position - 1)->chain : 0;
+            const int32_t token = fake_token(batch, t, drawn);
             *fake_slot_of(device, batch, s, position) = (struct fake_slot){
-                batch->token_ids[t], position,
-                fake_chain(before, batch->token_ids[t], position, long_rope), long_rope};
+                token, position, fake_chain(before, token, position, long_rope), long_rope};
             /* A block that is being filled belongs to one sequence. */
             int *writer = &device->writer[fake_block_of(device, batch, s, position)];
             assert_true(*writer == -1 || *writer == s);
             *writer = s;
         }
-        fake_advance(device, batch, s);
+        fake_advance(device, batch, s, drawn);
     }
 }
 
@@ -227,12 +238,11 @@ static inline struct sample_result fake_read_scored(const struct fake_device *de
     return fake_score(chain, request->scored);
 }
 
-/* Runs a plan: fills results[batch.outputs]. */
-static inline void fake_run(struct fake_device *device, const struct step_plan *plan,
-                            struct sample_result *results)
+/* Answers a plan that has been written: fills results[batch.outputs]. */
+static inline void fake_answer(const struct fake_device *device, const struct step_plan *plan,
+                               struct sample_result *results)
 {
     const struct batch *batch = &plan->batch;
-    fake_write(device, batch);
     int output = 0;
     for (int s = 0; s < batch->sequences; s++) {
         while (output < batch->outputs && plan->requests[output].is_scored &&
@@ -250,6 +260,14 @@ static inline void fake_run(struct fake_device *device, const struct step_plan *
         }
     }
     assert_int_equal(output, batch->outputs);
+}
+
+/* Runs a plan. */
+static inline void fake_run(struct fake_device *device, const struct step_plan *plan,
+                            struct sample_result *results)
+{
+    fake_write(device, &plan->batch, NULL);
+    fake_answer(device, plan, results);
 }
 
 /* ---- Tokenizer: a list of pieces; a piece may end inside a UTF-8 character ---- */

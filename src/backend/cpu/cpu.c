@@ -75,6 +75,7 @@ static void backend_destroy(struct backend *backend)
     cpu_region_destroy(&cpu->attention);
     cpu_region_destroy(&cpu->experts);
     free(cpu->token_sequence);
+    free(cpu->drawn);
     free(cpu);
 }
 
@@ -207,10 +208,15 @@ static status step_begin(struct backend *backend, const struct batch *batch)
         cpu->rope[i].facts = NULL;
     }
     TRY(batch_check(batch, cpu->max_tokens, cpu->max_sequences));
+    TRY(batch_check_drawn(batch, cpu->drawn_count));
     for (int s = 0; s < batch->sequences; s++) {
         for (int token = batch->query_start[s]; token < batch->query_start[s + 1]; token++) {
             cpu->token_sequence[token] = s;
         }
+    }
+    for (int token = 0; token < batch->tokens; token++) {
+        const int32_t id = batch->token_ids[token];
+        cpu->token_ids[token] = id < 0 ? cpu->drawn[batch_drawn(id)].token : id;
     }
     cpu->batch = batch;
     cpu->rows = batch->tokens;
@@ -224,6 +230,34 @@ static status sample(struct backend *backend, struct device_buffer *logits, int 
     (void)backend;
     float *rows = cpu_floats(logits, count, vocabulary);
     return rows != NULL ? cpu_sample(rows, count, vocabulary, requests, results) : STATUS_INTERNAL;
+}
+
+static status sample_begin(struct backend *backend, struct device_buffer *logits, int count,
+                           int vocabulary, const struct sample_request *requests)
+{
+    struct cpu_backend *cpu = cpu_of(backend);
+    cpu->drawn_count = 0;
+    if (count > cpu->max_sequences) {
+        return status_fail(STATUS_INTERNAL, "sampling: %d rows; made for %d", count,
+                           cpu->max_sequences);
+    }
+    TRY(count > 0 ? sample(backend, logits, count, vocabulary, requests, cpu->drawn) : STATUS_OK);
+    cpu->drawn_count = count;
+    return STATUS_OK;
+}
+
+static bool sample_is_done(struct backend *backend)
+{
+    (void)backend;
+    return true;
+}
+
+static status sample_end(struct backend *backend, struct sample_result *results, double *gap)
+{
+    const struct cpu_backend *cpu = cpu_of(backend);
+    memcpy(results, cpu->drawn, (size_t)cpu->drawn_count * sizeof *results);
+    *gap = 0;
+    return STATUS_OK;
 }
 
 static const struct backend_operations operations = {
@@ -274,6 +308,9 @@ static const struct backend_operations operations = {
     .experts = cpu_experts,
     .logits = cpu_logits,
     .sample = sample,
+    .sample_begin = sample_begin,
+    .sample_is_done = sample_is_done,
+    .sample_end = sample_end,
 };
 
 status cpu_backend_create_with(const struct cpu_kernels *kernels,
@@ -289,10 +326,12 @@ status cpu_backend_create_with(const struct cpu_kernels *kernels,
                            options->max_tokens, options->max_sequences, options->threads);
     }
     struct cpu_backend *cpu = calloc(1, sizeof *cpu);
-    int32_t *token_sequence = calloc((size_t)options->max_tokens, sizeof *token_sequence);
-    if (cpu == NULL || token_sequence == NULL) {
+    int32_t *tokens = calloc(2 * (size_t)options->max_tokens, sizeof *tokens);
+    struct sample_result *drawn = calloc((size_t)options->max_sequences, sizeof *drawn);
+    if (cpu == NULL || tokens == NULL || drawn == NULL) {
         free(cpu);
-        free(token_sequence);
+        free(tokens);
+        free(drawn);
         return status_fail(STATUS_NO_MEMORY, "out of memory for the CPU backend");
     }
     cpu->backend.operations = &operations;
@@ -301,7 +340,9 @@ status cpu_backend_create_with(const struct cpu_kernels *kernels,
     cpu->threads = options->threads > 0 ? options->threads : cpu_host_threads();
     cpu->max_tokens = options->max_tokens;
     cpu->max_sequences = options->max_sequences;
-    cpu->token_sequence = token_sequence;
+    cpu->token_sequence = tokens;
+    cpu->token_ids = tokens + options->max_tokens;
+    cpu->drawn = drawn;
     char host[96];
     cpu_host_name(host, sizeof host);
     snprintf(cpu->name, sizeof cpu->name, "%s, %d thread%s, %s", host, cpu->threads,

@@ -102,7 +102,10 @@ struct cpu_backend {
 
     const struct batch *batch;      /* of the step, borrowed */
     int rows;                       /* T, or O after keep_outputs */
-    int32_t *token_sequence;        /* [max_tokens] */
+    int32_t *token_sequence;        /* [max_tokens]; behind them: */
+    int32_t *token_ids;             /* [max_tokens] of the batch, those that were drawn filled in */
+    struct sample_result *drawn;    /* [max_sequences] by the latest sample_begin, */
+    int drawn_count;                /* so many */
     const struct kv_cache *checked; /* cache that the step's block table was checked against */
     struct rope_table rope[ROPE_TABLES];
     int next_rope;

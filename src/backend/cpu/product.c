@@ -284,7 +284,7 @@ status cpu_embed(struct backend *backend, const struct matrix *table, int first_
     const int threads = cpu_threads_for(cpu, 32.0 * batch->tokens * table->columns);
 #pragma omp parallel for num_threads(threads)
     for (int token = 0; token < batch->tokens; token++) {
-        const int64_t row = (int64_t)batch->token_ids[token] - first_row;
+        const int64_t row = (int64_t)cpu->token_ids[token] - first_row;
         float *to = out + (size_t)token * columns;
         if (row >= 0 && row < table->rows) {
             embed_row(table, (int)row, scale, false, to);

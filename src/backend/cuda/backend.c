@@ -226,6 +226,7 @@ static status step_begin(struct backend *backend, const struct batch *batch)
     cuda->batch = NULL;
     cuda->checked = NULL;
     TRY(batch_check(batch, cuda->max_tokens, cuda->max_sequences));
+    TRY(batch_check_drawn(batch, cuda->drawn.count));
     struct step_array arrays[STEP_ARRAYS];
     struct cuda_attention_plan plan;
     const size_t bytes = lay_out_step(batch, cuda_attention_plan_size(batch, &plan), arrays);
@@ -253,6 +254,10 @@ static status step_begin(struct backend *backend, const struct batch *batch)
                                    cuda->stream),
                    "step"));
     TRY(cuda_check(cudaEventRecord(cuda->staged[half], cuda->stream), "step"));
+    TRY(cuda_take_drawn(
+        cuda, batch, (int32_t *)((char *)cuda->step_space.data + arrays[STEP_TOKEN_IDS].offset)));
+    const cudaEvent_t began = cuda->times.began[++cuda->times.number % 2];
+    TRY(cuda_check(cudaEventRecord(began, cuda->stream), "step"));
     describe_step(cuda, batch, arrays);
     cuda->step.attention = plan;
     for (int i = 0; i < CUDA_ROPE_TABLES; i++) {
@@ -283,8 +288,7 @@ static void backend_destroy(struct backend *backend)
     for (size_t i = 0; i < COUNT_OF(spaces); i++) {
         cuda_space_free(spaces[i]);
     }
-    (void)cudaFreeHost(cuda->sampling_host);
-    free(cuda->mask_places);
+    cuda_sampling_destroy(cuda);
     for (int i = 0; i < 2; i++) {
         (void)cudaFreeHost(cuda->staging[i]);
         if (cuda->staged[i] != NULL) {
@@ -338,6 +342,9 @@ static const struct backend_operations operations = {
     .experts = cuda_experts,
     .logits = cuda_logits,
     .sample = cuda_sample,
+    .sample_begin = cuda_sample_begin,
+    .sample_is_done = cuda_sample_is_done,
+    .sample_end = cuda_sample_end,
 };
 
 static status open_device(struct cuda_backend *cuda)
@@ -359,6 +366,7 @@ static status open_device(struct cuda_backend *cuda)
         TRY(cuda_check(cudaEventCreateWithFlags(&cuda->staged[i], cudaEventDisableTiming),
                        "event"));
     }
+    TRY(cuda_sampling_create(cuda));
     return cuda_products_create(cuda, &cuda->products);
 }
 

@@ -150,6 +150,21 @@ struct cuda_mask_place {
     int64_t first;
 };
 
+/* What the latest sample_begin drew, or is about to. */
+struct cuda_drawn {
+    int count;
+    const struct sample_row *rows;                     /* [count] host */
+    const struct sample_outcome *on_device, *outcomes; /* [count] there, and as they arrive here */
+    const struct sample_top *tops;                     /* host */
+    cudaEvent_t arrived;
+};
+
+/* When steps began and ended on the device: of two in turn, by step's number. */
+struct cuda_step_times {
+    cudaEvent_t began[2], ended[2];
+    int64_t number, sampled, sampled_before; /* of steps: the latest, and those sampled last */
+};
+
 struct cuda_backend {
     struct backend backend; /* first: the interface is cast to this */
     cudaStream_t stream;
@@ -182,6 +197,8 @@ struct cuda_backend {
     struct cuda_space widened[2]; /* wide_sums: both operands of a product */
     void *sampling_host;          /* pinned */
     size_t sampling_host_bytes;
+    struct cuda_drawn drawn;
+    struct cuda_step_times times;
     struct cuda_mask_place *mask_places; /* [mask_place_count], a power of two: hashed by pointer */
     size_t mask_place_count;
 };
@@ -318,8 +335,18 @@ status cuda_experts(struct backend *backend, const struct matrix *router, int us
                     const struct matrix *down, struct device_buffer *in, struct device_buffer *out);
 
 /* sample.c */
+status cuda_sampling_create(struct cuda_backend *cuda) MUST_CHECK;
+void cuda_sampling_destroy(struct cuda_backend *cuda);
 status cuda_sample(struct backend *backend, struct device_buffer *logits, int count, int vocabulary,
                    const struct sample_request *requests, struct sample_result *results);
+status cuda_sample_begin(struct backend *backend, struct device_buffer *logits, int count,
+                         int vocabulary, const struct sample_request *requests);
+bool cuda_sample_is_done(struct backend *backend);
+status cuda_sample_end(struct backend *backend, struct sample_result *results, double *gap);
+/* The step in the making takes its tokens from what was drawn. `token_ids` [tokens] on the device.
+ */
+status cuda_take_drawn(struct cuda_backend *cuda, const struct batch *batch,
+                       int32_t *token_ids) MUST_CHECK;
 
 /* Versions for `sluice --version`, of the libraries as they are loaded: device.c. */
 void cuda_runtime_version(char *out, size_t size);

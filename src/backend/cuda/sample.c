@@ -242,7 +242,7 @@ static void *at(void *base, size_t offset)
     return (char *)base + offset;
 }
 
-/* Puts everything on the stream, up to the copy of results to pinned memory. */
+/* Puts everything on the stream, up to the draw. */
 static status enqueue(struct cuda_backend *cuda, const struct sample_layout *layout, float *logits,
                       const struct sample_request *requests)
 {
@@ -303,7 +303,18 @@ static status enqueue(struct cuda_backend *cuda, const struct sample_layout *lay
                                    cuda->stream),
                    "sampling"));
     TRY(cuda_check(sample_launch(cuda->stream, &call), "sampling"));
-    return cuda_check(cudaMemcpyAsync(at(host, layout->outcomes_offset), call.outcomes,
+    cuda->drawn.rows = rows;
+    cuda->drawn.on_device = call.outcomes;
+    cuda->drawn.outcomes = at(host, layout->outcomes_offset);
+    cuda->drawn.tops = at(host, layout->tops_offset);
+    return STATUS_OK;
+}
+
+/* Behind that, the results' way to pinned memory. */
+static status enqueue_results(struct cuda_backend *cuda, const struct sample_layout *layout)
+{
+    return cuda_check(cudaMemcpyAsync(at(cuda->sampling_host, layout->outcomes_offset),
+                                      cuda->drawn.on_device,
                                       layout->host_bytes - layout->outcomes_offset,
                                       cudaMemcpyDeviceToHost, cuda->stream),
                       "sampling");
@@ -334,35 +345,111 @@ static void read_outcome(const struct sample_row *row, const struct sample_outco
     }
 }
 
-/* Waits for what enqueue put on the stream. */
-static status collect(struct cuda_backend *cuda, const struct sample_layout *layout,
-                      struct sample_result *results)
+/* ---- From begin to end ---- */
+
+status cuda_sampling_create(struct cuda_backend *cuda)
 {
-    TRY(cuda_check(cudaStreamSynchronize(cuda->stream), "sampling"));
-    const struct sample_row *rows = cuda->sampling_host;
-    const struct sample_outcome *outcomes = at(cuda->sampling_host, layout->outcomes_offset);
-    const struct sample_top *tops = at(cuda->sampling_host, layout->tops_offset);
-    for (int i = 0; i < layout->count; i++) {
-        read_outcome(&rows[i], &outcomes[i], tops, &results[i]);
+    cuda->times.sampled = cuda->times.sampled_before = -1;
+    for (int i = 0; i < 2; i++) {
+        TRY(cuda_check(cudaEventCreate(&cuda->times.began[i]), "event"));
+        TRY(cuda_check(cudaEventCreate(&cuda->times.ended[i]), "event"));
     }
+    return cuda_check(cudaEventCreateWithFlags(&cuda->drawn.arrived, cudaEventDisableTiming),
+                      "event");
+}
+
+void cuda_sampling_destroy(struct cuda_backend *cuda)
+{
+    (void)cudaFreeHost(cuda->sampling_host);
+    free(cuda->mask_places);
+    const cudaEvent_t events[] = {cuda->times.began[0], cuda->times.began[1], cuda->times.ended[0],
+                                  cuda->times.ended[1], cuda->drawn.arrived};
+    for (size_t i = 0; i < COUNT_OF(events); i++) {
+        if (events[i] != NULL) {
+            (void)cudaEventDestroy(events[i]);
+        }
+    }
+}
+
+status cuda_take_drawn(struct cuda_backend *cuda, const struct batch *batch, int32_t *token_ids)
+{
+    for (int token = 0; token < batch->tokens; token++) {
+        if (batch->token_ids[token] < 0) {
+            return cuda_check(
+                sample_fill_drawn(cuda->stream, batch->tokens, token_ids, cuda->drawn.on_device),
+                "step");
+        }
+    }
+    return STATUS_OK;
+}
+
+/* Up to the draw itself. */
+static status enqueue_draw(struct cuda_backend *cuda, struct device_buffer *logits, int vocabulary,
+                           const struct sample_request *requests, struct sample_layout *layout)
+{
+    if (vocabulary < 1 || vocabulary > SAMPLE_MAX_VOCABULARY) {
+        return status_fail(STATUS_INVALID, "a vocabulary of %d; sampling takes 1 to %d", vocabulary,
+                           SAMPLE_MAX_VOCABULARY);
+    }
+    TRY(cuda_buffer_check(logits, layout->count, vocabulary, sizeof(float)));
+    TRY(lay_out(cuda, layout, layout->count, vocabulary, requests));
+    TRY(reserve(cuda, layout));
+    return enqueue(cuda, layout, logits->data, requests);
+}
+
+status cuda_sample_begin(struct backend *backend, struct device_buffer *logits, int count,
+                         int vocabulary, const struct sample_request *requests)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    struct cuda_step_times *times = &cuda->times;
+    struct sample_layout layout = {.count = count};
+    cuda->drawn.count = 0;
+    if (count > 0) {
+        TRY(enqueue_draw(cuda, logits, vocabulary, requests, &layout));
+    }
+    TRY(cuda_check(cudaEventRecord(times->ended[times->number % 2], cuda->stream), "sampling"));
+    times->sampled_before = times->sampled;
+    times->sampled = times->number;
+    TRY(count > 0 ? enqueue_results(cuda, &layout) : STATUS_OK);
+    cuda->drawn.count = count;
+    return cuda_check(cudaEventRecord(cuda->drawn.arrived, cuda->stream), "sampling");
+}
+
+bool cuda_sample_is_done(struct backend *backend)
+{
+    const bool done = cudaEventQuery(cuda_of(backend)->drawn.arrived) != cudaErrorNotReady;
+    (void)cudaGetLastError();
+    return done;
+}
+
+/* Seconds between the end of the step that was sampled before and the beginning of this one. */
+static double find_gap(const struct cuda_step_times *times)
+{
+    float milliseconds = 0;
+    const bool follows = times->number > 0 && times->sampled_before == times->sampled - 1;
+    const bool known =
+        follows && cudaEventElapsedTime(&milliseconds, times->ended[times->sampled_before % 2],
+                                        times->began[times->sampled % 2]) == cudaSuccess;
+    (void)cudaGetLastError();
+    return known ? (double)milliseconds * 1e-3 : 0;
+}
+
+status cuda_sample_end(struct backend *backend, struct sample_result *results, double *gap)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    const struct cuda_drawn *drawn = &cuda->drawn;
+    TRY(cuda_check(cudaEventSynchronize(drawn->arrived), "sampling"));
+    for (int i = 0; i < drawn->count; i++) {
+        read_outcome(&drawn->rows[i], &drawn->outcomes[i], drawn->tops, &results[i]);
+    }
+    *gap = find_gap(&cuda->times);
     return STATUS_OK;
 }
 
 status cuda_sample(struct backend *backend, struct device_buffer *logits, int count, int vocabulary,
                    const struct sample_request *requests, struct sample_result *results)
 {
-    struct cuda_backend *cuda = cuda_of(backend);
-    if (vocabulary < 1 || vocabulary > SAMPLE_MAX_VOCABULARY) {
-        return status_fail(STATUS_INVALID, "a vocabulary of %d; sampling takes 1 to %d", vocabulary,
-                           SAMPLE_MAX_VOCABULARY);
-    }
-    if (count == 0) {
-        return STATUS_OK;
-    }
-    TRY(cuda_buffer_check(logits, count, vocabulary, sizeof(float)));
-    struct sample_layout layout;
-    TRY(lay_out(cuda, &layout, count, vocabulary, requests));
-    TRY(reserve(cuda, &layout));
-    TRY(enqueue(cuda, &layout, logits->data, requests));
-    return collect(cuda, &layout, results);
+    double gap;
+    TRY(cuda_sample_begin(backend, logits, count, vocabulary, requests));
+    return cuda_sample_end(backend, results, &gap);
 }

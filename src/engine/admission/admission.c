@@ -72,13 +72,14 @@ static struct forecast_need need_of(const struct admission *self, const struct s
     if (row->work != WORK_SAMPLE) {
         return (struct forecast_need){sequence->count, 1 + ahead, .is_read = true};
     }
-    int output = output_count(sequence), most = most_output(self, row), end = most;
+    const int known = sequence_known(sequence);
+    int output = known - row->prompt_count, most = most_output(self, row), end = most;
     const bool is_guess = !length_is_known(self, row);
     if (is_guess) {
         int least = row->params.min_tokens > output ? row->params.min_tokens : output;
         end = lengths_predict(&self->lengths, luck(sequence), least, most);
     }
-    return (struct forecast_need){sequence->count, (end > output ? end - output : 1) + ahead,
+    return (struct forecast_need){known, (end > output ? end - output : 1) + ahead,
                                   .is_guess = is_guess};
 }
 
@@ -129,7 +130,7 @@ static int find_needs(struct admission *self, const struct sequence_list *runnin
     self->longest = 0;
     self->guessed = 0;
     for (struct sequence *s = running->first; s != NULL; s = s->next) {
-        int rest = s->count - s->computed;
+        int rest = sequence_known(s) - sequence_reached(s);
         prompt_tokens += rest > 1 ? rest : 0;
         int ahead = rest > 1 ? (int)(prompt_tokens / step->prompt_tokens) : 0;
         s->need = need_of(self, s, ahead);

@@ -17,6 +17,7 @@ struct engine_options engine_setup(const struct job *job, const struct model *mo
         .kv_block_tokens = plan->kv_block_tokens,
         .max_model_len = plan->max_model_len,
         .steps_in_flight = plan->pp,
+        .plans_ahead = plan->plans_ahead && !config->pools,
         .has_states = plan->state_places > 0,
         .prefix_cache = job->engine.prefix_cache && !(config->pools && config->whole_rows) &&
                         plan->state_places == 0,

@@ -2,6 +2,7 @@
 /* The leader's rounds, the other ranks' rounds, and a step in the middle of both. */
 #include "run/steps/step_loop.h"
 
+#include <math.h>
 #include <sched.h>
 #include <stdlib.h>
 
@@ -11,15 +12,26 @@
 #include "run/ranks/world.h"
 #include "run/steps/step_queue.h"
 
+/* A step that the device has: the one that it is at, and one behind that. */
+enum { MOST_LAUNCHED = 2 };
+struct launched {
+    struct device_buffer *logits;
+    double waited; /* forward_communication_seconds before it */
+    struct step_seconds seconds;
+};
+
 struct step_loop {
     struct stage *stage;
     MPI_Comm replica;
     struct engine *engine;
     struct step_hooks hooks;
-    struct step_queue steps; /* the leader's */
+    struct step_queue steps;                 /* the leader's */
+    struct launched launched[MOST_LAUNCHED]; /* of these the first */
+    int launched_count;
     int64_t steps_done;
     int idle_rounds;
     double planning; /* seconds of it since the step before */
+    double last_end; /* of a step */
     bool ended, stopping;
     struct sample_result *results; /* [max_sequences] */
     float *hidden;                 /* of a step that is pooled, [max_batch_tokens, hidden] */
@@ -48,15 +60,42 @@ static void pause_if_idle(struct step_loop *self, bool idle)
 
 /* While the device works the rank has its turns, and messages on their way are pushed on: a large
  * one needs that of its sender, and the receiver's step needs the message. */
-static status wait_for_device(struct step_loop *self)
+static status wait_for_device(struct step_loop *self, bool (*is_done)(struct backend *backend))
 {
-    struct backend *backend = self->stage->backend;
-    while (!backend->operations->is_idle(backend)) {
+    while (!is_done(self->stage->backend)) {
         bool idle;
         TRY(take_turn(self, &idle));
         TRY(step_queue_poll(&self->steps));
         sched_yield();
     }
+    return STATUS_OK;
+}
+
+static status launch(struct step_loop *self, const struct batch *batch, struct launched *out)
+{
+    struct step_seconds *seconds = &out->seconds;
+    seconds->tokens = batch->tokens;
+    for (int i = 0; i < batch->sequences; i++) {
+        seconds->positions += batch->context_length[i];
+    }
+    out->waited = forward_communication_seconds(self->stage->forward);
+    seconds->launched_at = clock_seconds();
+    TRY(forward_step(self->stage->forward, batch, &out->logits));
+    seconds->launch = clock_seconds() - seconds->launched_at;
+    return STATUS_OK;
+}
+
+/* The step has been waited for, since `start`. Fails where a peer was lost in it. */
+static status end_wait(struct step_loop *self, double start, struct launched *launched)
+{
+    struct stage *stage = self->stage;
+    struct step_seconds *seconds = &launched->seconds;
+    TRY(forward_check(stage->forward));
+    seconds->communication = forward_communication_seconds(stage->forward) - launched->waited;
+    seconds->awaited_at = start;
+    seconds->answered_at = clock_seconds();
+    seconds->wait += seconds->answered_at - start;
+    stage_note_steps(stage, ++self->steps_done);
     return STATUS_OK;
 }
 
@@ -109,59 +148,21 @@ static status pool_step(struct step_loop *self, struct step_plan *step)
     return STATUS_OK;
 }
 
-/* What the engine waits for. Waits for the device once more, shortly. */
-static status answer_step(struct step_loop *self, struct step_plan *step,
-                          struct device_buffer *logits)
-{
-    struct backend *backend = self->stage->backend;
-    if (step->embeddings != NULL) {
-        return pool_step(self, step);
-    }
-    if (step->batch.outputs > 0) {
-        TRY(engine_await_masks(self->engine, step));
-        return backend->operations->sample(backend, logits, step->batch.outputs,
-                                           model_config(self->stage->model)->vocabulary,
-                                           step->requests, self->results);
-    }
-    return backend->operations->synchronize(backend);
-}
-
-/* From launch to answer; `step` is NULL where another rank answers. Fails where a peer was lost in
- * it. */
-static status run_step(struct step_loop *self, const struct batch *batch, struct step_plan *step,
-                       struct step_seconds *seconds)
-{
-    struct stage *stage = self->stage;
-    const double waited = forward_communication_seconds(stage->forward);
-    const double start = clock_seconds();
-    struct device_buffer *logits;
-    TRY(forward_step(stage->forward, batch, &logits));
-    const double launched = clock_seconds();
-    TRY(wait_for_device(self));
-    TRY(step != NULL ? answer_step(self, step, logits)
-                     : stage->backend->operations->synchronize(stage->backend));
-    TRY(forward_check(stage->forward));
-    seconds->tokens = batch->tokens;
-    for (int i = 0; i < batch->sequences; i++) {
-        seconds->positions += batch->context_length[i];
-    }
-    seconds->communication = forward_communication_seconds(stage->forward) - waited;
-    seconds->launch = launched - start;
-    seconds->wait = clock_seconds() - launched;
-    stage_note_steps(stage, ++self->steps_done);
-    return STATUS_OK;
-}
-
 /* ---- The other ranks ---- */
 
 /* Waits for the device: the batch lies in the message, whose memory the next one takes. */
 static status follow_step(struct step_loop *self, const struct buffer *message)
 {
+    struct backend *backend = self->stage->backend;
     struct batch batch;
-    struct step_seconds seconds = {0};
-    TRY(step_unpack(message->data, message->length, &batch, &seconds.prefill_tokens));
-    TRY(run_step(self, &batch, NULL, &seconds));
-    return note(self, &seconds);
+    struct launched step = {0};
+    TRY(step_unpack(message->data, message->length, &batch, &step.seconds.prefill_tokens));
+    TRY(launch(self, &batch, &step));
+    const double start = clock_seconds();
+    TRY(wait_for_device(self, backend->operations->is_idle));
+    TRY(backend->operations->synchronize(backend));
+    TRY(end_wait(self, start, &step));
+    return note(self, &step.seconds);
 }
 
 static status follow_round(struct step_loop *self, struct buffer *message, bool *last)
@@ -208,36 +209,122 @@ static status supply(struct step_loop *self, bool *got)
     return STATUS_OK;
 }
 
+/* The next step onto the queue, where one can be planned now. */
+static status plan_step(struct step_loop *self, bool *planned)
+{
+    struct step_plan *step;
+    const double start = clock_seconds();
+    TRY(engine_plan_step(self->engine, &step));
+    *planned = step != NULL;
+    if (step == NULL) {
+        return STATUS_OK;
+    }
+    TRY(step_queue_add(&self->steps, step));
+    self->planning += clock_seconds() - start;
+    return STATUS_OK;
+}
+
 static status plan_steps(struct step_loop *self)
 {
-    double start = clock_seconds();
-    while (self->steps.count < self->steps.most && !self->stopping) {
-        struct step_plan *step;
-        TRY(engine_plan_step(self->engine, &step));
-        if (step == NULL) {
-            break;
-        }
-        TRY(step_queue_add(&self->steps, step));
+    bool planned = true;
+    while (planned && self->steps.count < self->steps.most && !self->stopping) {
+        TRY(plan_step(self, &planned));
     }
-    self->planning += clock_seconds() - start;
+    return STATUS_OK;
+}
+
+/* The oldest step that the device does not have yet. */
+static status launch_next(struct step_loop *self)
+{
+    struct step_plan *step = self->steps.steps[self->launched_count];
+    struct launched *launched = &self->launched[self->launched_count];
+    *launched = (struct launched){
+        .seconds = {.prefill_tokens = step->prefill_tokens, .plan = self->planning}};
+    self->planning = 0;
+    TRY(step_queue_deliver(&self->steps));
+    TRY(launch(self, &step->batch, launched));
+    self->launched_count++;
+    return STATUS_OK;
+}
+
+/* Behind the oldest step on the device goes what answers it. The one before has been completed, so
+ * that it is known what is to be asked. */
+static status ask(struct step_loop *self)
+{
+    struct backend *backend = self->stage->backend;
+    struct step_plan *step = self->steps.steps[0];
+    const double start = clock_seconds();
+    if (step->embeddings != NULL) {
+        return STATUS_OK;
+    }
+    TRY(engine_await_requests(self->engine, step));
+    TRY(backend->operations->sample_begin(backend, self->launched[0].logits, step->batch.outputs,
+                                          model_config(self->stage->model)->vocabulary,
+                                          step->requests));
+    self->launched[0].seconds.wait += clock_seconds() - start;
+    return STATUS_OK;
+}
+
+/* Waits for the oldest step's answer. */
+static status await_answer(struct step_loop *self)
+{
+    struct stage *stage = self->stage;
+    const struct backend_operations *operations = stage->backend->operations;
+    struct step_plan *step = self->steps.steps[0];
+    const double start = clock_seconds();
+    if (step->embeddings != NULL) {
+        TRY(wait_for_device(self, operations->is_idle));
+        TRY(pool_step(self, step));
+    } else {
+        TRY(wait_for_device(self, operations->sample_is_done));
+        TRY(operations->sample_end(stage->backend, self->results, &self->launched[0].seconds.gap));
+    }
+    return end_wait(self, start, &self->launched[0]);
+}
+
+/* The step behind the oldest one, which the device is at: it has it before that is done. */
+static status launch_ahead(struct step_loop *self)
+{
+    bool planned = false;
+    if (self->steps.plans_ahead && !self->stopping) {
+        TRY(plan_step(self, &planned));
+    }
+    return planned ? launch_next(self) : STATUS_OK;
+}
+
+/* The oldest step's results go into the engine. Then the next one is the oldest: where the device
+ * is at it already, what answers it comes before all else. */
+static status complete_oldest(struct step_loop *self, struct step_seconds *seconds)
+{
+    if (self->hooks.answer != NULL) {
+        self->hooks.answer(self->hooks.context, self->steps.steps[0], self->results);
+    }
+    TRY(engine_complete_step(self->engine, self->steps.steps[0], self->results));
+    *seconds = self->launched[0].seconds;
+    seconds->complete = clock_seconds() - seconds->answered_at;
+    step_queue_remove(&self->steps);
+    self->launched[0] = self->launched[1];
+    TRY(--self->launched_count > 0 ? ask(self) : STATUS_OK);
+    const double start = clock_seconds();
+    TRY(self->hooks.collect(self->hooks.context));
+    seconds->complete += clock_seconds() - start;
     return STATUS_OK;
 }
 
 static status run_oldest_step(struct step_loop *self)
 {
-    struct step_plan *step = self->steps.steps[0];
-    struct step_seconds seconds = {.prefill_tokens = step->prefill_tokens, .plan = self->planning};
-    self->planning = 0;
-    TRY(step_queue_deliver(&self->steps));
-    TRY(run_step(self, &step->batch, step, &seconds));
-    double answered = clock_seconds();
-    if (self->hooks.answer != NULL) {
-        self->hooks.answer(self->hooks.context, step, self->results);
+    const double begin = clock_seconds();
+    if (self->launched_count == 0) {
+        TRY(launch_next(self));
+        TRY(ask(self));
     }
-    TRY(engine_complete_step(self->engine, step, self->results));
-    step_queue_remove(&self->steps);
-    TRY(self->hooks.collect(self->hooks.context));
-    seconds.complete = clock_seconds() - answered;
+    TRY(launch_ahead(self));
+    TRY(await_answer(self));
+    struct step_seconds seconds;
+    TRY(complete_oldest(self, &seconds));
+    const double end = clock_seconds();
+    seconds.whole = end - fmax(self->last_end, fmin(begin, seconds.launched_at - seconds.plan));
+    self->last_end = end;
     return note(self, &seconds);
 }
 
@@ -286,6 +373,7 @@ static status lead(struct step_loop *self)
     self->steps =
         (struct step_queue){.replica = self->replica,
                             .most = plan->pp < MAX_STEPS_IN_FLIGHT ? plan->pp : MAX_STEPS_IN_FLIGHT,
+                            .plans_ahead = plan->plans_ahead,
                             .kv_block_tokens = plan->kv_block_tokens};
     self->results = calloc((size_t)plan->max_sequences, sizeof *self->results);
     const bool pools = config->pools;

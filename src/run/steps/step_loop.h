@@ -10,7 +10,9 @@
  *   turn      the rank's other business
  *   supply    sequences go into the engine
  *   plan      until as many steps are under way as there are stages; each goes to the other ranks
- *   run       the oldest of them: launch, wait for the device, answer, hand the results back
+ *   run       the oldest of them: launch, with what answers it behind it
+ *   ahead     on one device: plan the next step and launch it, too, while that one runs
+ *   complete  wait for the oldest step's answer and hand it to the engine
  *   collect   finished samples come out of the engine
  *   note      what the step took
  *   publish   what was collected goes on its way
@@ -18,8 +20,12 @@
  * The other ranks take steps in the order planned: turn, run, note.
  *
  * What may overlap: steps under way at once are over disjoint sequences, so that a pipeline's
- * stages work side by side. While a rank's device is at a step its host takes turns and pushes
- * messages on, and launches nothing: the next step may need the tokens of this one. */
+ * stages work side by side. On one device the next step is planned and launched while it is at
+ * this one, as if no sequence ended (plans_ahead of sluice/engine.h): it finds the tokens on the
+ * device. So the device goes from one step to the next without the host, which completes the one
+ * during the other. Where the next step cannot be foreseen, and with several ranks, it is launched
+ * once this one is complete. Otherwise a host takes turns and pushes messages on while its device
+ * works. */
 #ifndef SLUICE_RUN_STEPS_STEP_LOOP_H
 #define SLUICE_RUN_STEPS_STEP_LOOP_H
 
@@ -42,9 +48,18 @@ struct step_seconds {
     int64_t positions;    /* of the cache that its sequences have in all */
     double plan;          /* leader: planning and sending since the step before */
     double launch;        /* until the step's operations were started */
-    double wait;          /* from there until it was answered: device, other ranks, sampling */
+    double wait;          /* until it was answered: device, other ranks, sampling. Not what the host
+                             did meanwhile for the next step */
     double communication; /* of launch and wait: ranks waiting for each other */
     double complete;      /* leader: results into the engine, finished samples out of it */
+    double whole; /* leader: from its planning to its end, but not before the end of the step
+                     before. Less than the sum of those above where the next step's planning
+                     and launch are hidden behind this one */
+    double gap;   /* leader: that the device stood still before it, by the device's clock; 0
+                     where that is not known */
+    double launched_at, awaited_at, answered_at; /* clock_seconds() when it began to be launched,
+                                                    when nothing was left but to wait, and when the
+                                                    answer was there */
 };
 
 /* What those for whom the loop runs do in it. A failure of any of them ends the loop with it.
@@ -58,7 +73,8 @@ struct step_hooks {
     /* Once a round, before steps are planned, until it has said SUPPLY_END or SUPPLY_STOP or the
      * process is asked to stop. */
     status (*supply)(void *context, enum supply *supply);
-    /* After every step, before the engine has its results, which it may change: [batch.outputs]. */
+    /* After every step, before the engine has its results, which it may change: [batch.outputs]. A
+     * step that the device has already goes on by what was drawn. */
     void (*answer)(void *context, const struct step_plan *step, struct sample_result *results);
     /* After every step; takes all that engine_next_finished has. */
     status (*collect)(void *context);

@@ -15,6 +15,7 @@ struct step_queue {
     MPI_Comm replica;
     int most; /* steps at once, at most MAX_STEPS_IN_FLIGHT */
     int kv_block_tokens;
+    bool plans_ahead; /* one more, behind the one that runs */
 
     int count;
     struct step_plan *steps[MAX_STEPS_IN_FLIGHT]; /* in the order planned; the engine's */

@@ -155,13 +155,22 @@ static void blocks(void **state)
     expect_blocks(step, "step: sequence 2 needs 3 KV blocks, has 2");
 }
 
+static void drawn_tokens(void **state)
+{
+    (void)state;
+    static const int32_t ids[] = {7, -3, 0, -1}; /* outputs 2 and 0 of the step before */
+    const struct batch batch = {.tokens = 4, .token_ids = ids};
+    assert_int_equal(batch_check_drawn(&batch, 3), STATUS_OK);
+    assert_int_equal(batch_check_drawn(&batch, 2), STATUS_INTERNAL);
+    assert_string_equal(status_message(),
+                        "step: token 1 is output 2 of the step before, which drew 2");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),
-        cmocka_unit_test(sequences),
-        cmocka_unit_test(outputs),
-        cmocka_unit_test(blocks),
+        cmocka_unit_test(sizes),  cmocka_unit_test(sequences),    cmocka_unit_test(outputs),
+        cmocka_unit_test(blocks), cmocka_unit_test(drawn_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

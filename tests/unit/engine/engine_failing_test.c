@@ -52,7 +52,7 @@ static status run_step(struct engine *engine)
     struct step_plan *plan;
     TRY(engine_plan_step(engine, &plan));
     assert_non_null(plan);
-    TRY(engine_await_masks(engine, plan));
+    TRY(engine_await_requests(engine, plan));
     if (options.embedding_width > 0) {
         memset(plan->embeddings, 0, WIDTH * sizeof(float));
     } else {

@@ -137,7 +137,7 @@ static int run_rows(const struct engine_options *options, const struct generate_
         struct step_plan *plan;
         assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);
         assert_non_null(plan);
-        assert_int_equal(engine_await_masks(engine, plan), STATUS_OK);
+        assert_int_equal(engine_await_requests(engine, plan), STATUS_OK);
         fake_run(&device, plan, results);
         for (int i = 0; i < plan->batch.outputs; i++) {
             drawn += !plan->requests[i].is_scored;

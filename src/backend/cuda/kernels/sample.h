@@ -79,6 +79,11 @@ struct sample_call {
 };
 cudaError_t sample_launch(cudaStream_t stream, const struct sample_call *call);
 
+/* Of token_ids[tokens], what is negative becomes the token of that outcome (batch_drawn of
+ * sluice/backend.h); all device memory. */
+cudaError_t sample_fill_drawn(cudaStream_t stream, int tokens, int32_t *token_ids,
+                              const struct sample_outcome *outcomes);
+
 #ifdef __cplusplus
 }
 #endif

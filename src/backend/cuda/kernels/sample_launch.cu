@@ -391,3 +391,19 @@ cudaError_t sample_launch(cudaStream_t stream, const sample_call *call)
     sample_kernel<<<(unsigned)call->rows, THREADS, 0, stream>>>(*call);
     return cudaGetLastError();
 }
+
+__global__ void fill_drawn_kernel(int tokens, int32_t *token_ids, const sample_outcome *outcomes)
+{
+    const int token = (int)(blockIdx.x * blockDim.x + threadIdx.x);
+    if (token < tokens && token_ids[token] < 0) {
+        token_ids[token] = outcomes[-1 - token_ids[token]].token;
+    }
+}
+
+cudaError_t sample_fill_drawn(cudaStream_t stream, int tokens, int32_t *token_ids,
+                              const sample_outcome *outcomes)
+{
+    fill_drawn_kernel<<<(unsigned)(tokens + 255) / 256, 256, 0, stream>>>(tokens, token_ids,
+                                                                          outcomes);
+    return cudaGetLastError();
+}

@@ -25,6 +25,7 @@ const struct backend_kind cuda_kind = {
     .place = "a GPU",
     .devices = "GPUs",
     .has_own_memory = true,
+    .runs_behind = true,
     .not_built = "this program was built without CUDA; use cpu, or build with the preset cuda",
     .not_there = "no GPU is visible on this host; use cpu, ask the batch system for GPUs, or look "
                  "at CUDA_VISIBLE_DEVICES",
