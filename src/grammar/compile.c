@@ -15,7 +15,8 @@ enum {
     OUTLINE_WEIGHT = 96, /* from so many states on a part that is used again is called */
     INLINE_WEIGHT = 160, /* up to so many states a rule is put where it is used */
     DIRECT_WEIGHT =
-        400, /* from so many states on a part that can be written down at once is called */
+        400,          /* from so many states on a part that can be written down at once is called */
+    UNIT_WEIGHT = 64, /* up to so many states something is a unit of a chain */
 };
 
 struct compiler {
@@ -150,6 +151,7 @@ static bool read_chain(const struct grammar_expressions *expressions, grammar_no
     *out = (struct chain){.least = repeat->least, .most = repeat->most};
     *unit = repeat->first;
     return repeat->kind == NODE_REPEAT && repeat->most != GRAMMAR_UNBOUNDED &&
+           expressions->nodes[*unit].weight <= UNIT_WEIGHT &&
            expressions->nodes[*unit].is_regular && !expressions->nodes[*unit].is_nullable &&
            is_byte(expressions, children[0], &out->first) &&
            is_byte(expressions, children[2], &out->last);

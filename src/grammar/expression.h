@@ -70,6 +70,11 @@ status grammar_without(struct grammar_expressions *self, grammar_node a, grammar
 status grammar_json_string_of(struct grammar_expressions *self, grammar_node node,
                               grammar_node *out) MUST_CHECK;
 
+/* Of the JSON string of a character many times: the same texts, without a state for each character.
+ * Any other node stays as it is. */
+status grammar_split_long_text(struct grammar_expressions *self, grammar_node node,
+                               grammar_node *out) MUST_CHECK;
+
 /* ---- Rules: what may refer to itself ---- */
 
 /* `name` is for messages and may be NULL. A rule that is never defined matches nothing. */

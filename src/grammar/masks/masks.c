@@ -29,12 +29,22 @@ struct mask_entry {
     bool is_unkept;                     /* a matcher has it for as long as it stays where it is */
 };
 
+/* Two masks of entries together, where a text is at two places. */
+struct joined_mask {
+    struct joined_mask *next; /* set before it is in a chain */
+    const struct kept_mask *a, *b;
+    bool at_end;
+    struct kept_mask *mask;
+};
+enum { JOINED_CHAINS = 256 };
+
 struct grammar_masks {
     const struct grammar *grammar;
     const struct grammar_vocabulary *vocabulary;
     struct mask_texts texts;
     pthread_mutex_t lock;                /* over what is added to the tree, and over what is left */
     _Atomic(struct mask_entry *) *roots; /* [states] */
+    _Atomic(struct joined_mask *) joined[JOINED_CHAINS];
     size_t bytes_left;
 };
 
@@ -108,6 +118,18 @@ void masks_forget_unkept(struct grammar_matcher *self)
     self->unkept = NULL;
 }
 
+static void destroy_joined(struct grammar_masks *self)
+{
+    for (size_t i = 0; i < JOINED_CHAINS; i++) {
+        for (struct joined_mask *joined = atomic_load(&self->joined[i]), *next; joined != NULL;
+             joined = next) {
+            next = joined->next;
+            mask_pool_release(self->vocabulary->pool, joined->mask);
+            free(joined);
+        }
+    }
+}
+
 void grammar_masks_destroy(struct grammar_masks *self)
 {
     if (self != NULL) {
@@ -115,6 +137,7 @@ void grammar_masks_destroy(struct grammar_masks *self)
             destroy_entries(self->vocabulary->pool, atomic_load(&self->roots[i]));
         }
         free(self->roots);
+        destroy_joined(self);
         mask_texts_destroy(&self->texts);
         pthread_mutex_destroy(&self->lock);
         free(self);
@@ -333,32 +356,135 @@ static status join_masks(struct grammar_matcher *self)
     return STATUS_OK;
 }
 
+/* ---- Two places: most that are ambiguous are so in two ways, again and again in the same ---- */
+
+static _Atomic(struct joined_mask *) *
+joined_chain(struct grammar_masks *masks, const struct kept_mask *a, const struct kept_mask *b)
+{
+    return &masks->joined[(a->serial * 31 + b->serial) % JOINED_CHAINS];
+}
+
+static const struct kept_mask *find_joined(struct grammar_masks *masks, const struct kept_mask *a,
+                                           const struct kept_mask *b, bool at_end)
+{
+    struct joined_mask *joined =
+        atomic_load_explicit(joined_chain(masks, a, b), memory_order_acquire);
+    while (joined != NULL && (joined->a != a || joined->b != b || joined->at_end != at_end)) {
+        joined = joined->next;
+    }
+    return joined != NULL ? joined->mask : NULL;
+}
+
+static status make_joined(struct grammar_masks *masks, const struct kept_mask *a,
+                          const struct kept_mask *b, bool at_end, struct joined_mask **out)
+{
+    const struct grammar_vocabulary *vocabulary = masks->vocabulary;
+    struct joined_mask *made = calloc(1, sizeof *made);
+    struct kept_mask *mask = mask_pool_make(vocabulary->pool);
+    bool is_new;
+    if (made == NULL || mask == NULL) {
+        mask_pool_release(vocabulary->pool, mask);
+        free(made);
+        return no_memory();
+    }
+    for (size_t i = 0; i < vocabulary->words; i++) {
+        mask->words[i] = a->words[i] | b->words[i];
+    }
+    if (at_end) {
+        set_ends(vocabulary, mask->words);
+    }
+    mask = mask_pool_put(vocabulary->pool, mask, &is_new);
+    masks->bytes_left += is_new ? 0 : mask_bytes(masks);
+    *made = (struct joined_mask){.a = a, .b = b, .at_end = at_end, .mask = mask};
+    *out = made;
+    return STATUS_OK;
+}
+
+/* Made once, as long as there is room; else *out is NULL. */
+static status keep_joined(struct grammar_masks *masks, const struct kept_mask *a,
+                          const struct kept_mask *b, bool at_end, const struct kept_mask **out)
+{
+    _Atomic(struct joined_mask *) *chain = joined_chain(masks, a, b);
+    struct joined_mask *made = NULL;
+    status s = STATUS_OK;
+    pthread_mutex_lock(&masks->lock);
+    *out = find_joined(masks, a, b, at_end);
+    if (*out == NULL && afford(masks, sizeof *made + mask_bytes(masks))) {
+        s = make_joined(masks, a, b, at_end, &made);
+    }
+    if (made != NULL) {
+        made->next = atomic_load(chain);
+        atomic_store_explicit(chain, made, memory_order_release);
+        *out = made->mask;
+    }
+    pthread_mutex_unlock(&masks->lock);
+    return s;
+}
+
+/* ---- All of it ---- */
+
+/* The mask, where it is one that is kept; of one place also one that is kept for now. */
+static status single_mask(struct grammar_matcher *self, struct grammar_mask *out)
+{
+    struct mask_entry *entry;
+    TRY(entry_of(self, self->places.items[0], &entry));
+    const struct kept_mask *mask = self->at_end ? mask_at_end(self->masks, entry) : entry->mask;
+    if (mask != NULL) {
+        *out = (struct grammar_mask){mask->words, entry->is_unkept ? 0 : mask->serial};
+    }
+    return STATUS_OK;
+}
+
+/* Likewise of two places; both have to be kept. */
+static status double_mask(struct grammar_matcher *self, struct grammar_mask *out)
+{
+    struct mask_entry *a, *b;
+    const struct kept_mask *mask;
+    TRY(entry_of(self, self->places.items[0], &a));
+    TRY(entry_of(self, self->places.items[1], &b));
+    if (a->is_unkept || b->is_unkept) {
+        return STATUS_OK;
+    }
+    mask = find_joined(self->masks, a->mask, b->mask, self->at_end);
+    if (mask == NULL) {
+        TRY(keep_joined(self->masks, a->mask, b->mask, self->at_end, &mask));
+    }
+    if (mask != NULL) {
+        *out = (struct grammar_mask){mask->words, mask->serial};
+    }
+    return STATUS_OK;
+}
+
 status grammar_matcher_mask(struct grammar_matcher *self, struct grammar_mask *out)
 {
     masks_forget_unkept(self);
     *out = (struct grammar_mask){0};
     if (self->places.count == 1) {
-        struct mask_entry *entry;
-        TRY(entry_of(self, self->places.items[0], &entry));
-        const struct kept_mask *mask = self->at_end ? mask_at_end(self->masks, entry) : entry->mask;
-        if (mask != NULL) {
-            *out = (struct grammar_mask){mask->words, entry->is_unkept ? 0 : mask->serial};
-            return STATUS_OK;
-        }
+        TRY(single_mask(self, out));
+    } else if (self->places.count == 2) {
+        TRY(double_mask(self, out));
     }
-    TRY(join_masks(self));
-    out->words = self->words;
+    if (out->words == NULL) {
+        TRY(join_masks(self));
+        out->words = self->words;
+    }
     return STATUS_OK;
 }
 
 bool grammar_matcher_known_mask(const struct grammar_matcher *self, struct grammar_mask *out)
 {
-    struct mask_entry *entry =
-        self->places.count == 1 ? known_entry_of(self, self->places.items[0]) : NULL;
-    const struct kept_mask *mask = entry == NULL ? NULL
-                                   : self->at_end
-                                       ? atomic_load_explicit(&entry->at_end, memory_order_acquire)
-                                       : entry->mask;
+    struct mask_entry *entries[2] = {NULL};
+    const struct kept_mask *mask = NULL;
+    const size_t count = self->places.count;
+    for (size_t i = 0; i < count && count <= COUNT_OF(entries); i++) {
+        entries[i] = known_entry_of(self, self->places.items[i]);
+    }
+    if (count == 2 && entries[0] != NULL && entries[1] != NULL) {
+        mask = find_joined(self->masks, entries[0]->mask, entries[1]->mask, self->at_end);
+    } else if (count == 1 && entries[0] != NULL) {
+        mask = self->at_end ? atomic_load_explicit(&entries[0]->at_end, memory_order_acquire)
+                            : entries[0]->mask;
+    }
     *out =
         mask != NULL ? (struct grammar_mask){mask->words, mask->serial} : (struct grammar_mask){0};
     return mask != NULL;

@@ -122,7 +122,8 @@ status text_node(struct schema_compiler *self, const struct conjunction *set,
         return text_format_strings(format, self->expressions, out);
     }
     TRY(text_content(self, set, length, out, &is_any));
-    return grammar_json_string_of(self->expressions, *out, out);
+    TRY(grammar_json_string_of(self->expressions, *out, out));
+    return grammar_split_long_text(self->expressions, *out, out);
 }
 
 /* ---- The texts among a conjunction's values ---- */
