@@ -20,6 +20,7 @@ struct example {
     const char *path;
     int tp, tp_rank, pp, pp_rank;
     enum weight_format stored;
+    enum task task; /* other than TASK_GENERATE: what is pooled is made of it */
 };
 
 /* One sequence of some tokens, all of them outputs. */
@@ -94,11 +95,28 @@ static status load(struct model *model, const struct example *example)
     return s;
 }
 
+static status pool(struct model *model, enum task task)
+{
+    static const float hidden[TOKENS * 1024];
+    float out[1024];
+    struct pooler *pooler;
+    TRY(model_prepare(model, task));
+    assert_in_range(model_config(model)->hidden, 1, 1024);
+    assert_in_range(model_config(model)->answer_width, 1, 1024);
+    TRY(pooler_create(model, &pooler));
+    pooler_run(pooler, hidden, TOKENS, out);
+    pooler_destroy(pooler);
+    return STATUS_OK;
+}
+
 static status look_and_load(struct model *model, const struct example *example)
 {
     char config[65], weights[65], text[65];
     TRY(model_digest(model, config, weights));
     TRY(model_text_digest(model, text));
+    if (example->task != TASK_GENERATE) {
+        TRY(pool(model, example->task));
+    }
     TRY(model_check_weights(model));
     return load(model, example);
 }
@@ -134,21 +152,27 @@ static void walk(const struct example *example, unsigned kinds)
 
 #define DATA SLUICE_TEST_DATA
 static const struct example examples[] = {
-    {DATA "/models/llama", 1, 0, 1, 0, WEIGHT_FLOAT32},
-    {DATA "/models/qwen3_moe", 2, 1, 2, 1, WEIGHT_FLOAT32},
-    {DATA "/models/gemma3", 1, 0, 1, 0, WEIGHT_BFLOAT16},
-    {DATA "/encoders/bert", 1, 0, 1, 0, WEIGHT_FLOAT32},
-    {DATA "/gguf/llama.gguf", 1, 0, 1, 0, WEIGHT_FLOAT32},
-    {DATA "/models/lfm2", 1, 0, 1, 0, WEIGHT_FLOAT32},       /* states beside the cache */
-    {DATA "/models/olmo2", 1, 0, 1, 0, WEIGHT_FLOAT32},      /* norms over all heads together */
-    {DATA "/models/mixtral", 1, 0, 1, 0, WEIGHT_FLOAT32},    /* experts */
-    {DATA "/models/ministral3", 1, 0, 1, 0, WEIGHT_FLOAT32}, /* queries that are scaled */
-    {DATA "/models/phi3", 1, 0, 1, 0, WEIGHT_FLOAT32},       /* projections in one tensor */
-    {DATA "/gguf/mixtral.gguf", 1, 0, 1, 0, WEIGHT_FLOAT32},
-    {DATA "/models_fp8/llama_static", 1, 0, 1, 0, WEIGHT_FP8},
-    {DATA "/models_fp8/mixtral_static", 1, 0, 1, 0, WEIGHT_FP8},
-    {DATA "/models_fp8/mistral_activation", 1, 0, 1, 0, WEIGHT_FP8},
-    {DATA "/models_fp8/qwen3_block", 1, 0, 1, 0, WEIGHT_FLOAT32},
+    {DATA "/models/llama", 1, 0, 1, 0, WEIGHT_FLOAT32, TASK_GENERATE},
+    {DATA "/models/qwen3_moe", 2, 1, 2, 1, WEIGHT_FLOAT32, TASK_GENERATE},
+    {DATA "/models/gemma3", 1, 0, 1, 0, WEIGHT_BFLOAT16, TASK_GENERATE},
+    {DATA "/encoders/bert", 1, 0, 1, 0, WEIGHT_FLOAT32, TASK_EMBED},
+    {DATA "/heads/bert_cls", 1, 0, 1, 0, WEIGHT_FLOAT32, TASK_CLASSIFY},
+    {DATA "/heads/llama_cls", 1, 0, 1, 0, WEIGHT_FLOAT32, TASK_CLASSIFY},
+    {DATA "/heads/qwen3_embedding", 1, 0, 1, 0, WEIGHT_FLOAT32, TASK_EMBED},
+    {DATA "/gguf/llama.gguf", 1, 0, 1, 0, WEIGHT_FLOAT32, TASK_GENERATE},
+    {DATA "/models/lfm2", 1, 0, 1, 0, WEIGHT_FLOAT32, TASK_GENERATE}, /* states beside the cache */
+    {DATA "/models/olmo2", 1, 0, 1, 0, WEIGHT_FLOAT32,
+     TASK_GENERATE}, /* norms over all heads together */
+    {DATA "/models/mixtral", 1, 0, 1, 0, WEIGHT_FLOAT32, TASK_GENERATE}, /* experts */
+    {DATA "/models/ministral3", 1, 0, 1, 0, WEIGHT_FLOAT32,
+     TASK_GENERATE}, /* queries that are scaled */
+    {DATA "/models/phi3", 1, 0, 1, 0, WEIGHT_FLOAT32,
+     TASK_GENERATE}, /* projections in one tensor */
+    {DATA "/gguf/mixtral.gguf", 1, 0, 1, 0, WEIGHT_FLOAT32, TASK_GENERATE},
+    {DATA "/models_fp8/llama_static", 1, 0, 1, 0, WEIGHT_FP8, TASK_GENERATE},
+    {DATA "/models_fp8/mixtral_static", 1, 0, 1, 0, WEIGHT_FP8, TASK_GENERATE},
+    {DATA "/models_fp8/mistral_activation", 1, 0, 1, 0, WEIGHT_FP8, TASK_GENERATE},
+    {DATA "/models_fp8/qwen3_block", 1, 0, 1, 0, WEIGHT_FLOAT32, TASK_GENERATE},
 };
 
 static void without_memory(void **state)
