@@ -93,7 +93,7 @@ static void exports(void **state)
     }
     for (size_t length = 0; length <= MOST_PADDING; length += PADDING_STEP) {
         write_padded(length);
-        for (size_t i = 0; i < 4; i += i == 0 ? 2 : 1) {
+        for (size_t i = 0; i < 4; i += 3) {
             walk("a line of an export", FAIL_MEMORY, export_once, &options[i]);
         }
     }

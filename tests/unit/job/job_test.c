@@ -317,6 +317,10 @@ static void wrong_overrides(void **state)
     assert_refused(minimal, "generate.structured={regex: a, regex: b}", "stands twice in a map");
     assert_refused(minimal, "generate.seed.x=5", "generate.seed.x: unknown key");
     assert_refused(minimal, "generate.structured.regex={a: b}", "expected a string");
+    assert_refused("model: {path: m}\ndata: {input: i}\noutput: {path: o}\ngenerate: {structured: "
+                   "'{\"regex\": \"b\"}'}\n",
+                   "generate.structured.regex=a",
+                   "generate.structured: is a text, into which no regex can be set");
     assert_refused(minimal, "model.path=", "model.path: expected a string, not nothing");
 }
 
