@@ -7,14 +7,17 @@
  * Every rank but 0 is a leader that keeps its share of UNDER_WAY rows (1000), fetches them 256 at a
  * time and gives them back 32 a message, in any order, each with a text of BYTES (800). ROWS
  * (500,000) are what is measured, once the leaders are full: processor time of the calls of
- * coordinator_poll that found something to do. Then comes the end as after a kill: reopening the
- * journal with the notes of UNDER_WAY rows; then the last rows, reading all back in order, with the
- * bytes that takes, and the same with writing the output. Files lie in $TMPDIR or /tmp, about BYTES
- * + 200 a row. */
+ * coordinator_poll that found something to do, by rank 0's own thread: another writes the output
+ * beside it. Then comes the end as after a kill: reopening the journal with the notes of UNDER_WAY
+ * rows; then the last rows, and what is left to do until the file is there. After that, for
+ * comparison, reading all back in order, with the bytes that takes, and the same with writing the
+ * output from nothing; and what memory rank 0 has taken at most. Files lie in $TMPDIR or /tmp,
+ * about 2 BYTES + 300 a row. */
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +27,7 @@
 #include "run/ranks/mailbox.h"
 #include "run/ranks/wire.h"
 #include "run/ranks/world.h"
+#include "run/writing/early_output.h"
 #include "sluice/inputs.h"
 #include "sluice/run.h"
 
@@ -34,16 +38,22 @@ static const char identity[] = "bench: coordinator\n";
 struct bench {
     int64_t under_way, rows; /* rows: all, those that fill the leaders included */
     size_t bytes;
-    char folder[256], journal[320], data[320], yaml[320];
+    char folder[256], journal[320], data[320], yaml[320], output[320];
     struct job job;
     struct input_files files;
 };
 
-static double cpu_seconds(void)
+static double clock_of(clockid_t clock)
 {
     struct timespec time;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    clock_gettime(clock, &time);
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* Of all threads. */
+static double cpu_seconds(void)
+{
+    return clock_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 /* Bytes that system calls of this process have read so far. */
@@ -203,6 +213,7 @@ static status prepare(struct bench *bench)
     snprintf(bench->folder, sizeof bench->folder, "%s/coordinator_%ld", temporary, (long)getpid());
     snprintf(bench->journal, sizeof bench->journal, "%s/out.h5.sluice", bench->folder);
     snprintf(bench->data, sizeof bench->data, "%s/data.jsonl", bench->folder);
+    snprintf(bench->output, sizeof bench->output, "%s/out.h5", bench->folder);
     snprintf(bench->yaml, sizeof bench->yaml, "%s/job.yaml", bench->folder);
     if (mkdir(bench->folder, 0777) != 0) {
         return status_fail_errno(STATUS_IO, "%s", bench->folder);
@@ -214,8 +225,8 @@ static status prepare(struct bench *bench)
     }
     fprintf(file,
             "model: {path: none}\ndata: {input: \"%s\"}\n"
-            "output: {path: \"%s/out.h5\"}\n",
-            bench->data, bench->folder);
+            "output: {path: \"%s\"}\n",
+            bench->data, bench->output);
     fclose(file);
     TRY(job_load(bench->yaml, NULL, 0, &bench->job));
     bench->job.generate.task = 0;
@@ -240,9 +251,9 @@ static status poll_until(struct coordinator *coordinator, int64_t rows, double *
     while (rows >= 0 ? coordinator_totals(coordinator).rows_read < rows
                      : !coordinator_done(coordinator)) {
         bool idle;
-        double start = cpu_seconds();
+        double start = clock_of(CLOCK_THREAD_CPUTIME_ID);
         TRY(coordinator_poll(coordinator, &idle));
-        *spent += idle ? 0 : cpu_seconds() - start;
+        *spent += idle ? 0 : clock_of(CLOCK_THREAD_CPUTIME_ID) - start;
         if (idle) {
             world_pause(0);
         }
@@ -299,14 +310,61 @@ static status write_result(void *context, const struct result *result)
     return output_append(context, result);
 }
 
+static struct output_columns no_columns(const void *context)
+{
+    (void)context;
+    return (struct output_columns){0};
+}
+
+static status append_result(void *context, const struct result *result)
+{
+    return results_file_append(context, result);
+}
+
+/* From the last row to the finished file. */
+static status measure_end(const struct bench *bench, struct journal *journal,
+                          struct early_output *early)
+{
+    struct results_file *file;
+    int64_t row, before = bytes_read();
+    double start = clock_seconds(), cpu = cpu_seconds();
+    TRY(early_output_take(early, &file, &row));
+    if (file == NULL) {
+        const struct output_columns columns = {0};
+        TRY(results_file_create(bench->output, true, &columns, "", &file));
+    }
+    status s = journal_visit_from(journal, row, append_result, file);
+    struct output_writer *writer = file->writer;
+    if (s == STATUS_OK) {
+        file->writer = NULL;
+        s = output_finish(writer);
+    }
+    results_file_destroy(file);
+    TRY(s);
+    printf(
+        "end: file there %.2f s after the last row (%.2f s of processor), %lld of %lld rows left "
+        "to write, reading %.0f MB\n",
+        clock_seconds() - start, cpu_seconds() - cpu, (long long)(bench->rows - row),
+        (long long)bench->rows, (double)(bytes_read() - before) / 1e6);
+    unlink(bench->output);
+    return STATUS_OK;
+}
+
+static void print_memory(void)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) == 0) {
+        printf("memory of rank 0: %.0f MiB at most\n", (double)usage.ru_maxrss / 1024);
+    }
+}
+
 /* What is left at the end where no row was written before: the whole file. */
 static status measure_writing(const struct bench *bench, struct journal *journal)
 {
-    char path[320];
+    const char *path = bench->output;
     const struct output_columns columns = {0};
     struct output_writer *writer;
     struct stat info;
-    snprintf(path, sizeof path, "%s/out.h5", bench->folder);
     int64_t before = bytes_read();
     double start = clock_seconds(), cpu = cpu_seconds();
     TRY(output_create(path, true, &columns, &writer));
@@ -327,7 +385,7 @@ static status measure_writing(const struct bench *bench, struct journal *journal
 }
 
 static status coordinate(const struct bench *bench, struct journal *journal,
-                         struct coordinator *coordinator)
+                         struct early_output *early, struct coordinator *coordinator)
 {
     double spent, filling;
     int64_t measured = bench->rows - bench->under_way;
@@ -352,6 +410,8 @@ static status coordinate(const struct bench *bench, struct journal *journal,
     }
     TRY(measure_reopening(bench, journal));
     TRY(poll_until(coordinator, -1, &spent));
+    print_memory();
+    TRY(measure_end(bench, journal, early));
     TRY(measure_reading(journal));
     return measure_writing(bench, journal);
 }
@@ -361,22 +421,28 @@ static status serve(struct bench *bench, int leaders)
     const struct plan plan = {.ranks = leaders + 1, .dp = leaders, .tp = 1, .pp = 1};
     struct journal *journal;
     struct attempts *attempts;
+    struct early_output *early;
     struct coordinator *coordinator;
     TRY(prepare(bench));
     TRY(journal_open(bench->journal, identity, 0, &journal));
     TRY(attempts_open(bench->journal, journal, false, &attempts));
+    const struct early_output_options output = {
+        .path = bench->output, .overwrite = true, .journal = journal, .columns = no_columns};
+    TRY(early_output_create(&output, &early));
     const struct coordinator_options options = {
         .job = &bench->job,
         .files = &bench->files,
         .journal = journal,
         .attempts = attempts,
+        .early = early,
         .comm = MPI_COMM_WORLD,
         .replicas = leaders,
         .replica_ranks = 1,
         .rows = bench->rows,
         .progress = {.directory = bench->journal, .plan = &plan, .quiet = true}};
     TRY(coordinator_create(&options, &coordinator));
-    status s = coordinate(bench, journal, coordinator);
+    status s = coordinate(bench, journal, early, coordinator);
+    early_output_destroy(early);
     coordinator_destroy(coordinator);
     attempts_close(attempts, ATTEMPTS_DONE);
     journal_close(journal, true);

@@ -62,28 +62,34 @@ struct load {
     bool length_is_known; /* to the engine */
     int prefix, prefixes; /* tokens that the prompts of so many groups have in common */
     int group;            /* rows of a group that follow each other */
+    bool long_first;      /* as a job that knows lengths has them */
 };
 static const struct load loads[] = {
-    {"128/128", 0, 128, 128, 8192, 2048, false, true, 0, 0, 0},
-    {"128/2048", 0, 128, 2048, 3000, 2048, false, true, 0, 0, 0},
-    {"500/2000", 0, 500, 2000, 3000, 2048, false, true, 0, 0, 0},
-    {"1000/1000", 0, 1000, 1000, 3000, 2048, false, true, 0, 0, 0},
-    {"1000/1000-12000", 0, 1000, 1000, 12000, 2048, false, true, 0, 0, 0},
-    {"1000/1000-1536", 0, 1000, 1000, 1536, 2048, false, true, 0, 0, 0},
-    {"1000/2000", 0, 1000, 2000, 1500, 2048, false, true, 0, 0, 0},
-    {"2048/128", 0, 2048, 128, 3000, 2048, false, true, 0, 0, 0},
-    {"2048/2048", 0, 2048, 2048, 1500, 2048, false, true, 0, 0, 0},
-    {"5000/500", 0, 5000, 500, 1500, 2048, false, true, 0, 0, 0},
-    {"20000/2000", 0, 20000, 2000, 300, 512, false, true, 0, 0, 0},
-    {"70B-1000/1000", 1, 1000, 1000, 1000, 512, false, true, 0, 0, 0},
-    {"70B-128/2048", 1, 128, 2048, 1000, 512, false, true, 0, 0, 0},
-    {"spread-oracle", 0, 220, 200, 20000, 4096, true, true, 0, 0, 0},
-    {"spread-unknown", 0, 220, 200, 20000, 4096, true, false, 0, 0, 0},
-    {"70B-spread-oracle", 1, 220, 200, 20000, 4096, true, true, 0, 0, 0},
-    {"70B-spread-unknown", 1, 220, 200, 20000, 4096, true, false, 0, 0, 0},
-    {"1-prefix", 0, 1700, 64, 10000, 2048, false, true, 1500, 1, 1},
-    {"2000-prefixes", 0, 1700, 64, 10000, 2048, false, true, 1500, 2000, 1},
-    {"2000-prefixes-ordered", 0, 1700, 64, 10000, 2048, false, true, 1500, 2000, 5},
+    {"128/128", 0, 128, 128, 8192, 2048, false, true, 0, 0, 0, false},
+    {"128/2048", 0, 128, 2048, 3000, 2048, false, true, 0, 0, 0, false},
+    {"500/2000", 0, 500, 2000, 3000, 2048, false, true, 0, 0, 0, false},
+    {"1000/1000", 0, 1000, 1000, 3000, 2048, false, true, 0, 0, 0, false},
+    {"1000/1000-12000", 0, 1000, 1000, 12000, 2048, false, true, 0, 0, 0, false},
+    {"1000/1000-1536", 0, 1000, 1000, 1536, 2048, false, true, 0, 0, 0, false},
+    {"1000/2000", 0, 1000, 2000, 1500, 2048, false, true, 0, 0, 0, false},
+    {"2048/128", 0, 2048, 128, 3000, 2048, false, true, 0, 0, 0, false},
+    {"2048/2048", 0, 2048, 2048, 1500, 2048, false, true, 0, 0, 0, false},
+    {"5000/500", 0, 5000, 500, 1500, 2048, false, true, 0, 0, 0, false},
+    {"20000/2000", 0, 20000, 2000, 300, 512, false, true, 0, 0, 0, false},
+    {"70B-1000/1000", 1, 1000, 1000, 1000, 512, false, true, 0, 0, 0, false},
+    {"70B-128/2048", 1, 128, 2048, 1000, 512, false, true, 0, 0, 0, false},
+    {"spread-oracle", 0, 220, 200, 20000, 4096, true, true, 0, 0, 0, false},
+    {"spread-unknown", 0, 220, 200, 20000, 4096, true, false, 0, 0, 0, false},
+    {"spread-long-first", 0, 220, 200, 20000, 4096, true, true, 0, 0, 0, true},
+    {"spread-oracle-2048", 0, 220, 200, 20000, 2048, true, true, 0, 0, 0, false},
+    {"spread-unknown-2048", 0, 220, 200, 20000, 2048, true, false, 0, 0, 0, false},
+    {"spread-long-first-2048", 0, 220, 200, 20000, 2048, true, true, 0, 0, 0, true},
+    {"70B-spread-oracle", 1, 220, 200, 20000, 4096, true, true, 0, 0, 0, false},
+    {"70B-spread-unknown", 1, 220, 200, 20000, 4096, true, false, 0, 0, 0, false},
+    {"70B-spread-long-first", 1, 220, 200, 20000, 4096, true, true, 0, 0, 0, true},
+    {"1-prefix", 0, 1700, 64, 10000, 2048, false, true, 1500, 1, 1, false},
+    {"2000-prefixes", 0, 1700, 64, 10000, 2048, false, true, 1500, 2000, 1, false},
+    {"2000-prefixes-ordered", 0, 1700, 64, 10000, 2048, false, true, 1500, 2000, 5, false},
 };
 enum { SPREAD_MOST = 2048 };
 
@@ -189,6 +195,27 @@ static void run_step(struct engine *engine, const struct load *load, struct samp
     }
 }
 
+/* The order in which rows come: as rank 0 would have them (src/run/order/row_batch.c), those of
+ * more than four times the mean first, the longest in front. */
+static int64_t *order_rows(const struct load *load)
+{
+    const int64_t least = load->long_first ? 4 * (load->prompt + load->output) : INT64_MAX;
+    int64_t *rows = calloc((size_t)load->requests, sizeof *rows), count = 0;
+    for (int tokens = 2 * SPREAD_MOST; tokens > least; tokens--) {
+        for (int64_t row = 0; row < load->requests; row++) {
+            if (prompt_length(load, row) + output_length(load, row) == tokens) {
+                rows[count++] = row;
+            }
+        }
+    }
+    for (int64_t row = 0; row < load->requests; row++) {
+        if (prompt_length(load, row) + output_length(load, row) <= least) {
+            rows[count++] = row;
+        }
+    }
+    return rows;
+}
+
 /* Rows are queued as a job's are: an eighth of a batch waits. */
 static struct outcome play(const struct load *load, enum engine_admission admission, bool gathers)
 {
@@ -200,10 +227,10 @@ static struct outcome play(const struct load *load, enum engine_admission admiss
     struct sample_result *results = calloc((size_t)load->at_once, sizeof *results);
     int32_t *prompt = calloc((size_t)load->prompt + SPREAD_MOST, sizeof *prompt);
     const int waiting = load->at_once / 8 + 1;
-    int64_t row = 0;
+    int64_t row = 0, *order = order_rows(load);
     while (row < load->requests || engine_unfinished(engine) > 0) {
         while (row < load->requests && engine_waiting(engine) < waiting) {
-            add_row(engine, load, row++, prompt, &outcome);
+            add_row(engine, load, order[row++], prompt, &outcome);
         }
         if (row == load->requests) {
             engine_end_supply(engine);
@@ -213,6 +240,7 @@ static struct outcome play(const struct load *load, enum engine_admission admiss
     outcome.counters = engine_counters(engine);
     engine_destroy(engine);
     free(results);
+    free(order);
     free(prompt);
     return outcome;
 }

@@ -95,7 +95,7 @@ enum bench_lengths {
     BENCH_EQUAL,        /* every request has them */
     BENCH_SPREAD,       /* they are means, and lengths are log-normal about them, ten times a mean
                            at most; of an answer nothing is known before it ends */
-    BENCH_SPREAD_KNOWN, /* the same lengths, all known to the scheduler */
+    BENCH_SPREAD_KNOWN, /* the same lengths, all known to the scheduler: the longest come first */
 };
 enum { BENCH_SPREAD_MOST = 10 /* times the mean */ };
 

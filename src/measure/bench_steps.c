@@ -87,12 +87,46 @@ static status add_prompt(const struct bench_run *self, int64_t row, int32_t *pro
     return engine_add(self->engine, row, prompt, (size_t)count, &params, vocabulary, NULL);
 }
 
+struct long_row {
+    int64_t row;
+    int tokens;
+};
+
+static int compare_long(const void *a, const void *b)
+{
+    const struct long_row *first = a, *second = b;
+    return first->tokens != second->tokens
+               ? second->tokens - first->tokens
+               : (first->row > second->row) - (first->row < second->row);
+}
+
+/* Where lengths are known, rows of more than four times the mean come first, the longest in front,
+ * as rank 0 has a job's (src/run/order/row_batch.c). */
+static void order_rows(const struct bench_load *load, struct long_row *rows)
+{
+    const int mean = load->prompt_tokens + load->new_tokens;
+    for (int i = 0; i < load->requests; i++) {
+        const int64_t row = load->first_row + i;
+        const int tokens = bench_prompt_length(load, row) + answer_length(load, row);
+        const bool is_long = load->lengths == BENCH_SPREAD_KNOWN && tokens > 4 * mean;
+        rows[i] = (struct long_row){row, is_long ? tokens : 0};
+    }
+    qsort(rows, (size_t)load->requests, sizeof *rows, compare_long);
+}
+
 static status add_prompts(const struct bench_run *self, int32_t *prompt)
 {
-    for (int i = 0; i < self->load->requests; i++) {
-        TRY(add_prompt(self, self->load->first_row + i, prompt));
+    const int count = self->load->requests;
+    struct long_row *rows = calloc((size_t)count, sizeof *rows);
+    status s = rows != NULL ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for rows");
+    if (s == STATUS_OK) {
+        order_rows(self->load, rows);
     }
-    return STATUS_OK;
+    for (int i = 0; s == STATUS_OK && i < count; i++) {
+        s = add_prompt(self, rows[i].row, prompt);
+    }
+    free(rows);
+    return s;
 }
 
 /* All at once, so that no step is less full than it can be. */
