@@ -80,6 +80,8 @@ static void gather_of_size(struct communicator *comm, int count)
     check(comm->gather(comm, (struct device_buffer *)own, (struct device_buffer *)all, bytes) ==
               STATUS_OK,
           "no gather", count);
+    check(comm->bytes == (uint64_t)(comm->size - 1) * bytes, "other bytes are booked", count);
+    check(comm->seconds > 0, "no time is booked", count);
     for (int i = 0; i < comm->size * count; i++) {
         check(all[i] == value_of(i / count, i % count), "a misplaced value", count);
     }
@@ -99,6 +101,9 @@ static void columns_of_size(struct communicator *comm, int count)
     check(comm->gather_columns(comm, (struct device_buffer *)own, (struct device_buffer *)all, ROWS,
                                widths) == STATUS_OK,
           "no columns", count);
+    check(comm->bytes == (comm->rank != 0 ? ROWS * (uint64_t)count * sizeof *own : 0),
+          "other bytes are booked", count);
+    check(comm->seconds > 0, "no time is booked", count);
     for (int i = 0; comm->rank == 0 && i < ROWS * comm->size * count; i++) {
         const int row = i / (comm->size * count), column = i % (comm->size * count);
         check(all[i] == value_of(column / count, row * count + column % count),

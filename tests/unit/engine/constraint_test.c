@@ -415,6 +415,34 @@ static void nothing_counts_before_the_marker(void **state)
     form_end(&form);
 }
 
+static void every_token_of_a_marker_counts(void **state)
+{
+    (void)state;
+    static const int32_t marker[] = {MARK_A, MARK_B, MARK_B, MARK_A};
+    const int most = COUNT_OF(marker);
+    struct form form;
+    form_compile(&form, "yes", vocabulary);
+    for (int length = 1; length <= most; length++) {
+        memcpy(form.params.grammar_after, marker, sizeof marker);
+        form.params.grammar_after_count = length;
+        assert_int_equal(constraint_create(&form.params, NULL, &form.constraint), STATUS_OK);
+        for (int wrong = -1; wrong < length; wrong++) {
+            int32_t said[COUNT_OF(marker)];
+            memcpy(said, marker, sizeof said);
+            if (wrong >= 0) {
+                said[wrong] = 5;
+            }
+            assert_int_equal(constraint_rewind(form.constraint, &form.params, said, length),
+                             STATUS_OK);
+            assert_int_equal(form.constraint->is_active, wrong < 0);
+        }
+        if (length < most) {
+            constraint_destroy(form.constraint);
+        }
+    }
+    form_end(&form);
+}
+
 /* A mask that is known needs no work; one that is not, or that the row's own narrows, does. */
 static void known_masks(void **state)
 {
@@ -494,6 +522,7 @@ int main(void)
         cmocka_unit_test(closing_takes_what_is_said),
         cmocka_unit_test(going_back),
         cmocka_unit_test(nothing_counts_before_the_marker),
+        cmocka_unit_test(every_token_of_a_marker_counts),
         cmocka_unit_test(masks_are_joined),
         cmocka_unit_test(known_masks),
     };
