@@ -155,6 +155,9 @@ static void measure(struct backend *backend, const struct layer *layer, enum wei
         random_stack(backend, layer->experts, layer->hidden, layer->width, SLICES, stored);
     struct device_buffer *in = random_rows(backend, layer->hidden), *out;
     check(op->buffer_create(backend, op->partial_bytes(backend, down, MOST_TOKENS), &out));
+    const struct expert_facts facts = {
+        .router = {.used = layer->used, .normalize = true, .scale = 1}};
+    const struct expert_weights weights = {.router = router, .gate_up = gate_up, .down = down};
     static const int counts[] = {1, 8, 64, 512, 4096};
     for (size_t i = 0; i < COUNT_OF(counts); i++) {
         double best = 1e9;
@@ -166,8 +169,7 @@ static void measure(struct backend *backend, const struct layer *layer, enum wei
                     check(op->synchronize(backend));
                     start = clock_seconds();
                 }
-                check(op->experts(backend, router, layer->used, true, ACTIVATION_SILU, gate_up,
-                                  down, in, out));
+                check(op->experts(backend, &facts, &weights, in, out));
             }
             check(op->synchronize(backend));
             const double seconds = (clock_seconds() - start) / RUNS;

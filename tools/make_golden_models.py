@@ -37,6 +37,8 @@ CLOSE = 1e-4  # relative error of a position's logits, and the margin below whic
 # What the models share. Tiny, and with no dimension equal to another that it could be taken for.
 SHAPE = dict(vocab_size=320, hidden_size=64, intermediate_size=128, num_hidden_layers=3, num_attention_heads=8, num_key_value_heads=2,
              max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+# Of mixtures, which hold each expert's weights.
+SMALL = dict(vocab_size=72, hidden_size=32, intermediate_size=40, num_attention_heads=4, head_dim=8)
 
 
 def rope(theta, **more):
@@ -64,6 +66,28 @@ MODELS = {
     "phi3": ("Phi3Config", dict(original_max_position_embeddings=512)),
     "granite": ("GraniteConfig", dict(
         rms_norm_eps=1e-5, embedding_multiplier=1.5, attention_multiplier=0.3, residual_multiplier=0.7, logits_scaling=3.0)),
+    # The shared expert is no whole number of experts wide.
+    "qwen2_moe": ("Qwen2MoeConfig", SMALL | dict(
+        moe_intermediate_size=12, shared_expert_intermediate_size=20, num_experts=6, num_experts_per_tok=2, mlp_only_layers=[1],
+        use_sliding_window=True, sliding_window=16, max_window_layers=2)),
+    "granitemoe": ("GraniteMoeConfig", SMALL | dict(
+        intermediate_size=12, num_local_experts=6, num_experts_per_tok=3, attention_bias=True, embedding_multiplier=1.5,
+        attention_multiplier=0.3, residual_multiplier=0.7, logits_scaling=3.0)),
+    "granitemoeshared": ("GraniteMoeSharedConfig", SMALL | dict(
+        intermediate_size=12, shared_intermediate_size=28, num_local_experts=5, num_experts_per_tok=2, embedding_multiplier=1.5,
+        attention_multiplier=0.3, residual_multiplier=0.7, logits_scaling=3.0, tie_word_embeddings=True)),
+    "glm4_moe": ("Glm4MoeConfig", SMALL | dict(
+        moe_intermediate_size=12, n_routed_experts=8, num_experts_per_tok=3, n_group=4, topk_group=2, routed_scaling_factor=1.8,
+        first_k_dense_replace=1, n_shared_experts=1, attention_bias=True, use_qk_norm=True, num_nextn_predict_layers=0)),
+    "minimax_m2": ("MiniMaxM2Config", SMALL | dict(
+        intermediate_size=12, num_local_experts=6, num_experts_per_tok=2, rope_parameters=rope(5e6, partial_rotary_factor=0.5))),
+    "ernie4_5_moe": ("Ernie4_5_MoeConfig", SMALL | dict(
+        num_hidden_layers=5, moe_intermediate_size=12, moe_num_experts=6, moe_k=2, moe_num_shared_experts=2, moe_layer_interval=2,
+        moe_layer_start_index=1, moe_layer_end_index=3, tie_word_embeddings=True)),
+    "gpt_oss": ("GptOssConfig", SMALL | dict(
+        num_hidden_layers=4, intermediate_size=20, num_local_experts=6, num_experts_per_tok=2, sliding_window=16,
+        rope_parameters=rope(150000.0, rope_type="yarn", factor=8.0, original_max_position_embeddings=32, beta_fast=32.0, beta_slow=1.0,
+                             truncate=False))),
 }
 
 
@@ -81,8 +105,13 @@ def make_model(name, seed):
             random = torch.randn(values.shape)
             if values.dim() == 1:
                 values.copy_((values if "norm" in parameter_name else 0) + 0.1 * random)
+            elif "bias" in parameter_name:
+                values.copy_(0.1 * random)
             else:
                 values.copy_(random * (0.35 if "embed_tokens" in parameter_name else 1.6 / values.shape[-1] ** 0.5))
+        for buffer_name, values in model.named_buffers():
+            if "correction_bias" in buffer_name:
+                values.copy_(0.1 * torch.randn(values.shape))
     return model
 
 

@@ -17,6 +17,7 @@
 
 #include "sluice/base.h"
 #include "sluice/dtype.h"
+#include "sluice/experts.h"
 #include "sluice/sampling.h"
 #include "sluice/weight_format.h"
 
@@ -95,8 +96,6 @@ struct sample_result {
 
 /* ---- Facts that operations take ---- */
 
-enum activation { ACTIVATION_SILU, ACTIVATION_GELU_TANH, ACTIVATION_GELU, ACTIVATION_RELU };
-
 struct norm_facts {
     float epsilon;
     float weight_offset; /* added to the weight: 1 for Gemma, else 0 */
@@ -136,6 +135,8 @@ struct attention_facts {
     int window;         /* a token sees the `window` latest positions, itself included; 0 is all */
     bool bidirectional; /* a token sees the whole context, also what follows it: the step has all of
                            each sequence, and window is 0 */
+    const struct vector *sinks; /* [query_heads] the score of something that every token sees and
+                                   that has no value; NULL: there is none (gpt-oss) */
 };
 
 /* Heads of the gated delta rule on this rank. Value head h has key head h / (value_heads /
@@ -398,14 +399,12 @@ struct backend_operations {
                        struct device_buffer *in, const struct matrix *reader,
                        struct device_buffer *out);
 
-    /* Mixture of experts. `router` is [experts, H] and whole on every rank; the top `used` experts
-     * of the soft-max are taken, their weights divided by their sum where `normalize`. gate_up:
-     * [experts] of [2·width, H]; down: [experts] sliced of [H, width]; each rank has its part of
-     * every expert's width. out: the rank's partial sums [T, H] as partial_bytes(down) says, where
-     * a slice's value is the weighted sum over the token's experts in ascending expert order. */
-    status (*experts)(struct backend *backend, const struct matrix *router, int used,
-                      bool normalize, enum activation activation, const struct matrix *gate_up,
-                      const struct matrix *down, struct device_buffer *in,
+    /* Mixture of experts. The router is whole on every rank, and each rank has its part of every
+     * expert's width. out: the rank's partial sums [T, H] as partial_bytes(down) says, where a
+     * slice's value is the weighted sum over the token's experts in ascending expert order, shared
+     * ones last. */
+    status (*experts)(struct backend *backend, const struct expert_facts *facts,
+                      const struct expert_weights *weights, struct device_buffer *in,
                       struct device_buffer *out);
 
     /* logits[O, rows] = scale · in[output_rows] · matrixᵀ in float32, soft-capped where soft_cap >

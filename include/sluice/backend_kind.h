@@ -26,7 +26,7 @@ struct step_shape {
     int delta_out;                 /* and a row of its output */
     int columns;                   /* between an MLP's products */
     bool gated;                    /* which then has twice as many outputs of the first */
-    int experts, experts_used, expert_columns;
+    int experts, experts_used, expert_columns; /* with the shared ones */
     int ranks, rank;     /* of the tensor-parallel group */
     int slices;          /* of this rank's sliced products */
     int vocabulary;      /* values of a row of logits; 0: there are none on this stage */

@@ -153,8 +153,14 @@ struct model_config {
     int convolution_taps;  /* of short convolutions: positions that one reaches, its own included */
     bool convolution_bias; /* these and their products have biases */
 
-    int experts, experts_used, expert_intermediate; /* 0 experts: dense */
-    bool normalize_expert_weights;
+    int experts, expert_intermediate; /* 0 experts: dense */
+    struct router_facts router;
+    bool router_bias, router_correction; /* what struct expert_weights has */
+    float expert_limit;                  /* struct expert_facts' */
+    bool expert_bias;                    /* on both of an expert's products */
+    int shared_width; /* of an MLP beside the experts that is every token's; 0: there is none */
+    bool shared_gate; /* which is weighted by a sigmoid of a product of its own */
+    bool sinks;       /* struct attention_facts */
     const uint8_t
         *layer_is_dense; /* [layers] of a mixture model: 1 has a plain MLP; NULL: none has */
 
@@ -174,6 +180,14 @@ struct model_config {
     int32_t ends[16]; /* end tokens: generation_config.json's eos_token_id (or config.json's), one
                          or many */
 };
+
+/* Experts that make up the shared MLP: it is cut into ones of expert_intermediate columns, of which
+ * the last may be filled up with zeros. */
+static inline int model_shared_experts(const struct model_config *config)
+{
+    return config->shared_width == 0 ? 0
+                                     : (config->shared_width - 1) / config->expert_intermediate + 1;
+}
 
 /* What layer `layer` of the model, from 0, is. src/model/layer_kind.c. */
 struct layer_kind model_layer_kind(const struct model_config *config, int layer);
@@ -317,6 +331,7 @@ struct layer_weights {
     struct vector *convolution;       /* [taps, channels] the tap of the token itself last */
     struct vector *convolution_bias;
     struct vector *q_norm, *k_norm;  /* [head_dim] */
+    struct vector *sinks;            /* [heads] */
     struct matrix *attention_output; /* sliced [H, heads·head_dim] */
     struct vector *attention_output_bias;
     struct vector *attention_post_norm;
@@ -324,10 +339,11 @@ struct layer_weights {
     struct matrix *gate_up; /* [2·columns, H]: gate rows, then up rows (not gated: [columns, H]);
                                experts: a stack */
     struct vector *gate_up_bias;
-    struct matrix *down; /* sliced [H, columns]; experts: a stack */
-    struct vector *down_bias;
+    struct matrix *down;      /* sliced [H, columns]; experts: a stack */
+    struct vector *down_bias; /* experts: on the first rank alone */
     struct vector *mlp_post_norm;
-    struct matrix *router;        /* [experts, H], NULL in a dense layer */
+    struct matrix *router; /* [experts, H], and a row more for shared_gate; NULL in a dense layer */
+    struct vector *router_bias, *router_correction;
     float key_scale, value_scale; /* static scales of cached keys and values, 1 where the checkpoint
                                      has none */
 };

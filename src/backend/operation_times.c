@@ -131,10 +131,9 @@ static status book(struct backend *backend, enum timed_operation operation, doub
        struct device_buffer *in, const struct matrix *reader, struct device_buffer *out),          \
       (backend, activation, gated, width, in, reader, out))                                        \
     X(TIMED_EXPERTS, experts,                                                                      \
-      (struct backend * backend, const struct matrix *router, int used, bool normalize,            \
-       enum activation activation, const struct matrix *gate_up, const struct matrix *down,        \
-       struct device_buffer *in, struct device_buffer *out),                                       \
-      (backend, router, used, normalize, activation, gate_up, down, in, out))                      \
+      (struct backend * backend, const struct expert_facts *facts,                                 \
+       const struct expert_weights *weights, struct device_buffer *in, struct device_buffer *out), \
+      (backend, facts, weights, in, out))                                                          \
     X(TIMED_LOGITS, logits,                                                                        \
       (struct backend * backend, const struct matrix *matrix, float scale, float soft_cap,         \
        struct device_buffer *in, struct device_buffer *logits),                                    \

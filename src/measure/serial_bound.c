@@ -39,10 +39,11 @@ static struct layer_values layer_values(const struct model_config *config, int l
     if (dense) {
         return (struct layer_values){.shared = mixer + sides * hidden * config->intermediate};
     }
-    return (struct layer_values){.shared = mixer + hidden * config->experts, /* the router */
+    const double router = hidden * config->experts, shared = hidden * config->shared_width;
+    return (struct layer_values){.shared = mixer + router + sides * shared,
                                  .expert = sides * hidden * config->expert_intermediate,
                                  .experts = config->experts,
-                                 .used = config->experts_used};
+                                 .used = config->router.used};
 }
 
 double model_weight_values(const struct model_config *config)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of families. Defaults are those of the configuration classes of Hugging Face
- * transformers (models/<family>/configuration_<family>.py), GGUF's those of its writer and reader
- * in llama.cpp.
+/* The table of families, but for most mixtures (family_mixtures.c). Defaults are those of the
+ * configuration classes of Hugging Face transformers (models/<family>/configuration_<family>.py),
+ * GGUF's those of its writer and reader in llama.cpp.
  */
 #include "model/family.h"
 
@@ -200,6 +200,7 @@ static const struct family families[] = {
         .attention_output_bias = BIAS_BY_KEY,
         .activation_key = "hidden_act",
         .mixture = true,
+        .dense_rule = DENSE_BY_STEP,
         .layer_rule = LAYERS_BY_SWITCH,
         .other_layers = {MIXER_ATTENTION, ATTENTION_WINDOWED},
         .defaults = {.kv_heads = 4,
@@ -562,8 +563,8 @@ static bool is_among(const char *const names[FAMILY_MAX_NAMES], const char *want
 
 const struct family *family_find(const char *architecture, const char *model_type)
 {
-    for (size_t i = 0; i < COUNT_OF(families); i++) {
-        const struct family *family = &families[i];
+    const struct family *family;
+    for (size_t i = 0; (family = family_at(i)) != NULL; i++) {
         if (architecture != NULL
                 ? is_among(family->architectures, architecture)
                 : model_type != NULL && is_among(family->model_types, model_type)) {
@@ -575,8 +576,8 @@ const struct family *family_find(const char *architecture, const char *model_typ
 
 const struct family *family_find_gguf(const char *architecture, bool mixture)
 {
-    for (size_t i = 0; i < COUNT_OF(families); i++) {
-        const struct family *family = &families[i];
+    const struct family *family;
+    for (size_t i = 0; (family = family_at(i)) != NULL; i++) {
         if (family->gguf != NULL && strcmp(family->gguf, architecture) == 0 &&
             family->mixture == mixture) {
             return family;
@@ -587,14 +588,18 @@ const struct family *family_find_gguf(const char *architecture, bool mixture)
 
 const struct family *family_at(size_t index)
 {
-    return index < COUNT_OF(families) ? &families[index] : NULL;
+    const size_t mixture = index - COUNT_OF(families);
+    return index < COUNT_OF(families)       ? &families[index]
+           : mixture < family_mixture_count ? &family_mixtures[mixture]
+                                            : NULL;
 }
 
 const struct family *family_by_name(const char *name)
 {
-    for (size_t i = 0; i < COUNT_OF(families); i++) {
-        if (strcmp(families[i].name, name) == 0) {
-            return &families[i];
+    const struct family *family;
+    for (size_t i = 0; (family = family_at(i)) != NULL; i++) {
+        if (strcmp(family->name, name) == 0) {
+            return family;
         }
     }
     return NULL;
@@ -603,11 +608,12 @@ const struct family *family_by_name(const char *name)
 status family_list(bool gguf, struct buffer *out)
 {
     const char *separator = "";
-    for (size_t i = 0; i < COUNT_OF(families); i++) {
-        const char *const *names = gguf ? &families[i].gguf : families[i].architectures;
+    const struct family *family;
+    for (size_t i = 0; (family = family_at(i)) != NULL; i++) {
+        const char *const *names = gguf ? &family->gguf : family->architectures;
         int count = gguf ? 1 : FAMILY_MAX_NAMES;
         for (int j = 0; j < count && names[j] != NULL; j++) {
-            if (gguf && families[i].mixture && strcmp(names[j], "llama") == 0) {
+            if (gguf && family->mixture && strcmp(names[j], "llama") == 0) {
                 continue; /* the dense family has said it */
             }
             TRY(buffer_format(out, "%s%s", separator, names[j]));

@@ -55,6 +55,16 @@ enum tensor_role {
     ROLE_EXPERT_GATE,
     ROLE_EXPERT_UP,
     ROLE_EXPERT_DOWN,
+    ROLE_EXPERT_GATE_BIAS,
+    ROLE_EXPERT_UP_BIAS,
+    ROLE_EXPERT_DOWN_BIAS,
+    ROLE_SHARED_GATE,
+    ROLE_SHARED_UP,
+    ROLE_SHARED_DOWN,
+    ROLE_SHARED_GATE_ROW, /* of the gate on all of the shared MLP */
+    ROLE_ROUTER_BIAS,
+    ROLE_ROUTER_CORRECTION,
+    ROLE_SINKS,
 };
 
 /* Which rows of the named tensor are the wanted ones. */
@@ -65,6 +75,11 @@ enum tensor_part {
     PART_V_OF_QKV,
     PART_GATE_OF_PAIR, /* gate rows, then up rows in one tensor */
     PART_UP_OF_PAIR,
+    PART_EVEN, /* gate and up rows in turn in one tensor */
+    PART_ODD,
+    PART_TURNED, /* the transpose of the tensor unless it is packed, here and below */
+    PART_EVEN_TURNED,
+    PART_ODD_TURNED,
 };
 
 /* One place where a tensor may be. A pattern holds {layer}, {before} (the layer before: there is
@@ -91,6 +106,8 @@ extern const struct tensor_name family_starcoder2_names[];
 extern const struct tensor_name family_lfm2_names[];
 extern const struct tensor_name family_qwen3_5_names[];
 extern const struct tensor_name family_qwen3_next_names[];
+extern const struct tensor_name family_granitemoe_names[];
+extern const struct tensor_name family_gpt_oss_names[];
 extern const struct tensor_name family_bert_names[];
 extern const struct tensor_name family_phi3_gguf_names[];
 
@@ -131,6 +148,16 @@ enum layer_rule {
     LAYERS_UPPER,     /* as before, from layer max_window_layers on, or by layer_types */
     LAYERS_PATTERN,   /* all but every pattern-th, by pattern_key, or by layer_types */
     LAYERS_LISTED,    /* those that full_attn_idxs leaves out, or by layer_types */
+    LAYERS_LOWER,     /* as LAYERS_UPPER, but every second one below max_window_layers */
+};
+
+/* Which layers of a mixture have a plain MLP. */
+enum dense_rule {
+    DENSE_NONE,
+    DENSE_BY_STEP,  /* all but every decoder_sparse_step-th, and those of mlp_only_layers */
+    DENSE_FIRST,    /* the first first_k_dense_replace */
+    DENSE_BY_RANGE, /* all but every moe_layer_interval-th from moe_layer_start_index to
+                       moe_layer_end_index */
 };
 
 enum { FAMILY_MAX_NAMES = 6 };
@@ -185,6 +212,17 @@ struct family {
     bool mixture;            /* of experts */
     bool experts_keep_width; /* experts have intermediate_size (Mixtral) */
     bool always_normalize_experts;
+    enum dense_rule dense_rule;
+    struct router_facts router; /* what the configuration does not say */
+    bool router_bias, router_correction, router_groups;
+    const char *least_sum_key;                       /* of weights */
+    const char *shared_width_key, *shared_count_key; /* of shared experts: their width, or how many
+                                                        experts' width */
+    bool shared_gate;
+    bool bias_refused;     /* use_bias: biases on experts and on the head (ERNIE 4.5) */
+    bool clamped_experts;  /* with biases: swiglu_limit (gpt-oss) */
+    bool sinks;            /* of attention */
+    bool qk_norm_by_key;   /* there are norms of q and k where use_qk_norm says so */
     bool permuted_in_gguf; /* q and k rows are stored in the interleaved rope order */
     enum layer_rule layer_rule;
     struct layer_kind other_layers;
@@ -193,8 +231,10 @@ struct family {
      * required, or for kv_heads and head_dim: derived. */
     struct {
         int heads, kv_heads, head_dim, vocabulary, max_positions;
-        int window, window_pattern, first_window_layer;
+        int window, window_pattern, first_window_layer, first_dense_layers;
         int experts, experts_used, expert_intermediate;
+        int shared; /* width or count */
+        bool normalize_experts;
         int original_max_positions; /* of rope */
         int bos, end;               /* -1: none */
         double epsilon, theta, local_theta;
@@ -202,6 +242,10 @@ struct family {
         bool tied_embeddings;
     } defaults;
 };
+
+/* The rows of family_mixtures.c; family_at goes through all. */
+extern const struct family family_mixtures[];
+extern const size_t family_mixture_count;
 
 /* By "architectures" or, where that is NULL, by "model_type". NULL where unknown. */
 const struct family *family_find(const char *architecture, const char *model_type);

@@ -29,6 +29,16 @@ const struct tensor_name family_common_names[] = {
     {ROLE_UP_BIAS, "model.layers.{layer}.mlp.up_proj.bias", PART_WHOLE},
     {ROLE_DOWN_BIAS, "model.layers.{layer}.mlp.down_proj.bias", PART_WHOLE},
     {ROLE_ROUTER, "model.layers.{layer}.mlp.gate.weight", PART_WHOLE},
+    {ROLE_ROUTER_CORRECTION, "model.layers.{layer}.mlp.gate.e_score_correction_bias", PART_WHOLE},
+    {ROLE_ROUTER_CORRECTION, "model.layers.{layer}.mlp.moe_statics.e_score_correction_bias",
+     PART_WHOLE},
+    {ROLE_SHARED_GATE_ROW, "model.layers.{layer}.mlp.shared_expert_gate.weight", PART_WHOLE},
+    {ROLE_SHARED_GATE, "model.layers.{layer}.mlp.shared_experts.gate_proj.weight", PART_WHOLE},
+    {ROLE_SHARED_UP, "model.layers.{layer}.mlp.shared_experts.up_proj.weight", PART_WHOLE},
+    {ROLE_SHARED_DOWN, "model.layers.{layer}.mlp.shared_experts.down_proj.weight", PART_WHOLE},
+    {ROLE_SHARED_GATE, "model.layers.{layer}.mlp.shared_expert.gate_proj.weight", PART_WHOLE},
+    {ROLE_SHARED_UP, "model.layers.{layer}.mlp.shared_expert.up_proj.weight", PART_WHOLE},
+    {ROLE_SHARED_DOWN, "model.layers.{layer}.mlp.shared_expert.down_proj.weight", PART_WHOLE},
     {ROLE_EXPERT_GATE, "model.layers.{layer}.mlp.experts.{expert}.gate_proj.weight", PART_WHOLE},
     {ROLE_EXPERT_UP, "model.layers.{layer}.mlp.experts.{expert}.up_proj.weight", PART_WHOLE},
     {ROLE_EXPERT_DOWN, "model.layers.{layer}.mlp.experts.{expert}.down_proj.weight", PART_WHOLE},
@@ -41,6 +51,9 @@ const struct tensor_name family_common_names[] = {
 const struct tensor_name family_mixtral_names[] = {
     {ROLE_ROUTER, "model.layers.{layer}.block_sparse_moe.gate.weight", PART_WHOLE},
     {ROLE_ROUTER, "model.layers.{layer}.mlp.gate.weight", PART_WHOLE},
+    {ROLE_ROUTER_CORRECTION, "model.layers.{layer}.block_sparse_moe.e_score_correction_bias",
+     PART_WHOLE},
+    {ROLE_ROUTER_CORRECTION, "model.layers.{layer}.mlp.e_score_correction_bias", PART_WHOLE},
     {ROLE_EXPERT_GATE, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w1.weight",
      PART_WHOLE},
     {ROLE_EXPERT_UP, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w3.weight",
@@ -50,6 +63,33 @@ const struct tensor_name family_mixtral_names[] = {
     {ROLE_EXPERT_GATE, "model.layers.{layer}.mlp.experts.gate_up_proj", PART_GATE_OF_PAIR},
     {ROLE_EXPERT_UP, "model.layers.{layer}.mlp.experts.gate_up_proj", PART_UP_OF_PAIR},
     {ROLE_EXPERT_DOWN, "model.layers.{layer}.mlp.experts.down_proj", PART_WHOLE},
+    {0, NULL, 0},
+};
+
+const struct tensor_name family_granitemoe_names[] = {
+    {ROLE_ROUTER, "model.layers.{layer}.block_sparse_moe.router.layer.weight", PART_WHOLE},
+    {ROLE_EXPERT_GATE, "model.layers.{layer}.block_sparse_moe.input_linear.weight",
+     PART_GATE_OF_PAIR},
+    {ROLE_EXPERT_UP, "model.layers.{layer}.block_sparse_moe.input_linear.weight", PART_UP_OF_PAIR},
+    {ROLE_EXPERT_DOWN, "model.layers.{layer}.block_sparse_moe.output_linear.weight", PART_WHOLE},
+    {ROLE_SHARED_GATE, "model.layers.{layer}.shared_mlp.input_linear.weight", PART_GATE_OF_PAIR},
+    {ROLE_SHARED_UP, "model.layers.{layer}.shared_mlp.input_linear.weight", PART_UP_OF_PAIR},
+    {ROLE_SHARED_DOWN, "model.layers.{layer}.shared_mlp.output_linear.weight", PART_WHOLE},
+    {0, NULL, 0},
+};
+
+/* In MXFP4 an expert's matrix has a row for each output, as blocks and scales; unquantised it has
+ * one for each input. */
+const struct tensor_name family_gpt_oss_names[] = {
+    {ROLE_SINKS, "model.layers.{layer}.self_attn.sinks", PART_WHOLE},
+    {ROLE_ROUTER, "model.layers.{layer}.mlp.router.weight", PART_WHOLE},
+    {ROLE_ROUTER_BIAS, "model.layers.{layer}.mlp.router.bias", PART_WHOLE},
+    {ROLE_EXPERT_GATE, "model.layers.{layer}.mlp.experts.gate_up_proj", PART_EVEN_TURNED},
+    {ROLE_EXPERT_UP, "model.layers.{layer}.mlp.experts.gate_up_proj", PART_ODD_TURNED},
+    {ROLE_EXPERT_DOWN, "model.layers.{layer}.mlp.experts.down_proj", PART_TURNED},
+    {ROLE_EXPERT_GATE_BIAS, "model.layers.{layer}.mlp.experts.gate_up_proj_bias", PART_EVEN},
+    {ROLE_EXPERT_UP_BIAS, "model.layers.{layer}.mlp.experts.gate_up_proj_bias", PART_ODD},
+    {ROLE_EXPERT_DOWN_BIAS, "model.layers.{layer}.mlp.experts.down_proj_bias", PART_WHOLE},
     {0, NULL, 0},
 };
 

@@ -240,8 +240,18 @@ static status mlp_branch(struct forward *forward, int layer, struct branch *out)
     const struct layer_weights *w = &forward->options.weights->layers[layer];
 
     if (w->router != NULL) {
-        TRY(op->experts(backend, w->router, config->experts_used, config->normalize_expert_weights,
-                        config->activation, w->gate_up, w->down, forward->normed, forward->branch));
+        const struct expert_facts facts = {.router = config->router,
+                                           .shared = model_shared_experts(config),
+                                           .activation = config->activation,
+                                           .limit = config->expert_limit};
+        const struct expert_weights weights = {.router = w->router,
+                                               .router_bias = w->router_bias,
+                                               .correction = w->router_correction,
+                                               .gate_up = w->gate_up,
+                                               .gate_up_bias = w->gate_up_bias,
+                                               .down = w->down,
+                                               .down_bias = w->down_bias};
+        TRY(op->experts(backend, &facts, &weights, forward->normed, forward->branch));
     } else {
         TRY(op->product(backend, w->gate_up, w->gate_up_bias, forward->normed, forward->gates));
         TRY(op->activate(backend, config->activation, config->gated,
@@ -313,7 +323,8 @@ static status run_layer(struct forward *forward, const struct batch *batch, int 
     const struct vector *next_bias = last ? weights->final_norm_bias : w[1].attention_norm_bias;
     const struct matrix *reader = last ? weights->head : next_reader(forward, layer + 1);
     TRY(mlp_branch(forward, layer, &branch));
-    return op->add_norm(backend, &config->norm, branch.partials, branch.parts, w->down_bias,
+    return op->add_norm(backend, &config->norm, branch.partials, branch.parts,
+                        w->router != NULL ? NULL : w->down_bias, /* experts have added theirs */
                         config->residual_multiplier, w->mlp_post_norm, forward->residual,
                         config->hidden, next_norm, next_bias, reader,
                         last && !part->has_head ? NULL : forward->normed);

@@ -105,6 +105,11 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
         }
     }
 
+    if (facts->sinks != NULL && facts->sinks->length != heads->query_heads) {
+        return status_fail(STATUS_INTERNAL, "attention: %d sinks of %d heads", facts->sinks->length,
+                           heads->query_heads);
+    }
+
     const struct kv_store *store = &cache->stores[layer];
     const size_t scratch_floats = attention_scratch_floats(store->padded_dim);
     const size_t floats =
@@ -163,6 +168,7 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
                 .bfloat16 = cache->bfloat16,
                 .scale = facts->scale * store->key_scale,
                 .soft_cap = facts->soft_cap,
+                .sinks = facts->sinks != NULL ? facts->sinks->region.data : NULL,
                 .window = facts->window,
                 .context = facts->bidirectional ? batch->context_length[s] : 0,
                 .scratch = scratch + (size_t)thread * scratch_floats,

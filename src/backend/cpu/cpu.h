@@ -224,10 +224,23 @@ status cpu_product_rounded(struct cpu_backend *cpu, const struct product_call *c
 status cpu_product_slice(struct cpu_backend *cpu, const struct product_call *call, int slice,
                          float *out) MUST_CHECK;
 
+/* routing.c */
+enum { CPU_MOST_GROUPS = 256 };
+struct router_rows {
+    int experts;             /* that are chosen from */
+    bool has_shared_gate;    /* a logit behind theirs */
+    const float *correction; /* [experts] or NULL */
+};
+/* logits [experts, and one more] become what experts are weighted by; scores [experts] is scratch;
+ * chosen and weight [used + shared]. */
+void cpu_choose_experts(const struct cpu_kernels *kernels, const struct expert_facts *facts,
+                        const struct router_rows *router, float *logits, float *scores,
+                        int32_t *chosen, float *weight);
+
 /* experts.c */
-status cpu_experts(struct backend *backend, const struct matrix *router, int used, bool normalize,
-                   enum activation activation, const struct matrix *gate_up,
-                   const struct matrix *down, struct device_buffer *in, struct device_buffer *out);
+status cpu_experts(struct backend *backend, const struct expert_facts *facts,
+                   const struct expert_weights *weights, struct device_buffer *in,
+                   struct device_buffer *out);
 
 /* rows.c */
 status cpu_norm(struct backend *backend, const struct norm_facts *facts,

@@ -15,17 +15,24 @@ enum {
 /* One call's facts and the scratch of one chunk of tokens. A pair is a token and one of its
  * experts; pairs stand sorted by expert, then token. */
 struct mixture {
+    const struct expert_facts *facts;
     const struct matrix *router, *gate_up, *down;
-    int used, experts, hidden, width, slices;
+    const struct vector *router_bias;
+    struct router_rows routing;
+    const float *gate_bias, *down_bias; /* of the first expert; or NULL */
+    int used, experts;                  /* with the shared ones */
+    int logits;                         /* of a token */
+    int hidden, width, slices;
     int gate_rows; /* outputs of an expert's first product */
-    bool normalize, gated;
-    enum activation activation;
+    bool gated;
 
-    float *probability;    /* [tokens][experts] */
+    float *probability;    /* [tokens][logits] */
+    float *scores;         /* [experts] */
     int32_t *chosen;       /* [tokens][used] */
     float *weight;         /* [tokens][used] */
     int32_t *expert_start; /* [experts + 1] into the pairs */
     int32_t *pair_token;   /* [tokens · used] */
+    int32_t *pair_expert;  /* likewise */
     float *pair_weight;    /* likewise */
     float *rows;           /* [pairs][hidden + ROW_PADDING] */
     float *gates;          /* [pairs][gate_rows] */
@@ -36,17 +43,19 @@ struct mixture {
 /* Places the scratch of `tokens` tokens at `base` (NULL: only counts) and returns its floats. */
 static size_t place_scratch(struct mixture *mixture, size_t tokens, size_t threads, float *base)
 {
-    const size_t experts = (size_t)mixture->experts;
+    const size_t experts = (size_t)mixture->experts, logits = (size_t)mixture->logits;
     const size_t pairs = tokens * (size_t)mixture->used;
     struct {
         void **at;
         size_t floats;
     } parts[] = {
-        {(void **)&mixture->probability, tokens * experts},
+        {(void **)&mixture->probability, tokens * logits},
+        {(void **)&mixture->scores, experts},
         {(void **)&mixture->chosen, pairs},
         {(void **)&mixture->weight, pairs},
         {(void **)&mixture->expert_start, experts + 1},
         {(void **)&mixture->pair_token, pairs},
+        {(void **)&mixture->pair_expert, pairs},
         {(void **)&mixture->pair_weight, pairs},
         {(void **)&mixture->rows, pairs * (size_t)(mixture->hidden + ROW_PADDING)},
         {(void **)&mixture->gates, pairs * (size_t)mixture->gate_rows},
@@ -78,6 +87,7 @@ size_t cpu_experts_floats(const struct step_shape *shape, int threads)
     }
     struct mixture mixture = {.used = shape->experts_used,
                               .experts = shape->experts,
+                              .logits = shape->experts + 1,
                               .hidden = shape->hidden,
                               .width = shape->expert_columns,
                               .slices = shape->slices,
@@ -86,32 +96,7 @@ size_t cpu_experts_floats(const struct step_shape *shape, int threads)
     return place_scratch(&mixture, (size_t)chunk, (size_t)threads, NULL);
 }
 
-/* The `used` most probable experts of one token, the lower number first where two are equal. */
-static void choose_experts(const struct mixture *mixture, float *probability, int32_t *chosen,
-                           float *weight)
-{
-    float total = 0.0f;
-    for (int i = 0; i < mixture->used; i++) {
-        int best = -1;
-        for (int e = 0; e < mixture->experts; e++) {
-            bool taken = false;
-            for (int j = 0; j < i; j++) {
-                taken |= chosen[j] == e;
-            }
-            if (!taken && (best < 0 || probability[e] > probability[best])) {
-                best = e;
-            }
-        }
-        chosen[i] = best;
-        weight[i] = probability[best];
-        total += weight[i];
-    }
-    for (int i = 0; mixture->normalize && i < mixture->used; i++) {
-        weight[i] /= total;
-    }
-}
-
-/* Router, soft-max, choice; then pairs sorted by expert and the gathered rows. */
+/* Router and choice; then pairs sorted by expert and the gathered rows. */
 static status route(struct cpu_backend *cpu, struct mixture *mixture, const float *in, int tokens)
 {
     const size_t hidden = (size_t)mixture->hidden;
@@ -120,14 +105,15 @@ static status route(struct cpu_backend *cpu, struct mixture *mixture, const floa
                                       .in = in,
                                       .in_stride = hidden,
                                       .rows = tokens,
+                                      .bias = mixture->router_bias,
                                       .out = mixture->probability};
     TRY(cpu_product_run(cpu, &call));
     memset(mixture->expert_start, 0, (size_t)(mixture->experts + 1) * sizeof(int32_t));
     for (size_t t = 0; t < (size_t)tokens; t++) {
-        float *probability = mixture->probability + t * (size_t)mixture->experts;
         int32_t *chosen = mixture->chosen + t * used;
-        cpu->kernels->soft_max(probability, mixture->experts);
-        choose_experts(mixture, probability, chosen, mixture->weight + t * used);
+        cpu_choose_experts(cpu->kernels, mixture->facts, &mixture->routing,
+                           mixture->probability + t * (size_t)mixture->logits, mixture->scores,
+                           chosen, mixture->weight + t * used);
         for (size_t i = 0; i < used; i++) {
             mixture->expert_start[chosen[i] + 1]++;
         }
@@ -140,6 +126,7 @@ static status route(struct cpu_backend *cpu, struct mixture *mixture, const floa
         for (size_t i = 0; i < used; i++) {
             const int32_t pair = mixture->expert_start[mixture->chosen[t * used + i]]++;
             mixture->pair_token[pair] = (int32_t)t;
+            mixture->pair_expert[pair] = mixture->chosen[t * used + i];
             mixture->pair_weight[pair] = mixture->weight[t * used + i];
         }
     }
@@ -153,6 +140,25 @@ static status route(struct cpu_backend *cpu, struct mixture *mixture, const floa
                in + (size_t)mixture->pair_token[pair] * hidden, hidden * sizeof *in);
     }
     return STATUS_OK;
+}
+
+/* One pair's gates, with the bias of its expert, activated. */
+static void activate_pair(const struct cpu_kernels *kernels, const struct mixture *mixture,
+                          int pair)
+{
+    const size_t rows = (size_t)mixture->gate_rows, width = (size_t)mixture->width;
+    float *gate = mixture->gates + (size_t)pair * rows;
+    float *to = mixture->active + (size_t)pair * (width + ROW_PADDING);
+    if (mixture->gate_bias != NULL) {
+        const size_t expert = (size_t)mixture->pair_expert[pair];
+        kernels->add_scaled(gate, mixture->gate_bias + expert * rows, 1.0f, mixture->gate_rows);
+    }
+    if (mixture->facts->limit > 0) {
+        kernels->activate_clamped(mixture->facts->limit, gate, gate + width, mixture->width, to);
+    } else {
+        kernels->activate(mixture->facts->activation, gate, mixture->gated ? gate + width : NULL,
+                          mixture->width, to);
+    }
 }
 
 static status run_gates(struct cpu_backend *cpu, const struct mixture *mixture, int pairs)
@@ -175,10 +181,7 @@ static status run_gates(struct cpu_backend *cpu, const struct mixture *mixture, 
     const int threads = cpu_threads_for(cpu, 16.0 * pairs * mixture->width);
 #pragma omp parallel for num_threads(threads)
     for (int pair = 0; pair < pairs; pair++) {
-        const float *gate = mixture->gates + (size_t)pair * gate_stride;
-        cpu->kernels->activate(mixture->activation, gate, mixture->gated ? gate + width : NULL,
-                               mixture->width,
-                               mixture->active + (size_t)pair * (width + ROW_PADDING));
+        activate_pair(cpu->kernels, mixture, pair);
     }
     if (!mixture->down->fp8) {
         cpu_round(cpu, NULL, mixture->active, (size_t)pairs * (width + ROW_PADDING));
@@ -196,6 +199,12 @@ static void add_expert(const struct cpu_kernels *kernels, const struct mixture *
     const char *weights =
         (const char *)down->region.data +
         ((size_t)expert * (size_t)down->panels + (size_t)panel) * down->panel_bytes;
+    const float *bias =
+        mixture->down_bias == NULL
+            ? NULL
+            : mixture->down_bias + (size_t)expert * (size_t)mixture->hidden + (size_t)panel * PANEL;
+    const int columns = mixture->hidden - panel * PANEL;
+    const int left = columns < PANEL ? columns : PANEL;
     float partial[MAX_TILE_ROWS * PANEL];
     const int last = mixture->expert_start[expert + 1];
     for (int first = mixture->expert_start[expert]; first < last; first += kernels->tile_rows) {
@@ -216,6 +225,9 @@ static void add_expert(const struct cpu_kernels *kernels, const struct mixture *
                                               .next = weights};
             kernels->product(&tile);
             for (int r = 0; r < rows; r++) {
+                if (mixture->down_bias != NULL && slice == 0) {
+                    kernels->add_scaled(partial + r * PANEL, bias, 1.0f, left);
+                }
                 const size_t token = (size_t)mixture->pair_token[first + r];
                 kernels->add_scaled(sums +
                                         (token * (size_t)mixture->slices + (size_t)slice) * PANEL,
@@ -271,6 +283,10 @@ static status run_down_rounded(struct cpu_backend *cpu, const struct mixture *mi
             TRY(cpu_product_slice(cpu, &call, (int)slice, product));
             for (int pair = first; pair < last; pair++) { /* weighted, rounded, then added */
                 float *values = product + (size_t)(pair - first) * hidden;
+                if (mixture->down_bias != NULL && slice == 0) {
+                    cpu->kernels->add_scaled(values, mixture->down_bias + (size_t)e * hidden, 1.0f,
+                                             mixture->hidden);
+                }
                 for (size_t i = 0; i < hidden; i++) {
                     values[i] *= mixture->pair_weight[pair];
                 }
@@ -292,28 +308,72 @@ static status run_down_rounded(struct cpu_backend *cpu, const struct mixture *mi
     return STATUS_OK;
 }
 
-status cpu_experts(struct backend *backend, const struct matrix *router, int used, bool normalize,
-                   enum activation activation, const struct matrix *gate_up,
-                   const struct matrix *down, struct device_buffer *in, struct device_buffer *out)
+static const float *values_or_null(const struct vector *vector)
+{
+    return vector != NULL ? vector->region.data : NULL;
+}
+
+static bool has_length(const struct vector *vector, int count, int each)
+{
+    return vector == NULL || (int64_t)vector->length == (int64_t)count * each;
+}
+
+static bool router_fits(const struct router_facts *router, int experts)
+{
+    const int each = router->groups > 0 ? experts / router->groups : 0;
+    return router->used >= 1 && router->used <= experts &&
+           (router->groups == 0 ||
+            (router->groups > 0 && router->groups <= CPU_MOST_GROUPS && router->top_groups >= 1 &&
+             router->top_groups <= router->groups && each * router->groups == experts &&
+             router->used <= router->top_groups * each));
+}
+
+static bool fits(const struct mixture *mixture, const struct expert_weights *weights)
+{
+    const struct matrix *router = mixture->router, *gate_up = mixture->gate_up;
+    const struct matrix *down = mixture->down;
+    const int chosen_from = mixture->routing.experts;
+    const int more = router->rows - chosen_from;
+    return mixture->facts->shared >= 0 &&
+           (more == 0 || (more == 1 && mixture->facts->shared > 0)) &&
+           router_fits(&mixture->facts->router, chosen_from) && down->count == gate_up->count &&
+           router->columns == down->rows && gate_up->columns == down->rows && down->slices > 0 &&
+           router->slices == 0 && gate_up->slices == 0 &&
+           (mixture->gated || gate_up->rows == down->columns) &&
+           (mixture->gated || mixture->facts->limit == 0) &&
+           has_length(weights->router_bias, 1, router->rows) &&
+           has_length(weights->correction, 1, chosen_from) &&
+           has_length(weights->gate_up_bias, gate_up->count, gate_up->rows) &&
+           has_length(weights->down_bias, down->count, down->rows);
+}
+
+status cpu_experts(struct backend *backend, const struct expert_facts *facts,
+                   const struct expert_weights *weights, struct device_buffer *in,
+                   struct device_buffer *out)
 {
     struct cpu_backend *cpu = cpu_of(backend);
     const int tokens = cpu->rows;
-    struct mixture mixture = {.router = router,
+    const struct matrix *gate_up = weights->gate_up, *down = weights->down;
+    const int chosen_from = gate_up->count - facts->shared;
+    struct mixture mixture = {.facts = facts,
+                              .router = weights->router,
                               .gate_up = gate_up,
                               .down = down,
-                              .used = used,
-                              .experts = router->rows,
+                              .router_bias = weights->router_bias,
+                              .routing = {.experts = chosen_from,
+                                          .has_shared_gate = weights->router->rows > chosen_from,
+                                          .correction = values_or_null(weights->correction)},
+                              .gate_bias = values_or_null(weights->gate_up_bias),
+                              .down_bias = values_or_null(weights->down_bias),
+                              .used = facts->router.used + facts->shared,
+                              .experts = gate_up->count,
+                              .logits = weights->router->rows,
                               .hidden = down->rows,
                               .width = down->columns,
                               .slices = down->slices,
                               .gate_rows = gate_up->rows,
-                              .normalize = normalize,
-                              .gated = gate_up->rows == 2 * down->columns,
-                              .activation = activation};
-    if (used < 1 || used > router->rows || gate_up->count != router->rows ||
-        down->count != router->rows || router->columns != down->rows ||
-        gate_up->columns != down->rows || down->slices == 0 || router->slices > 0 ||
-        gate_up->slices > 0 || (!mixture.gated && gate_up->rows != down->columns)) {
+                              .gated = gate_up->rows == 2 * down->columns};
+    if (!fits(&mixture, weights)) {
         return status_fail(STATUS_INTERNAL, "experts: router, gates and down do not fit together");
     }
     const float *from = cpu_floats(in, tokens, mixture.hidden);
@@ -331,7 +391,7 @@ status cpu_experts(struct backend *backend, const struct matrix *router, int use
         const int here = tokens - first < chunk ? tokens - first : chunk;
         const size_t at = (size_t)first * (size_t)mixture.hidden;
         TRY(route(cpu, &mixture, from + at, here));
-        TRY(run_gates(cpu, &mixture, here * used));
+        TRY(run_gates(cpu, &mixture, here * mixture.used));
         if (cpu_is_rounded(cpu, down)) {
             TRY(run_down_rounded(cpu, &mixture, here, to + at));
         } else {

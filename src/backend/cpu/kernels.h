@@ -63,6 +63,7 @@ struct attention_tile {
     int block_tokens, head_dim, padded_dim;
     bool bfloat16;
     float scale, soft_cap;
+    const float *sinks; /* by query head number, or NULL: struct attention_facts */
     int window;
     int context;    /* bidirectional: positions that every token sees, from 0; 0: causal */
     float *scratch; /* attention_scratch_floats(padded_dim) */
@@ -90,6 +91,11 @@ struct cpu_kernels {
     /* out = activation(gate) · up; up NULL: activation(gate). */
     void (*activate)(enum activation activation, const float *gate, const float *up, int n,
                      float *out);
+    /* out = gate · sigmoid(1.702 · gate) · (up + 1) of clamped ones: `limit` of struct
+     * expert_facts. */
+    void (*activate_clamped)(float limit, const float *gate, const float *up, int n, float *out);
+    /* values = 1 / (1 + exp(-values)) */
+    void (*sigmoid)(float *values, int n);
     /* values = cap · tanh(scale · values / cap); cap 0: scale · values. */
     void (*scale_cap)(float *values, float scale, float cap, int n);
     /* Rotates values[i] against values[half + i] by the angle of cosine[i], sine[i]. */

@@ -330,9 +330,9 @@ status cuda_attention(struct backend *backend, const struct head_layout *heads,
 
 /* experts.c: `in` is plain; `out` gets [slices][T][H] in the activation type, as
  * cuda_partials_describe(down) says but never scaled: it sets cuda->partials with scaled = false */
-status cuda_experts(struct backend *backend, const struct matrix *router, int used, bool normalize,
-                    enum activation activation, const struct matrix *gate_up,
-                    const struct matrix *down, struct device_buffer *in, struct device_buffer *out);
+status cuda_experts(struct backend *backend, const struct expert_facts *facts,
+                    const struct expert_weights *weights, struct device_buffer *in,
+                    struct device_buffer *out);
 
 /* sample.c */
 status cuda_sampling_create(struct cuda_backend *cuda) MUST_CHECK;

@@ -338,21 +338,37 @@ static status check_mixture(const struct cuda_backend *cuda, const struct mixtur
     return cuda_buffer_check(in, cuda->step.tokens, mixture->hidden, dtype_bytes(cuda->activation));
 }
 
-status cuda_experts(struct backend *backend, const struct matrix *router, int used, bool normalize,
-                    enum activation activation, const struct matrix *gate_up,
-                    const struct matrix *down, struct device_buffer *in, struct device_buffer *out)
+/* What the kernels do not know yet. */
+static status check_facts(const struct expert_facts *facts, const struct expert_weights *weights)
+{
+    const bool is_known = facts->router.score == ROUTER_SOFT_MAX && facts->router.groups == 0 &&
+                          facts->router.least_sum == 0 && facts->router.scale == 1 &&
+                          facts->shared == 0 && facts->limit == 0 && weights->router_bias == NULL &&
+                          weights->correction == NULL && weights->gate_up_bias == NULL &&
+                          weights->down_bias == NULL;
+    return is_known ? STATUS_OK
+                    : status_fail(STATUS_UNSUPPORTED,
+                                  "experts of this kind are not supported on this device; use the "
+                                  "CPU");
+}
+
+status cuda_experts(struct backend *backend, const struct expert_facts *facts,
+                    const struct expert_weights *weights, struct device_buffer *in,
+                    struct device_buffer *out)
 {
     struct cuda_backend *cuda = cuda_of(backend);
     const size_t value_bytes = dtype_bytes(cuda->activation);
-    struct mixture mixture = {.router = router,
+    const struct matrix *gate_up = weights->gate_up, *down = weights->down;
+    struct mixture mixture = {.router = weights->router,
                               .gate_up = gate_up,
                               .down = down,
-                              .used = used,
+                              .used = facts->router.used,
                               .width = down->columns,
                               .hidden = down->rows,
                               .slices = down->slices,
                               .gated = gate_up->rows == 2 * down->columns,
-                              .activation = activation};
+                              .activation = facts->activation};
+    TRY(check_facts(facts, weights));
     cuda_partials_describe(cuda, down, cuda->step.tokens, &cuda->partials);
     cuda->partials.scaled = false; /* scales are applied here; the block keeps its size */
     TRY(check_mixture(cuda, &mixture, in, out));
@@ -367,7 +383,7 @@ status cuda_experts(struct backend *backend, const struct matrix *router, int us
         const size_t at = (size_t)first * (size_t)mixture.hidden * value_bytes;
         const char *from = (const char *)in->data + at;
         place_memory(cuda, &mixture, tokens, cuda->experts.data);
-        TRY(route(cuda, &mixture, from, tokens, normalize));
+        TRY(route(cuda, &mixture, from, tokens, facts->router.normalize));
         TRY(run_gates(cuda, &mixture, from, tokens));
         TRY(run_down(cuda, &mixture, tokens, (char *)out->data + at));
     }

@@ -105,10 +105,11 @@ static status read_sizes(struct facts *facts, const struct family *family, struc
     if (family->mixture) {
         TRY(read_integer(facts, "expert_count", CONFIG_MAX_EXPERTS, 0, &out->experts));
         TRY(read_integer(facts, "expert_used_count", out->experts, family->defaults.experts_used,
-                         &out->experts_used));
+                         &out->router.used));
         TRY(read_integer(facts, "expert_feed_forward_length", CONFIG_MAX_WIDTH, out->intermediate,
                          &out->expert_intermediate));
-        out->normalize_expert_weights = true;
+        out->router.normalize = true;
+        out->router.scale = 1;
     }
     return STATUS_OK;
 }

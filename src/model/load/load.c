@@ -165,7 +165,7 @@ static status load_part(struct loader *loader, const struct weight_item *item,
     struct tensor_source source;
     TRY(weight_source_find(model, part, false, item->layer, place->index, item->count, &source));
     const int paired = paired_dimensions(loader, part);
-    int chunk = tensor_rows_within(source.values, staging_bytes);
+    int chunk = tensor_rows_within(&source, staging_bytes);
     if (paired > 0) {
         int size = model->config.head_dim;
         chunk = chunk < size ? size : chunk / size * size;
@@ -179,7 +179,7 @@ static status load_part(struct loader *loader, const struct weight_item *item,
             count = part->piece - row % part->piece;
         }
         const struct tensor_read read = {.source = source,
-                                         .first_row = source.first_row + weight_part_row(part, row),
+                                         .first_row = weight_part_row(part, row),
                                          .row_count = count,
                                          .first_column = part->first_column,
                                          .column_count = part->column_count,
@@ -295,32 +295,42 @@ static status halve_heads(int size, int paired, int count, float *values)
     return STATUS_OK;
 }
 
+/* One part of a vector, which ends up at its place in values[item->columns]. */
+static status load_vector_part(struct loader *loader, const struct weight_item *item,
+                               const struct weight_part *part, int index, float *values)
+{
+    const int count = part->column_count, paired = paired_dimensions(loader, part);
+    struct tensor_source source;
+    TRY(weight_source_find(loader->model, part, true, item->layer, index, item->count, &source));
+    if (count == 0) {
+        return STATUS_OK;
+    }
+    float *to = values + part->at_row;
+    TRY(tensor_read_vector(&loader->model->tensors, &source, part->first_column, count,
+                           &loader->scratch, to));
+    return paired > 0 ? halve_heads(loader->model->config.head_dim, paired, count, to) : STATUS_OK;
+}
+
 static status load_vector(struct loader *loader, const struct weight_item *item)
 {
-    float *values = calloc((size_t)item->columns + 1, sizeof *values);
+    const size_t columns = (size_t)item->columns;
+    float *values = calloc((size_t)item->count * columns + 1, sizeof *values);
     if (values == NULL) {
         return status_fail(STATUS_NO_MEMORY, "weights: out of memory");
     }
     status s = STATUS_OK;
-    for (int i = 0; s == STATUS_OK && i < item->part_count; i++) {
-        const struct weight_part *part = &item->parts[i];
-        struct tensor_source source;
-        s = weight_source_find(loader->model, part, true, item->layer, 0, 1, &source);
-        if (s == STATUS_OK && part->column_count > 0) {
-            s = tensor_read_values(&loader->model->tensors, source.values,
-                                   source.first_row + part->first_column, part->column_count,
-                                   &loader->scratch, values + part->at_row);
-        }
-        if (s == STATUS_OK && paired_dimensions(loader, part) > 0) {
-            s = halve_heads(loader->model->config.head_dim, paired_dimensions(loader, part),
-                            part->column_count, values + part->at_row);
+    for (int index = 0; index < item->count; index++) {
+        for (int i = 0; s == STATUS_OK && i < item->part_count; i++) {
+            s = load_vector_part(loader, item, &item->parts[i], index,
+                                 values + (size_t)index * columns);
         }
     }
     if (s == STATUS_OK) {
         s = weight_finish_vector(item, values);
     }
     if (s == STATUS_OK) {
-        s = operations(loader)->vector_create(loader->backend, item->columns, values, item->vector);
+        s = operations(loader)->vector_create(loader->backend, item->count * item->columns, values,
+                                              item->vector);
     }
     free(values);
     return s;
@@ -412,6 +422,9 @@ static void destroy_layer(struct layer_weights *layer, struct backend *backend)
         layer->gate_up_bias,
         layer->down_bias,
         layer->mlp_post_norm,
+        layer->sinks,
+        layer->router_bias,
+        layer->router_correction,
     };
     for (size_t i = 0; i < COUNT_OF(matrices); i++) {
         if (matrices[i] != NULL) {
@@ -459,7 +472,7 @@ static status count_item(void *context, const struct weight_item *item)
 {
     struct counter *counter = context;
     if (item->is_vector) {
-        counter->bytes += (int64_t)item->columns * (int64_t)sizeof(float);
+        counter->bytes += (int64_t)item->count * item->columns * (int64_t)sizeof(float);
         return STATUS_OK;
     }
     enum weight_format kept;

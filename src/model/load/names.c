@@ -106,33 +106,43 @@ static const struct tensor_name *names_of(const struct model *model, enum tensor
     return model->is_gguf ? family_gguf_names : family_common_names;
 }
 
-/* Rows before the wanted part in the file's tensor, and the rows that it has in all. */
-static void part_rows(const struct model_config *config, enum tensor_part which, int rows,
-                      int64_t *before, int64_t *total)
+/* How the wanted part lies in the file's tensor. */
+struct layout {
+    int64_t before, total; /* rows before it, and in all */
+    int step;              /* from one of its rows to the next */
+    bool is_turned;
+};
+
+static struct layout part_layout(const struct model_config *config, enum tensor_part which,
+                                 int64_t rows)
 {
-    int64_t q = (int64_t)config->heads * config->head_dim;
-    int64_t kv = (int64_t)config->kv_heads * config->head_dim;
-    *before = 0;
-    *total = rows;
+    const int64_t q = (int64_t)config->heads * config->head_dim;
+    const int64_t kv = (int64_t)config->kv_heads * config->head_dim;
     switch (which) {
+    case PART_Q_OF_QKV:
+        return (struct layout){0, q + 2 * kv, 1, false};
+    case PART_K_OF_QKV:
+        return (struct layout){q, q + 2 * kv, 1, false};
+    case PART_V_OF_QKV:
+        return (struct layout){q + kv, q + 2 * kv, 1, false};
+    case PART_GATE_OF_PAIR:
+        return (struct layout){0, 2 * rows, 1, false};
+    case PART_UP_OF_PAIR:
+        return (struct layout){rows, 2 * rows, 1, false};
+    case PART_EVEN:
+        return (struct layout){0, 2 * rows, 2, false};
+    case PART_ODD:
+        return (struct layout){1, 2 * rows, 2, false};
+    case PART_TURNED:
+        return (struct layout){0, rows, 1, true};
+    case PART_EVEN_TURNED:
+        return (struct layout){0, 2 * rows, 2, true};
+    case PART_ODD_TURNED:
+        return (struct layout){1, 2 * rows, 2, true};
     case PART_WHOLE:
         break;
-    case PART_V_OF_QKV:
-        *before += kv;
-        /* fall through */
-    case PART_K_OF_QKV:
-        *before += q;
-        /* fall through */
-    case PART_Q_OF_QKV:
-        *total = q + 2 * kv;
-        break;
-    case PART_UP_OF_PAIR:
-        *before = rows;
-        /* fall through */
-    case PART_GATE_OF_PAIR:
-        *total = 2 * (int64_t)rows;
-        break;
     }
+    return (struct layout){0, rows, 1, false};
 }
 
 static void describe_shape(const int64_t *shape, int rank, char text[128])
@@ -148,9 +158,11 @@ static void describe_shape(const int64_t *shape, int rank, char text[128])
 static status check_shape(const struct model *model, const struct tensor *tensor,
                           const int64_t *expected, int rank)
 {
-    bool is_same = tensor->rank == rank;
+    /* A vector may be a matrix of one row. */
+    const int more = rank == 1 && tensor->rank == 2 && tensor->shape[0] == 1;
+    bool is_same = tensor->rank == rank + more;
     for (int i = 0; i < rank && is_same; i++) {
-        is_same = tensor->shape[i] == expected[i];
+        is_same = tensor->shape[i + more] == expected[i];
     }
     if (is_same) {
         return STATUS_OK;
@@ -162,43 +174,70 @@ static status check_shape(const struct model *model, const struct tensor *tensor
                        tensor_path(&model->tensors, tensor), tensor->name, here, wanted);
 }
 
-static status place(const struct model *model, const struct weight_part *part, bool is_vector,
-                    const struct tensor_name *name, int expert, int expert_count,
-                    const struct tensor *tensor, struct tensor_source *out)
+static bool is_expert(enum tensor_role role)
 {
-    int64_t before, total;
-    part_rows(&model->config, name->part, is_vector ? part->columns : part->rows, &before, &total);
-    TRY(tensor_source_find(&model->tensors, tensor, out));
-    out->first_row = before;
-    if (is_vector && part->taps > 0) {
-        return check_shape(model, tensor, (int64_t[]){total / part->taps, 1, part->taps}, 3);
-    }
-    if (is_vector) {
-        return check_shape(model, tensor, (int64_t[]){total}, 1);
-    }
-    bool is_stack = part->role >= ROLE_EXPERT_GATE && strstr(name->pattern, "{expert}") == NULL;
-    if (!is_stack) {
-        return check_shape(model, tensor, (int64_t[]){total, part->columns}, 2);
-    }
-    out->first_row += expert * total;
-    return check_shape(model, tensor, (int64_t[]){expert_count, total, part->columns}, 3);
+    return role >= ROLE_EXPERT_GATE && role <= ROLE_EXPERT_DOWN_BIAS;
 }
 
-status weight_source_find(const struct model *model, const struct weight_part *part, bool is_vector,
-                          int layer, int expert, int expert_count, struct tensor_source *out)
+/* Whether the tensor has all experts. */
+static bool is_stack(const struct tensor_name *name)
+{
+    return is_expert(name->role) && strstr(name->pattern, "{expert}") == NULL;
+}
+
+static status place_vector(const struct model *model, const struct weight_part *part,
+                           const struct tensor_name *name, int expert, int expert_count,
+                           const struct tensor *tensor, struct tensor_source *out)
+{
+    const struct layout layout = part_layout(&model->config, name->part, part->columns);
+    TRY(tensor_source_find(&model->tensors, tensor, out));
+    out->first_row = layout.before + (is_stack(name) ? expert * layout.total : 0);
+    out->row_step = layout.step;
+    if (part->taps > 0) {
+        return check_shape(model, tensor, (int64_t[]){layout.total / part->taps, 1, part->taps}, 3);
+    }
+    return is_stack(name) ? check_shape(model, tensor, (int64_t[]){expert_count, layout.total}, 2)
+                          : check_shape(model, tensor, (int64_t[]){layout.total}, 1);
+}
+
+static status place_matrix(const struct model *model, const struct weight_part *part,
+                           const struct tensor_name *name, int expert, int expert_count,
+                           const struct tensor *tensor, struct tensor_source *out)
+{
+    const struct layout layout = part_layout(&model->config, name->part, part->rows);
+    int64_t rows = layout.total, columns = part->columns;
+    TRY(tensor_source_find(&model->tensors, tensor, out));
+    out->row_step = layout.step;
+    out->is_turned = layout.is_turned && tensor->packed == NULL;
+    if (out->is_turned) {
+        rows = part->columns;
+        columns = layout.total;
+        out->first_column = (int)layout.before;
+    } else {
+        out->first_row = layout.before;
+    }
+    if (!is_stack(name)) {
+        return check_shape(model, tensor, (int64_t[]){rows, columns}, 2);
+    }
+    out->first_row += expert * rows;
+    return check_shape(model, tensor, (int64_t[]){expert_count, rows, columns}, 3);
+}
+
+/* Where a part is, by the names of its role. */
+static status find_part(const struct model *model, const struct weight_part *part, bool is_vector,
+                        const struct pattern_numbers *numbers, int expert_count,
+                        struct tensor_source *out)
 {
     char name[NAME_BYTES], first[NAME_BYTES] = "";
     for (const struct tensor_name *at = names_of(model, part->role); at->pattern != NULL; at++) {
-        if (at->role != part->role) {
-            continue;
-        }
-        const struct pattern_numbers numbers = {layer, model->config.layers - 1, expert};
-        if (!fill_pattern(at->pattern, model->tensor_prefix, &numbers, name)) {
+        if (at->role != part->role ||
+            !fill_pattern(at->pattern, model->tensor_prefix, numbers, name)) {
             continue;
         }
         const struct tensor *tensor = tensor_table_find(&model->tensors, name);
         if (tensor != NULL) {
-            return place(model, part, is_vector, at, expert, expert_count, tensor, out);
+            return (is_vector ? place_vector : place_matrix)(model, part, at, numbers->expert,
+                                                             expert_count, tensor, out);
         }
         if (first[0] == '\0') {
             memcpy(first, name, sizeof first);
@@ -206,4 +245,42 @@ status weight_source_find(const struct model *model, const struct weight_part *p
     }
     return status_fail(STATUS_INVALID, "%s: tensor %s is missing%s", model->path, first,
                        model->tensors.count == 0 ? "; there are no weights" : "");
+}
+
+/* Columns of the shared MLP as those of an expert, the index-th of the shared ones. */
+static status find_shared(const struct model *model, const struct weight_part *part, int layer,
+                          int index, struct tensor_source *out)
+{
+    const struct model_config *config = &model->config;
+    const bool is_down = part->role == ROLE_EXPERT_DOWN;
+    const int first = index * config->expert_intermediate;
+    const int left = config->shared_width - first;
+    const struct pattern_numbers numbers = {layer, config->layers - 1, -1};
+    struct weight_part whole = *part;
+    whole.role = is_down                          ? ROLE_SHARED_DOWN
+                 : part->role == ROLE_EXPERT_GATE ? ROLE_SHARED_GATE
+                                                  : ROLE_SHARED_UP;
+    *(is_down ? &whole.columns : &whole.rows) = config->shared_width;
+    TRY(find_part(model, &whole, false, &numbers, 1, out));
+    if (is_down) {
+        out->first_column = first;
+    } else {
+        out->first_row += first;
+    }
+    if (left < config->expert_intermediate) {
+        *(is_down ? &out->columns : &out->rows) = left;
+    }
+    return STATUS_OK;
+}
+
+status weight_source_find(const struct model *model, const struct weight_part *part, bool is_vector,
+                          int layer, int expert, int expert_count, struct tensor_source *out)
+{
+    const struct pattern_numbers numbers = {layer, model->config.layers - 1, expert};
+    if (!is_expert(part->role)) {
+        return find_part(model, part, is_vector, &numbers, expert_count, out);
+    }
+    const int experts = model->config.experts;
+    return expert < experts ? find_part(model, part, is_vector, &numbers, experts, out)
+                            : find_shared(model, part, layer, expert - experts, out);
 }

@@ -92,22 +92,25 @@ static status fill_part(const struct filler *filler, const struct weight_item *i
 
 static status fill_vector(const struct filler *filler, const struct weight_item *item)
 {
-    float *values = calloc((size_t)item->columns + 1, sizeof *values);
+    const size_t columns = (size_t)item->columns;
+    float *values = calloc((size_t)item->count * columns + 1, sizeof *values);
     if (values == NULL) {
         return status_fail(STATUS_NO_MEMORY, "weights: out of memory");
     }
     float middle = item->is_norm ? 1 - filler->config->norm.weight_offset : 0;
-    for (int i = 0; i < item->part_count; i++) {
-        const struct weight_part *part = &item->parts[i];
-        fill_row(filler, item, part, 0, 0, filler->chunk);
+    for (int i = 0; i < item->count * item->part_count; i++) {
+        const int index = i / item->part_count;
+        const struct weight_part *part = &item->parts[i % item->part_count];
+        float *to = values + (size_t)index * columns + part->at_row;
+        fill_row(filler, item, part, index, 0, filler->chunk);
         for (int j = 0; j < part->column_count; j++) {
-            values[part->at_row + j] = middle + from_bfloat16(filler->chunk[j]);
+            to[j] = middle + from_bfloat16(filler->chunk[j]);
         }
     }
     status s = weight_finish_vector(item, values);
     if (s == STATUS_OK) {
-        s = filler->backend->operations->vector_create(filler->backend, item->columns, values,
-                                                       item->vector);
+        s = filler->backend->operations->vector_create(
+            filler->backend, item->count * item->columns, values, item->vector);
     }
     free(values);
     return s;

@@ -85,13 +85,13 @@ static status visit_norm(const struct weight_walk *walk, enum tensor_role role, 
     return visit_vector(walk, role, length, true, slot);
 }
 
-/* A rank's part of a norm over all heads. */
-static status visit_wide_norm(const struct weight_walk *walk, enum tensor_role role, int length,
-                              int first, int own, struct vector **slot)
+/* A rank's part of a vector: of a norm over all heads, or of what each head has. */
+static status visit_own(const struct weight_walk *walk, bool is_norm, enum tensor_role role,
+                        int length, int first, int own, struct vector **slot)
 {
     struct weight_item item = {.layer = walk->layer,
                                .is_vector = true,
-                               .is_norm = true,
+                               .is_norm = is_norm,
                                .count = 1,
                                .rows = 1,
                                .columns = own,
@@ -120,7 +120,7 @@ static status visit_hidden_norm(const struct weight_walk *walk, enum tensor_role
 static bool is_exact(enum tensor_role role)
 {
     return role == ROLE_EMBEDDING || role == ROLE_POSITIONS || role == ROLE_HEAD ||
-           role == ROLE_ROUTER;
+           role == ROLE_ROUTER || role == ROLE_SHARED_GATE_ROW;
 }
 
 /* `parts` as rows of a matrix, one below the other. */
@@ -142,11 +142,11 @@ static status visit_rows(const struct weight_walk *walk, int count, const struct
 }
 
 /* The same rows of the biases that belong to such a matrix, one after the other. */
-static status visit_bias(const struct weight_walk *walk, const struct weight_part *parts,
+static status visit_bias(const struct weight_walk *walk, int count, const struct weight_part *parts,
                          int part_count, const enum tensor_role *roles, struct vector **slot)
 {
     struct weight_item item = {
-        .layer = walk->layer, .is_vector = true, .count = 1, .rows = 1, .vector = slot};
+        .layer = walk->layer, .is_vector = true, .count = count, .rows = 1, .vector = slot};
     item.part_count = part_count;
     for (int i = 0; i < part_count; i++) {
         item.parts[i] = (struct weight_part){.role = roles[i],
@@ -237,15 +237,19 @@ static status visit_attention(const struct weight_walk *walk, struct layer_weigh
     }
     TRY(visit_rows(walk, 1, qkv, 3, &layer->qkv));
     if (config->qkv_bias) {
-        TRY(visit_bias(walk, qkv, 3, biases, &layer->qkv_bias));
+        TRY(visit_bias(walk, 1, qkv, 3, biases, &layer->qkv_bias));
     }
     if (config->wide_qk_norm) {
-        TRY(visit_wide_norm(walk, ROLE_Q_NORM, config->heads * size, qkv[0].first_row,
-                            qkv[0].row_count, &layer->q_norm));
-        TRY(visit_wide_norm(walk, ROLE_K_NORM, kv_rows, first_kv, own_kv, &layer->k_norm));
+        TRY(visit_own(walk, true, ROLE_Q_NORM, config->heads * size, qkv[0].first_row,
+                      qkv[0].row_count, &layer->q_norm));
+        TRY(visit_own(walk, true, ROLE_K_NORM, kv_rows, first_kv, own_kv, &layer->k_norm));
     } else if (config->qk_norm) {
         TRY(visit_norm(walk, ROLE_Q_NORM, size, &layer->q_norm));
         TRY(visit_norm(walk, ROLE_K_NORM, size, &layer->k_norm));
+    }
+    if (config->sinks) {
+        TRY(visit_own(walk, false, ROLE_SINKS, config->heads, partition->first_head,
+                      partition->head_count, &layer->sinks));
     }
     TRY(visit_sliced(walk, ROLE_ATTENTION_OUTPUT, 1, config->heads * size,
                      partition->first_head * size, partition->head_count * size,
@@ -308,7 +312,7 @@ static status visit_short_convolution(const struct weight_walk *walk, struct lay
     TRY(visit_rows(walk, 1, input, 3, &layer->mixer_input));
     TRY(visit_channels(walk, ROLE_CONVOLUTION, hidden, first, own, taps, &layer->convolution));
     if (config->convolution_bias) {
-        TRY(visit_bias(walk, input, 3, biases, &layer->mixer_input_bias));
+        TRY(visit_bias(walk, 1, input, 3, biases, &layer->mixer_input_bias));
         TRY(visit_channels(walk, ROLE_CONVOLUTION_BIAS, hidden, first, own, 0,
                            &layer->convolution_bias));
         TRY(visit_vector(walk, ROLE_MIXER_OUTPUT_BIAS, hidden, false,
@@ -426,6 +430,36 @@ static status visit_mixer(const struct weight_walk *walk, struct layer_weights *
     return visit_attention(walk, layer);
 }
 
+static status visit_router(const struct weight_walk *walk, struct layer_weights *layer)
+{
+    const struct model_config *config = walk->config;
+    const struct weight_part rows[] = {
+        {.role = ROLE_ROUTER,
+         .rows = config->experts,
+         .columns = config->hidden,
+         .row_count = config->experts},
+        {.role = ROLE_SHARED_GATE_ROW, .rows = 1, .columns = config->hidden, .row_count = 1}};
+    TRY(visit_rows(walk, 1, rows, config->shared_gate ? 2 : 1, &layer->router));
+    if (config->router_bias) {
+        TRY(visit_vector(walk, ROLE_ROUTER_BIAS, config->experts, false, &layer->router_bias));
+    }
+    return config->router_correction ? visit_vector(walk, ROLE_ROUTER_CORRECTION, config->experts,
+                                                    false, &layer->router_correction)
+                                     : STATUS_OK;
+}
+
+/* The second product's bias: of a plain MLP after the sum over ranks, of experts before it. */
+static status visit_down_bias(const struct weight_walk *walk, bool is_dense, int count,
+                              struct layer_weights *layer)
+{
+    const int hidden = walk->config->hidden;
+    const struct weight_part rows = {.rows = hidden, .row_count = hidden};
+    static const enum tensor_role roles[] = {ROLE_EXPERT_DOWN_BIAS, ROLE_DOWN_BIAS};
+    return is_dense || walk->partition->tp_rank == 0
+               ? visit_bias(walk, count, &rows, 1, roles + is_dense, &layer->down_bias)
+               : STATUS_OK;
+}
+
 /* Gate rows, then up rows; experts: a stack of them. */
 static status visit_mlp(const struct weight_walk *walk, struct layer_weights *layer)
 {
@@ -433,7 +467,8 @@ static status visit_mlp(const struct weight_walk *walk, struct layer_weights *la
     const struct partition *partition = walk->partition;
     bool is_dense = config->experts == 0 ||
                     (config->layer_is_dense != NULL && config->layer_is_dense[walk->layer]);
-    int count = is_dense ? 1 : config->experts;
+    bool has_bias = is_dense ? config->mlp_bias : config->expert_bias;
+    int count = is_dense ? 1 : config->experts + model_shared_experts(config);
     int width = is_dense ? config->intermediate : config->expert_intermediate;
     int first = is_dense ? partition->first_column : partition->first_expert_column;
     int own = is_dense ? partition->column_count : partition->expert_column_count;
@@ -449,24 +484,22 @@ static status visit_mlp(const struct weight_walk *walk, struct layer_weights *la
          .first_row = first,
          .row_count = own},
     };
-    static const enum tensor_role biases[] = {ROLE_GATE_BIAS, ROLE_UP_BIAS};
+    static const enum tensor_role biases[] = {ROLE_GATE_BIAS, ROLE_UP_BIAS, ROLE_EXPERT_GATE_BIAS,
+                                              ROLE_EXPERT_UP_BIAS};
     int skipped = config->gated ? 0 : 1;
     if (!is_dense) {
-        struct weight_part router = {.role = ROLE_ROUTER,
-                                     .rows = config->experts,
-                                     .columns = config->hidden,
-                                     .row_count = config->experts};
-        TRY(visit_rows(walk, 1, &router, 1, &layer->router));
+        TRY(visit_router(walk, layer));
     }
     TRY(visit_rows(walk, count, up + skipped, 2 - skipped, &layer->gate_up));
-    if (config->mlp_bias && is_dense) {
-        TRY(visit_bias(walk, up + skipped, 2 - skipped, biases + skipped, &layer->gate_up_bias));
+    if (has_bias) {
+        TRY(visit_bias(walk, count, up + skipped, 2 - skipped,
+                       biases + skipped + (is_dense ? 0 : 2), &layer->gate_up_bias));
     }
     TRY(visit_sliced(walk, is_dense ? ROLE_DOWN : ROLE_EXPERT_DOWN, count, width, first, own,
                      is_dense ? partition->column_slice_start : partition->expert_slice_start,
                      &layer->down));
-    if (config->mlp_bias && is_dense) {
-        TRY(visit_vector(walk, ROLE_DOWN_BIAS, config->hidden, false, &layer->down_bias));
+    if (has_bias) {
+        TRY(visit_down_bias(walk, is_dense, count, layer));
     }
     return config->post_norm
                ? visit_norm(walk, ROLE_MLP_POST_NORM, config->hidden, &layer->mlp_post_norm)

@@ -23,7 +23,7 @@ struct weight_part {
 
 enum { WEIGHT_MAX_PARTS = 6 };
 
-/* One matrix, stack of matrices or vector. A stack has the same parts in every product. */
+/* One matrix or vector, or stack of them. A stack has the same parts in every product. */
 struct weight_item {
     int layer; /* of the whole model; -1 outside of layers */
     bool is_vector, is_norm;
@@ -37,7 +37,7 @@ struct weight_item {
     int taps; /* of a vector: 0, or its parts are [channels, taps] and it is kept turned,
                  as [taps, channels]: weight_finish_vector */
     struct matrix **matrix; /* where it is stored */
-    struct vector **vector;
+    struct vector **vector; /* a stack's are one behind the other */
 };
 
 typedef status weight_visitor(void *context, const struct weight_item *item);

@@ -207,7 +207,8 @@ static status attention_run(struct forward *forward, struct mixer *mixer, const 
     const struct attention_facts facts = {.scale = config->attention_scale,
                                           .soft_cap = config->attention_soft_cap,
                                           .window = model_layer_window(config, model_layer),
-                                          .bidirectional = config->encoder};
+                                          .bidirectional = config->encoder,
+                                          .sinks = w->sinks};
 
     TRY(op->product(backend, w->qkv, w->qkv_bias, forward->normed, attention->qkv));
     if (config->wide_qk_norm) {

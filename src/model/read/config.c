@@ -167,6 +167,7 @@ void config_set_family(const struct family *family, struct model_config *out)
     out->delta_fused = family->delta_fused;
     out->qk_norm = family->qk_norm;
     out->wide_qk_norm = family->wide_qk_norm;
+    out->sinks = family->sinks;
     out->qkv_bias = family->qkv_bias == BIAS_ALWAYS;
     out->attention_output_bias = family->attention_output_bias == BIAS_ALWAYS;
     out->mlp_bias = family->mlp_bias == BIAS_ALWAYS;
@@ -304,67 +305,6 @@ static status read_scales(const struct json *object, const struct family *family
         out->attention_scale = (float)number;
         TRY(config_read_positive(object, "logits_scaling", 1e6, 1, &number));
         out->logit_scale = (float)(1 / number);
-    }
-    return STATUS_OK;
-}
-
-static status read_dense_layers(const struct json *object, struct arena *arena,
-                                struct model_config *out)
-{
-    int step;
-    TRY(config_read_integer(object, "decoder_sparse_step", 1, CONFIG_MAX_LAYERS, 1, &step));
-    uint8_t *dense = arena_allocate(arena, (size_t)out->layers);
-    if (dense == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory");
-    }
-    bool any = false;
-    for (int i = 0; i < out->layers; i++) {
-        dense[i] = (i + 1) % step != 0;
-        any = any || dense[i];
-    }
-    const struct json *list = json_get(object, "mlp_only_layers");
-    if (config_has(object, "mlp_only_layers") && list->type != JSON_ARRAY) {
-        return config_expected("mlp_only_layers", "an array of layers", list);
-    }
-    for (size_t i = 0; list != NULL && list->type == JSON_ARRAY && i < list->length; i++) {
-        int64_t layer;
-        if (!json_int64(list->items[i], &layer) || layer < 0) {
-            return config_expected("mlp_only_layers", "an array of layers", list->items[i]);
-        }
-        if (layer < out->layers) {
-            dense[layer] = 1;
-            any = true;
-        }
-    }
-    out->layer_is_dense = any ? dense : NULL;
-    return STATUS_OK;
-}
-
-static status read_experts(const struct json *object, const struct family *family,
-                           struct arena *arena, struct model_config *out)
-{
-    if (!family->mixture) {
-        return STATUS_OK;
-    }
-    const char *key = config_has(object, "num_local_experts") ? "num_local_experts" : "num_experts";
-    TRY(config_read_integer(object, key, 1, CONFIG_MAX_EXPERTS, family->defaults.experts,
-                            &out->experts));
-    TRY(config_read_integer(object, "num_experts_per_tok", 1, CONFIG_MAX_EXPERTS,
-                            family->defaults.experts_used, &out->experts_used));
-    if (out->experts_used > out->experts) {
-        return status_fail(STATUS_INVALID, "num_experts_per_tok: %d of %d experts",
-                           out->experts_used, out->experts);
-    }
-    if (family->experts_keep_width) {
-        out->expert_intermediate = out->intermediate;
-    } else {
-        TRY(config_read_integer(object, "moe_intermediate_size", 1, CONFIG_MAX_WIDTH,
-                                family->defaults.expert_intermediate, &out->expert_intermediate));
-        TRY(read_dense_layers(object, arena, out));
-    }
-    out->normalize_expert_weights = true;
-    if (!family->always_normalize_experts) {
-        TRY(config_read_bool(object, "norm_topk_prob", false, &out->normalize_expert_weights));
     }
     return STATUS_OK;
 }
@@ -567,6 +507,9 @@ status config_from_json(const struct json *root, const struct json *generation, 
     TRY(read_sizes(object, family, out));
     TRY(read_activation(object, family, out));
     TRY(read_biases(object, family, out));
+    if (family->qk_norm_by_key) {
+        TRY(config_read_bool(object, "use_qk_norm", false, &out->qk_norm));
+    }
     if (family->tied_key != NULL && config_has(object, family->tied_key)) {
         tied = family->tied_key;
     }
@@ -588,7 +531,7 @@ status config_from_json(const struct json *root, const struct json *generation, 
     TRY(config_read_layers(object, family, arena, out));
     TRY(mixer_facts_read(object, family, out));
     TRY(config_read_layers_without_rope(object, family, arena, out));
-    TRY(read_experts(object, family, arena, out));
+    TRY(config_read_experts(object, family, arena, out));
     TRY(read_dtype(root, object, out));
     TRY(config_finish(out));
     TRY(config_read_rope(object, family, arena, out));

@@ -16,6 +16,7 @@ enum {
     CONFIG_MAX_VOCABULARY = 1 << 24,
     CONFIG_MAX_POSITIONS = 1 << 30,
     CONFIG_MAX_EXPERTS = 4096,
+    CONFIG_MAX_GROUPS = 256, /* of experts */
 };
 
 /* Facts of a parsed config.json; `generation` is generation_config.json or NULL. Both dialects:
@@ -99,6 +100,12 @@ status config_mark_layers(struct model_config *config, const struct family *fami
 /* Reads the facts of layers that are no attention; sizes and kinds are known already. */
 status mixer_facts_read(const struct json *object, const struct family *family,
                         struct model_config *out) MUST_CHECK;
+
+/* ---- config_experts.c ---- */
+
+/* Reads all that says how a mixture of experts is made; sizes are set already. */
+status config_read_experts(const struct json *object, const struct family *family,
+                           struct arena *arena, struct model_config *out) MUST_CHECK;
 
 /* ---- config_rope.c ---- */
 

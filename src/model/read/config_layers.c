@@ -45,6 +45,8 @@ static bool is_other(const struct model_config *config, const struct family *fam
         return is_on && layer >= first;
     case LAYERS_PATTERN:
         return (layer + 1) % pattern != 0;
+    case LAYERS_LOWER:
+        return is_on && layer < first && layer % 2 == 0;
     }
     return false;
 }
@@ -191,7 +193,8 @@ status config_read_layers(const struct json *object, const struct family *family
 {
     enum layer_rule rule = family->layer_rule;
     bool is_on = rule != LAYERS_ALIKE;
-    if (rule == LAYERS_BY_SWITCH || rule == LAYERS_UPPER) {
+    const bool has_limit = rule == LAYERS_UPPER || rule == LAYERS_LOWER;
+    if (rule == LAYERS_BY_SWITCH || has_limit) {
         TRY(config_read_bool(object, "use_sliding_window", false, &is_on));
     }
     bool is_null =
@@ -201,7 +204,7 @@ status config_read_layers(const struct json *object, const struct family *family
         TRY(config_read_integer(object, "sliding_window", 1, CONFIG_MAX_POSITIONS,
                                 family->defaults.window, &out->window));
     }
-    bool may_list = rule == LAYERS_UPPER || rule == LAYERS_PATTERN || rule == LAYERS_LISTED;
+    bool may_list = has_limit || rule == LAYERS_PATTERN || rule == LAYERS_LISTED;
     if (may_list && config_has(object, "layer_types")) {
         return read_layer_types(json_get(object, "layer_types"), family, arena, out);
     }
@@ -209,7 +212,7 @@ status config_read_layers(const struct json *object, const struct family *family
         return read_full_layers(object, family, arena, out);
     }
     int first = 0, pattern = family->defaults.window_pattern;
-    if (rule == LAYERS_UPPER) {
+    if (has_limit) {
         TRY(config_read_integer(object, "max_window_layers", 0, CONFIG_MAX_POSITIONS,
                                 family->defaults.first_window_layer, &first));
     }

@@ -135,9 +135,18 @@ static const struct json *object_member(const struct json *object, const char *k
     return value != NULL && value->type == JSON_OBJECT ? value : NULL;
 }
 
+/* A part of the head, or how many of its values (rotary_dim). */
 static status read_fraction(const struct json *config, const struct json *parameters,
-                            const struct family *family, double *out)
+                            const struct family *family, int head_dim, double *out)
 {
+    static const char count_key[] = "rotary_dim";
+    if (!config_has(parameters, "partial_rotary_factor") &&
+        !config_has(config, "partial_rotary_factor") && config_has(config, count_key)) {
+        int count;
+        TRY(config_read_integer(config, count_key, 1, head_dim, 0, &count));
+        *out = (count + 0.25) / head_dim; /* so that its product with head_dim is cut to count */
+        return STATUS_OK;
+    }
     const struct json *from = config_has(parameters, "partial_rotary_factor") ? parameters : config;
     const double fallback = family->defaults.rotary_fraction;
     return config_read_positive(from, "partial_rotary_factor", 1, fallback > 0 ? fallback : 1, out);
@@ -164,7 +173,7 @@ status config_read_rope(const struct json *object, const struct family *family, 
     struct rope_source source = {
         .config = object, .parameters = is_nested ? global : parameters, .family = family};
     TRY(config_read_positive(object, "rope_theta", 1e15, family->defaults.theta, &source.theta));
-    TRY(read_fraction(object, source.parameters, family, &out->rotary_fraction));
+    TRY(read_fraction(object, source.parameters, family, out->head_dim, &out->rotary_fraction));
     if (config_rotary_dimensions(out) < 2 || config_rotary_dimensions(out) % 2 != 0) {
         return status_fail(STATUS_INVALID,
                            "head_dim: %d of %d values are rotated; expected an "
@@ -178,7 +187,7 @@ status config_read_rope(const struct json *object, const struct family *family, 
         out->rope_local = out->rope;
     } else {
         double fraction;
-        TRY(read_fraction(object, local, family, &fraction));
+        TRY(read_fraction(object, local, family, out->head_dim, &fraction));
         if (fraction != out->rotary_fraction) {
             return status_fail(STATUS_UNSUPPORTED,
                                "%s: layer types with different "

@@ -149,11 +149,17 @@ status tensor_source_find(const struct tensor_table *table, const struct tensor 
     return zeros != NULL ? grid_find(table, values, zeros, &out->zeros) : STATUS_OK;
 }
 
+/* Whether its rows are parts of the file's rows. */
+static bool is_plain(const struct tensor_source *source)
+{
+    return source->row_step <= 1 && !source->is_turned && source->rows == 0 && source->columns == 0;
+}
+
 bool tensor_source_is_by_rows(const struct tensor_source *source)
 {
     const struct tensor *values = source->values;
-    return values->rank == 2 && weight_format_facts(values->format)->elements == 1 &&
-           source->zeros.tensor == NULL &&
+    return values->rank == 2 && is_plain(source) &&
+           weight_format_facts(values->format)->elements == 1 && source->zeros.tensor == NULL &&
            (source->scales.tensor == NULL || source->scales.block_columns >= values->shape[1]);
 }
 
@@ -169,6 +175,7 @@ void tensor_scratch_destroy(struct tensor_scratch *scratch)
     free(scratch->codes);
     free(scratch->zero_codes);
     free(scratch->groups);
+    free(scratch->moved);
     memset(scratch, 0, sizeof *scratch);
 }
 
@@ -177,16 +184,22 @@ static int64_t row_length(const struct tensor *tensor)
     return tensor->rank == 0 ? 1 : tensor->shape[tensor->rank - 1];
 }
 
-int tensor_rows_within(const struct tensor *tensor, size_t bytes)
+int tensor_rows_within(const struct tensor_source *source, size_t bytes)
 {
-    const struct weight_format_facts *facts = weight_format_facts(tensor->format);
+    /* A turned matrix is read by ranges of the file's rows: long ones, of all rows. */
+    enum { TURNED_ROWS = 1024 };
+    const struct weight_format_facts *facts = weight_format_facts(source->values->format);
     /* What a row takes while it is staged: its bytes in the file and, for what is expanded, its
      * values; a column range may still need whole rows. */
-    uint64_t length = (uint64_t)row_length(tensor);
+    uint64_t length = (uint64_t)row_length(source->values);
     uint64_t row = length / (uint64_t)facts->elements * (uint64_t)facts->bytes;
     if (facts->expand != NULL) {
         row += length * sizeof(float);
     }
+    if (source->is_turned) {
+        return TURNED_ROWS;
+    }
+    row *= source->row_step > 1 ? (uint64_t)source->row_step : 1;
     uint64_t rows = row == 0 ? 1 : bytes / row;
     return rows < 1 ? 1 : rows > 1 << 20 ? 1 << 20 : (int)rows;
 }
@@ -335,6 +348,24 @@ status tensor_read_values(const struct tensor_table *table, const struct tensor 
     return read_floats(table, &read, scratch, out);
 }
 
+status tensor_read_vector(const struct tensor_table *table, const struct tensor_source *source,
+                          int first, int count, struct tensor_scratch *scratch, float *out)
+{
+    const int step = source->row_step > 1 ? source->row_step : 1;
+    const int64_t at = source->first_row + (int64_t)step * first;
+    if (step == 1) {
+        return tensor_read_values(table, source->values, at, count, scratch, out);
+    }
+    const int span = step * (count - 1) + 1;
+    TRY(floats_grow(&scratch->row_scales, &scratch->row_scales_capacity, (size_t)span,
+                    source->values));
+    TRY(tensor_read_values(table, source->values, at, span, scratch, scratch->row_scales));
+    for (int i = 0; i < count; i++) {
+        out[i] = scratch->row_scales[step * i];
+    }
+    return STATUS_OK;
+}
+
 /* ---- Zeros and scales ---- */
 
 /* How many numbers of a grid the rows of a read need. */
@@ -430,8 +461,9 @@ static void apply_grids(const struct tensor_read *read, const struct tensor_scra
 
 /* ---- Rows ---- */
 
-status tensor_read_rows(const struct tensor_table *table, const struct tensor_read *read,
-                        struct tensor_scratch *scratch, struct weight_rows *out)
+/* Rows that are counted from the file's first. */
+static status read_file_rows(const struct tensor_table *table, const struct tensor_read *read,
+                             struct tensor_scratch *scratch, struct weight_rows *out)
 {
     const struct tensor *values = read->source.values;
     const struct weight_format_facts *facts = weight_format_facts(values->format);
@@ -456,5 +488,80 @@ status tensor_read_rows(const struct tensor_table *table, const struct tensor_re
     apply_grids(read, scratch, &staged);
     out->data = scratch->expanded + skipped;
     out->format = WEIGHT_FLOAT32;
+    return STATUS_OK;
+}
+
+/* ---- Where they are not a plain part of the file's rows ---- */
+
+/* How much of [first, first + count) lies before `end`; an end of 0: all of it. */
+static int part_before(int64_t first, int count, int end)
+{
+    return end == 0 || first + count <= end ? count : first < end ? (int)(end - first) : 0;
+}
+
+/* Values of `from` as rows of their own: to[rows][columns], of which what is not there stays 0. */
+static void move_values(const struct tensor_source *source, const struct weight_rows *from,
+                        size_t rows, size_t columns, size_t width, uint8_t *to)
+{
+    const size_t step = source->row_step > 1 ? (size_t)source->row_step : 1;
+    const size_t bytes = (size_t)weight_format_facts(from->format)->bytes;
+    const size_t down = source->is_turned ? step : step * from->stride;
+    const size_t along = source->is_turned ? from->stride : 1;
+    for (size_t row = 0; row < rows; row++) {
+        const uint8_t *at = (const uint8_t *)from->data + row * down * bytes;
+        uint8_t *out = to + row * width * bytes;
+        for (size_t column = 0; column < columns; column++) {
+            memcpy(out + column * bytes, at + column * along * bytes, bytes);
+        }
+    }
+}
+
+/* What the file has of it, in one rectangle. */
+static struct tensor_read rectangle_in_file(const struct tensor_read *read, int rows, int columns)
+{
+    const struct tensor_source *source = &read->source;
+    const int step = source->row_step > 1 ? source->row_step : 1;
+    const int span = step * (rows - 1) + 1;
+    struct tensor_read out = *read;
+    out.first_row = source->first_row + (int64_t)step * read->first_row;
+    out.row_count = span;
+    out.first_column = source->first_column + read->first_column;
+    out.column_count = columns;
+    if (source->is_turned) {
+        out.first_row = source->first_row + read->first_column;
+        out.row_count = columns;
+        out.first_column = source->first_column + step * (int)read->first_row;
+        out.column_count = span;
+    }
+    return out;
+}
+
+status tensor_read_rows(const struct tensor_table *table, const struct tensor_read *read,
+                        struct tensor_scratch *scratch, struct weight_rows *out)
+{
+    const struct tensor_source *source = &read->source;
+    const int rows = part_before(read->first_row, read->row_count, source->rows);
+    const int columns = part_before(read->first_column, read->column_count, source->columns);
+    const size_t width = (size_t)read->column_count;
+    struct weight_rows from = {.format = WEIGHT_FLOAT32};
+    if (rows > 0 && columns > 0) {
+        const struct tensor_read here = rectangle_in_file(read, rows, columns);
+        TRY(read_file_rows(table, &here, scratch, &from));
+    }
+    if (is_plain(source)) {
+        *out = from;
+        return STATUS_OK;
+    }
+    const size_t bytes =
+        (size_t)read->row_count * width * (size_t)weight_format_facts(from.format)->bytes;
+    void *moved = scratch->moved;
+    const status s = array_grow(&moved, &scratch->moved_capacity, bytes, 1);
+    scratch->moved = moved;
+    TRY(status_context(s, "tensor %s", source->values->name));
+    memset(scratch->moved, 0, bytes);
+    if (rows > 0 && columns > 0) {
+        move_values(source, &from, (size_t)rows, (size_t)columns, width, scratch->moved);
+    }
+    *out = (struct weight_rows){.data = scratch->moved, .format = from.format, .stride = width};
     return STATUS_OK;
 }

@@ -23,7 +23,13 @@ struct tensor_grid {
 /* value = (number − zero) · scale, where these are tensors beside the numbers. */
 struct tensor_source {
     const struct tensor *values;
-    int64_t first_row; /* where the logical tensor starts in the file's; vectors: first value */
+    /* Where the logical tensor is in the file's, seen as rows of its last dimension. */
+    int64_t first_row; /* vectors: first value */
+    int first_column;
+    int row_step;      /* from one of its rows to the next, or value of a vector; 0 is 1 */
+    bool is_turned;    /* its rows are the file's columns: the first has its first column at
+                          (first_row, first_column), and its rows lie row_step columns apart */
+    int rows, columns; /* what is beyond them is 0; 0: there is no end */
     struct tensor_grid scales, zeros;
     const struct tensor *input_scale; /* static scale of the product's input; NULL: none */
 };
@@ -36,7 +42,7 @@ status tensor_source_find(const struct tensor_table *table, const struct tensor 
 /* Whether rows can be handed on with one scale each, as they are. */
 bool tensor_source_is_by_rows(const struct tensor_source *source);
 
-/* A rectangle of a source, seen as rows of its last dimension; rows count from the file's first. */
+/* A rectangle of a source; rows and columns count from the logical tensor's first. */
 struct tensor_read {
     struct tensor_source source;
     int64_t first_row;
@@ -50,6 +56,8 @@ struct tensor_scratch {
     size_t raw_capacity;
     float *expanded;
     size_t expanded_capacity;
+    uint8_t *moved; /* of sources that are no plain part of the file's rows */
+    size_t moved_capacity;
     float *scales, *zeros, *row_scales;
     size_t scales_capacity, zeros_capacity, row_scales_capacity;
     uint8_t *codes, *zero_codes; /* of packed weights */
@@ -65,11 +73,16 @@ status tensor_read_rows(const struct tensor_table *table, const struct tensor_re
                         struct tensor_scratch *scratch, struct weight_rows *out) MUST_CHECK;
 
 /* How many rows fit into a read of about `bytes` bytes of staging, at least 1. */
-int tensor_rows_within(const struct tensor *tensor, size_t bytes);
+int tensor_rows_within(const struct tensor_source *source, size_t bytes);
 
 /* One row of a source in float32: out[its columns]. */
 status tensor_read_row(const struct tensor_table *table, const struct tensor_source *source,
                        int64_t row, struct tensor_scratch *scratch, float *out) MUST_CHECK;
+
+/* Values [first, first + count) of a vector, as float32. */
+status tensor_read_vector(const struct tensor_table *table, const struct tensor_source *source,
+                          int first, int count, struct tensor_scratch *scratch,
+                          float *out) MUST_CHECK;
 
 /* `count` numbers from `first` of a tensor seen as one row, as float32: of vectors and scales, to
  * which nothing else belongs. */

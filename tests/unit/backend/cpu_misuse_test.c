@@ -420,9 +420,12 @@ static void experts_are_checked(void **state)
             struct device_buffer *in = fixture_buffer(backend, NULL, TOKENS * HIDDEN - (less == 1));
             struct device_buffer *out =
                 fixture_buffer(backend, NULL, TOKENS * HIDDEN - (less == 2));
-            assert_int_equal(
-                op->experts(backend, router, c->used, true, ACTIVATION_SILU, gates, down, in, out),
-                c->fits && less == 0 ? STATUS_OK : STATUS_INTERNAL);
+            const struct expert_facts mixture_facts = {
+                .router = {.used = c->used, .normalize = true, .scale = 1}};
+            const struct expert_weights mixture = {
+                .router = router, .gate_up = gates, .down = down};
+            assert_int_equal(op->experts(backend, &mixture_facts, &mixture, in, out),
+                             c->fits && less == 0 ? STATUS_OK : STATUS_INTERNAL);
             op->buffer_destroy(backend, in);
             op->buffer_destroy(backend, out);
         }

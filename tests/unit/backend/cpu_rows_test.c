@@ -317,7 +317,9 @@ static float *mixture_of(const struct mixture_weights *weights, struct variant v
     struct device_buffer *rows = fixture_buffer(backend, in, (size_t)tokens * HIDDEN);
     struct device_buffer *sums = fixture_buffer(backend, NULL, (size_t)tokens * HIDDEN);
     fixture_step(backend, tokens, NULL);
-    check(op->experts(backend, router, USED, true, ACTIVATION_SILU, gate_up, down, rows, sums));
+    const struct expert_facts facts = {.router = {.used = USED, .normalize = true, .scale = 1}};
+    const struct expert_weights mixture = {.router = router, .gate_up = gate_up, .down = down};
+    check(op->experts(backend, &facts, &mixture, rows, sums));
     float *out = malloc((size_t)tokens * HIDDEN * sizeof *out);
     assert_non_null(out);
     memcpy(out, address(backend, sums), (size_t)tokens * HIDDEN * sizeof *out);

@@ -204,7 +204,7 @@ static void test_experts(void **state)
     (void)state;
     struct model_config config = llama_8b();
     config.experts = 8;
-    config.experts_used = 2;
+    config.router.used = 2;
     config.expert_intermediate = 1000;
     config.layers = 1;
     config.vocabulary = 0;

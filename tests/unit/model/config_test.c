@@ -219,17 +219,17 @@ static void mixtures_and_multipliers(void **state)
     (void)state;
     struct model_config config = facts("MixtralForCausalLM", "");
     assert_int_equal(config.experts, 8);
-    assert_int_equal(config.experts_used, 2);
+    assert_int_equal(config.router.used, 2);
     assert_int_equal(config.expert_intermediate, 96);
-    assert_true(config.normalize_expert_weights);
+    assert_true(config.router.normalize);
     assert_null(config.layer_is_dense);
     config = facts("Qwen3MoeForCausalLM",
                    "\"num_experts\":16,\"moe_intermediate_size\":24,\"num_key_value_heads\":2,"
                    "\"mlp_only_layers\":[0,99],\"decoder_sparse_step\":4");
     assert_int_equal(config.experts, 16);
-    assert_int_equal(config.experts_used, 8);
+    assert_int_equal(config.router.used, 8);
     assert_int_equal(config.expert_intermediate, 24);
-    assert_false(config.normalize_expert_weights);
+    assert_false(config.router.normalize);
     for (int i = 0; i < 8; i++) {
         assert_int_equal(config.layer_is_dense[i], i != 3 && i != 7);
     }

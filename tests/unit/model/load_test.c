@@ -384,7 +384,7 @@ static void check_same_facts(const struct model_config *a, const struct model_co
     assert_int_equal(a->vocabulary, b->vocabulary);
     assert_int_equal(a->max_positions, b->max_positions);
     assert_int_equal(a->experts, b->experts);
-    assert_int_equal(a->experts_used, b->experts_used);
+    assert_int_equal(a->router.used, b->router.used);
     assert_int_equal(a->qkv_bias, b->qkv_bias);
     assert_int_equal(a->tied_embeddings, b->tied_embeddings);
     assert_int_equal(a->bos, b->bos);

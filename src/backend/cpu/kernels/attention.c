@@ -368,10 +368,13 @@ void CPU_KERNEL(cpu_kernel_attention)(const struct attention_tile *tile)
         memcpy(state.query + (size_t)row * padded,
                tile->queries + token * tile->query_stride + head * (size_t)tile->head_dim,
                head_bytes);
-        state.largest[row] = -INFINITY;
+        state.largest[row] = tile->sinks != NULL ? tile->sinks[head] : -INFINITY;
     }
     memset(state.sum, 0, (size_t)rows * padded * sizeof(float));
     memset(state.total, 0, (size_t)rows * GROUP * sizeof(float));
+    for (int row = 0; tile->sinks != NULL && row < rows; row++) {
+        state.total[row * GROUP] = 1.0f; /* a sink is a first position that has no value */
+    }
 
     const int oldest = tile->window > 0 && tile->first_position >= tile->window
                            ? tile->first_position - tile->window + 1

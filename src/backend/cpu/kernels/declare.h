@@ -14,6 +14,9 @@ void CPU_KERNEL(cpu_kernel_add_parts)(const float *from, int parts, size_t strid
 void CPU_KERNEL(cpu_kernel_add_scaled)(float *to, const float *from, float factor, int n);
 void CPU_KERNEL(cpu_kernel_activate)(enum activation activation, const float *gate, const float *up,
                                      int n, float *out);
+void CPU_KERNEL(cpu_kernel_activate_clamped)(float limit, const float *gate, const float *up, int n,
+                                             float *out);
+void CPU_KERNEL(cpu_kernel_sigmoid)(float *values, int n);
 void CPU_KERNEL(cpu_kernel_scale_cap)(float *values, float scale, float cap, int n);
 void CPU_KERNEL(cpu_kernel_rotate)(float *values, const float *cosine, const float *sine, int half);
 void CPU_KERNEL(cpu_kernel_soft_max)(float *values, int n);

@@ -198,6 +198,47 @@ void CPU_KERNEL(cpu_kernel_activate)(enum activation activation, const float *ga
     }
 }
 
+/* gpt-oss (OpenAI's model card, arXiv 2508.10925, and its reference implementation). */
+ALWAYS_INLINE vec clamped_swiglu(vec gate, vec up, vec limit)
+{
+    const vec one = vec_set(1.0f);
+    gate = vec_min(limit, gate);
+    up = vec_max(-limit, vec_min(limit, up));
+    return gate / (one + vec_exp(gate * vec_set(-1.702f))) * (up + one);
+}
+
+void CPU_KERNEL(cpu_kernel_activate_clamped)(float limit, const float *gate, const float *up, int n,
+                                             float *out)
+{
+    const vec most = vec_set(limit);
+    int at = 0;
+    for (; at + VECTOR_LANES <= n; at += VECTOR_LANES) {
+        vec_store(out + at, clamped_swiglu(vec_load(gate + at), vec_load(up + at), most));
+    }
+    if (at < n) {
+        vec x =
+            clamped_swiglu(vec_load_part(gate + at, n - at), vec_load_part(up + at, n - at), most);
+        vec_store_part(out + at, x, n - at);
+    }
+}
+
+ALWAYS_INLINE vec sigmoid_value(vec x)
+{
+    const vec one = vec_set(1.0f);
+    return one / (one + vec_exp(-x));
+}
+
+void CPU_KERNEL(cpu_kernel_sigmoid)(float *values, int n)
+{
+    int at = 0;
+    for (; at + VECTOR_LANES <= n; at += VECTOR_LANES) {
+        vec_store(values + at, sigmoid_value(vec_load(values + at)));
+    }
+    if (at < n) {
+        vec_store_part(values + at, sigmoid_value(vec_load_part(values + at, n - at)), n - at);
+    }
+}
+
 ALWAYS_INLINE vec capped(vec x, float scale, float cap)
 {
     x *= vec_set(scale);
