@@ -4,7 +4,7 @@
 #include "model/family.h"
 #include "model/formats/gguf.h"
 #include "model/read/config.h"
-#include "model/read/model_tokenizer.h"
+#include "model/text/model_tokenizer.h"
 #include "sluice/model.h"
 #include "sluice/task.h"
 

@@ -5,7 +5,7 @@
 
 #include "model/family.h"
 #include "model/formats/gguf.h"
-#include "model/read/chat_templates.h"
+#include "model/text/chat_templates.h"
 #include "model/read/model_tensors.h"
 
 enum { MODEL_SAMPLING_DEFAULTS = 6, MODEL_MAX_MODULES = 4 };

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "model/read/chat_templates.h"
+#include "model/text/chat_templates.h"
 #include "scratch_folder.h"
 #include "sluice/base.h"
 

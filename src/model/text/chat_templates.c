@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a model keeps its chat templates. */
-#include "model/read/chat_templates.h"
+#include "model/text/chat_templates.h"
 
 #include <dirent.h>
 #include <errno.h>

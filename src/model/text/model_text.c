@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Chat templates and token strings, with the tokenizer: from tokenizer_config.json and
  * special_tokens_map.json, or from GGUF metadata. */
-#include "model/read/model_text.h"
+#include "model/text/model_text.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/read/model_tokenizer.h"
+#include "model/text/model_tokenizer.h"
 #include "sluice/json.h"
 
 enum { CONFIG_LIMIT = 64 << 20 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which file of a directory the tokenizer is read from: tokenizer.json, always, and without one the
  * first of those that older models, or the models' own releases, come with. */
-#include "model/read/model_tokenizer.h"
+#include "model/text/model_tokenizer.h"
 
 #include <dirent.h>
 #include <string.h>
