@@ -27,8 +27,8 @@ struct step_shape {
     int columns;                   /* between an MLP's products */
     bool gated;                    /* which then has twice as many outputs of the first */
     int experts, experts_used, expert_columns; /* with the shared ones */
-    int ranks, rank;     /* of the tensor-parallel group */
-    int slices;          /* of this rank's sliced products */
+    int ranks, rank;                           /* of the tensor-parallel group */
+    int slices;                                /* of this rank's sliced products */
     int vocabulary;      /* values of a row of logits; 0: there are none on this stage */
     int vocabulary_rows; /* of this rank's part of the vocabulary, on the last stage; else 0 */
 };

@@ -10,9 +10,9 @@
 #include "model/load/names.h"
 #include "model/read/config.h"
 #include "model/read/model_files.h"
-#include "model/text/model_text.h"
 #include "model/read/packed.h"
 #include "model/read/sampling_defaults.h"
+#include "model/text/model_text.h"
 
 enum { CONFIG_LIMIT = 64 << 20 };
 

@@ -5,8 +5,8 @@
 
 #include "model/family.h"
 #include "model/formats/gguf.h"
-#include "model/text/chat_templates.h"
 #include "model/read/model_tensors.h"
+#include "model/text/chat_templates.h"
 
 enum { MODEL_SAMPLING_DEFAULTS = 6, MODEL_MAX_MODULES = 4 };
 

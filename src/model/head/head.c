@@ -192,7 +192,7 @@ static status read_words(struct head_reader *reader, struct dense_layer *out)
             return status_fail(STATUS_INVALID, "token \"%s\" is %d; the vocabulary has %d",
                                names[i], (int)id, config->vocabulary);
         }
-        TRY(tensor_read_row(reader->table, &source, source.first_row + id, &reader->scratch,
+        TRY(tensor_read_row(reader->table, &source, id, &reader->scratch,
                             out->weight + i * (size_t)config->hidden));
     }
     return STATUS_OK;

@@ -109,8 +109,8 @@ static status fill_vector(const struct filler *filler, const struct weight_item 
     }
     status s = weight_finish_vector(item, values);
     if (s == STATUS_OK) {
-        s = filler->backend->operations->vector_create(
-            filler->backend, item->count * item->columns, values, item->vector);
+        s = filler->backend->operations->vector_create(filler->backend, item->count * item->columns,
+                                                       values, item->vector);
     }
     free(values);
     return s;
