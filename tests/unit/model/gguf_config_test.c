@@ -400,9 +400,9 @@ static void mixtures(void **state)
     const struct model_config *config = expect_facts(state, &facts);
     assert_string_equal(config->family, "qwen3_moe");
     assert_int_equal(config->experts, 8);
-    assert_int_equal(config->experts_used, 8);
+    assert_int_equal(config->router.used, 8);
     assert_int_equal(config->expert_intermediate, 96);
-    assert_true(config->normalize_expert_weights);
+    assert_true(config->router.normalize);
     facts_end(&facts);
     put_sizes("llama", LAYERS);
     put("expert_count", 8);
@@ -410,7 +410,7 @@ static void mixtures(void **state)
     put("expert_feed_forward_length", 48);
     config = expect_facts(state, &facts);
     assert_string_equal(config->family, "mixtral");
-    assert_int_equal(config->experts_used, 3);
+    assert_int_equal(config->router.used, 3);
     assert_int_equal(config->expert_intermediate, 48);
     facts_end(&facts);
     put_sizes("llama", LAYERS);
