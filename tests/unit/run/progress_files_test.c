@@ -251,7 +251,8 @@ static const char *work(struct job_at_work *job, int seconds, double share)
                 progress_take_state(&job->progress, i, &state);
             }
         }
-        strncat(all, report(job), sizeof all - strlen(all) - 1);
+        const size_t length = strlen(all);
+        snprintf(all + length, sizeof all - length, "%s", report(job));
     }
     return all;
 }
