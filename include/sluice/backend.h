@@ -39,6 +39,7 @@ struct batch {
     int outputs;                   /* O: rows that go through the vocabulary projection */
     const int32_t *token_ids;      /* [T]; batch_drawn(o): what the step before drew as output o */
     const int32_t *positions;      /* [T] position in the sequence, from 0 */
+    const uint8_t *token_types;    /* [T] 1: of the second text of a pair; NULL: all are 0 */
     const int32_t *query_start;    /* [S + 1] */
     const int32_t *context_length; /* [S] tokens in the cache once this step's are appended */
     const int32_t *block_table;    /* [S, block_table_stride] blocks of each sequence in order */
@@ -133,8 +134,13 @@ struct attention_facts {
     float scale;        /* on q·k */
     float soft_cap;     /* cap · tanh(x / cap); 0 is off */
     int window;         /* a token sees the `window` latest positions, itself included; 0 is all */
-    bool bidirectional; /* a token sees the whole context, also what follows it: the step has all of
-                           each sequence, and window is 0 */
+    bool bidirectional; /* a token sees the whole context, also what follows it, or of that the
+                           `window` nearest on each side, itself included: the step has all of each
+                           sequence */
+    /* Host memory, NULL: none. Added to the scaled score of a query at i and a key at j: that of
+     * head h is at [h · (2 · bias_reach + 16) + bias_reach + j - i]; no distance is bias_reach. */
+    const float *bias;
+    int bias_reach;
     const struct vector *sinks; /* [query_heads] the score of something that every token sees and
                                    that has no value; NULL: there is none (gpt-oss) */
 };
@@ -203,6 +209,9 @@ struct cache_layout {
 /* ---- The interface ---- */
 
 struct backend_operations {
+    /* Whether attention takes a bias by distance, and windows to both sides. */
+    bool attends_near;
+
     void (*destroy)(struct backend *backend);
 
     /* Name ("NVIDIA H100 80GB HBM3", "AMD EPYC …, 2 threads"), borrowed; bytes of device memory
@@ -284,6 +293,11 @@ struct backend_operations {
     /* residual[T, H] += table[position + first_row]; every such row is there. */
     status (*embed_positions)(struct backend *backend, const struct matrix *table, int first_row,
                               struct device_buffer *residual);
+
+    /* residual[T, H] += table[first_row + position · position_step + type · type_step]; every such
+     * row is there. NULL where a backend has no such operation. */
+    status (*embed_types)(struct backend *backend, const struct matrix *table, int first_row,
+                          int position_step, int type_step, struct device_buffer *residual);
 
     /* `reader`, here and below: the matrix of the product that reads the result, so that the
      * backend can leave it as that product wants it (rounded to fp8 with a scale a row, say); NULL

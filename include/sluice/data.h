@@ -145,7 +145,8 @@ struct row {
     size_t completion_length;
     const int32_t *completion_tokens;
     size_t completion_token_count;
-    struct generate_params params; /* the job's, with the row's own fields applied */
+    const struct json *token_types; /* list of 0 and 1, of token ids of a pair; NULL: all are 0 */
+    struct generate_params params;  /* the job's, with the row's own fields applied */
     /* Of a request, each NULL where it says nothing. */
     const struct json *add_special_tokens; /* boolean: not what is usual for this kind of prompt */
     const struct json *truncation_side;    /* string: where params.truncate_prompt cuts */

@@ -70,6 +70,7 @@ struct generate_params {
                       */
     bool include_stop;        /* the text keeps the stop string, and the end token's text */
     bool keep_special_tokens; /* the text keeps special tokens; the field is skip_special_tokens */
+    int second_text; /* the token at which a pair's second text begins; 0: none has token type 1 */
     int truncate_prompt; /* k > 0: of the prompt the last k tokens (an encoder's first), -1: as many
                             as leave room for the answer, 0: all, and too many are an error */
 };

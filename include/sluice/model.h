@@ -113,8 +113,9 @@ struct model_config {
 
     /* Learned positions (encoders); 0 rows: none. Position p is row p + position_offset. */
     int position_rows, position_offset;
-    int token_types; /* rows of the table of token types, of which the first is added everywhere; 0:
-                        none */
+    int token_types;      /* rows of the table of token types; 0: none */
+    bool norm_embeddings; /* the residual begins as the norm of the embeddings (ModernBERT) */
+    int relative_buckets; /* of a bias by distance that all layers share (MPNet); 0: none */
 
     struct norm_facts norm;
     enum activation activation;
@@ -350,7 +351,9 @@ struct layer_weights {
 
 struct model_weights {
     struct matrix *embedding; /* [vocabulary rows of this rank, H]; NULL on other stages */
-    struct matrix *positions; /* [position_rows, H], the token type added; NULL on other stages */
+    struct matrix *positions; /* [token_types · position_rows, H]: of each type the positions with
+                                 it added, or the types alone; NULL on other stages */
+    float *relative_bias;     /* [relative_buckets, heads] in host memory, or NULL */
     struct layer_weights *layers; /* [layer_count] */
     struct vector *final_norm, *final_norm_bias;
     struct matrix *head; /* [vocabulary rows of this rank, H]; the same pointer as embedding where

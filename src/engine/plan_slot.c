@@ -22,19 +22,21 @@ status slot_create(struct plan_slot *slot, const struct engine_options *options)
     slot->context_length = calloc(sequences, sizeof *slot->context_length);
     slot->output_rows = calloc(sequences, sizeof *slot->output_rows);
     slot->long_rope = calloc(sequences, sizeof *slot->long_rope);
+    slot->token_types = calloc(tokens, sizeof *slot->token_types);
     slot->state_place = calloc(sequences, sizeof *slot->state_place);
     slot->step.requests = calloc(sequences, sizeof *slot->step.requests);
     slot->mask_outputs = calloc(sequences, sizeof *slot->mask_outputs);
     slot->acceptances = calloc(sequences, sizeof *slot->acceptances);
     size_t width = (size_t)options->embedding_width;
     slot->step.embeddings = width > 0 ? calloc(sequences * width, sizeof(float)) : NULL;
-    bool created =
-        slot->sequences != NULL && slot->chunks != NULL && slot->outputs != NULL &&
-        (width == 0 || slot->step.embeddings != NULL) && slot->token_ids != NULL &&
-        slot->positions != NULL && slot->query_start != NULL && slot->context_length != NULL &&
-        slot->output_rows != NULL && slot->long_rope != NULL && slot->state_place != NULL &&
-        slot->step.requests != NULL && slot->mask_outputs != NULL && slot->acceptances != NULL &&
-        slot->first != NULL && slot->draws != NULL && slot->is_late != NULL;
+    bool created = slot->sequences != NULL && slot->chunks != NULL && slot->outputs != NULL &&
+                   (width == 0 || slot->step.embeddings != NULL) && slot->token_ids != NULL &&
+                   slot->positions != NULL && slot->query_start != NULL &&
+                   slot->context_length != NULL && slot->output_rows != NULL &&
+                   slot->long_rope != NULL && slot->token_types != NULL &&
+                   slot->state_place != NULL && slot->step.requests != NULL &&
+                   slot->mask_outputs != NULL && slot->acceptances != NULL && slot->first != NULL &&
+                   slot->draws != NULL && slot->is_late != NULL;
     return created ? STATUS_OK
                    : status_fail(STATUS_NO_MEMORY, "out of memory for the plan of a step");
 }
@@ -54,6 +56,7 @@ void slot_destroy(struct plan_slot *slot)
     free(slot->context_length);
     free(slot->output_rows);
     free(slot->long_rope);
+    free(slot->token_types);
     free(slot->state_place);
     free(slot->step.requests);
     free(slot->mask_outputs);
@@ -243,12 +246,18 @@ status slot_fill(struct plan_slot *slot, const struct engine_options *options)
 {
     struct batch *batch = &slot->step.batch;
     int token = 0, output = 0;
+    bool has_types = false;
     slot->masks.count = 0;
     slot->masks.work = compute_mask;
     for (int i = 0; i < slot->count; i++) {
         const struct sequence *sequence = slot->sequences[i];
+        const int second = sequence->row->params.second_text;
         slot->query_start[i] = token;
         fill_tokens(slot, i, token);
+        for (int j = 0; j < slot->chunks[i]; j++) {
+            slot->token_types[token + j] = second > 0 && slot->first[i] + j >= second;
+            has_types = has_types || slot->token_types[token + j] != 0;
+        }
         token += slot->chunks[i];
         slot->context_length[i] = slot->first[i] + slot->chunks[i];
         slot->long_rope[i] = sequence->long_rope;
@@ -262,6 +271,7 @@ status slot_fill(struct plan_slot *slot, const struct engine_options *options)
     batch->sequences = slot->count;
     batch->token_ids = slot->token_ids;
     batch->positions = slot->positions;
+    batch->token_types = has_types ? slot->token_types : NULL;
     batch->query_start = slot->query_start;
     batch->context_length = slot->context_length;
     batch->output_rows = slot->output_rows;

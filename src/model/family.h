@@ -14,6 +14,7 @@ enum tensor_role {
     ROLE_EMBEDDING,
     ROLE_POSITIONS,
     ROLE_TOKEN_TYPES,
+    ROLE_RELATIVE_BIAS,
     ROLE_FINAL_NORM,
     ROLE_FINAL_NORM_BIAS,
     ROLE_HEAD,
@@ -109,6 +110,10 @@ extern const struct tensor_name family_qwen3_next_names[];
 extern const struct tensor_name family_granitemoe_names[];
 extern const struct tensor_name family_gpt_oss_names[];
 extern const struct tensor_name family_bert_names[];
+extern const struct tensor_name family_distilbert_names[];
+extern const struct tensor_name family_mpnet_names[];
+extern const struct tensor_name family_nomic_bert_names[];
+extern const struct tensor_name family_modernbert_names[];
 extern const struct tensor_name family_phi3_gguf_names[];
 
 /* ---- Heads ---- */
@@ -130,6 +135,8 @@ struct head_shape {
 extern const struct head_shape family_score_head; /* decoders */
 extern const struct head_shape family_bert_head;
 extern const struct head_shape family_roberta_head;
+extern const struct head_shape family_distilbert_head;
+extern const struct head_shape family_modernbert_head;
 
 /* ---- Families ---- */
 
@@ -142,13 +149,14 @@ enum bias_rule {
 
 /* Which layers are of the family's `other_layers` kind; the rest have full attention. */
 enum layer_rule {
-    LAYERS_ALIKE,     /* none is */
-    LAYERS_ALL,       /* all, where sliding_window is a number */
-    LAYERS_BY_SWITCH, /* all, where use_sliding_window is true */
-    LAYERS_UPPER,     /* as before, from layer max_window_layers on, or by layer_types */
-    LAYERS_PATTERN,   /* all but every pattern-th, by pattern_key, or by layer_types */
-    LAYERS_LISTED,    /* those that full_attn_idxs leaves out, or by layer_types */
-    LAYERS_LOWER,     /* as LAYERS_UPPER, but every second one below max_window_layers */
+    LAYERS_ALIKE,              /* none is */
+    LAYERS_ALL,                /* all, where sliding_window is a number */
+    LAYERS_BY_SWITCH,          /* all, where use_sliding_window is true */
+    LAYERS_UPPER,              /* as before, from layer max_window_layers on, or by layer_types */
+    LAYERS_PATTERN,            /* all but every pattern-th, by pattern_key, or by layer_types */
+    LAYERS_PATTERN_FROM_FIRST, /* the same, where the first layer is one of those that are not */
+    LAYERS_LISTED,             /* those that full_attn_idxs leaves out, or by layer_types */
+    LAYERS_LOWER,              /* as LAYERS_UPPER, but every second one below max_window_layers */
 };
 
 /* Which layers of a mixture have a plain MLP. */
@@ -175,7 +183,14 @@ struct family {
     const struct head_shape *head; /* of its classifiers; NULL: of a decoder, `score` alone */
     bool head_pooling_by_key;      /* classifier_pooling says which vector the head reads */
     bool encoder;                  /* learned positions, layer norms, biases everywhere */
-    bool positions_after_padding;  /* rows of positions start behind the padding token's id */
+    bool gated_encoder, pre_norm_encoder, norm_bias_by_key, norm_embeddings;
+    bool encoder_rope;   /* in place of learned positions */
+    bool no_token_types; /* of an encoder */
+    bool relative_bias;  /* by distance, of relative_attention_num_buckets */
+    bool half_window;    /* local_attention is that of both sides together */
+    const char *layers_key, *hidden_key, *heads_key; /* where they are others */
+    const char *theta_key, *local_theta_key;
+    bool positions_after_padding; /* rows of positions start behind the padding token's id */
     float norm_weight_offset;
     bool post_norm, qk_norm;
     bool no_pre_norm;    /* attention and MLP read the bare residual (OLMo 2) */

@@ -268,6 +268,26 @@ static const struct matrix *next_reader(const struct forward *forward, int layer
     return forward->options.config->parallel ? NULL : mixer_reader(forward, layer);
 }
 
+/* residual += what positions and token types add. */
+static status add_positions(struct forward *forward, const struct batch *batch)
+{
+    const struct backend_operations *op = forward->operations;
+    struct backend *backend = forward->options.backend;
+    const struct model_config *config = forward->options.config;
+    const struct matrix *table = forward->options.weights->positions;
+    if (config->position_rows > 0 && (batch->token_types == NULL || config->token_types < 2)) {
+        return op->embed_positions(backend, table, config->position_offset, forward->residual);
+    }
+    if (op->embed_types == NULL) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "%s: token types are not supported on this device; use the CPU",
+                           config->architecture);
+    }
+    return op->embed_types(backend, table, config->position_offset, config->position_rows > 0,
+                           config->position_rows > 0 ? config->position_rows : 1,
+                           forward->residual);
+}
+
 /* residual = embeddings, or what the stage before leaves; normed = its norm for the first layer. */
 static status begin_layers(struct forward *forward, const struct batch *batch)
 {
@@ -282,8 +302,7 @@ static status begin_layers(struct forward *forward, const struct batch *batch)
                       config->embedding_scale, forward->residual));
         TRY(sum_over_ranks(forward, forward->residual));
         if (weights->positions != NULL) {
-            TRY(op->embed_positions(backend, weights->positions, config->position_offset,
-                                    forward->residual));
+            TRY(add_positions(forward, batch));
         }
     } else {
         struct communicator *pipeline = forward->options.pipeline;
@@ -292,7 +311,9 @@ static status begin_layers(struct forward *forward, const struct batch *batch)
                               part->pp_rank - 1));
     }
     const struct layer_weights *first = &weights->layers[0];
-    return op->norm(backend, &config->norm, first->attention_norm, first->attention_norm_bias,
+    struct norm_facts norm = config->norm;
+    norm.in_place = norm.in_place || (config->norm_embeddings && part->has_embedding);
+    return op->norm(backend, &norm, first->attention_norm, first->attention_norm_bias,
                     forward->residual, config->hidden, next_reader(forward, 0), forward->normed);
 }
 

@@ -216,6 +216,7 @@ static status admit(struct open_rows *self, const struct record *record,
         return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
     }
     const struct token_list *tokens = &self->prompts.tokens;
+    pending->row.params.second_text = (int)self->prompts.second_text;
     int vocabulary = model_config(self->options.model)->vocabulary;
     if (task_facts(pending->row.params.task)->work != WORK_READ) {
         pending->is_thinking = answer_reader_is_thinking(&self->answers, tokens);

@@ -294,6 +294,33 @@ static status check_dimensions(const struct prompt_encoder *encoder, const struc
                              row->dimensions->text, width);
 }
 
+/* Zeros, then ones: a type for each token. */
+static status take_types(struct prompt_encoder *encoder, const struct row *row)
+{
+    static const char what[] =
+        "token_type_ids: expected a 0 for each token of the first text, then "
+        "a 1 for each of the second";
+    const struct json *types = row->token_types;
+    if (types == NULL) {
+        return STATUS_OK;
+    }
+    if (row->kind != PROMPT_TOKENS || types->type != JSON_ARRAY ||
+        types->length != row->token_count) {
+        return status_fail(STATUS_INVALID, what);
+    }
+    size_t second = types->length;
+    for (size_t i = 0; i < types->length; i++) {
+        int64_t type;
+        if (!json_int64(types->items[i], &type) || type < 0 || type > 1 ||
+            (type == 0 && second < i) || (type == 1 && i == 0)) {
+            return status_fail(STATUS_INVALID, what);
+        }
+        second = type == 1 && second == types->length ? i : second;
+    }
+    encoder->second_text = second < encoder->tokens.count ? second : 0;
+    return STATUS_OK;
+}
+
 static status check_row_fits(const struct prompt_encoder *encoder, const struct row *row,
                              const struct task_facts *task)
 {
@@ -310,10 +337,11 @@ status prompt_encode(struct prompt_encoder *encoder, const struct row *row)
     const bool chat = row->kind == PROMPT_MESSAGES;
     buffer_clear(&encoder->text);
     encoder->tokens.count = 0;
-    encoder->first_scored = 0;
+    encoder->first_scored = encoder->second_text = 0;
     TRY(check_row_fits(encoder, row, task));
     if (task->encoding == ENCODE_CONTENT && !chat) {
-        return encode_content(encoder, row);
+        TRY(encode_content(encoder, row));
+        return take_types(encoder, row);
     }
     TRY(encode_prompt(encoder, row, chat));
     TRY(task->encoding == ENCODE_COMPLETION ? append_completion(encoder, row, chat) : STATUS_OK);

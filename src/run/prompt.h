@@ -15,6 +15,7 @@ struct prompt_encoder {
     struct buffer text;                /* of the latest prompt as the tokenizer got it; empty for
                                           PROMPT_TOKENS */
     struct token_list tokens;          /* of the latest prompt, and of what is scored after it */
+    size_t second_text;                /* of these; 0 where there is no second text */
     size_t first_scored;               /* of these; 0 where nothing is scored */
     struct buffer whole;               /* scratch */
     struct token_list content;         /* scratch */

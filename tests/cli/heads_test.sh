@@ -48,6 +48,35 @@ for name in llama_cls qwen3_embedding; do
     same_bits $name $task 1 engine.prefix_cache=false engine.max_batch_tokens=64
 done
 
+# Encoders, by both forms of their configurations; a head of one label without its function.
+for name in bert_cls modernbert_cls distilbert mpnet nomic_bert modernbert; do
+    rm -rf model
+    cp -r "$heads/$name" model
+    member=embedding
+    [[ $name != *_cls ]] || member=scores
+    for form in config config_hub; do
+        sed 's/"model_type"/"problem_type": "regression", "model_type"/' "$heads/$name/$form.json" >model/config.json
+        golden $name auto $member 3e-4 model.path=model
+    done
+    same_bits $name auto 2 model.path=model layout.tp=2
+    same_bits $name auto 3 model.path=model layout.pp=3 engine.max_sequences=2
+    same_bits $name auto 1 model.path=model engine.max_sequences=1
+done
+# Token types are zeros, then ones.
+cat >rows.jsonl <<'ROWS'
+{"prompt_token_ids": [5, 6, 7], "token_type_ids": [0, 1, 0]}
+{"prompt_token_ids": [5, 6, 7], "token_type_ids": [0, 1]}
+{"prompt_token_ids": [5, 6, 7], "token_type_ids": [1, 1, 1]}
+{"prompt_token_ids": [5, 6, 7], "token_type_ids": [0, 1, 1]}
+{"prompt_token_ids": [5, 6, 7], "token_type_ids": [0, 0, 0]}
+{"prompt_token_ids": [5, 6, 7]}
+ROWS
+job bert_cls classify
+run_program run --quiet job.yaml --set data.input=rows.jsonl
+run_program export out.h5 --columns score,error
+[ "$(grep -c 'token_type_ids: expected a 0 for each token of the first text' out)" -eq 3 ] || fail "wrong types: $(cat out)"
+[ "$(sed -n 5p out)" = "$(sed -n 6p out)" ] && [ "$(sed -n 4p out)" != "$(sed -n 5p out)" ] || fail "types change nothing: $(cat out)"
+
 # What a classifier's job is without being said, its columns, and their exports.
 job llama_cls auto
 expect_quiet run --quiet job.yaml

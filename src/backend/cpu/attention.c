@@ -171,6 +171,8 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
                 .sinks = facts->sinks != NULL ? facts->sinks->region.data : NULL,
                 .window = facts->window,
                 .context = facts->bidirectional ? batch->context_length[s] : 0,
+                .bias = facts->bias != NULL ? facts->bias + facts->bias_reach : NULL,
+                .bias_stride = 2 * (size_t)facts->bias_reach + 16,
                 .scratch = scratch + (size_t)thread * scratch_floats,
             };
             cpu->kernels->attention(&work);

@@ -197,6 +197,8 @@ struct product_call {
 status cpu_product_run(struct cpu_backend *cpu, const struct product_call *call) MUST_CHECK;
 status cpu_embed(struct backend *backend, const struct matrix *table, int first_row, float scale,
                  struct device_buffer *residual);
+status cpu_embed_types(struct backend *backend, const struct matrix *table, int first_row,
+                       int position_step, int type_step, struct device_buffer *residual) MUST_CHECK;
 status cpu_embed_positions(struct backend *backend, const struct matrix *table, int first_row,
                            struct device_buffer *residual);
 status cpu_product(struct backend *backend, const struct matrix *matrix, const struct vector *bias,

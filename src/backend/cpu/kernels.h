@@ -65,7 +65,10 @@ struct attention_tile {
     float scale, soft_cap;
     const float *sinks; /* by query head number, or NULL: struct attention_facts */
     int window;
-    int context;    /* bidirectional: positions that every token sees, from 0; 0: causal */
+    int context; /* bidirectional: positions that every token sees, from 0, or of them those in
+                    its window to both sides; 0: causal */
+    const float *bias; /* of head 0, at no distance; NULL: none */
+    size_t bias_stride;
     float *scratch; /* attention_scratch_floats(padded_dim) */
 };
 

@@ -295,6 +295,28 @@ status cpu_embed(struct backend *backend, const struct matrix *table, int first_
     return STATUS_OK;
 }
 
+status cpu_embed_types(struct backend *backend, const struct matrix *table, int first_row,
+                       int position_step, int type_step, struct device_buffer *residual)
+{
+    struct cpu_backend *cpu = cpu_of(backend);
+    const struct batch *batch = cpu->batch;
+    float *out = cpu_floats(residual, batch->tokens, table->columns);
+    if (out == NULL) {
+        return STATUS_INTERNAL;
+    }
+    for (int token = 0; token < batch->tokens; token++) {
+        const int type = batch->token_types != NULL ? batch->token_types[token] : 0;
+        const int64_t row = first_row + (int64_t)batch->positions[token] * position_step +
+                            (int64_t)type * type_step;
+        if (row >= table->rows) {
+            return status_fail(STATUS_INTERNAL, "position %d of type %d: the table has %d rows",
+                               batch->positions[token], type, table->rows);
+        }
+        embed_row(table, (int)row, 1.0f, true, out + (size_t)token * (size_t)table->columns);
+    }
+    return STATUS_OK;
+}
+
 status cpu_embed_positions(struct backend *backend, const struct matrix *table, int first_row,
                            struct device_buffer *residual)
 {

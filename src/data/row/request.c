@@ -25,7 +25,8 @@ struct request {
     const char *prefix;              /* of field names in messages: "body." or "" */
     const struct json_member *prompt, *id;
     const struct task_facts *task;
-    const struct json_member *completion; /* where the task takes one */
+    const struct json_member *completion;  /* where the task takes one */
+    const struct json_member *token_types; /* where the task pools */
     bool envelope;
     bool columns_are_data; /* of a plain row: none is a parameter */
     bool templated;        /* the prompt goes through the chat template */
@@ -101,6 +102,9 @@ static status find_request(const struct json *line, const struct row_format *for
             find_member(request->fields,
                         format->completion_field != NULL ? format->completion_field : "completion");
     }
+    if (task->work == WORK_POOL) {
+        request->token_types = find_member(request->fields, "token_type_ids");
+    }
     return STATUS_OK;
 }
 
@@ -116,7 +120,8 @@ static bool is_message_list(const struct json *value)
 static const struct request_field *field_of(const struct request *request,
                                             const struct json_member *member)
 {
-    if (member == request->prompt || member == request->completion || member == request->id) {
+    if (member == request->prompt || member == request->completion ||
+        member == request->token_types || member == request->id) {
         return NULL;
     }
     const struct request_field *field = request_field_find(member->key, member->key_length);
@@ -131,7 +136,8 @@ static const struct request_field *field_of(const struct request *request,
 /* Whether a member of the request is understood, and so does not travel on. */
 static bool is_consumed(const struct request *request, const struct json_member *member)
 {
-    if (member == request->prompt || member == request->completion) {
+    if (member == request->prompt || member == request->completion ||
+        member == request->token_types) {
         return true;
     }
     const struct request_field *field = field_of(request, member);
@@ -559,6 +565,7 @@ status request_parse(const struct json *line, const struct row_format *format, s
     }
     TRY(read_prompt(&request, format, arena, row));
     TRY(read_completion(&request, format, arena, row));
+    row->token_types = request.token_types != NULL ? request.token_types->value : NULL;
     TRY(read_members(&request, row));
     TRY(check_refused(&request));
     TRY(check_logprobs(&request));

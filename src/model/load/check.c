@@ -52,5 +52,12 @@ status model_check_weights(struct model *model)
         free(weights);
     }
     partition_destroy(&whole);
+    const struct weight_part bias = {.role = ROLE_RELATIVE_BIAS,
+                                     .rows = model->config.relative_buckets,
+                                     .columns = model->config.heads};
+    if (s == STATUS_OK && bias.rows > 0) {
+        struct tensor_source source;
+        s = weight_source_find(model, &bias, false, 0, 0, 1, &source);
+    }
     return s == STATUS_OK && model->config.pools ? head_check(model) : s;
 }

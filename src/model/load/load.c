@@ -83,21 +83,23 @@ static status write_heads(struct loader *loader, const struct product_place *pla
     return STATUS_OK;
 }
 
-/* Rows of positions with the first token type added, in float32. */
+/* Rows of positions with a token type added, in float32: those of one type behind another. */
 static status sum_positions(struct loader *loader, const struct weight_part *part, float *sums,
                             float *type)
 {
     const struct model *model = loader->model;
     const struct weight_part types = {
         .role = ROLE_TOKEN_TYPES, .rows = part->token_types, .columns = part->columns};
-    struct tensor_source positions, first_type;
+    struct tensor_source positions, all_types;
     TRY(weight_source_find(model, part, false, 0, 0, 1, &positions));
-    TRY(weight_source_find(model, &types, false, 0, 0, 1, &first_type));
-    TRY(tensor_read_row(&model->tensors, &first_type, 0, &loader->scratch, type));
+    TRY(weight_source_find(model, &types, false, 0, 0, 1, &all_types));
     for (int row = 0; row < part->row_count; row++) {
         float *sum = sums + (size_t)row * (size_t)part->columns;
-        TRY(tensor_read_row(&model->tensors, &positions, part->first_row + row, &loader->scratch,
-                            sum));
+        if (row % part->rows == 0) {
+            TRY(tensor_read_row(&model->tensors, &all_types, row / part->rows, &loader->scratch,
+                                type));
+        }
+        TRY(tensor_read_row(&model->tensors, &positions, row % part->rows, &loader->scratch, sum));
         for (int i = 0; i < part->columns; i++) {
             sum[i] += type[i];
         }
@@ -365,6 +367,30 @@ static status load_kv_scales(const struct loader *loader, const struct partition
     return STATUS_OK;
 }
 
+/* Small, and read by the host: attention makes a table of distances of it. */
+static status load_relative_bias(struct loader *loader, struct model_weights *weights)
+{
+    const struct model *model = loader->model;
+    const struct weight_part part = {.role = ROLE_RELATIVE_BIAS,
+                                     .rows = model->config.relative_buckets,
+                                     .columns = model->config.heads};
+    struct tensor_source source;
+    if (part.rows == 0) {
+        return STATUS_OK;
+    }
+    TRY(weight_source_find(model, &part, false, 0, 0, 1, &source));
+    weights->relative_bias =
+        calloc((size_t)part.rows * (size_t)part.columns, sizeof *weights->relative_bias);
+    if (weights->relative_bias == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "weights: out of memory");
+    }
+    for (int row = 0; row < part.rows; row++) {
+        TRY(tensor_read_row(&model->tensors, &source, row, &loader->scratch,
+                            weights->relative_bias + (size_t)row * (size_t)part.columns));
+    }
+    return STATUS_OK;
+}
+
 static status load_all(struct loader *loader, const struct partition *partition,
                        struct model_weights *weights)
 {
@@ -372,6 +398,7 @@ static status load_all(struct loader *loader, const struct partition *partition,
     TRY(weights_visit(&model->config, partition, weights, plan_item, loader));
     TRY(read_ahead_create(&model->tensors, loader->reads, loader->read_count, &loader->ahead));
     TRY(weights_visit(&model->config, partition, weights, load_item, loader));
+    TRY(load_relative_bias(loader, weights));
     return load_kv_scales(loader, partition, weights);
 }
 
@@ -455,6 +482,7 @@ void model_weights_destroy(struct model_weights *weights, const struct partition
         .attention_norm_bias = weights->final_norm_bias,
     };
     destroy_layer(&outside, backend);
+    free(weights->relative_bias);
     free(weights->layers);
     free(weights);
 }

@@ -81,8 +81,14 @@ const char *tensor_prefix_detect(const struct tensor_table *table, const struct 
 {
     /* Of a text model alone; of a text model inside a larger one, by transformers 4 and 5; of a
      * base model without its head. */
-    static const char *const prefixes[] = {
-        "model.", "language_model.model.", "model.language_model.", "", "bert.", "roberta."};
+    static const char *const prefixes[] = {"model.",
+                                           "language_model.model.",
+                                           "model.language_model.",
+                                           "",
+                                           "bert.",
+                                           "roberta.",
+                                           "distilbert.",
+                                           "mpnet."};
     const char *embedding = has_role(family->names, ROLE_EMBEDDING) ? family->names[0].pattern
                                                                     : "model.embed_tokens.weight";
     for (size_t i = 0; i < COUNT_OF(prefixes); i++) {

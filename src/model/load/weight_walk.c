@@ -119,8 +119,8 @@ static status visit_hidden_norm(const struct weight_walk *walk, enum tensor_role
 
 static bool is_exact(enum tensor_role role)
 {
-    return role == ROLE_EMBEDDING || role == ROLE_POSITIONS || role == ROLE_HEAD ||
-           role == ROLE_ROUTER || role == ROLE_SHARED_GATE_ROW;
+    return role == ROLE_EMBEDDING || role == ROLE_POSITIONS || role == ROLE_TOKEN_TYPES ||
+           role == ROLE_HEAD || role == ROLE_ROUTER || role == ROLE_SHARED_GATE_ROW;
 }
 
 /* `parts` as rows of a matrix, one below the other. */
@@ -517,15 +517,18 @@ static status visit_vocabulary(const struct weight_walk *walk, enum tensor_role 
     return visit_rows(walk, 1, &rows, 1, slot);
 }
 
-/* The whole table on every rank: it is added after the sum over ranks. */
+/* The whole table on every rank: it is added after the sum over ranks. Of every token type the
+ * positions with it added; where there are none, the types alone. */
 static status visit_positions(const struct weight_walk *walk, struct matrix **slot)
 {
-    struct weight_part rows = {.role = ROLE_POSITIONS,
-                               .rows = walk->config->position_rows,
+    const int positions = walk->config->position_rows, types = walk->config->token_types;
+    struct weight_part rows = {.role = positions > 0 ? ROLE_POSITIONS : ROLE_TOKEN_TYPES,
+                               .rows = positions > 0 ? positions : types,
                                .columns = walk->config->hidden,
-                               .row_count = walk->config->position_rows,
-                               .token_types = walk->config->token_types};
-    return rows.rows > 0 ? visit_rows(walk, 1, &rows, 1, slot) : STATUS_OK;
+                               .row_count = positions > 0 && types > 0 ? positions * types
+                                                                       : positions + types,
+                               .token_types = positions > 0 ? types : 0};
+    return rows.row_count > 0 ? visit_rows(walk, 1, &rows, 1, slot) : STATUS_OK;
 }
 
 status weights_visit(const struct model_config *config, const struct partition *partition,

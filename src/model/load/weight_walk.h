@@ -14,8 +14,8 @@ struct weight_part {
     int first_column, column_count;
     int at_row;        /* in the matrix; of a vector: at which value */
     bool is_head_rows; /* rows are whole heads of q or k: rope's order matters */
-    int token_types;   /* not 0: rows of the table of token types, the first of which is added to
-                          every row */
+    int token_types; /* not 0: rows of the table of token types. The part is then the tensor's rows
+                        with the first type added, behind them those with the second, … */
     int piece, stride; /* piece not 0: rows come in pieces of so many, from the first row on, each
                           `stride` rows of the tensor after the one before */
     int taps;          /* of a vector: 0, or the tensor is [columns / taps, 1, taps] */

@@ -3,6 +3,7 @@
  * heads: Ainslie et al., arXiv 2305.13245; windows: Beltagy et al., arXiv 2004.05150).
  *
  * Cut over ranks by query heads; a rank keeps the key/value heads that its query heads read. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "model/mixers/mixer.h"
@@ -18,6 +19,8 @@ struct attention {
     struct device_buffer *gates;    /* [T, heads · head_dim]; NULL without gates */
     struct device_buffer *squares;  /* [T, 2] float32, of norms over all heads; else NULL */
     struct head_slices slices;      /* of these norms */
+    float *bias;                    /* by distance, as struct attention_facts has it, or NULL */
+    int bias_reach;
 };
 
 static struct cache_store attention_store(const struct model_config *config,
@@ -93,6 +96,50 @@ static status create_slices(struct forward *forward, struct attention *attention
     return STATUS_OK;
 }
 
+/* The bucket of a distance (Raffel et al., arXiv 1910.10683): half of them for keys behind the
+ * query; of each half the first half for a distance each, then logarithmically up to 128. In
+ * float32 as the reference computes it. */
+static int bias_bucket(int distance, int buckets)
+{
+    enum { FARTHEST = 128 };
+    const int half = buckets / 2, exact = half / 2;
+    const int base = distance > 0 ? half : 0, size = distance < 0 ? -distance : distance;
+    if (size < exact) {
+        return base + size;
+    }
+    const float share =
+        logf((float)size / (float)exact) / (float)log((double)FARTHEST / (double)exact);
+    const int large = exact + (int)(share * (float)(half - exact));
+    return base + (large < half ? large : half - 1);
+}
+
+/* Of every head of this rank the bias of each distance that positions can have. */
+static status create_bias(struct forward *forward, struct attention *attention)
+{
+    const struct model_config *config = forward->options.config;
+    const float *table = forward->options.weights->relative_bias;
+    if (table == NULL) {
+        return STATUS_OK;
+    }
+    enum { BEHIND = 16 }; /* what a vector reads past the last */
+    const int reach = config->max_positions, heads = attention->heads.query_heads;
+    const size_t stride = 2 * (size_t)reach + BEHIND;
+    attention->bias = calloc((size_t)heads * stride + 1, sizeof *attention->bias);
+    if (attention->bias == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "attention");
+    }
+    attention->bias_reach = reach;
+    for (int distance = -reach; distance <= reach; distance++) {
+        const float *row =
+            table + (size_t)bias_bucket(distance, config->relative_buckets) * (size_t)config->heads;
+        for (int h = 0; h < heads; h++) {
+            attention->bias[(size_t)h * stride + (size_t)(reach + distance)] =
+                row[forward->options.partition->first_head + h];
+        }
+    }
+    return STATUS_OK;
+}
+
 /* What a backend may lack. */
 static status check_operations(const struct forward *forward)
 {
@@ -101,6 +148,18 @@ static status check_operations(const struct forward *forward)
     if (config->wide_qk_norm && op->head_squares == NULL) {
         return status_fail(STATUS_UNSUPPORTED,
                            "%s: norms of q and k over all heads are not supported on this device; "
+                           "use the CPU",
+                           config->architecture);
+    }
+    const bool is_near = config->encoder && config->layer_kinds != NULL && config->window > 0;
+    if ((is_near || config->relative_buckets > 0) && !op->attends_near) {
+        return status_fail(
+            STATUS_UNSUPPORTED, "%s: %s are not supported on this device; use the CPU",
+            config->architecture, is_near ? "windows to both sides" : "biases by distance");
+    }
+    if (config->token_types > 0 && config->position_rows == 0 && op->embed_types == NULL) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "%s: token types without positions are not supported on this device; "
                            "use the CPU",
                            config->architecture);
     }
@@ -139,6 +198,7 @@ static void attention_destroy(struct forward *forward, struct mixer *mixer)
     forward->operations->buffer_destroy(forward->options.backend, attention->attended);
     forward->operations->buffer_destroy(forward->options.backend, attention->squares);
     forward->operations->buffer_destroy(forward->options.backend, attention->gates);
+    free(attention->bias);
     free(attention);
 }
 
@@ -158,6 +218,7 @@ static status attention_create(struct forward *forward, struct mixer **out)
     TRY(check_operations(forward));
     TRY(create_ropes(forward, attention));
     TRY(create_slices(forward, attention));
+    TRY(create_bias(forward, attention));
     TRY(create_scratch(forward, attention));
     return set_scales(forward);
 }
@@ -208,7 +269,10 @@ static status attention_run(struct forward *forward, struct mixer *mixer, const 
                                           .soft_cap = config->attention_soft_cap,
                                           .window = model_layer_window(config, model_layer),
                                           .bidirectional = config->encoder,
-                                          .sinks = w->sinks};
+                                          .sinks = w->sinks,
+
+                                          .bias = attention->bias,
+                                          .bias_reach = attention->bias_reach};
 
     TRY(op->product(backend, w->qkv, w->qkv_bias, forward->normed, attention->qkv));
     if (config->wide_qk_norm) {

@@ -154,13 +154,14 @@ void config_set_family(const struct family *family, struct model_config *out)
     out->family = family->name;
     out->encoder = family->encoder;
     out->norm.weight_offset = family->norm_weight_offset;
-    out->norm.in_place = family->encoder;
+    out->norm.in_place = family->encoder && !family->pre_norm_encoder;
     out->norm.layer_norm = family->encoder || family->layer_norm;
-    out->norm_bias = family->encoder || family->norm_bias;
+    out->norm_bias = (family->encoder && !family->norm_bias_by_key) || family->norm_bias;
+    out->norm_embeddings = family->norm_embeddings;
     out->parallel = family->parallel;
     out->rope_pairs = family->rope_pairs;
     out->activation = family->activation;
-    out->gated = !family->encoder && !family->ungated;
+    out->gated = family->encoder ? family->gated_encoder : !family->ungated;
     out->post_norm = family->post_norm;
     out->pre_norm = !family->no_pre_norm;
     out->gated_attention = family->gated_attention;
@@ -180,13 +181,20 @@ void config_set_family(const struct family *family, struct model_config *out)
 
 /* ---- Parts ---- */
 
+static const char *key_or(const char *key, const char *otherwise)
+{
+    return key != NULL ? key : otherwise;
+}
+
 static status read_sizes(const struct json *object, const struct family *family,
                          struct model_config *out)
 {
-    TRY(config_read_integer(object, "num_hidden_layers", 1, CONFIG_MAX_LAYERS, 0, &out->layers));
-    TRY(config_read_integer(object, "hidden_size", 1, CONFIG_MAX_WIDTH, 0, &out->hidden));
-    TRY(config_read_integer(object, "num_attention_heads", 1, CONFIG_MAX_HEADS,
-                            family->defaults.heads, &out->heads));
+    TRY(config_read_integer(object, key_or(family->layers_key, "num_hidden_layers"), 1,
+                            CONFIG_MAX_LAYERS, 0, &out->layers));
+    TRY(config_read_integer(object, key_or(family->hidden_key, "hidden_size"), 1, CONFIG_MAX_WIDTH,
+                            0, &out->hidden));
+    TRY(config_read_integer(object, key_or(family->heads_key, "num_attention_heads"), 1,
+                            CONFIG_MAX_HEADS, family->defaults.heads, &out->heads));
     bool kv_is_null = json_get(object, "num_key_value_heads") != NULL &&
                       !config_has(object, "num_key_value_heads");
     int kv_default =
@@ -242,11 +250,6 @@ static status read_bias(const struct json *object, const char *key, enum bias_ru
     return rule == BIAS_BY_KEY || rule == BIAS_UNLESS_KEY
                ? config_read_bool(object, key, rule == BIAS_UNLESS_KEY, out)
                : STATUS_OK;
-}
-
-static const char *key_or(const char *key, const char *otherwise)
-{
-    return key != NULL ? key : otherwise;
 }
 
 static status read_biases(const struct json *object, const struct family *family,
@@ -358,8 +361,20 @@ static status read_encoder(const struct json *object, const struct family *famil
     if (is_decoder) {
         return status_fail(STATUS_UNSUPPORTED, "is_decoder: an encoder is expected of this family");
     }
-    TRY(config_read_integer(object, "type_vocab_size", 0, CONFIG_MAX_POSITIONS, 2,
-                            &out->token_types));
+    enum { MOST_TYPES = 16 }; /* each has a table of positions */
+    if (!family->no_token_types) {
+        TRY(config_read_integer(object, "type_vocab_size", 0, MOST_TYPES, 2, &out->token_types));
+    }
+    if (family->norm_bias_by_key) {
+        TRY(config_read_bool(object, "norm_bias", false, &out->norm_bias));
+    }
+    if (family->relative_bias) {
+        TRY(config_read_integer(object, "relative_attention_num_buckets", 4, 4096, 32,
+                                &out->relative_buckets));
+    }
+    if (family->encoder_rope) {
+        return config_finish(out);
+    }
     out->position_rows = out->max_positions;
     if (family->positions_after_padding) {
         TRY(config_read_integer(object, "pad_token_id", 0, CONFIG_MAX_POSITIONS, 1,
@@ -526,6 +541,10 @@ status config_from_json(const struct json *root, const struct json *generation, 
     if (family->encoder) {
         TRY(read_dtype(root, object, out));
         TRY(read_encoder(object, family, out));
+        if (family->encoder_rope) {
+            TRY(config_read_layers(object, family, arena, out));
+            TRY(config_read_rope(object, family, arena, out));
+        }
         return read_tokens(generation, root, object, family, out);
     }
     TRY(config_read_layers(object, family, arena, out));

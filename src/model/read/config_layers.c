@@ -47,6 +47,8 @@ static bool is_other(const struct model_config *config, const struct family *fam
         return (layer + 1) % pattern != 0;
     case LAYERS_LOWER:
         return is_on && layer < first && layer % 2 == 0;
+    case LAYERS_PATTERN_FROM_FIRST:
+        return layer % pattern != 0;
     }
     return false;
 }
@@ -204,7 +206,13 @@ status config_read_layers(const struct json *object, const struct family *family
         TRY(config_read_integer(object, "sliding_window", 1, CONFIG_MAX_POSITIONS,
                                 family->defaults.window, &out->window));
     }
-    bool may_list = has_limit || rule == LAYERS_PATTERN || rule == LAYERS_LISTED;
+    if (family->half_window) { /* on each side half, and the token itself */
+        TRY(config_read_integer(object, "local_attention", 1, CONFIG_MAX_POSITIONS,
+                                family->defaults.window, &out->window));
+        out->window = out->window / 2 + 1;
+    }
+    bool may_list = has_limit || rule == LAYERS_PATTERN_FROM_FIRST || rule == LAYERS_PATTERN ||
+                    rule == LAYERS_LISTED;
     if (may_list && config_has(object, "layer_types")) {
         return read_layer_types(json_get(object, "layer_types"), family, arena, out);
     }
@@ -216,7 +224,7 @@ status config_read_layers(const struct json *object, const struct family *family
         TRY(config_read_integer(object, "max_window_layers", 0, CONFIG_MAX_POSITIONS,
                                 family->defaults.first_window_layer, &first));
     }
-    if (rule == LAYERS_PATTERN) {
+    if (rule == LAYERS_PATTERN || rule == LAYERS_PATTERN_FROM_FIRST) {
         const char *key = family->pattern_key;
         TRY(config_read_integer(object, key != NULL ? key : "sliding_window_pattern", 1,
                                 CONFIG_MAX_LAYERS, pattern, &pattern));

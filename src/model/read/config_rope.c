@@ -172,7 +172,8 @@ status config_read_rope(const struct json *object, const struct family *family, 
     bool is_nested = global != NULL || local != NULL;
     struct rope_source source = {
         .config = object, .parameters = is_nested ? global : parameters, .family = family};
-    TRY(config_read_positive(object, "rope_theta", 1e15, family->defaults.theta, &source.theta));
+    const char *theta_key = family->theta_key != NULL ? family->theta_key : "rope_theta";
+    TRY(config_read_positive(object, theta_key, 1e15, family->defaults.theta, &source.theta));
     TRY(read_fraction(object, source.parameters, family, out->head_dim, &out->rotary_fraction));
     if (config_rotary_dimensions(out) < 2 || config_rotary_dimensions(out) % 2 != 0) {
         return status_fail(STATUS_INVALID,
@@ -196,8 +197,10 @@ status config_read_rope(const struct json *object, const struct family *family, 
         }
         source.parameters = local;
         if (family->local_rope) {
-            TRY(config_read_positive(object, "rope_local_base_freq", 1e15,
-                                     family->defaults.local_theta, &source.theta));
+            const char *key =
+                family->local_theta_key != NULL ? family->local_theta_key : "rope_local_base_freq";
+            TRY(config_read_positive(object, key, 1e15, family->defaults.local_theta,
+                                     &source.theta));
         }
         TRY(status_context(read_rope(&source, arena, out, &out->rope_local), "%s", used_key));
     }

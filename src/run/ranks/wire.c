@@ -126,6 +126,7 @@ enum {
     STEP_DECODES,
     STEP_FIRST_HALF,
     STEP_HAS_STATES,
+    STEP_HAS_TYPES,
     STEP_HEADER
 };
 
@@ -159,6 +160,7 @@ status step_pack(const struct batch *batch, int block_tokens, int prefill_tokens
         [STEP_DECODES] = batch->decodes,
         [STEP_FIRST_HALF] = batch->first_half,
         [STEP_HAS_STATES] = batch->state_place != NULL,
+        [STEP_HAS_TYPES] = batch->token_types != NULL,
     };
     buffer_clear(message);
     TRY(append_ints(message, header, STEP_HEADER));
@@ -176,6 +178,9 @@ status step_pack(const struct batch *batch, int block_tokens, int prefill_tokens
     }
     if (batch->long_rope != NULL) {
         TRY(buffer_append(message, batch->long_rope, (size_t)batch->sequences));
+    }
+    if (batch->token_types != NULL) {
+        TRY(buffer_append(message, batch->token_types, (size_t)batch->tokens));
     }
     return STATUS_OK;
 }
@@ -203,7 +208,9 @@ status step_unpack(const void *message, size_t length, struct batch *batch, int 
     }
     size_t tables = STEP_HEADER + 2 * tokens + 2 * sequences + 1 + outputs + sequences * stride;
     size_t ints = tables + (header[STEP_HAS_STATES] ? sequences : 0);
-    if (length != ints * sizeof(int32_t) + (header[STEP_LONG_ROPE] ? sequences : 0)) {
+    size_t ropes = header[STEP_LONG_ROPE] ? sequences : 0;
+    size_t types = header[STEP_HAS_TYPES] ? tokens : 0;
+    if (length != ints * sizeof(int32_t) + ropes + types) {
         return short_message("a step");
     }
     const int32_t *next = header + STEP_HEADER;
@@ -220,6 +227,7 @@ status step_unpack(const void *message, size_t length, struct batch *batch, int 
         .block_table_stride = header[STEP_STRIDE],
         .state_place = header[STEP_HAS_STATES] ? header + tables : NULL,
         .long_rope = header[STEP_LONG_ROPE] ? (const uint8_t *)(header + ints) : NULL,
+        .token_types = header[STEP_HAS_TYPES] ? (const uint8_t *)(header + ints) + ropes : NULL,
         .decodes = header[STEP_DECODES],
         .first_half = header[STEP_FIRST_HALF],
     };

@@ -214,23 +214,30 @@ static value_function *const value_for_rows[BLOCK_ROWS + 1] = {
 ALWAYS_INLINE void visible(const struct attention_tile *tile, int row, int base, int *first,
                            int *last)
 {
-    if (tile->context > 0) {
-        *first = 0;
-        *last = tile->context < base + ATTENTION_CHUNK ? tile->context - base : ATTENTION_CHUNK;
-        return;
-    }
     const int position = tile->first_position + row / tile->heads;
     const int oldest =
         tile->window > 0 && position >= tile->window ? position - tile->window + 1 : 0;
     *first = oldest > base ? oldest - base : 0;
+    if (tile->context > 0) {
+        const int end = tile->window > 0 && position + tile->window < tile->context
+                            ? position + tile->window
+                            : tile->context;
+        *last = end < base + ATTENTION_CHUNK ? end - base : ATTENTION_CHUNK;
+        return;
+    }
     *last = position + 1 < base + ATTENTION_CHUNK ? position + 1 - base : ATTENTION_CHUNK;
 }
 
 /* Scores of one row become exponentials of their distance to the largest so far, 0 where the row
  * does not see; what was summed before is rescaled to it. */
 static void soften_row(const struct attention_tile *tile, const struct chunk *chunk,
-                       const struct rows_state *state, int row, int first, int last)
+                       const struct rows_state *state, int row, int base, int first, int last)
 {
+    const float *bias = NULL; /* of this row's position, by places of the chunk */
+    if (tile->bias != NULL) {
+        bias = tile->bias + (size_t)tile->head[row % tile->heads] * tile->bias_stride + base -
+               (tile->first_position + row / tile->heads);
+    }
     vec_int lane;
     int32_t lanes[VECTOR_LANES];
     for (int i = 0; i < VECTOR_LANES; i++) {
@@ -245,6 +252,9 @@ static void soften_row(const struct attention_tile *tile, const struct chunk *ch
         vec x = vec_load(weight + j) * vec_set(tile->scale);
         if (tile->soft_cap > 0.0f) {
             x = vec_set(tile->soft_cap) * vec_tanh(x / vec_set(tile->soft_cap));
+        }
+        if (bias != NULL) {
+            x = x + vec_load(bias + j);
         }
         vec_int seen = (vec_int)(lane >= first - j) & (vec_int)(lane < last - j);
         x = vec_select(seen, x, vec_set(-INFINITY));
@@ -342,7 +352,7 @@ static void attend_chunk(const struct attention_tile *tile, const struct rows_st
         int row_first, row_last;
         visible(tile, row, base, &row_first, &row_last);
         if (row_first < row_last) {
-            soften_row(tile, &chunk, state, row, row_first, row_last);
+            soften_row(tile, &chunk, state, row, base, row_first, row_last);
         }
     }
     for (int row = 0; row < rows; row += BLOCK_ROWS) {
@@ -379,7 +389,11 @@ void CPU_KERNEL(cpu_kernel_attention)(const struct attention_tile *tile)
     const int oldest = tile->window > 0 && tile->first_position >= tile->window
                            ? tile->first_position - tile->window + 1
                            : 0;
-    const int end = tile->context > 0 ? tile->context : tile->first_position + tile->tokens;
+    int end = tile->context > 0 ? tile->context : tile->first_position + tile->tokens;
+    if (tile->context > 0 && tile->window > 0 &&
+        tile->first_position + tile->tokens - 1 + tile->window < end) {
+        end = tile->first_position + tile->tokens - 1 + tile->window;
+    }
     for (int base = oldest / ATTENTION_CHUNK * ATTENTION_CHUNK; base < end;
          base += ATTENTION_CHUNK) {
         const int first = oldest > base ? oldest - base : 0;
