@@ -143,6 +143,8 @@ struct row {
     /* What is scored after the prompt: a text or token ids; neither: the prompt itself. */
     const char *completion;
     size_t completion_length;
+    const struct json
+        *completions; /* several of them, each answered by itself; NULL: one or none */
     const int32_t *completion_tokens;
     size_t completion_token_count;
     const struct json *token_types; /* list of 0 and 1, of token ids of a pair; NULL: all are 0 */
@@ -184,6 +186,11 @@ bool record_find_id(const struct record *record, const char *field, struct arena
 status row_parse(const struct record *record, const struct row_format *format,
                  const struct generate_params *defaults, struct arena *arena,
                  struct row *row) MUST_CHECK;
+
+/* How many answers a row has: its samples, or one for each of its completions (documents). */
+int row_answers(const struct row *row);
+/* Makes completion number `part`, of row_answers, the row's. STATUS_INVALID where it is no text. */
+status row_take_part(struct row *row, int part) MUST_CHECK;
 
 /* The same from a line that is parsed already. */
 status row_parse_json(const struct json *line, const struct row_format *format,

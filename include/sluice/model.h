@@ -265,6 +265,11 @@ void embedding_normalize(float *values, int width);
  * task's words. */
 status model_prepare(struct model *model, enum task task) MUST_CHECK;
 
+/* The prompt by which a model with logits ranks, with {query} and {document} in it: the answer is
+ * the share of one of two words as the next token. NULL: pairs are given as the tokenizer has them.
+ */
+const char *model_rank_prompt(const struct model *model);
+
 /* A pooled row's answer: pooling, then the layers of the head or of Dense modules, whose weights
  * lie in host memory in float32. The same on every device. */
 struct pooler;

@@ -44,8 +44,9 @@ struct task_facts {
     const char *refused[2]; /* of an encoder that cannot; its architecture stands between the two */
 
     /* What a row has. */
-    bool takes_messages;     /* besides texts and token ids */
-    bool takes_completion;   /* what follows the prompt; a row without one is meant whole */
+    bool takes_messages;   /* besides texts and token ids */
+    bool takes_completion; /* what follows the prompt; a row without one is meant whole */
+    const char *completion_name, *completions_name; /* its usual field, and one of a list of them */
     const char *prompt_name; /* of a prompt besides the usual ones; NULL: none */
     enum endpoint endpoint;  /* OpenAI's; ENDPOINT_NONE: the one that takes this kind of prompt */
     const char *url_end;     /* of the url in a batch's line */

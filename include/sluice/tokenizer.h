@@ -82,6 +82,13 @@ status tokenizer_encode(const struct tokenizer *tokenizer, struct tokenizer_scra
                         const char *text, size_t length, bool add_special,
                         struct token_list *out) MUST_CHECK;
 
+/* Appends the ids of two texts together, with what the post-processor puts around and between them
+ * (a cross-encoder's input). Of texts that come to more than `most` tokens the longer loses its end
+ * first. *second_text: where tokens of type 1 begin, behind those appended before; 0: none are. */
+status tokenizer_encode_pair(const struct tokenizer *tokenizer, struct tokenizer_scratch *scratch,
+                             const struct text_span texts[2], size_t most, struct token_list *out,
+                             size_t *second_text) MUST_CHECK;
+
 /* Appends the text of `count` ids to `out`. `skip_special`: special tokens give nothing. Ids
  * outside of the vocabulary give nothing, as in the reference. The output is always valid UTF-8
  * (U+FFFD where bytes are not). */

@@ -37,6 +37,7 @@ static const struct field_choice task_choices[] = {
     {"auto", -1},
     {"generate", TASK_GENERATE},
     {"classify", TASK_CLASSIFY},
+    {"rerank", TASK_RERANK},
     {"reward", TASK_REWARD},
     {"embed", TASK_EMBED},
     {NULL, 0},
@@ -76,8 +77,11 @@ static const struct field_choice slice_choices[] = {
 
 static const struct job_field job_field_table[] = {
     {"task", "", FIELD_CHOICE, AT(task), "auto",
-     "generate: tokens, generated or scored; classify: scores of labels; reward: one value of a "
-     "conversation; embed: a vector for each row; auto: what the model is made for",
+     "generate: tokens, generated or scored; classify: scores of labels; rerank: how well "
+     "documents "
+     "answer a query; reward: one value of a conversation; embed: a vector for each row; auto: "
+     "what "
+     "the model is made for",
      NULL, 0, 0, task_choices},
     {"model", "path", FIELD_PATH, AT(model.path), NULL,
      "the model: a directory with `config.json` and `*.safetensors`, or a `.gguf` file", NULL, 0, 0,

@@ -204,10 +204,14 @@ static status check_row(struct check *check, struct prompt_encoder *encoder,
     TRY(s != STATUS_OK ? s : noted);
     int64_t prompt = 0;
     if (has_config(check)) {
-        TRY(prompt_encode(encoder, &row));
-        TRY(note_twin(check, &row, encoder));
-        TRY(check->is_planned ? check_for_engine(check, encoder, &row) : STATUS_OK);
-        prompt = (int64_t)encoder->tokens.count;
+        const int parts = row.completions != NULL ? row_answers(&row) : 1;
+        for (int i = 0; i < parts; i++) {
+            TRY(row_take_part(&row, i));
+            TRY(prompt_encode(encoder, &row));
+            TRY(note_twin(check, &row, encoder));
+            TRY(check->is_planned ? check_for_engine(check, encoder, &row) : STATUS_OK);
+            prompt += (int64_t)encoder->tokens.count;
+        }
     }
     report->texts += row.kind == PROMPT_TEXT;
     int64_t room = check->max_model_len > 0 ? check->max_model_len - prompt : INT32_MAX;

@@ -12,6 +12,14 @@
 #include "run/ranks/wire.h"
 #include "sluice/task.h"
 
+/* One of a row's answers that come apart: what the engine hands back. */
+struct open_part {
+    struct pending_row *row;
+    int index;          /* among the row's results */
+    const char *prompt; /* its own, as the row's */
+    size_t prompt_length;
+};
+
 /* A row on its way; the arena holds the parsed row and the samples that finished first. */
 struct pending_row {
     struct pending_row *next,
@@ -24,8 +32,9 @@ struct pending_row {
     size_t scored_length;
     char *passthrough;
     size_t passthrough_length;
-    struct result *results; /* [params.samples] */
-    int finished;
+    struct result *results;  /* [answers] */
+    struct open_part *parts; /* [1, or one for each completion] */
+    int answers, finished;
     struct twin twin;
     bool has_twin_entry;                    /* its twin is in the table */
     struct pending_row *copies, *next_copy; /* rows that ask the same and wait for its answer */
@@ -192,49 +201,6 @@ static status join_twin(struct open_rows *self, struct pending_row *pending,
     return STATUS_OK;
 }
 
-static status admit(struct open_rows *self, const struct record *record,
-                    struct pending_row *pending)
-{
-    status s = row_parse(record, &self->format, &self->options.job->generate, &pending->arena,
-                         &pending->row);
-    status kept = keep_passthrough(self, pending); /* an error row keeps its fields too */
-    if (kept == STATUS_OK) {
-        kept = notes_add_parsed(&self->notes, self->options.job, &pending->row);
-    }
-    if (s == STATUS_OK) {
-        s = kept;
-    }
-    TRY(s);
-    TRY(prompt_encode(&self->prompts, &pending->row));
-    self->tokens += (int64_t)self->prompts.tokens.count;
-    TRY(keep_prompt(self, pending));
-    pending->row.params.sampling.stream =
-        random_stream(&pending->row, self->prompts.tokens.ids, self->prompts.tokens.count);
-    pending->results = arena_allocate_array(&pending->arena, (size_t)pending->row.params.samples,
-                                            sizeof *pending->results);
-    if (pending->results == NULL) {
-        return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
-    }
-    const struct token_list *tokens = &self->prompts.tokens;
-    pending->row.params.second_text = (int)self->prompts.second_text;
-    int vocabulary = model_config(self->options.model)->vocabulary;
-    if (task_facts(pending->row.params.task)->work != WORK_READ) {
-        pending->is_thinking = answer_reader_is_thinking(&self->answers, tokens);
-        TRY(row_forms_take(&self->forms, tokens, &pending->row.params, &pending->form));
-        self->have_forms = self->have_forms || pending->form != NULL;
-        bool is_copy;
-        TRY(join_twin(self, pending, tokens, &is_copy));
-        if (is_copy) {
-            return STATUS_OK;
-        }
-        return engine_add(self->options.engine, pending->row.index, tokens->ids, tokens->count,
-                          &pending->row.params, vocabulary, pending);
-    }
-    TRY(keep_scored(self, pending));
-    return engine_add_scored(self->options.engine, pending->row.index, tokens->ids, tokens->count,
-                             self->prompts.first_scored, &pending->row.params, vocabulary, pending);
-}
-
 static void describe_row(const struct open_rows *self, const struct pending_row *pending,
                          struct result *result)
 {
@@ -257,6 +223,102 @@ static void describe_row(const struct open_rows *self, const struct pending_row 
     };
 }
 
+/* A status that speaks of the row and not of the machine: such a row becomes an error result. */
+static bool is_row_error(status s)
+{
+    return s == STATUS_INVALID || s == STATUS_LIMIT || s == STATUS_UNSUPPORTED;
+}
+
+/* A part that cannot run is an error by itself: the others are answered. */
+static status fail_part(struct open_rows *self, const struct record *record,
+                        struct pending_row *pending, int part)
+{
+    char place[RECORD_PLACE_BYTES];
+    record_describe_place(record, place);
+    const status s = status_context(STATUS_INVALID, "%s", place);
+    (void)s;
+    struct result *result = &pending->results[part];
+    describe_row(self, pending, result);
+    result->sample = part;
+    result->prompt = NULL; /* that is of the part before */
+    result->prompt_length = 0;
+    result->finish_reason = FINISH_ERROR;
+    result->error_length = strlen(status_message());
+    result->error = arena_copy(&pending->arena, status_message(), result->error_length);
+    pending->finished++;
+    return result->error != NULL ? STATUS_OK
+                                 : status_fail(STATUS_NO_MEMORY, "out of memory for a result");
+}
+
+static status admit_part(struct open_rows *self, struct pending_row *pending,
+                         struct open_part *part);
+
+static status admit(struct open_rows *self, const struct record *record,
+                    struct pending_row *pending)
+{
+    status s = row_parse(record, &self->format, &self->options.job->generate, &pending->arena,
+                         &pending->row);
+    status kept = keep_passthrough(self, pending); /* an error row keeps its fields too */
+    if (kept == STATUS_OK) {
+        kept = notes_add_parsed(&self->notes, self->options.job, &pending->row);
+    }
+    if (s == STATUS_OK) {
+        s = kept;
+    }
+    TRY(s);
+    pending->answers = row_answers(&pending->row);
+    const size_t parts = pending->row.completions != NULL ? (size_t)pending->answers : 1;
+    pending->results =
+        arena_allocate_array(&pending->arena, (size_t)pending->answers, sizeof *pending->results);
+    pending->parts = arena_allocate_array(&pending->arena, parts, sizeof *pending->parts);
+    if (pending->results == NULL || pending->parts == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
+    }
+    for (size_t i = 0; i < parts; i++) {
+        pending->parts[i] = (struct open_part){.row = pending, .index = (int)i};
+        s = admit_part(self, pending, &pending->parts[i]);
+        if (s != STATUS_OK &&
+            !(parts > 1 && is_row_error(s) && self->options.job->data.skip_bad_rows)) {
+            return s;
+        }
+        if (s != STATUS_OK) {
+            TRY(fail_part(self, record, pending, (int)i));
+        }
+    }
+    return STATUS_OK;
+}
+
+static status admit_part(struct open_rows *self, struct pending_row *pending,
+                         struct open_part *part)
+{
+    TRY(row_take_part(&pending->row, part->index));
+    TRY(prompt_encode(&self->prompts, &pending->row));
+    self->tokens += (int64_t)self->prompts.tokens.count;
+    TRY(keep_prompt(self, pending));
+    part->prompt = pending->prompt;
+    part->prompt_length = pending->prompt_length;
+    pending->row.params.sampling.stream =
+        random_stream(&pending->row, self->prompts.tokens.ids, self->prompts.tokens.count);
+    const struct token_list *tokens = &self->prompts.tokens;
+    pending->row.params.second_text = (int)self->prompts.second_text;
+    int vocabulary = model_config(self->options.model)->vocabulary;
+    if (task_facts(pending->row.params.task)->work != WORK_READ) {
+        pending->is_thinking = answer_reader_is_thinking(&self->answers, tokens);
+        TRY(row_forms_take(&self->forms, tokens, &pending->row.params, &pending->form));
+        self->have_forms = self->have_forms || pending->form != NULL;
+        bool is_copy;
+        TRY(join_twin(self, pending, tokens, &is_copy));
+        if (is_copy) {
+            return STATUS_OK;
+        }
+        return engine_add(self->options.engine, pending->row.index, tokens->ids, tokens->count,
+                          &pending->row.params, vocabulary, part);
+    }
+    TRY(keep_scored(self, pending));
+    return engine_add_scored(self->options.engine, pending->row.index, tokens->ids, tokens->count,
+                             self->prompts.first_scored, &pending->row.params, vocabulary, part);
+}
+
 static status finish_row(struct open_rows *self, const struct pending_row *pending, int count,
                          const struct result *results)
 {
@@ -269,12 +331,6 @@ static status finish_row(struct open_rows *self, const struct pending_row *pendi
                        self->encoded.length);
 }
 
-/* A status that speaks of the row and not of the machine: such a row becomes an error result. */
-static bool is_row_error(status s)
-{
-    return s == STATUS_INVALID || s == STATUS_LIMIT || s == STATUS_UNSUPPORTED;
-}
-
 status open_rows_add(struct open_rows *self, const struct record *record)
 {
     struct pending_row *pending = pending_create(self);
@@ -285,8 +341,13 @@ status open_rows_add(struct open_rows *self, const struct record *record)
     self->taken++;
     self->unfinished++;
     status s = admit(self, record, pending);
-    if (s == STATUS_OK) {
+    if (s == STATUS_OK && (pending->finished == 0 || pending->finished < pending->answers)) {
         return STATUS_OK; /* the engine holds it as its tag */
+    }
+    if (s == STATUS_OK) { /* none of its parts could run */
+        s = finish_row(self, pending, pending->answers, pending->results);
+        pending_destroy(self, pending);
+        return s;
     }
     char place[RECORD_PLACE_BYTES];
     record_describe_place(record, place);
@@ -328,12 +389,16 @@ static int32_t set_answer(const struct open_rows *self, const struct pending_row
 }
 
 /* Copies a finished sample into the row's arena: the engine's memory goes with engine_release. */
-static status keep_sample(struct open_rows *self, struct pending_row *pending,
+static status keep_sample(struct open_rows *self, const struct open_part *part,
                           const struct finished_sample *sample)
 {
-    struct result *result = &pending->results[sample->sample];
+    struct pending_row *pending = part->row;
+    const int index = part->index + sample->sample;
+    struct result *result = &pending->results[index];
     describe_row(self, pending, result);
-    result->sample = sample->sample;
+    result->sample = index;
+    result->prompt = part->prompt;
+    result->prompt_length = part->prompt_length;
     if (pending->row.params.sampling.temperature > 0 &&
         random_stream_has_id(pending->row.params.sampling.stream)) {
         result->stream = pending->row.params.sampling.stream;
@@ -436,10 +501,10 @@ static status finish_copies(struct open_rows *self, struct pending_row *original
         struct pending_row *copy = original->copies;
         original->copies = copy->next_copy;
         const struct twin *twin = &original->twin;
-        TRY(has_failed
-                ? engine_add(self->options.engine, copy->row.index, twin->tokens, twin->count,
-                             &copy->row.params, model_config(self->options.model)->vocabulary, copy)
-                : finish_copy(self, copy, original));
+        TRY(has_failed ? engine_add(self->options.engine, copy->row.index, twin->tokens,
+                                    twin->count, &copy->row.params,
+                                    model_config(self->options.model)->vocabulary, copy->parts)
+                       : finish_copy(self, copy, original));
     }
     return STATUS_OK;
 }
@@ -448,11 +513,12 @@ status open_rows_collect(struct open_rows *self)
 {
     struct finished_sample *sample;
     while ((sample = engine_next_finished(self->options.engine)) != NULL) {
-        struct pending_row *pending = sample->tag;
-        status s = keep_sample(self, pending, sample);
+        const struct open_part *part = sample->tag;
+        struct pending_row *pending = part->row;
+        status s = keep_sample(self, part, sample);
         engine_release(self->options.engine, sample);
         TRY(s);
-        if (++pending->finished == pending->row.params.samples) {
+        if (++pending->finished == pending->answers) {
             s = finish_row(self, pending, pending->finished, pending->results);
             s = s == STATUS_OK ? finish_copies(self, pending) : s;
             pending_destroy(self, pending);

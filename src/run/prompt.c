@@ -265,6 +265,77 @@ static status encode_content(struct prompt_encoder *encoder, const struct row *r
     return encoder->tokens.count > most ? cut_content(encoder, most) : STATUS_OK;
 }
 
+/* ---- Pairs ---- */
+
+/* Zeros, then ones: a type for each token. */
+static status take_types(struct prompt_encoder *encoder, const struct row *row)
+{
+    static const char what[] =
+        "token_type_ids: expected a 0 for each token of the first text, then "
+        "a 1 for each of the second";
+    const struct json *types = row->token_types;
+    if (types == NULL) {
+        return STATUS_OK;
+    }
+    if (row->kind != PROMPT_TOKENS || types->type != JSON_ARRAY ||
+        types->length != row->token_count) {
+        return status_fail(STATUS_INVALID, what);
+    }
+    size_t second = types->length;
+    for (size_t i = 0; i < types->length; i++) {
+        int64_t type;
+        if (!json_int64(types->items[i], &type) || type < 0 || type > 1 ||
+            (type == 0 && second < i) || (type == 1 && i == 0)) {
+            return status_fail(STATUS_INVALID, what);
+        }
+        second = type == 1 && second == types->length ? i : second;
+    }
+    encoder->second_text = second < encoder->tokens.count ? second : 0;
+    return STATUS_OK;
+}
+
+/* A prompt with the texts of a row in their places. */
+static status write_words_prompt(struct prompt_encoder *encoder, const struct row *row,
+                                 const char *prompt)
+{
+    static const char query[] = "{query}", document[] = "{document}";
+    while (*prompt != '\0') {
+        if (strncmp(prompt, query, strlen(query)) == 0) {
+            TRY(buffer_append(&encoder->text, row->text, row->text_length));
+            prompt += strlen(query);
+        } else if (strncmp(prompt, document, strlen(document)) == 0) {
+            TRY(buffer_append(&encoder->text, row->completion, row->completion_length));
+            prompt += strlen(document);
+        } else {
+            TRY(buffer_append(&encoder->text, prompt++, 1));
+        }
+    }
+    return STATUS_OK;
+}
+
+static status encode_pair(struct prompt_encoder *encoder, const struct row *row)
+{
+    if (row->kind == PROMPT_TOKENS) { /* a pair already */
+        TRY(append_tokens(encoder, row->tokens, row->token_count));
+        return take_types(encoder, row);
+    }
+    if (row->completion == NULL) {
+        return status_fail(STATUS_INVALID, "no document: expected a text, or documents, a list");
+    }
+    TRY(model_need_tokenizer(encoder->model));
+    const char *prompt = model_rank_prompt(encoder->model);
+    if (prompt != NULL) {
+        TRY(write_words_prompt(encoder, row, prompt));
+        return encode_text(encoder, encoder->text.data, encoder->text.length, false,
+                           &encoder->tokens);
+    }
+    const struct text_span texts[2] = {{row->text, row->text_length},
+                                       {row->completion, row->completion_length}};
+    return tokenizer_encode_pair(model_tokenizer(encoder->model), encoder->scratch, texts,
+                                 most_content(encoder, row), &encoder->tokens,
+                                 &encoder->second_text);
+}
+
 /* ---- Rows of any task ---- */
 
 static status check_truncation_side(const struct row *row, const char *side)
@@ -294,33 +365,6 @@ static status check_dimensions(const struct prompt_encoder *encoder, const struc
                              row->dimensions->text, width);
 }
 
-/* Zeros, then ones: a type for each token. */
-static status take_types(struct prompt_encoder *encoder, const struct row *row)
-{
-    static const char what[] =
-        "token_type_ids: expected a 0 for each token of the first text, then "
-        "a 1 for each of the second";
-    const struct json *types = row->token_types;
-    if (types == NULL) {
-        return STATUS_OK;
-    }
-    if (row->kind != PROMPT_TOKENS || types->type != JSON_ARRAY ||
-        types->length != row->token_count) {
-        return status_fail(STATUS_INVALID, what);
-    }
-    size_t second = types->length;
-    for (size_t i = 0; i < types->length; i++) {
-        int64_t type;
-        if (!json_int64(types->items[i], &type) || type < 0 || type > 1 ||
-            (type == 0 && second < i) || (type == 1 && i == 0)) {
-            return status_fail(STATUS_INVALID, what);
-        }
-        second = type == 1 && second == types->length ? i : second;
-    }
-    encoder->second_text = second < encoder->tokens.count ? second : 0;
-    return STATUS_OK;
-}
-
 static status check_row_fits(const struct prompt_encoder *encoder, const struct row *row,
                              const struct task_facts *task)
 {
@@ -342,6 +386,9 @@ status prompt_encode(struct prompt_encoder *encoder, const struct row *row)
     if (task->encoding == ENCODE_CONTENT && !chat) {
         TRY(encode_content(encoder, row));
         return take_types(encoder, row);
+    }
+    if (task->encoding == ENCODE_PAIR) {
+        return encode_pair(encoder, row);
     }
     TRY(encode_prompt(encoder, row, chat));
     TRY(task->encoding == ENCODE_COMPLETION ? append_completion(encoder, row, chat) : STATUS_OK);

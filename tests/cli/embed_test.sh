@@ -52,7 +52,7 @@ expect_error 1 "task: BertModel is an encoder" run --quiet job.yaml --set task=g
 expect_error 1 "generate.mode: score: BertModel is an encoder" run --quiet job.yaml --set generate.mode=score
 expect_error 1 "engine.max_batch_tokens: 8; an encoder takes whole rows, of up to 24 tokens" run --quiet job.yaml \
     --set engine.max_batch_tokens=8 --set engine.max_sequences=1
-expect_error 2 'task: expected auto, generate, classify, reward or embed, not "embedding"' run --quiet job.yaml --set task=embedding
+expect_error 2 'task: expected auto, generate, classify, rerank, reward or embed, not "embedding"' run --quiet job.yaml --set task=embedding
 expect_error 1 "BertModel is an encoder: it has no logits" logits --model "$encoders/bert" --ids 2,3 -o logits.h5
 
 expect_error 1 "BertModel is an encoder: it generates nothing" bench --model "$encoders/bert" --prompt-tokens 8 --new-tokens 4

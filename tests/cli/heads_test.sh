@@ -77,6 +77,58 @@ run_program export out.h5 --columns score,error
 [ "$(grep -c 'token_type_ids: expected a 0 for each token of the first text' out)" -eq 3 ] || fail "wrong types: $(cat out)"
 [ "$(sed -n 5p out)" = "$(sed -n 6p out)" ] && [ "$(sed -n 4p out)" != "$(sed -n 5p out)" ] || fail "types change nothing: $(cat out)"
 
+# A query with its documents is the pairs of their tokens, each answered by itself; a document that cannot be is an error by itself.
+rm -rf model
+cp -r "$heads/bert_cls" model
+cp "$SLUICE_SOURCE_DIR/tests/data/encoders/bert/"{tokenizer.json,tokenizer_config.json} model
+ids() {
+    printf '{"text": "%s"}\n' "$1" | "$SLUICE" tokenize --model=model | sed 's/.*\[\(.*\)\].*/\1/'
+}
+query=$(ids "the quick fox") document=$(ids "seven wizards")
+types=$(printf '0%s' "$(sed 's/[0-9]\+/0/g' <<<",$query,0")"; sed 's/[0-9]\+/1/g' <<<",$document,1")
+cat >rows.jsonl <<'ROWS'
+{"id": "q", "query": "the quick fox", "documents": ["a lazy dog", "seven wizards", "", "the quick fox"], "text": "more"}
+{"id": "d", "query": "the quick fox", "document": "seven wizards"}
+{"id": "n", "query": "the quick fox"}
+ROWS
+echo "{\"id\": \"i\", \"prompt_token_ids\": [2,$query,3,$document,3], \"token_type_ids\": [$types]}" >>rows.jsonl
+cat >job.yaml <<YAML
+task: rerank
+model: {path: model}
+data: {input: rows.jsonl}
+engine: {device: cpu}
+output: {path: out.h5, overwrite: true}
+YAML
+run_program run --quiet job.yaml
+[ "$status" -eq 0 ] || fail "rerank: exit status $status"
+run_program export out.h5 --columns id,sample,score,error
+[ "$(wc -l <out)" -eq 7 ] || fail "rerank: $(wc -l <out) results of 7"
+score_of() {
+    sed -n 's/.*"score"/"score"/p' out | sed -n "$1p"
+}
+[ "$(score_of 2)" = "$(score_of 4)" ] && [ "$(score_of 2)" != "$(score_of 1)" ] || fail "one document, two scores: $(cat out)"
+[ "$(score_of 2)" = "$(score_of 5)" ] || fail "a pair is not its tokens: $(cat out)"
+grep -q '"id":"q","sample":2,"error":".*documents\[2\]: expected a text' out || fail "an empty document: $(cat out)"
+grep -q '"id":"n","sample":0,"error":".*no document: expected a text' out || fail "no document: $(cat out)"
+# A decoder is asked for a word: the share of "yes" is what scoring both words says of it.
+mkdir words
+cp "$SLUICE_SOURCE_DIR/tests/data/models/qwen3/"{config.json,model.safetensors} words
+sed 's/"vocab": *{/&"yes": 88, "no": 89, /' model/tokenizer.json >words/tokenizer.json
+head -n 1 rows.jsonl >query.jsonl
+expect_quiet run --quiet job.yaml --set model.path=words --set data.input=query.jsonl --set output.path=words.h5 --set output.include_prompt=true
+run_program export words.h5
+sed -n 's/.*"score":\([0-9.e-]*\).*/\1/p' out >scores
+sed -n 's/.*"prompt":\(".*"\),"text":"".*/{"text": \1}/p' out | "$SLUICE" tokenize --model=words | sed 's/.*\[\(.*\)\].*/\1/' >prompts
+sed 's/.*/{"prompt_token_ids": [&], "completion": [88]}\n{"prompt_token_ids": [&], "completion": [89]}/' prompts >both.jsonl
+run_program run --quiet job.yaml --set task=auto --set generate.mode=score --set model.path=words --set data.input=both.jsonl --set output.path=both.h5
+"$SLUICE" export both.h5 | sed -n 's/.*"logprob_sum":\([-0-9.e]*\).*/\1/p' >logprobs
+[ "$(wc -l <scores)" -eq 3 ] && [ "$(wc -l <logprobs)" -eq 6 ] || fail "words: $(cat out)"
+awk 'NR == FNR { score[NR] = $1; next } { if (FNR % 2) yes = $1; else { d = score[FNR / 2] - 1 / (1 + exp($1 - yes)); if (d * d > 1e-10) bad = 1 } }
+    END { exit bad }' scores logprobs || fail "words: $(paste scores logprobs)"
+
+run_program check job.yaml
+[ "$status" -eq 0 ] || fail "check of rerank: exit status $status"
+
 # What a classifier's job is without being said, its columns, and their exports.
 job llama_cls auto
 expect_quiet run --quiet job.yaml

@@ -93,14 +93,24 @@ static status find_request(const struct json *line, const struct row_format *for
     if (request->id == NULL && format->id_field == NULL) {
         request->id = find_first(line, id_names, COUNT_OF(id_names));
     }
-    request->prompt = format->prompt_template != NULL ? NULL
+    const bool is_pair = task->encoding == ENCODE_PAIR; /* whose query is not just any text */
+    const struct json_member *query =
+        is_pair && format->prompt_template == NULL && format->prompt_field == NULL
+            ? find_member(request->fields, task->prompt_name)
+            : NULL;
+    request->prompt = query != NULL                     ? query
+                      : format->prompt_template != NULL ? NULL
                       : format->prompt_field != NULL
                           ? find_member(request->fields, format->prompt_field)
                           : find_first(request->fields, prompt_names, prompt_name_count);
     if (task->takes_completion) {
+        const char *several = task->completions_name;
         request->completion =
-            find_member(request->fields,
-                        format->completion_field != NULL ? format->completion_field : "completion");
+            find_member(request->fields, format->completion_field != NULL ? format->completion_field
+                                                                          : task->completion_name);
+        if (request->completion == NULL && format->completion_field == NULL && several != NULL) {
+            request->completion = find_member(request->fields, several);
+        }
     }
     if (task->work == WORK_POOL) {
         request->token_types = find_member(request->fields, "token_type_ids");
@@ -406,6 +416,10 @@ static status read_completion(const struct request *request, const struct row_fo
     if (member->value->length == 0) {
         return status_fail(STATUS_INVALID, "%s%.60s: empty: nothing to score", request->prefix,
                            member->key);
+    }
+    if (member->value->type == JSON_ARRAY && request->task->completions_name != NULL) {
+        row->completions = member->value;
+        return row_take_part(row, 0);
     }
     if (member->value->type == JSON_ARRAY) {
         return read_token_list(request->prefix, member, arena, &row->completion_tokens,

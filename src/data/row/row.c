@@ -118,3 +118,26 @@ status row_parse(const struct record *record, const struct row_format *format,
     }
     return STATUS_OK;
 }
+
+int row_answers(const struct row *row)
+{
+    return row->completions != NULL ? (int)row->completions->length : row->params.samples;
+}
+
+status row_take_part(struct row *row, int part)
+{
+    if (row->completions == NULL) {
+        return STATUS_OK;
+    }
+    const struct json *text = row->completions->items[part];
+    if (row->completions->length > GENERATE_MAX_SAMPLES) {
+        return status_fail(STATUS_INVALID, "documents: %zu of them; a row has at most %d",
+                           row->completions->length, GENERATE_MAX_SAMPLES);
+    }
+    if (text->type != JSON_STRING || text->length == 0) {
+        return status_fail(STATUS_INVALID, "documents[%d]: expected a text", part);
+    }
+    row->completion = text->text;
+    row->completion_length = text->length;
+    return STATUS_OK;
+}

@@ -145,9 +145,10 @@ static const struct head_words words[] = {
     {"qwen3", "no", "yes",
      "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and "
      "the Instruct provided. Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n"
-     "<|im_start|>user\n<Instruct>: {instruction}\n<Query>: {query}\n<Document>: "
-     "{document}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
-     "Given a web search query, retrieve relevant passages that answer the query"},
+     "<|im_start|>user\n<Instruct>: Given a web search query, retrieve relevant passages that "
+     "answer "
+     "the query\n<Query>: {query}\n<Document>: {document}<|im_end|>\n"
+     "<|im_start|>assistant\n<think>\n\n</think>\n\n"},
 };
 
 const struct head_words *head_words_of(const struct model *model)
@@ -160,6 +161,13 @@ const struct head_words *head_words_of(const struct model *model)
         }
     }
     return NULL;
+}
+
+const char *model_rank_prompt(const struct model *model)
+{
+    const struct head_words *asked =
+        model->config.pools && model->answer == ANSWER_WORDS ? head_words_of(model) : NULL;
+    return asked != NULL ? asked->prompt : NULL;
 }
 
 /* The two words' rows of the vocabulary projection. */

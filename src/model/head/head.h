@@ -7,11 +7,11 @@
 #include "model/model_internal.h"
 
 /* Two tokens, of which the second one's share says how well a document answers a query, and the
- * prompt that asks for them: {instruction}, {query} and {document} stand for texts. */
+ * prompt that asks for them: {query} and {document} stand for texts. */
 struct head_words {
     const char *family;
     const char *no, *yes;
-    const char *prompt, *instruction;
+    const char *prompt;
 };
 /* Of a model with logits that can be asked so; NULL. */
 const struct head_words *head_words_of(const struct model *model);

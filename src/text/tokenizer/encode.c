@@ -231,3 +231,122 @@ status tokenizer_encode(const struct tokenizer *tokenizer, struct tokenizer_scra
     }
     return s;
 }
+
+/* ---- Pairs ---- */
+
+/* How many tokens stay of texts of `first` and `second` that may have `most` together: of the
+ * longer one as many as leave the shorter whole, where that is less than half of all; else halves.
+ * As the reference's longest_first. */
+static void share_tokens(size_t most, size_t *first, size_t *second)
+{
+    size_t *shorter = *first <= *second ? first : second;
+    size_t *longer = shorter == first ? second : first;
+    if (*first + *second <= most) {
+        return;
+    }
+    if (*shorter > most - *shorter || *shorter > most) {
+        *shorter = most / 2;
+        *longer = most / 2 + most % 2;
+        return;
+    }
+    *longer = most - *shorter;
+}
+
+struct pair {
+    const struct token_list *texts; /* [2] */
+    size_t counts[2];               /* that stay */
+    struct token_list *out;
+    size_t *second_text;
+    size_t begin;
+};
+
+static status put_ids(struct pair *pair, const int32_t *ids, size_t count, int type)
+{
+    if (type == 1 && *pair->second_text == 0 && count > 0) {
+        *pair->second_text = pair->out->count - pair->begin;
+    }
+    return append_ids(pair->out, ids, count);
+}
+
+static status put_text(struct pair *pair, int which, int type)
+{
+    return put_ids(pair, pair->texts[which].ids, pair->counts[which], type);
+}
+
+/* [CLS] A [SEP] B [SEP], of Roberta <s> A </s></s> B </s>. */
+static status put_bert_pair(struct pair *pair, const struct post_processor *post)
+{
+    const int type = post->has_two_ends ? 0 : 1;
+    TRY(put_ids(pair, &post->first, 1, 0));
+    TRY(put_text(pair, 0, 0));
+    TRY(put_ids(pair, &post->last, 1, 0));
+    TRY(post->has_two_ends ? put_ids(pair, &post->last, 1, 0) : STATUS_OK);
+    TRY(put_text(pair, 1, type));
+    return put_ids(pair, &post->last, 1, type);
+}
+
+static status put_template_pair(struct pair *pair, const struct template_items *items)
+{
+    for (size_t i = 0; i < items->count; i++) {
+        const struct template_item *item = &items->items[i];
+        TRY(item->is_sequence ? put_text(pair, item->is_second ? 1 : 0, item->type)
+                              : put_ids(pair, item->ids, item->id_count, item->type));
+    }
+    return STATUS_OK;
+}
+
+/* Without a template of its own a pair is one text behind the other, in the template of one. */
+static status put_plain_pair(struct pair *pair, const struct template_items *single)
+{
+    for (size_t i = 0; i < single->count; i++) {
+        const struct template_item *item = &single->items[i];
+        if (item->is_sequence) {
+            TRY(put_text(pair, 0, 0));
+            TRY(put_text(pair, 1, 0));
+        } else {
+            TRY(put_ids(pair, item->ids, item->id_count, 0));
+        }
+    }
+    return STATUS_OK;
+}
+
+static status put_pair(struct pair *pair, const struct post_processor *post)
+{
+    if (post == NULL) {
+        TRY(put_text(pair, 0, 0));
+        return put_text(pair, 1, 0);
+    }
+    return post->kind == POST_BERT ? put_bert_pair(pair, post)
+           : post->pair.count > 0  ? put_template_pair(pair, &post->pair)
+                                   : put_plain_pair(pair, &post->single);
+}
+
+status tokenizer_encode_pair(const struct tokenizer *tokenizer, struct tokenizer_scratch *scratch,
+                             const struct text_span texts[2], size_t most, struct token_list *out,
+                             size_t *second_text)
+{
+    struct token_list parts[2] = {{0}}, around = {0};
+    const struct post_processor *post =
+        tokenizer->post_processor_count > 0 ? &tokenizer->post_processors[0] : NULL;
+    struct pair pair = {.texts = parts, .out = &around, .second_text = second_text};
+    status s = STATUS_OK;
+    *second_text = 0;
+    for (int i = 0; i < 2 && s == STATUS_OK; i++) {
+        s = tokenizer_encode(tokenizer, scratch, texts[i].data, texts[i].length, false, &parts[i]);
+    }
+    s = s == STATUS_OK ? put_pair(&pair, post) : s; /* of nothing: what stands around texts */
+    if (s == STATUS_OK) {
+        pair.counts[0] = parts[0].count;
+        pair.counts[1] = parts[1].count;
+        share_tokens(most > around.count ? most - around.count : 0, &pair.counts[0],
+                     &pair.counts[1]);
+        pair.out = out;
+        pair.begin = out->count;
+        *second_text = 0;
+        s = put_pair(&pair, post);
+    }
+    token_list_destroy(&parts[0]);
+    token_list_destroy(&parts[1]);
+    token_list_destroy(&around);
+    return s;
+}

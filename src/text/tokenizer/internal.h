@@ -394,7 +394,9 @@ enum post_processor_kind { POST_TEMPLATE, POST_BERT };
 
 struct template_item {
     bool is_sequence;
-    int32_t *ids; /* of the special token; [id_count] in the arena */
+    bool is_second; /* of a pair's template: the second text */
+    int type;       /* of its tokens, in a pair's template: 0 or 1 */
+    int32_t *ids;   /* of the special token; [id_count] in the arena */
     size_t id_count;
 };
 
@@ -406,7 +408,9 @@ struct template_items {
 struct post_processor {
     enum post_processor_kind kind;
     struct template_items single; /* TEMPLATE */
-    int32_t first, last;          /* BERT (and Roberta's): [CLS] and [SEP] */
+    struct template_items pair;   /* likewise, of two texts; none where there is no item */
+    bool has_two_ends;   /* BERT: Roberta's, which puts two between texts and has one type */
+    int32_t first, last; /* BERT (and Roberta's): [CLS] and [SEP] */
 };
 
 /* ---- The whole ---- */

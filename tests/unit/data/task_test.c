@@ -40,7 +40,9 @@ static void every_task_says_all_that_is_asked_of_it(void **state)
         columns_are_in_their_table(facts->columns);
         columns_are_in_their_table(facts->columns_asked);
         /* A prompt's completion is what is read, and a vector is what is pooled. */
-        assert_int_equal(facts->takes_completion, facts->work == WORK_READ);
+        assert_int_equal(facts->takes_completion,
+                         facts->work == WORK_READ || facts->encoding == ENCODE_PAIR);
+        assert_int_equal(facts->takes_completion, facts->completion_name != NULL);
         assert_int_equal(facts->encoding == ENCODE_COMPLETION, facts->work == WORK_READ);
         assert_int_equal(task_gives(facts, "embedding") || task_gives(facts, "score"),
                          facts->work == WORK_POOL);

@@ -425,14 +425,18 @@ static status need_token_pair(const struct json *object, const char *key, int32_
     return need_id(pair->items[1], key, id);
 }
 
-/* {"SpecialToken": {"id": …}} or {"Sequence": {"id": "A"}} */
+/* {"SpecialToken": {"id": …}} or {"Sequence": {"id": "A"}}, with a type_id */
 static status load_template_item(struct tokenizer *tokenizer, const struct json *special_tokens,
-                                 const struct json *value, struct template_item *item)
+                                 const struct json *value, bool is_pair, struct template_item *item)
 {
     const struct json *sequence = json_get(value, "Sequence");
+    const struct json *own = sequence != NULL ? sequence : json_get(value, "SpecialToken");
+    int64_t type;
+    item->type = own != NULL && json_int64(json_get(own, "type_id"), &type) && type == 1;
     if (sequence != NULL) {
         item->is_sequence = true;
-        return json_is_string(json_get(sequence, "id"), "A")
+        item->is_second = is_pair && json_is_string(json_get(sequence, "id"), "B");
+        return item->is_second || json_is_string(json_get(sequence, "id"), "A")
                    ? STATUS_OK
                    : status_fail(STATUS_UNSUPPORTED, "a template for one text that takes two");
     }
@@ -454,11 +458,15 @@ static status load_template_item(struct tokenizer *tokenizer, const struct json 
     return STATUS_OK;
 }
 
-static status load_template(struct tokenizer *tokenizer, const struct json *value,
+static status load_template(struct tokenizer *tokenizer, const struct json *value, const char *key,
                             struct template_items *out)
 {
-    const struct json *items = json_get(value, "single");
+    const bool is_pair = strcmp(key, "pair") == 0;
+    const struct json *items = json_get(value, key);
     const struct json *special_tokens = json_get(value, "special_tokens");
+    if (is_pair && (items == NULL || items->type != JSON_ARRAY)) {
+        return STATUS_OK;
+    }
     if (items == NULL || items->type != JSON_ARRAY) {
         return status_fail(STATUS_INVALID, "\"single\": expected an array");
     }
@@ -469,8 +477,8 @@ static status load_template(struct tokenizer *tokenizer, const struct json *valu
     out->count = items->length;
     for (size_t i = 0; i < items->length; i++) {
         TRY(status_context(
-            load_template_item(tokenizer, special_tokens, items->items[i], &out->items[i]),
-            "single[%zu]", i));
+            load_template_item(tokenizer, special_tokens, items->items[i], is_pair, &out->items[i]),
+            "%s[%zu]", key, i));
     }
     return STATUS_OK;
 }
@@ -498,9 +506,11 @@ status tokenizer_load_post_processor(struct tokenizer *tokenizer, const struct j
     TRY(tokenizer_add_post_processor(tokenizer, &post));
     if (type == TEMPLATE) {
         post->kind = POST_TEMPLATE;
-        return load_template(tokenizer, value, &post->single);
+        TRY(load_template(tokenizer, value, "single", &post->single));
+        return load_template(tokenizer, value, "pair", &post->pair);
     }
     post->kind = POST_BERT;
+    post->has_two_ends = type == ROBERTA;
     TRY(need_token_pair(value, "cls", &post->first));
     return need_token_pair(value, "sep", &post->last);
 }
