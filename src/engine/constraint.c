@@ -81,6 +81,20 @@ static status spell_shortest(struct grammar_matcher *matcher,
     return s;
 }
 
+/* Whether a text of so many bytes is more than `tokens` tokens, whichever they are. A grammar may
+ * ask for more than there is memory for: such a text is never written down. */
+static bool is_beyond(const struct grammar_vocabulary *vocabulary, size_t bytes, size_t tokens)
+{
+    return bytes > tokens * grammar_vocabulary_longest(vocabulary);
+}
+
+static status fail_too_short(const struct generate_params *params, const char *more, size_t tokens)
+{
+    return status_fail(STATUS_INVALID,
+                       "max_tokens: %d; the shortest answer of this form takes %s%zu",
+                       params->max_new_tokens, more, tokens);
+}
+
 status constraint_check(const struct generate_params *params)
 {
     if (params->grammar == NULL || params->grammar_after_count > 0) {
@@ -90,6 +104,11 @@ status constraint_check(const struct generate_params *params)
     struct token_list tokens = {0};
     bool ok = false;
     TRY(grammar_matcher_create(params->grammar, &matcher));
+    const size_t most = (size_t)params->max_new_tokens;
+    if (is_beyond(vocabulary_of(params), grammar_matcher_shortest_length(matcher), most)) {
+        grammar_matcher_destroy(matcher);
+        return fail_too_short(params, "more than ", most);
+    }
     status s = spell_shortest(matcher, vocabulary_of(params), &tokens, &ok);
     grammar_matcher_destroy(matcher);
     const size_t count = tokens.count;
@@ -99,11 +118,7 @@ status constraint_check(const struct generate_params *params)
         return status_fail(STATUS_INVALID,
                            "the form of the answer: the vocabulary has no tokens for it");
     }
-    return count <= (size_t)params->max_new_tokens
-               ? STATUS_OK
-               : status_fail(STATUS_INVALID,
-                             "max_tokens: %d; the shortest answer of this form takes %zu",
-                             params->max_new_tokens, count);
+    return count <= most ? STATUS_OK : fail_too_short(params, "", count);
 }
 
 /* ---- Life ---- */
@@ -192,9 +207,9 @@ static const struct grammar_vocabulary *own_vocabulary(const struct constraint *
 status constraint_can_close(struct constraint *self, int left, bool *can)
 {
     /* A byte is a token at most: mostly there is nothing to count. */
-    *can = !self->is_active ||
-           grammar_matcher_shortest_length(self->matcher) <= (size_t)(left > 0 ? left : 0);
-    if (*can || left <= 0) {
+    const size_t bytes = grammar_matcher_shortest_length(self->matcher);
+    *can = !self->is_active || bytes <= (size_t)(left > 0 ? left : 0);
+    if (*can || left <= 0 || is_beyond(own_vocabulary(self), bytes, (size_t)left)) {
         return STATUS_OK;
     }
     struct token_list tokens = {0};

@@ -42,6 +42,9 @@ void grammar_special_bytes(int32_t token, char out[GRAMMAR_SPECIAL_BYTES]);
 status grammar_vocabulary_of(const struct tokenizer *tokenizer, size_t count, const int32_t *ends,
                              size_t end_count, struct grammar_vocabulary **out) MUST_CHECK;
 
+/* Bytes of its longest token. */
+size_t grammar_vocabulary_longest(const struct grammar_vocabulary *self);
+
 /* ---- A grammar for a vocabulary: where masks are kept; shared by threads ---- */
 
 struct grammar_masks;

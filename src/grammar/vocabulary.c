@@ -247,6 +247,11 @@ size_t grammar_vocabulary_size(const struct grammar_vocabulary *self)
     return self->token_count;
 }
 
+size_t grammar_vocabulary_longest(const struct grammar_vocabulary *self)
+{
+    return self->depth;
+}
+
 bool grammar_vocabulary_is_end(const struct grammar_vocabulary *self, int32_t token)
 {
     for (size_t i = 0; i < self->end_count; i++) {

@@ -478,6 +478,29 @@ static void known_masks(void **state)
     token_list_destroy(&text);
 }
 
+/* Forms whose shortest text, or whose end, is longer than any memory. */
+static void endless_texts(void **state)
+{
+    (void)state;
+    static const char endless[] = "((((a{200}){200}){200}){200}){200}";
+    struct form form;
+    struct token_list text = encode("b", 1);
+    bool ok, can;
+    form_compile(&form, endless, vocabulary);
+    assert_int_equal(constraint_check(&form.params), STATUS_INVALID);
+    assert_non_null(strstr(status_message(), "max_tokens: 100; the shortest answer of this form "
+                                             "takes more than 100"));
+    form_end(&form);
+    form_begin(&form, "c|b((((a{200}){200}){200}){200}){200}", NULL);
+    assert_int_equal(constraint_check(&form.params), STATUS_OK);
+    assert_int_equal(constraint_take(form.constraint, &form.params, text.ids, 1, &ok), STATUS_OK);
+    assert_true(ok);
+    assert_int_equal(constraint_can_close(form.constraint, 99, &can), STATUS_OK);
+    assert_false(can);
+    token_list_destroy(&text);
+    form_end(&form);
+}
+
 static void masks_are_joined(void **state)
 {
     (void)state;
@@ -525,6 +548,7 @@ int main(void)
         cmocka_unit_test(every_token_of_a_marker_counts),
         cmocka_unit_test(masks_are_joined),
         cmocka_unit_test(known_masks),
+        cmocka_unit_test(endless_texts),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
