@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/constraint.h"
 #include "run/answers/row_forms.h"
 #include "scratch_folder.h"
 
@@ -319,6 +320,44 @@ static void forms_behind_a_marker(void **state)
     end(&self);
 }
 
+static bool has_mask_bit(const struct constraint *constraint, int32_t id)
+{
+    return (constraint->mask[id / 32] >> (id % 32) & 1) != 0;
+}
+
+/* Whatever the other channels say, the form holds from the final one's message on. */
+static void hold_final_channel(const struct fixture *self, const struct generate_params *params)
+{
+    struct token_list all = {0}, answer = {0};
+    struct constraint *constraint;
+    bool ok;
+    encode(self,
+           "<|channel|>analysis<|message|>no, final <|channel|>commentary<|message|>maybe"
+           "<|channel|>final<|message|>",
+           &all);
+    assert_int_equal(constraint_create(params, NULL, &constraint), STATUS_OK);
+    for (size_t i = 0; i < all.count; i++) {
+        assert_false(constraint->is_active);
+        constraint_mask(constraint);
+        assert_null(constraint->mask);
+        assert_int_equal(constraint_take(constraint, params, all.ids, (int)i + 1, &ok), STATUS_OK);
+        assert_true(ok);
+    }
+    assert_true(constraint->is_active);
+    assert_false(constraint_may_end(constraint));
+    encode(self, "y", &answer);
+    constraint_mask(constraint);
+    assert_true(has_mask_bit(constraint, answer.ids[0]));
+    encode(self, "maybe", &answer);
+    assert_false(has_mask_bit(constraint, answer.ids[0]));
+    for (int i = 0; i < params->grammar_after_count; i++) { /* the markers do not fit any more */
+        assert_false(has_mask_bit(constraint, params->grammar_after[i]));
+    }
+    constraint_destroy(constraint);
+    token_list_destroy(&answer);
+    token_list_destroy(&all);
+}
+
 static void forms_of_channels(void **state)
 {
     struct fixture self;
@@ -332,6 +371,7 @@ static void forms_of_channels(void **state)
     encode(&self, "<|channel|>final<|message|>", &marker);
     assert_int_equal(params.grammar_after_count, marker.count);
     assert_memory_equal(params.grammar_after, marker.ids, marker.count * sizeof *marker.ids);
+    hold_final_channel(&self, &params);
     row_forms_release(&forms, entry);
     row_forms_end(&forms);
     token_list_destroy(&marker);
