@@ -347,8 +347,26 @@ static status finish_row(struct coordinator *self, int64_t row)
     return attempts_end_alone(self->options.attempts);
 }
 
+/* Where the message's rows have their places is known before the first of them is taken. */
+static status prepare_rows(struct coordinator *self)
+{
+    struct wire_reader reader = {self->incoming.data, self->incoming.length, 0};
+    for (bool more = true; more;) {
+        int64_t row;
+        const void *results;
+        size_t length;
+        TRY(rows_next(&reader, &row, &results, &length, &more));
+        if (more) {
+            journal_prepare_append(self->options.journal, row);
+            attempts_prepare_end(self->options.attempts, row);
+        }
+    }
+    return STATUS_OK;
+}
+
 static status take_rows(struct coordinator *self)
 {
+    TRY(prepare_rows(self));
     struct wire_reader reader = {self->incoming.data, self->incoming.length, 0};
     for (bool more = true;;) {
         int64_t row;

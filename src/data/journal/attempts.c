@@ -314,6 +314,11 @@ void attempts_end(struct attempts *attempts, int64_t row)
     under_way_remove(&attempts->under_way, row);
 }
 
+void attempts_prepare_end(const struct attempts *attempts, int64_t row)
+{
+    under_way_prefetch(&attempts->under_way, row);
+}
+
 /* Gives a failure its file, and syncs what was written. */
 static status sync_head(struct attempts *attempts, status s)
 {

@@ -446,6 +446,11 @@ static status write_pending(struct journal *journal)
     return STATUS_OK;
 }
 
+void journal_prepare_append(const struct journal *journal, int64_t row)
+{
+    row_index_prefetch(&journal->index, row);
+}
+
 status journal_append(struct journal *journal, int64_t row, const void *bytes, size_t length)
 {
     TRY(refuse_failed(journal));

@@ -25,6 +25,15 @@ bool row_index_has(const struct row_index *index, int64_t row)
     return page != NULL && page->offsets[row % PAGE_ROWS] != 0;
 }
 
+void row_index_prefetch(const struct row_index *index, int64_t row)
+{
+    const struct index_page *page = find_page(index, row);
+    if (page != NULL) {
+        __builtin_prefetch(&page->offsets[row % PAGE_ROWS], 1);
+        __builtin_prefetch(&page->lengths[row % PAGE_ROWS], 1);
+    }
+}
+
 static status make_page(struct row_index *index, size_t page)
 {
     if (page >= index->page_count) {

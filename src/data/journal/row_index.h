@@ -12,6 +12,8 @@ struct row_index {
     int64_t rows;
 };
 
+/* Has the processor fetch what row_index_add writes to. */
+void row_index_prefetch(const struct row_index *index, int64_t row);
 bool row_index_has(const struct row_index *index, int64_t row);
 /* STATUS_INVALID for a row that is there already. */
 status row_index_add(struct row_index *index, const struct journal_place *place) MUST_CHECK;

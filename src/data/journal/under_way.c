@@ -69,6 +69,13 @@ static size_t table_find(const struct rows_under_way *self, int64_t row)
     return SIZE_MAX;
 }
 
+void under_way_prefetch(const struct rows_under_way *self, int64_t row)
+{
+    if (self->table_size > 0) {
+        __builtin_prefetch(&self->table[home_of(self, row)], 1);
+    }
+}
+
 /* Fills the gap with the entries behind it that may stand there, so that no search ends early. */
 static void table_remove(struct rows_under_way *self, size_t gap)
 {

@@ -43,6 +43,8 @@ struct rows_under_way {
 status under_way_add(struct rows_under_way *self, int64_t row, int32_t replica) MUST_CHECK;
 /* Its slot may be used again; the file keeps what stands there until then. False: no such row. */
 bool under_way_remove(struct rows_under_way *self, int64_t row);
+/* Has the processor fetch what under_way_remove looks at first. */
+void under_way_prefetch(const struct rows_under_way *self, int64_t row);
 /* Writes what was added since the last call, the first slot of all at `offset` of the file. */
 status under_way_write(struct rows_under_way *self, int fd, int64_t offset) MUST_CHECK;
 void under_way_destroy(struct rows_under_way *self);
