@@ -64,6 +64,18 @@ static int output_count(const struct sequence *sequence)
     return sequence->count - sequence->row->prompt_count;
 }
 
+/* Tokens of a sequence as the forecast counts them, and those of them that are computed: as of the
+ * latest step that is complete, but where plans are made before that, as of all that are open. */
+static int known_tokens(const struct admission *self, const struct sequence *sequence)
+{
+    return self->options->plans_ahead ? sequence_known(sequence) : sequence->count;
+}
+
+static int reached_tokens(const struct admission *self, const struct sequence *sequence)
+{
+    return self->options->plans_ahead ? sequence_reached(sequence) : sequence->computed;
+}
+
 /* `ahead`: steps until its prompt is computed. */
 static struct forecast_need need_of(const struct admission *self, const struct sequence *sequence,
                                     int ahead)
@@ -72,7 +84,7 @@ static struct forecast_need need_of(const struct admission *self, const struct s
     if (row->work != WORK_SAMPLE) {
         return (struct forecast_need){sequence->count, 1 + ahead, .is_read = true};
     }
-    const int known = sequence_known(sequence);
+    const int known = known_tokens(self, sequence);
     int output = known - row->prompt_count, most = most_output(self, row), end = most;
     const bool is_guess = !length_is_known(self, row);
     if (is_guess) {
@@ -130,7 +142,7 @@ static int find_needs(struct admission *self, const struct sequence_list *runnin
     self->longest = 0;
     self->guessed = 0;
     for (struct sequence *s = running->first; s != NULL; s = s->next) {
-        int rest = sequence_known(s) - sequence_reached(s);
+        int rest = known_tokens(self, s) - reached_tokens(self, s);
         prompt_tokens += rest > 1 ? rest : 0;
         int ahead = rest > 1 ? (int)(prompt_tokens / step->prompt_tokens) : 0;
         s->need = need_of(self, s, ahead);
