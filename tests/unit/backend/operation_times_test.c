@@ -40,7 +40,8 @@ static int tear_down(void **state)
 }
 
 /* The table is nothing but functions. From step_begin on they are operations of a step, which are
- * timed, but for partial_bytes, which only says a number; all before is the backend's own. */
+ * timed, but for partial_bytes, which only says a number, and for sampling that is not waited for,
+ * which profiles do not use; all before is the backend's own. */
 static void times_the_operations_of_a_step(void **state)
 {
     const struct watched *watched = *state;
@@ -49,13 +50,14 @@ static void times_the_operations_of_a_step(void **state)
         COUNT = sizeof(struct backend_operations) / sizeof(operation),
         FIRST = offsetof(struct backend_operations, step_begin) / sizeof(operation),
         FACT = offsetof(struct backend_operations, partial_bytes) / sizeof(operation),
+        AHEAD = offsetof(struct backend_operations, sample_begin) / sizeof(operation),
     };
     operation own[COUNT], timed[COUNT];
     assert_int_equal(sizeof own, sizeof(struct backend_operations));
     memcpy(own, watched->own, sizeof own);
     memcpy(timed, watched->backend->operations, sizeof timed);
     for (size_t i = 0; i < COUNT; i++) {
-        if ((own[i] != timed[i]) != (i >= FIRST && i != FACT)) {
+        if ((own[i] != timed[i]) != (i >= FIRST && i != FACT && i < AHEAD)) {
             fail_msg("operation %zu of the table", i);
         }
     }

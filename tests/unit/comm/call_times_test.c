@@ -213,7 +213,8 @@ static void expect_scratch(bool own_memory, const struct step_shape *shape, int 
 static void memory_of_groups_and_pipelines(void **state)
 {
     (void)state;
-    const int64_t group = (512ll << 20) + (32ll << 20), links = 512ll << 20;
+    const int64_t group = (512ll << 20) + (32ll << 20) + (16ll << 20) + (64ll << 10);
+    const int64_t links = 512ll << 20;
     struct step_shape shape = {.tokens = 70000,
                                .hidden = 8192,
                                .outputs = 300,
