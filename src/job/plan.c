@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "job/host_memory.h"
+#include "sluice/backend_needs.h"
 #include "sluice/comm.h"
 #include "sluice/job.h"
 #include "sluice/task.h"
@@ -480,6 +481,9 @@ status plan_create_on(const struct job *job, const struct model *model, int rank
                         .share_reads = shares_reads(job, model),
                         .silence_limit = (double)job->run.silence_limit};
     memcpy(plan.arithmetic, device->arithmetic, sizeof plan.arithmetic);
+    if (model_config(model) != NULL) {
+        TRY(model_check_kind(model_config(model), device->kind));
+    }
     TRY(begin_plan(job, model, device, &plan));
     struct backend *opened = NULL;
     if (backend == NULL) {

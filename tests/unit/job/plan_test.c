@@ -462,6 +462,21 @@ static void encoders_take_whole_rows(void **state)
                    "sequence takes a token of a step");
 }
 
+static void a_model_that_gpus_lack_kernels_for(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct plan_device gpu = {.kind = backend_kind_find("cuda"),
+                                    .memory_bytes = PLENTY,
+                                    .capability = 90,
+                                    .near_ranks = 1};
+    struct plan made;
+    model_close(fixture->model);
+    assert_int_equal(model_open(SLUICE_TEST_DATA "/models/gpt_oss", &fixture->model), STATUS_OK);
+    assert_int_equal(plan_on(fixture, 1, &gpu, &made), STATUS_UNSUPPORTED);
+    assert_non_null(strstr(status_message(), "GptOssForCausalLM: sinks in attention"));
+    assert_non_null(strstr(status_message(), "engine.device: cpu"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -481,6 +496,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(gpu_int8_checkpoint, start_on_gpu, end),
         cmocka_unit_test_setup_teardown(gpu_memory_decides_the_layout, start_on_gpu, end),
         cmocka_unit_test_setup_teardown(a_gpu_that_is_not_there, start, end),
+        cmocka_unit_test_setup_teardown(a_model_that_gpus_lack_kernels_for, start_on_gpu, end),
         cmocka_unit_test_setup_teardown(encoders_take_whole_rows, start, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
