@@ -245,6 +245,10 @@ status cuda_attention(struct backend *backend, const struct head_layout *heads,
         !(facts->scale > 0.0f)) {
         return status_fail(STATUS_INTERNAL, "attention: nothing was appended to this cache");
     }
+    if (facts->sinks != NULL) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "sinks in attention are not supported on this device; use the CPU");
+    }
     if (facts->bidirectional) {
         TRY(check_whole(cuda->batch, facts));
     }
