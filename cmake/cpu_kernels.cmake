@@ -27,4 +27,5 @@ set_property(SOURCE
   ${PROJECT_SOURCE_DIR}/src/backend/cpu/kv_cache.c
   ${PROJECT_SOURCE_DIR}/src/backend/cpu/product.c
   ${PROJECT_SOURCE_DIR}/src/backend/cpu/sample.c
+  ${PROJECT_SOURCE_DIR}/src/backend/cpu/scan.c
   APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)

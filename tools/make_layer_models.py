@@ -23,6 +23,11 @@ MODELS = {
                                            linear_num_key_heads=3, linear_num_value_heads=6, linear_key_head_dim=6, linear_value_head_dim=10,
                                            rms_norm_eps=1e-6, partial_rotary_factor=0.5) | rope(1e7, partial_rotary_factor=0.5)),
 }
+GRANITE = dict(num_hidden_layers=3, layer_types=["mamba", "attention", "mamba"], shared_intermediate_size=40, num_local_experts=0, num_experts_per_tok=0,
+               mamba_n_heads=6, mamba_n_groups=2, mamba_d_state=9, mamba_d_head="auto", mamba_d_conv=4, mamba_expand=3, mamba_conv_bias=True,
+               mamba_proj_bias=True, embedding_multiplier=3.0, residual_multiplier=0.6, attention_multiplier=0.4, logits_scaling=1.25,
+               rms_norm_eps=1e-6, position_embedding_type="rope", tie_word_embeddings=True)
+MODELS["granite_hybrid"] = ("GraniteMoeHybridForCausalLM", GRANITE | rope())
 family.SEEDS["qwen3_5"] = 29  # where SEED leaves states that magnify an arithmetic's error tenfold
 
 
@@ -112,19 +117,52 @@ class Model(family.Model):
         normed = self.qwen_norm(x, self.get(layer, "post_attention_layernorm.weight"))
         return x + self.mlp(normed, layer)
 
+    # ---- Granite 4 ----
+
+    def granite_attention(self, x, layer):
+        q, k, v = (self.linear(layer, f"self_attn.{n}_proj", x).reshape(len(x), -1, self.dim) for n in "qkv")
+        if self.c.get("position_embedding_type") == "rope":
+            q, k = self.rotate(q, layer), self.rotate(k, layer)
+        return self.linear(layer, "self_attn.o_proj", self.scores(q, k, v, self.c["attention_multiplier"]))
+
+    def space(self, x, layer):
+        c, count = self.c, len(x)
+        heads, groups, size = c["mamba_n_heads"], c["mamba_n_groups"], c["mamba_d_state"]
+        inner = c["mamba_expand"] * c["hidden_size"]
+        z, xbc, dt = np.split(self.linear(layer, "mamba.in_proj", x), (inner, 2 * inner + 2 * groups * size), axis=-1)
+        xbc = activate("silu", convolve(xbc, self.get(layer, "mamba.conv1d.weight"), self.get(layer, "mamba.conv1d.bias")))
+        x, b, out = np.split(xbc, (inner, inner + groups * size), axis=-1)
+        x = x.reshape(count, heads, -1)
+        b, out = (np.repeat(a.reshape(count, groups, size), heads // groups, axis=1) for a in (b, out))
+        step = softplus(dt + self.get(layer, "mamba.dt_bias"))
+        decay = np.exp(-np.exp(self.get(layer, "mamba.A_log")) * step)
+        state, y = np.zeros((heads, size, x.shape[-1])), np.zeros(x.shape)
+        for t in range(count):
+            state = state * decay[t][:, None, None] + b[t][:, :, None] * (step[t][:, None] * x[t])[:, None, :]
+            y[t] = np.einsum("hn,hnd->hd", out[t], state) + self.get(layer, "mamba.D")[:, None] * x[t]
+        y = rms(y.reshape(count, -1) * activate("silu", z), self.get(layer, "mamba.norm.weight"), self.epsilon)
+        return self.linear(layer, "mamba.out_proj", y)
+
+    def granite_layer(self, x, layer):
+        c, is_full = self.c, self.c["layer_types"][layer] in ("attention", "full_attention")
+        mixer = self.granite_attention if is_full else self.space
+        x = x + c["residual_multiplier"] * mixer(self.norm(x, layer, "input_layernorm"), layer)
+        gate, up = np.split(self.linear(layer, "shared_mlp.input_linear", self.norm(x, layer, "post_attention_layernorm")), 2, axis=-1)
+        return x + c["residual_multiplier"] * self.linear(layer, "shared_mlp.output_linear", activate("silu", gate) * up)
+
     # ---- All ----
 
     def layer(self, x, layer):
-        return {"Lfm2": self.lfm2_layer, "Qwen3_5": self.qwen_layer}[self.kind](x, layer)
+        return {"Lfm2": self.lfm2_layer, "Qwen3_5": self.qwen_layer, "GraniteMoeHybrid": self.granite_layer}[self.kind](x, layer)
 
     def logits(self, ids):
         embedding = self.t[self.prefix + "embed_tokens.weight"]
-        x = embedding[ids]
+        x = embedding[ids] * self.c.get("embedding_multiplier", 1)
         for layer in range(self.c["num_hidden_layers"]):
             x = self.layer(x, layer)
         final = next(self.t[self.prefix + n] for n in ("embedding_norm.weight", "norm.weight", "final_layernorm.weight") if self.prefix + n in self.t)
         head = self.t.get("lm_head.weight", embedding)
-        return rms(x, final + (self.kind == "Qwen3_5"), self.epsilon) @ head.T
+        return rms(x, final + (self.kind == "Qwen3_5"), self.epsilon) @ head.T / self.c.get("logits_scaling", 1)
 
 
 # ---- Shapes ----
@@ -158,8 +196,24 @@ def qwen3_5_shapes(c, i):
                   "linear_attn.dt_bias": (values,), "linear_attn.norm.weight": (value,), "linear_attn.out_proj.weight": (h, values * value)}
 
 
+def granite_hybrid_shapes(c, i):
+    h, dim, wide = c["hidden_size"], c["head_dim"], c["shared_intermediate_size"]
+    q, kv = c["num_attention_heads"] * dim, c["num_key_value_heads"] * dim
+    out = {"input_layernorm.weight": (h,), "post_attention_layernorm.weight": (h,), "shared_mlp.input_linear.weight": (2 * wide, h),
+           "shared_mlp.output_linear.weight": (h, wide)}
+    if c["layer_types"][i] == "attention":
+        return out | {f"self_attn.{n}_proj.weight": (rows, h) for n, rows in (("q", q), ("k", kv), ("v", kv))} | {"self_attn.o_proj.weight": (h, q)}
+    heads, inner = c["mamba_n_heads"], c["mamba_expand"] * h
+    channels = inner + 2 * c["mamba_n_groups"] * c["mamba_d_state"]
+    return out | {"mamba.in_proj.weight": (inner + channels + heads, h), "mamba.in_proj.bias": (inner + channels + heads,),
+                  "mamba.conv1d.weight": (channels, 1, c["mamba_d_conv"]), "mamba.conv1d.bias": (channels,), "mamba.A_log": (heads,),
+                  "mamba.dt_bias": (heads,), "mamba.D": (heads,), "mamba.norm.weight": (inner,), "mamba.out_proj.weight": (h, inner),
+                  "mamba.out_proj.bias": (h,)}
+
+
 def shapes(kind, c):
-    layer_shapes, final = {"lfm2": (lfm2_shapes, "embedding_norm"), "qwen3_5": (qwen3_5_shapes, "norm")}[kind]
+    layer_shapes, final = {"lfm2": (lfm2_shapes, "embedding_norm"), "qwen3_5": (qwen3_5_shapes, "norm"),
+                           "granite_hybrid": (granite_hybrid_shapes, "norm")}[kind]
     out = {"model.embed_tokens.weight": (c["vocab_size"], c["hidden_size"]), f"model.{final}.weight": (c["hidden_size"],)}
     for i in range(c["num_hidden_layers"]):
         out |= {f"model.layers.{i}.{name}": shape for name, shape in layer_shapes(c, i).items()}

@@ -161,6 +161,35 @@ struct delta_weights {
     const struct vector *norm;        /* [value_dim] */
 };
 
+/* Heads of a state space (Mamba-2) on this rank, and the groups of B and C that they read: head h
+ * has group (first_head + h) / heads_per_group - first_head / heads_per_group. */
+struct scan_facts {
+    int heads, head_dim;
+    int groups, state_dim;
+    int first_head, heads_per_group; /* of all ranks' heads */
+    int taps;                        /* of the convolution before it */
+    float least_step, most_step;     /* steps are held within these */
+    bool gates;                      /* what comes out is gated; false: that is left to the norm */
+};
+
+struct scan_weights {
+    const struct vector *convolution; /* [taps, channels]: of x, B and C, one behind the other */
+    const struct vector *convolution_bias; /* [channels] or NULL */
+    const struct vector *decay;            /* [heads] A_log */
+    const struct vector *step_bias;        /* [heads] dt_bias */
+    const struct vector *skip;             /* [heads] D */
+};
+
+/* A norm over groups of a row's values, of which this rank has `width` from `first` on. */
+struct group_norm_facts {
+    int groups, group_width;
+    int first, width;
+    int slices;                 /* a power of two */
+    const int32_t *slice_start; /* [slices + 1] of the rank's values */
+    float epsilon;
+    int gate_stride; /* values of a row whose first `width` gate the norm's value (SiLU); 0: none */
+};
+
 enum { MAX_SLICES = 8 };
 
 /* Rows of weights in host memory, and what belongs to them. */
@@ -396,6 +425,30 @@ struct backend_operations {
                           const struct delta_weights *weights, struct device_buffer *in,
                           struct device_buffer *work, struct kv_cache *cache, int layer,
                           const struct matrix *reader, struct device_buffer *out);
+
+    /* A state space of the second Mamba (Dao and Gu, arXiv 2405.21060). in[T, …] holds z and x of
+     * every head, B and C of every group, and dt of every head, one behind the other. x, B and C
+     * pass a causal convolution with SiLU. For each head, with step = softplus(dt + dt_bias) and
+     * decay = exp(-exp(A_log) · step):
+     *     S = decay · S + B ⊗ (step · x);  y = CᵀS + D · x
+     * out[T, heads · head_dim] = y, times SiLU(z) where the facts say so. The state is the
+     * convolution's latest taps - 1 rows of channels and S [heads, state_dim, head_dim]. All
+     * positions are computed in this form. work: [T, channels]. NULL, here and in the next two,
+     * where a backend has no such operation. */
+    status (*scan)(struct backend *backend, const struct scan_facts *facts,
+                   const struct scan_weights *weights, struct device_buffer *in,
+                   struct device_buffer *work, struct kv_cache *cache, int layer,
+                   const struct matrix *reader, struct device_buffer *out);
+    /* A norm over groups, which ranks share, in two steps with a sum over ranks between them.
+     * sums[T, groups] float32: of the squares, this rank's subtree of the pairwise tree. */
+    status (*group_squares)(struct backend *backend, const struct group_norm_facts *facts,
+                            struct device_buffer *values, struct device_buffer *sums);
+    /* values[T, width], in place: divided by the root of their group's mean square, times the
+     * weights [width], times SiLU(gates) where the facts say so. */
+    status (*group_normalize)(struct backend *backend, const struct group_norm_facts *facts,
+                              const struct vector *weight, struct device_buffer *sums,
+                              struct device_buffer *gates, const struct matrix *reader,
+                              struct device_buffer *values);
 
     /* values[T, width] *= sigmoid(gates[T, width]). NULL where a backend has no such operation. */
     status (*gate)(struct backend *backend, int width, struct device_buffer *gates,

@@ -24,6 +24,8 @@ struct step_shape {
     int delta_row, delta_channels; /* of the gated delta rule: a row of its input, and of that what
                                       is convolved */
     int delta_out;                 /* and a row of its output */
+    int scan_width, scan_channels; /* of state spaces: a row of the output, what is convolved */
+    int scan_heads, scan_groups;   /* heads here, groups on all ranks */
     int columns;                   /* between an MLP's products */
     bool gated;                    /* which then has twice as many outputs of the first */
     int experts, experts_used, expert_columns; /* with the shared ones */

@@ -43,8 +43,8 @@ struct rope_config {
 /* What a layer's tokens do with those before them, in the half of a layer that comes before its
  * MLP: a *mixer*. src/model/mixers has one file for each, docs/adding.md says what another takes.
  */
-enum mixer_kind { MIXER_ATTENTION, MIXER_SHORT_CONVOLUTION, MIXER_GATED_DELTA };
-enum { MIXER_KINDS = MIXER_GATED_DELTA + 1 };
+enum mixer_kind { MIXER_ATTENTION, MIXER_SHORT_CONVOLUTION, MIXER_GATED_DELTA, MIXER_STATE_SPACE };
+enum { MIXER_KINDS = MIXER_STATE_SPACE + 1 };
 
 enum attention_kind {
     ATTENTION_FULL,     /* a token sees all before it, and has the rope of `rope` */
@@ -150,6 +150,11 @@ struct model_config {
     int delta_key_heads, delta_value_heads, delta_key_dim, delta_value_dim;
     bool delta_fused; /* files keep q, k, v and z in one matrix, key head by key head, and b and a
                          in another */
+
+    /* Of state spaces (Mamba-2): heads, groups of B and C, and their sizes. */
+    int scan_heads, scan_head_dim, scan_groups, scan_state_dim;
+    float scan_least_step, scan_most_step;
+    bool scan_input_bias, scan_output_bias; /* of the products into and out of it */
 
     int convolution_taps;  /* of short convolutions: positions that one reaches, its own included */
     bool convolution_bias; /* these and their products have biases */
@@ -306,8 +311,10 @@ struct partition {
     int32_t *kv_head_of;              /* [head_count] local index: struct head_layout */
     int32_t head_slice_start[MAX_SLICES + 1]; /* of the attention output's input columns, local */
     struct model_cut channels;                /* of the hidden size: short convolutions */
-    struct model_cut delta_keys;    /* key heads of the gated delta rule, with their value heads */
-    int first_column, column_count; /* MLP intermediate */
+    struct model_cut delta_keys; /* key heads of the gated delta rule, with their value heads */
+    struct model_cut scan_heads; /* heads of state spaces */
+    int first_scan_group, scan_group_count;     /* groups that they read, shared between ranks */
+    int first_column, column_count;             /* MLP intermediate */
     int32_t column_slice_start[MAX_SLICES + 1]; /* local */
     int first_expert_column, expert_column_count;
     int32_t expert_slice_start[MAX_SLICES + 1];
@@ -331,10 +338,10 @@ struct layer_weights {
     struct vector *qkv_bias;
     struct matrix *mixer_input; /* of what is no attention: what its mixer says; then qkv is NULL */
     struct vector *mixer_input_bias;
-    struct matrix *attention_gate;    /* [heads·head_dim, H] */
-    struct vector *decay, *step_bias; /* [heads] A_log and dt_bias */
-    struct vector *mixer_norm;        /* of what a mixer leaves */
-    struct vector *convolution;       /* [taps, channels] the tap of the token itself last */
+    struct matrix *attention_gate;           /* [heads·head_dim, H] */
+    struct vector *decay, *step_bias, *skip; /* [heads] A_log, dt_bias, D */
+    struct vector *mixer_norm;               /* of what a mixer leaves */
+    struct vector *convolution;              /* [taps, channels] the tap of the token itself last */
     struct vector *convolution_bias;
     struct vector *q_norm, *k_norm;  /* [head_dim] */
     struct vector *sinks;            /* [heads] */

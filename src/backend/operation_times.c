@@ -118,6 +118,20 @@ static status book(struct backend *backend, enum timed_operation operation, doub
        const struct delta_weights *weights, struct device_buffer *in, struct device_buffer *work,  \
        struct kv_cache *cache, int layer, const struct matrix *reader, struct device_buffer *out), \
       (backend, facts, weights, in, work, cache, layer, reader, out))                              \
+    X(TIMED_ATTENTION, scan,                                                                       \
+      (struct backend * backend, const struct scan_facts *facts,                                   \
+       const struct scan_weights *weights, struct device_buffer *in, struct device_buffer *work,   \
+       struct kv_cache *cache, int layer, const struct matrix *reader, struct device_buffer *out), \
+      (backend, facts, weights, in, work, cache, layer, reader, out))                              \
+    X(TIMED_NORM, group_squares,                                                                   \
+      (struct backend * backend, const struct group_norm_facts *facts,                             \
+       struct device_buffer *values, struct device_buffer *sums),                                  \
+      (backend, facts, values, sums))                                                              \
+    X(TIMED_NORM, group_normalize,                                                                 \
+      (struct backend * backend, const struct group_norm_facts *facts,                             \
+       const struct vector *weight, struct device_buffer *sums, struct device_buffer *gates,       \
+       const struct matrix *reader, struct device_buffer *values),                                 \
+      (backend, facts, weight, sums, gates, reader, values))                                       \
     X(TIMED_ACTIVATE, gate,                                                                        \
       (struct backend * backend, int width, struct device_buffer *gates,                           \
        const struct matrix *reader, struct device_buffer *values),                                 \

@@ -20,6 +20,9 @@ static double mixer_values(const struct model_config *config, enum mixer_kind ki
         break;
     case MIXER_SHORT_CONVOLUTION:
         return hidden * 4 * hidden; /* B, C and x, and the output */
+    case MIXER_STATE_SPACE:
+        return hidden * (3 * config->scan_heads * config->scan_head_dim + config->scan_heads +
+                         2 * config->scan_groups * config->scan_state_dim);
     case MIXER_GATED_DELTA:
         return hidden * (2 * config->delta_key_heads * config->delta_key_dim +
                          config->delta_value_heads * (3 * config->delta_value_dim + 2));

@@ -34,6 +34,7 @@ enum tensor_role {
     ROLE_DELTA_A,
     ROLE_DECAY,
     ROLE_STEP_BIAS,
+    ROLE_SKIP,
     ROLE_MIXER_NORM,
     ROLE_MIXER_INPUT_BIAS,
     ROLE_CONVOLUTION,
@@ -105,6 +106,7 @@ extern const struct tensor_name family_olmo2_names[];
 extern const struct tensor_name family_glm4_names[];
 extern const struct tensor_name family_starcoder2_names[];
 extern const struct tensor_name family_lfm2_names[];
+extern const struct tensor_name family_granite_hybrid_names[];
 extern const struct tensor_name family_qwen3_5_names[];
 extern const struct tensor_name family_qwen3_next_names[];
 extern const struct tensor_name family_granitemoe_names[];
@@ -155,6 +157,7 @@ enum layer_rule {
     LAYERS_UPPER,              /* as before, from layer max_window_layers on, or by layer_types */
     LAYERS_PATTERN,            /* all but every pattern-th, by pattern_key, or by layer_types */
     LAYERS_PATTERN_FROM_FIRST, /* the same, where the first layer is one of those that are not */
+    LAYERS_NAMED,              /* all, or by layer_types */
     LAYERS_LISTED,             /* those that full_attn_idxs leaves out, or by layer_types */
     LAYERS_LOWER,              /* as LAYERS_UPPER, but every second one below max_window_layers */
 };
@@ -222,6 +225,8 @@ struct family {
     bool local_rope;            /* local layers have a rope of their own (Gemma 3) */
     bool short_convolutions;    /* facts of them are in the configuration (LFM2) */
     bool gated_delta;           /* likewise (Qwen3-Next) */
+    bool state_spaces;          /* likewise (Granite 4) */
+    bool rope_by_type;          /* layers have a rope where position_embedding_type says so */
     bool delta_fused;           /* see struct model_config, like the next */
     bool gated_attention;
     bool mixture;            /* of experts */

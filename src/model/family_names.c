@@ -177,6 +177,23 @@ const struct tensor_name family_qwen3_next_names[] = {
     {0, NULL, 0},
 };
 
+const struct tensor_name family_granite_hybrid_names[] = {
+    {ROLE_MIXER_INPUT, "model.layers.{layer}.mamba.in_proj.weight", PART_WHOLE},
+    {ROLE_MIXER_INPUT_BIAS, "model.layers.{layer}.mamba.in_proj.bias", PART_WHOLE},
+    {ROLE_CONVOLUTION, "model.layers.{layer}.mamba.conv1d.weight", PART_WHOLE},
+    {ROLE_CONVOLUTION_BIAS, "model.layers.{layer}.mamba.conv1d.bias", PART_WHOLE},
+    {ROLE_DECAY, "model.layers.{layer}.mamba.A_log", PART_WHOLE},
+    {ROLE_STEP_BIAS, "model.layers.{layer}.mamba.dt_bias", PART_WHOLE},
+    {ROLE_SKIP, "model.layers.{layer}.mamba.D", PART_WHOLE},
+    {ROLE_MIXER_NORM, "model.layers.{layer}.mamba.norm.weight", PART_WHOLE},
+    {ROLE_MIXER_OUTPUT, "model.layers.{layer}.mamba.out_proj.weight", PART_WHOLE},
+    {ROLE_MIXER_OUTPUT_BIAS, "model.layers.{layer}.mamba.out_proj.bias", PART_WHOLE},
+    {ROLE_GATE, "model.layers.{layer}.shared_mlp.input_linear.weight", PART_GATE_OF_PAIR},
+    {ROLE_UP, "model.layers.{layer}.shared_mlp.input_linear.weight", PART_UP_OF_PAIR},
+    {ROLE_DOWN, "model.layers.{layer}.shared_mlp.output_linear.weight", PART_WHOLE},
+    {0, NULL, 0},
+};
+
 /* A norm after each half of a layer is the one before the next half: what a layer ends with belongs
  * to the layer behind it, and what the last layer ends with is the final norm. */
 const struct tensor_name family_bert_names[] = {

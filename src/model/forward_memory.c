@@ -14,6 +14,13 @@ static int delta_width(const struct model_config *config, bool all)
            (all ? heads * (config->delta_value_dim + 2) : 0);
 }
 
+/* What a state space's convolution takes: x of the heads, B and C of the groups. */
+static int scan_channels(const struct model_config *config, const struct partition *partition)
+{
+    return partition->scan_heads.count * config->scan_head_dim +
+           2 * partition->scan_group_count * config->scan_state_dim;
+}
+
 struct step_shape forward_step_shape(const struct model_config *config,
                                      const struct partition *partition,
                                      const struct step_limits *limits)
@@ -30,6 +37,10 @@ struct step_shape forward_step_shape(const struct model_config *config,
         .kv_heads = partition->kv_head_count,
         .channels = partition->channels.count,
         .gated_attention = config->gated_attention,
+        .scan_width = partition->scan_heads.count * config->scan_head_dim,
+        .scan_channels = scan_channels(config, partition),
+        .scan_heads = partition->scan_heads.count,
+        .scan_groups = config->scan_groups,
         .delta_channels = partition->delta_keys.count * delta_width(config, false),
         .delta_row = partition->delta_keys.count * delta_width(config, true),
         .delta_out = partition->delta_keys.slice_start[partition->local_slices],

@@ -314,6 +314,18 @@ status cpu_gated_delta(struct backend *backend, const struct delta_facts *facts,
 status cpu_gate(struct backend *backend, int width, struct device_buffer *gates,
                 const struct matrix *reader, struct device_buffer *values);
 
+/* scan.c */
+status cpu_scan(struct backend *backend, const struct scan_facts *facts,
+                const struct scan_weights *weights, struct device_buffer *in,
+                struct device_buffer *work, struct kv_cache *cache, int layer,
+                const struct matrix *reader, struct device_buffer *out);
+status cpu_group_squares(struct backend *backend, const struct group_norm_facts *facts,
+                         struct device_buffer *values, struct device_buffer *sums);
+status cpu_group_normalize(struct backend *backend, const struct group_norm_facts *facts,
+                           const struct vector *weight, struct device_buffer *sums,
+                           struct device_buffer *gates, const struct matrix *reader,
+                           struct device_buffer *values);
+
 /* short_convolution.c */
 status cpu_short_convolution(struct backend *backend, int width, int taps,
                              const struct vector *weights, const struct vector *bias,

@@ -116,6 +116,10 @@ struct cpu_kernels {
      * state [key_dim][value_dim]. Each column is one chain over ascending rows. */
     void (*delta)(float *state, const float *q, const float *k, const float *v, float decay,
                   float beta, int key_dim, int value_dim, float *out);
+    /* One position of a state space's head (scan of sluice/backend.h): state [state_dim][head_dim],
+     * out = CᵀS + skip · x. Each column is one chain over ascending rows. */
+    void (*scan)(float *state, const float *b, const float *c, const float *x, float decay,
+                 float step, float skip, int state_dim, int head_dim, float *out);
 };
 
 enum { MOST_TAPS = 8 }; /* of a short convolution */

@@ -437,6 +437,7 @@ static void destroy_layer(struct layer_weights *layer, struct backend *backend)
         layer->mixer_input_bias,
         layer->decay,
         layer->step_bias,
+        layer->skip,
         layer->mixer_norm,
         layer->convolution,
         layer->convolution_bias,

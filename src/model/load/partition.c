@@ -72,6 +72,14 @@ status partition_create(const struct model_config *config, int tp, int tp_rank, 
     cut_slices(out, config->heads, config->head_dim, &out->first_head, &out->head_count,
                out->head_slice_start);
     cut_into(out, config->hidden, 1, &out->channels);
+    if (config->scan_heads > 0) {
+        cut_into(out, config->scan_heads, config->scan_head_dim, &out->scan_heads);
+        const int first = out->scan_heads.first, last = first + out->scan_heads.count - 1;
+        const int per_group = config->scan_heads / config->scan_groups;
+        out->first_scan_group = first / per_group;
+        out->scan_group_count =
+            out->scan_heads.count > 0 ? last / per_group - out->first_scan_group + 1 : 0;
+    }
     if (config->delta_key_heads > 0) {
         const int heads = config->delta_value_heads / config->delta_key_heads;
         cut_into(out, config->delta_key_heads, heads * config->delta_value_dim, &out->delta_keys);

@@ -417,6 +417,104 @@ static status visit_gated_delta(const struct weight_walk *walk, struct layer_wei
     return visit_norm(walk, ROLE_MLP_NORM, hidden, &layer->mlp_norm);
 }
 
+enum { SCAN_PARTS = 5 }; /* z, x, B, C and dt */
+
+/* Of each of them: all, and the rank's first and how many; what is convolved from 1 to 3. */
+static void list_scan_parts(const struct weight_walk *walk, int all[SCAN_PARTS],
+                            int first[SCAN_PARTS], int own[SCAN_PARTS])
+{
+    const struct model_config *config = walk->config;
+    const struct partition *partition = walk->partition;
+    const int dim = config->scan_head_dim, state = config->scan_state_dim;
+    const int widths[SCAN_PARTS] = {dim, dim, state, state, 1};
+    for (int i = 0; i < SCAN_PARTS; i++) {
+        const bool is_group = i == 2 || i == 3;
+        all[i] = widths[i] * (is_group ? config->scan_groups : config->scan_heads);
+        first[i] =
+            widths[i] * (is_group ? partition->first_scan_group : partition->scan_heads.first);
+        own[i] = widths[i] * (is_group ? partition->scan_group_count : partition->scan_heads.count);
+    }
+}
+
+static status visit_scan_input(const struct weight_walk *walk, struct layer_weights *layer)
+{
+    int all[SCAN_PARTS], first[SCAN_PARTS], own[SCAN_PARTS], rows = 0;
+    struct weight_part input[SCAN_PARTS];
+    enum tensor_role biases[SCAN_PARTS];
+    list_scan_parts(walk, all, first, own);
+    for (int i = 0; i < SCAN_PARTS; i++) {
+        input[i] = (struct weight_part){.role = ROLE_MIXER_INPUT,
+                                        .columns = walk->config->hidden,
+                                        .first_row = rows + first[i],
+                                        .row_count = own[i]};
+        biases[i] = ROLE_MIXER_INPUT_BIAS;
+        rows += all[i];
+    }
+    for (int i = 0; i < SCAN_PARTS; i++) {
+        input[i].rows = rows;
+    }
+    TRY(visit_rows(walk, 1, input, SCAN_PARTS, &layer->mixer_input));
+    return walk->config->scan_input_bias
+               ? visit_bias(walk, input, SCAN_PARTS, biases, &layer->mixer_input_bias)
+               : STATUS_OK;
+}
+
+/* Taps of x, B and C, or with `taps` 0 their biases. */
+static status visit_scan_channels(const struct weight_walk *walk, enum tensor_role role, int taps,
+                                  struct vector **slot)
+{
+    int all[SCAN_PARTS], first[SCAN_PARTS], own[SCAN_PARTS], channels = 0;
+    const int each = taps > 0 ? taps : 1;
+    struct weight_item item = {.layer = walk->layer,
+                               .is_vector = true,
+                               .count = 1,
+                               .rows = 1,
+                               .taps = taps,
+                               .part_count = SCAN_PARTS - 2,
+                               .vector = slot};
+    list_scan_parts(walk, all, first, own);
+    for (int i = 1; i + 1 < SCAN_PARTS; i++) {
+        item.parts[i - 1] = (struct weight_part){.role = role,
+                                                 .rows = 1,
+                                                 .row_count = 1,
+                                                 .first_column = (channels + first[i]) * each,
+                                                 .column_count = own[i] * each,
+                                                 .at_row = item.columns,
+                                                 .taps = taps};
+        item.columns += own[i] * each;
+        channels += all[i];
+    }
+    for (int i = 0; i < item.part_count; i++) {
+        item.parts[i].columns = channels * each;
+    }
+    return walk->visit(walk->context, &item);
+}
+
+static status visit_state_space(const struct weight_walk *walk, struct layer_weights *layer)
+{
+    const struct model_config *config = walk->config;
+    const struct model_cut *cut = &walk->partition->scan_heads;
+    const int hidden = config->hidden, all = config->scan_heads, dim = config->scan_head_dim;
+    TRY(visit_norm(walk, ROLE_ATTENTION_NORM, hidden, &layer->attention_norm));
+    TRY(visit_scan_input(walk, layer));
+    TRY(visit_scan_channels(walk, ROLE_CONVOLUTION, config->convolution_taps, &layer->convolution));
+    if (config->convolution_bias) {
+        TRY(visit_scan_channels(walk, ROLE_CONVOLUTION_BIAS, 0, &layer->convolution_bias));
+    }
+    TRY(visit_channels(walk, ROLE_DECAY, all, cut->first, cut->count, 0, &layer->decay));
+    TRY(visit_channels(walk, ROLE_STEP_BIAS, all, cut->first, cut->count, 0, &layer->step_bias));
+    TRY(visit_channels(walk, ROLE_SKIP, all, cut->first, cut->count, 0, &layer->skip));
+    TRY(visit_channels(walk, ROLE_MIXER_NORM, all * dim, cut->first * dim, cut->count * dim, 0,
+                       &layer->mixer_norm));
+    TRY(visit_sliced(walk, ROLE_MIXER_OUTPUT, 1, all * dim, cut->first * dim, cut->count * dim,
+                     cut->slice_start, &layer->attention_output));
+    if (config->scan_output_bias) {
+        TRY(visit_vector(walk, ROLE_MIXER_OUTPUT_BIAS, hidden, false,
+                         &layer->attention_output_bias));
+    }
+    return visit_norm(walk, ROLE_MLP_NORM, hidden, &layer->mlp_norm);
+}
+
 static status visit_mixer(const struct weight_walk *walk, struct layer_weights *layer)
 {
     switch (model_layer_kind(walk->config, walk->layer).mixer) {
@@ -426,6 +524,8 @@ static status visit_mixer(const struct weight_walk *walk, struct layer_weights *
         return visit_short_convolution(walk, layer);
     case MIXER_GATED_DELTA:
         return visit_gated_delta(walk, layer);
+    case MIXER_STATE_SPACE:
+        return visit_state_space(walk, layer);
     }
     return visit_attention(walk, layer);
 }

@@ -2,6 +2,8 @@
 /* Facts of mixers that are no attention over keys and values. */
 #include "model/read/config.h"
 
+#include <math.h>
+
 enum { MOST_CONVOLUTION_TAPS = 8 };
 
 /* The MLP's width as LFM2's own code derives it from what is written. */
@@ -64,6 +66,77 @@ static status read_gated_delta(const struct json *object, struct model_config *o
     return STATUS_OK;
 }
 
+/* The shortest and the longest step; an infinity is no limit. */
+static status read_step_limit(const struct json *object, struct model_config *out)
+{
+    static const char key[] = "time_step_limit";
+    const struct json *list = config_has(object, key) ? json_get(object, key) : NULL;
+    double least = 0, most = INFINITY;
+    if (list != NULL && (list->type != JSON_ARRAY || list->length != 2)) {
+        return config_expected(key, "two numbers", list);
+    }
+    if (list != NULL && json_double(list->items[0], &least) && !(least >= 0 && least < 1e6)) {
+        return config_expected(key, "two numbers from 0", list->items[0]);
+    }
+    if (list != NULL && json_double(list->items[1], &most) && !(most > least)) {
+        return config_expected(key, "two ascending numbers", list->items[1]);
+    }
+    out->scan_least_step = (float)least;
+    out->scan_most_step = (float)most;
+    return STATUS_OK;
+}
+
+/* Heads, groups, sizes that belong together. */
+static status check_state_spaces(const struct model_config *config)
+{
+    const int64_t inner = (int64_t)config->scan_heads * config->scan_head_dim;
+    const int64_t groups = 2 * (int64_t)config->scan_groups * config->scan_state_dim;
+    if (config->scan_heads % config->scan_groups != 0) {
+        return status_fail(STATUS_INVALID, "mamba_n_groups: %d does not divide the %d heads",
+                           config->scan_groups, config->scan_heads);
+    }
+    return 2 * inner + groups + config->scan_heads <= CONFIG_MAX_WIDTH
+               ? STATUS_OK
+               : status_fail(STATUS_INVALID,
+                             "mamba_n_heads: %d of %d values are more than is plausible",
+                             config->scan_heads, config->scan_head_dim);
+}
+
+static status read_state_spaces(const struct json *object, struct model_config *out)
+{
+    int expand;
+    TRY(config_read_integer(object, "num_local_experts", 0, CONFIG_MAX_EXPERTS, 8, &expand));
+    if (expand > 0) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "num_local_experts: %d; experts beside state spaces are not supported",
+                           expand);
+    }
+    TRY(config_read_integer(object, "mamba_expand", 1, 64, 2, &expand));
+    TRY(config_read_integer(object, "mamba_n_heads", 1, CONFIG_MAX_HEADS, 128, &out->scan_heads));
+    TRY(config_read_integer(object, "mamba_n_groups", 1, CONFIG_MAX_HEADS, 1, &out->scan_groups));
+    TRY(config_read_integer(object, "mamba_d_state", 1, CONFIG_MAX_HEAD_DIM, 256,
+                            &out->scan_state_dim));
+    TRY(config_read_integer(object, "mamba_d_conv", 1, MOST_CONVOLUTION_TAPS, 4,
+                            &out->convolution_taps));
+    TRY(config_read_bool(object, "mamba_conv_bias", true, &out->convolution_bias));
+    TRY(config_read_bool(object, "mamba_proj_bias", false, &out->scan_input_bias));
+    out->scan_output_bias = out->scan_input_bias;
+    out->scan_head_dim = (int)((int64_t)expand * out->hidden / out->scan_heads);
+    if (config_has(object, "mamba_d_head") &&
+        !json_is_string(json_get(object, "mamba_d_head"), "auto")) {
+        TRY(config_read_integer(object, "mamba_d_head", 1, CONFIG_MAX_HEAD_DIM, 0,
+                                &out->scan_head_dim));
+    }
+    if ((int64_t)out->scan_head_dim * out->scan_heads != (int64_t)expand * out->hidden) {
+        return status_fail(STATUS_INVALID,
+                           "mamba_d_head: %d heads of %d values are not mamba_expand %d times the "
+                           "hidden size of %d",
+                           out->scan_heads, out->scan_head_dim, expand, out->hidden);
+    }
+    TRY(read_step_limit(object, out));
+    return check_state_spaces(out);
+}
+
 status mixer_facts_read(const struct json *object, const struct family *family,
                         struct model_config *out)
 {
@@ -73,5 +146,6 @@ status mixer_facts_read(const struct json *object, const struct family *family,
     }
     return family->short_convolutions ? read_short_convolutions(object, out)
            : family->gated_delta      ? read_gated_delta(object, out)
+           : family->state_spaces     ? read_state_spaces(object, out)
                                       : STATUS_OK;
 }

@@ -6,6 +6,7 @@ static const struct mixer_operations *const mixers[MIXER_KINDS] = {
     [MIXER_ATTENTION] = &mixer_attention,
     [MIXER_SHORT_CONVOLUTION] = &mixer_short_convolution,
     [MIXER_GATED_DELTA] = &mixer_gated_delta,
+    [MIXER_STATE_SPACE] = &mixer_state_space,
 };
 
 const struct mixer_operations *mixer_operations_of(enum mixer_kind kind)

@@ -14,6 +14,9 @@ static const struct layer_type {
     {"sliding_attention", {MIXER_ATTENTION, ATTENTION_WINDOWED}},
     {"conv", {MIXER_SHORT_CONVOLUTION, 0}},
     {"linear_attention", {MIXER_GATED_DELTA, 0}},
+    {"linear_attention", {MIXER_STATE_SPACE, 0}},
+    {"mamba", {MIXER_STATE_SPACE, 0}},
+    {"attention", {MIXER_ATTENTION, ATTENTION_FULL}},
 };
 
 static bool is_same_kind(struct layer_kind a, struct layer_kind b)
@@ -39,6 +42,7 @@ static bool is_other(const struct model_config *config, const struct family *fam
     case LAYERS_LISTED:
         return false;
     case LAYERS_ALL:
+    case LAYERS_NAMED:
     case LAYERS_BY_SWITCH:
         return is_on;
     case LAYERS_UPPER:
@@ -171,15 +175,17 @@ static status read_rope_list(const struct json *object, const struct model_confi
 status config_read_layers_without_rope(const struct json *object, const struct family *family,
                                        struct arena *arena, struct model_config *out)
 {
-    if (!family->full_without_rope && !family->rope_by_layer) {
+    const bool none = family->rope_by_type &&
+                      !json_is_string(json_get(object, "position_embedding_type"), "rope");
+    if (!family->full_without_rope && !family->rope_by_layer && !none) {
         return STATUS_OK;
     }
     uint8_t *lacks = arena_allocate(arena, (size_t)out->layers);
     if (lacks == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory");
     }
-    for (int i = 0; family->full_without_rope && i < out->layers; i++) {
-        lacks[i] = model_layer_kind(out, i).attention == ATTENTION_FULL;
+    for (int i = 0; (family->full_without_rope || none) && i < out->layers; i++) {
+        lacks[i] = none || model_layer_kind(out, i).attention == ATTENTION_FULL;
     }
     if (family->rope_by_layer) {
         TRY(read_rope_list(object, out, lacks));
@@ -212,7 +218,7 @@ status config_read_layers(const struct json *object, const struct family *family
         out->window = out->window / 2 + 1;
     }
     bool may_list = has_limit || rule == LAYERS_PATTERN_FROM_FIRST || rule == LAYERS_PATTERN ||
-                    rule == LAYERS_LISTED;
+                    rule == LAYERS_LISTED || rule == LAYERS_NAMED;
     if (may_list && config_has(object, "layer_types")) {
         return read_layer_types(json_get(object, "layer_types"), family, arena, out);
     }

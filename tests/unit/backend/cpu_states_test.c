@@ -388,6 +388,159 @@ static void gates_are_sigmoids(void **state)
     destroy_outs(reference);
 }
 
+/* ---- State spaces ---- */
+
+/* Heads 1 to 4 of a model with three to a group: the rank has groups 0 and 1. */
+enum { SPACE_HEADS = 4, SPACE_DIM = 21, SPACE_GROUPS = 2, SPACE_STATE = 7 };
+enum { SPACE_INNER = SPACE_HEADS * SPACE_DIM };
+enum { SPACE_CHANNELS = SPACE_INNER + 2 * SPACE_GROUPS * SPACE_STATE };
+enum { SPACE_ROW = SPACE_INNER + SPACE_CHANNELS + SPACE_HEADS };
+
+static struct scan_facts space = {.heads = SPACE_HEADS,
+                                  .head_dim = SPACE_DIM,
+                                  .groups = SPACE_GROUPS,
+                                  .state_dim = SPACE_STATE,
+                                  .first_head = 1,
+                                  .heads_per_group = 3,
+                                  .taps = TAPS,
+                                  .least_step = 0.5f,
+                                  .most_step = 0.9f};
+
+static status run_scan(struct backend *backend, struct device_buffer *in, struct kv_cache *cache,
+                       struct device_buffer *out)
+{
+    const struct backend_operations *op = backend->operations;
+    struct vector *vectors[] = {
+        vector_of(backend, 31, SPACE_CHANNELS * TAPS), vector_of(backend, 32, SPACE_CHANNELS),
+        vector_of(backend, 33, SPACE_HEADS), vector_of(backend, 34, SPACE_HEADS),
+        vector_of(backend, 35, SPACE_HEADS)};
+    const struct scan_weights weights = {vectors[0], vectors[1], vectors[2], vectors[3],
+                                         vectors[4]};
+    struct device_buffer *work;
+    check(op->buffer_create(backend, SEQUENCES * LONGEST * SPACE_CHANNELS * sizeof(float), &work));
+    const status s = op->scan(backend, &space, &weights, in, work, cache, 1, NULL, out);
+    op->buffer_destroy(backend, work);
+    for (size_t i = 0; i < COUNT_OF(vectors); i++) {
+        op->vector_destroy(backend, vectors[i]);
+    }
+    return s;
+}
+
+static double silu(double x)
+{
+    return x / (1 + exp(-x));
+}
+
+static double space_channel(int s, int position, int channel)
+{
+    double sum = value_at(32, channel);
+    for (int j = 0; j < TAPS; j++) {
+        const int from = position - (TAPS - 1 - j);
+        sum += from >= 0 ? (double)value_at(31, j * SPACE_CHANNELS + channel) *
+                               value_at(s + 1, from * SPACE_ROW + SPACE_INNER + channel)
+                         : 0;
+    }
+    return silu(sum);
+}
+
+/* One position of one head, as the formula stands in the header. */
+static void advance_space(int s, int position, int head, double state[SPACE_STATE][SPACE_DIM],
+                          float out[SPACE_DIM])
+{
+    const int row = position * SPACE_ROW, group = (1 + head) / 3;
+    const double dt =
+        value_at(s + 1, row + SPACE_INNER + SPACE_CHANNELS + head) + value_at(34, head);
+    const double step = fmin(fmax(log1p(exp(dt)), 0.5), (double)0.9f);
+    const double decay = exp(-exp(value_at(33, head)) * step);
+    for (int j = 0; j < SPACE_DIM; j++) {
+        const double x = space_channel(s, position, head * SPACE_DIM + j);
+        double y = value_at(35, head) * x;
+        for (int i = 0; i < SPACE_STATE; i++) {
+            const int b = SPACE_INNER + group * SPACE_STATE + i;
+            state[i][j] = decay * state[i][j] + space_channel(s, position, b) * step * x;
+            y += space_channel(s, position, b + SPACE_GROUPS * SPACE_STATE) * state[i][j];
+        }
+        out[j] = (float)(y * (space.gates ? silu(value_at(s + 1, row + head * SPACE_DIM + j)) : 1));
+    }
+}
+
+static void state_spaces_are_the_formula(void **state)
+{
+    (void)state;
+    const struct trial trial = {SPACE_ROW, SPACE_INNER,
+                                (TAPS - 1) * SPACE_CHANNELS + SPACE_INNER * SPACE_STATE, run_scan};
+    float *reference[SEQUENCES];
+    create_outs(&trial, reference);
+    for (int gates = 0; gates < 2; gates++) {
+        space.gates = gates == 1;
+        for (int s = 0; s < SEQUENCES; s++) {
+            for (int head = 0; head < SPACE_HEADS; head++) {
+                double memory[SPACE_STATE][SPACE_DIM] = {{0}};
+                for (int t = 0; t < lengths[s]; t++) {
+                    advance_space(s, t, head, memory,
+                                  reference[s] + t * SPACE_INNER + head * SPACE_DIM);
+                }
+            }
+        }
+        check_trial(&trial, reference, 2e-5);
+    }
+    destroy_outs(reference);
+}
+
+/* ---- Norms over groups ---- */
+
+/* Values 10 to 46 of a row of three groups of 20. */
+static const int32_t group_slices[] = {0, 9, 9, 30, WIDTH};
+static struct group_norm_facts groups = {.groups = 3,
+                                         .group_width = 20,
+                                         .first = 10,
+                                         .width = WIDTH,
+                                         .slices = 4,
+                                         .slice_start = group_slices,
+                                         .epsilon = 1e-3f};
+
+static status run_group_norm(struct backend *backend, struct device_buffer *in,
+                             struct kv_cache *cache, struct device_buffer *out)
+{
+    (void)cache;
+    const struct backend_operations *op = backend->operations;
+    struct vector *weight = vector_of(backend, 41, WIDTH);
+    struct device_buffer *sums;
+    check(op->buffer_create(backend, SEQUENCES * LONGEST * 3 * sizeof(float), &sums));
+    check(op->copy(backend, in, out, SEQUENCES * LONGEST * WIDTH * sizeof(float)));
+    check(op->group_squares(backend, &groups, out, sums));
+    const status s = op->group_normalize(backend, &groups, weight, sums, in, NULL, out);
+    op->buffer_destroy(backend, sums);
+    op->vector_destroy(backend, weight);
+    return s;
+}
+
+static void norms_are_over_groups(void **state)
+{
+    (void)state;
+    const struct trial trial = {WIDTH, WIDTH, 5, run_group_norm};
+    float *reference[SEQUENCES];
+    create_outs(&trial, reference);
+    for (int gated_by_itself = 0; gated_by_itself < 2; gated_by_itself++) {
+        groups.gate_stride = gated_by_itself ? WIDTH : 0;
+        for (int s = 0; s < SEQUENCES; s++) {
+            for (int t = 0; t < lengths[s]; t++) {
+                double sums[3] = {0};
+                for (int i = 0; i < WIDTH; i++) {
+                    sums[(10 + i) / 20] += pow(value_at(s + 1, t * WIDTH + i), 2);
+                }
+                for (int i = 0; i < WIDTH; i++) {
+                    const double x = value_at(s + 1, t * WIDTH + i);
+                    const double norm = x / sqrt(sums[(10 + i) / 20] / 20 + 1e-3) * value_at(41, i);
+                    reference[s][t * WIDTH + i] = (float)(norm * (gated_by_itself ? silu(x) : 1));
+                }
+            }
+        }
+        check_trial(&trial, reference, 1e-5);
+    }
+    destroy_outs(reference);
+}
+
 /* ---- Misuse ---- */
 
 static void expect_failure(status s, const char *message)
@@ -463,6 +616,8 @@ int main(void)
         cmocka_unit_test(short_convolutions_reach_back),
         cmocka_unit_test(gated_delta_rules_are_the_formula),
         cmocka_unit_test(gates_are_sigmoids),
+        cmocka_unit_test(state_spaces_are_the_formula),
+        cmocka_unit_test(norms_are_over_groups),
         cmocka_unit_test(places_and_shapes_are_checked),
         cmocka_unit_test(caches_of_too_many_states_are_refused),
     };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which layers are no attention, in both dialects of config.json, and their facts. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,8 +53,10 @@ static void expect_refusal(const char *architecture, const char *members, const 
 /* `letters`: one for each layer; A is attention. */
 static void assert_mixers(const struct model_config *config, const char *letters)
 {
-    static const char letter[MIXER_KINDS] = {
-        [MIXER_ATTENTION] = 'A', [MIXER_SHORT_CONVOLUTION] = 'C', [MIXER_GATED_DELTA] = 'D'};
+    static const char letter[MIXER_KINDS] = {[MIXER_ATTENTION] = 'A',
+                                             [MIXER_SHORT_CONVOLUTION] = 'C',
+                                             [MIXER_GATED_DELTA] = 'D',
+                                             [MIXER_STATE_SPACE] = 'S'};
     for (int i = 0; i < config->layers; i++) {
         assert_int_equal(letter[model_layer_kind(config, i).mixer], letters[i]);
     }
@@ -158,6 +161,56 @@ static void wrong_gated_delta_rules_are_refused(void **state)
                         "attention_bias: attention with gates is only supported without biases");
 }
 
+static void state_spaces_are_told(void **state)
+{
+    (void)state;
+    static const char sizes[] =
+        "\"shared_intermediate_size\":96,\"intermediate_size\":7,\"num_local_experts\":0,"
+        "\"mamba_n_heads\":6,\"mamba_n_groups\":2,\"mamba_d_state\":5,\"mamba_d_head\":32,"
+        "\"mamba_expand\":3,\"mamba_d_conv\":3";
+    char members[1024];
+    struct model_config config = facts("GraniteMoeHybridForCausalLM", sizes);
+    assert_mixers(&config, "SSSS");
+    assert_true(config.scan_heads == 6 && config.scan_groups == 2 && config.scan_state_dim == 5);
+    assert_true(config.scan_head_dim == 32 && config.convolution_taps == 3);
+    assert_true(config.convolution_bias && !config.scan_input_bias && !config.scan_output_bias);
+    assert_true(config.scan_least_step == 0 && isinf(config.scan_most_step));
+    assert_int_equal(config.intermediate, 96);
+    assert_int_equal(config.layer_lacks_rope[0], 1);
+    snprintf(members, sizeof members,
+             "%s,\"position_embedding_type\":\"rope\",\"mamba_proj_bias\":true,"
+             "\"time_step_limit\":[0.5,Infinity],\"layer_types\":[\"mamba\",\"attention\","
+             "\"linear_attention\",\"full_attention\"]",
+             sizes);
+    config = facts("GraniteMoeHybridForCausalLM", members);
+    assert_mixers(&config, "SASA");
+    assert_true(config.layer_lacks_rope == NULL && config.scan_input_bias);
+    assert_true(config.scan_least_step == 0.5f && isinf(config.scan_most_step));
+    snprintf(members, sizeof members, "%s,\"time_step_limit\":[0.0,{\"__float__\":\"Infinity\"}]",
+             sizes);
+    assert_true(isinf(facts("GraniteMoeHybridForCausalLM", members).scan_most_step));
+}
+
+static void wrong_state_spaces_are_refused(void **state)
+{
+    (void)state;
+#define SPACES "\"shared_intermediate_size\":96,\"num_local_experts\":0,\"mamba_n_heads\":4,"
+    static const char family[] = "GraniteMoeHybridForCausalLM";
+    expect_refusal(family, SPACES "\"mamba_n_groups\":3",
+                   "mamba_n_groups: 3 does not divide the 4 heads");
+    expect_refusal(family, SPACES "\"mamba_d_head\":5",
+                   "mamba_d_head: 4 heads of 5 values are not mamba_expand 2 times the hidden size "
+                   "of 64");
+    expect_refusal(family, SPACES "\"time_step_limit\":[2,1]",
+                   "time_step_limit: expected two ascending numbers, not 1");
+    expect_refusal(family, SPACES "\"time_step_limit\":3",
+                   "time_step_limit: expected two numbers, not 3");
+    struct model_config config;
+    assert_int_equal(parse(family, "\"shared_intermediate_size\":96", &config), STATUS_UNSUPPORTED);
+    assert_string_equal(status_message(), "num_local_experts: 8; experts beside state spaces are "
+                                          "not supported");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +218,8 @@ int main(void)
         cmocka_unit_test_teardown(wrong_short_convolutions_are_refused, reset),
         cmocka_unit_test_teardown(gated_delta_rules_are_told, reset),
         cmocka_unit_test_teardown(wrong_gated_delta_rules_are_refused, reset),
+        cmocka_unit_test_teardown(state_spaces_are_told, reset),
+        cmocka_unit_test_teardown(wrong_state_spaces_are_refused, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

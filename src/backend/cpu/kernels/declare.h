@@ -26,5 +26,8 @@ void CPU_KERNEL(cpu_kernel_convolve)(const float *const *window, const float *we
 void CPU_KERNEL(cpu_kernel_gate)(const float *gates, int n, float *values);
 void CPU_KERNEL(cpu_kernel_delta)(float *state, const float *q, const float *k, const float *v,
                                   float decay, float beta, int key_dim, int value_dim, float *out);
+void CPU_KERNEL(cpu_kernel_scan)(float *state, const float *b, const float *c, const float *x,
+                                 float decay, float step, float skip, int state_dim, int head_dim,
+                                 float *out);
 
 #endif

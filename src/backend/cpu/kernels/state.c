@@ -129,3 +129,66 @@ void CPU_KERNEL(cpu_kernel_delta)(float *state, const float *q, const float *k, 
                    value_dim - at);
     }
 }
+
+/* Of `wide` vectors of columns from `state` on. */
+ALWAYS_INLINE void scan_columns(float *state, const float *b, const float *c, const float *x,
+                                float decay, float step, float skip, int state_dim, size_t stride,
+                                float *out, const int wide)
+{
+    enum { MOST = 4 };
+    vec sum[MOST], added[MOST];
+    UNROLL for (int g = 0; g < wide; g++)
+    {
+        vec value = vec_load(x + g * VECTOR_LANES);
+        added[g] = value * vec_set(step);
+        sum[g] = value * vec_set(skip);
+    }
+    for (int i = 0; i < state_dim; i++) {
+        float *row = state + (size_t)i * stride;
+        UNROLL for (int g = 0; g < wide; g++)
+        {
+            vec kept = vec_load(row + g * VECTOR_LANES) * vec_set(decay);
+            vec now = vec_fma(vec_set(b[i]), added[g], kept);
+            vec_store(row + g * VECTOR_LANES, now);
+            sum[g] = vec_fma(vec_set(c[i]), now, sum[g]);
+        }
+    }
+    UNROLL for (int g = 0; g < wide; g++)
+    {
+        vec_store(out + g * VECTOR_LANES, sum[g]);
+    }
+}
+
+/* The last columns, fewer than a vector's. */
+static void scan_rest(float *state, const float *b, const float *c, const float *x, float decay,
+                      float step, float skip, int state_dim, size_t stride, float *out, int rest)
+{
+    const vec value = vec_load_part(x, rest), added = value * vec_set(step);
+    vec sum = value * vec_set(skip);
+    for (int i = 0; i < state_dim; i++) {
+        float *row = state + (size_t)i * stride;
+        vec kept = vec_load_part(row, rest) * vec_set(decay);
+        vec now = vec_fma(vec_set(b[i]), added, kept);
+        vec_store_part(row, now, rest);
+        sum = vec_fma(vec_set(c[i]), now, sum);
+    }
+    vec_store_part(out, sum, rest);
+}
+
+void CPU_KERNEL(cpu_kernel_scan)(float *state, const float *b, const float *c, const float *x,
+                                 float decay, float step, float skip, int state_dim, int head_dim,
+                                 float *out)
+{
+    const size_t stride = (size_t)head_dim;
+    int at = 0;
+    for (; at + 4 * VECTOR_LANES <= head_dim; at += 4 * VECTOR_LANES) {
+        scan_columns(state + at, b, c, x + at, decay, step, skip, state_dim, stride, out + at, 4);
+    }
+    for (; at + VECTOR_LANES <= head_dim; at += VECTOR_LANES) {
+        scan_columns(state + at, b, c, x + at, decay, step, skip, state_dim, stride, out + at, 1);
+    }
+    if (at < head_dim) {
+        scan_rest(state + at, b, c, x + at, decay, step, skip, state_dim, stride, out + at,
+                  head_dim - at);
+    }
+}

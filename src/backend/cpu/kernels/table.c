@@ -23,4 +23,5 @@ const struct cpu_kernels CPU_KERNEL(cpu_kernels) = {
     .convolve = CPU_KERNEL(cpu_kernel_convolve),
     .gate = CPU_KERNEL(cpu_kernel_gate),
     .delta = CPU_KERNEL(cpu_kernel_delta),
+    .scan = CPU_KERNEL(cpu_kernel_scan),
 };
