@@ -27,6 +27,9 @@ GRANITE = dict(num_hidden_layers=3, layer_types=["mamba", "attention", "mamba"],
                mamba_n_heads=6, mamba_n_groups=2, mamba_d_state=9, mamba_d_head="auto", mamba_d_conv=4, mamba_expand=3, mamba_conv_bias=True,
                mamba_proj_bias=True, embedding_multiplier=3.0, residual_multiplier=0.6, attention_multiplier=0.4, logits_scaling=1.25,
                rms_norm_eps=1e-6, position_embedding_type="rope", tie_word_embeddings=True)
+MODELS["qwen3_next"] = ("Qwen3NextForCausalLM", MODELS["qwen3_5"][1] | dict(
+    linear_num_key_heads=2, linear_num_value_heads=4, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=12,
+    shared_expert_intermediate_size=20, norm_topk_prob=True, mlp_only_layers=[1], decoder_sparse_step=1))
 MODELS["granite_hybrid"] = ("GraniteMoeHybridForCausalLM", GRANITE | rope())
 family.SEEDS["qwen3_5"] = 29  # where SEED leaves states that magnify an arithmetic's error tenfold
 
@@ -91,11 +94,23 @@ class Model(family.Model):
         mixed = self.scores(q, k, v, self.dim ** -0.5)
         return self.linear(layer, "self_attn.o_proj", mixed * sigmoid(gates.reshape(len(x), -1)))
 
+    def delta_inputs(self, x, layer):
+        if self.kind != "Qwen3Next":
+            return (self.linear(layer, f"linear_attn.in_proj_{n}", x) for n in ("qkv", "z", "b", "a"))
+        c, count = self.c, len(x)
+        keys, key = c["linear_num_key_heads"], c["linear_key_head_dim"]
+        heads = c["linear_num_value_heads"] // keys
+        value = heads * c["linear_value_head_dim"]
+        all_of = self.linear(layer, "linear_attn.in_proj_qkvz", x).reshape(count, keys, -1)  # key head by key head
+        q, k, v, z = (a.reshape(count, -1) for a in np.split(all_of, (key, 2 * key, 2 * key + value), axis=-1))
+        b, a = (a.reshape(count, -1) for a in np.split(self.linear(layer, "linear_attn.in_proj_ba", x).reshape(count, keys, -1), 2, axis=-1))
+        return np.concatenate([q, k, v], axis=-1), z, b, a
+
     def delta(self, x, layer):
         c, count = self.c, len(x)
         keys, values = c["linear_num_key_heads"], c["linear_num_value_heads"]
         key, value = c["linear_key_head_dim"], c["linear_value_head_dim"]
-        qkv, z, b, a = (self.linear(layer, f"linear_attn.in_proj_{n}", x) for n in ("qkv", "z", "b", "a"))
+        qkv, z, b, a = self.delta_inputs(x, layer)
         qkv = activate("silu", convolve(qkv, self.get(layer, "linear_attn.conv1d.weight"), None))
         q, k, v = np.split(qkv, (keys * key, 2 * keys * key), axis=-1)
         q, k = (a.reshape(count, keys, key) / np.sqrt((a.reshape(count, keys, key) ** 2).sum(-1, keepdims=True) + 1e-6) for a in (q, k))
@@ -115,7 +130,20 @@ class Model(family.Model):
         mixer = self.qwen_attention if self.is_full(layer) else self.delta
         x = x + mixer(self.qwen_norm(x, self.get(layer, "input_layernorm.weight")), layer)
         normed = self.qwen_norm(x, self.get(layer, "post_attention_layernorm.weight"))
-        return x + self.mlp(normed, layer)
+        return x + (self.mlp(normed, layer) if self.get(layer, "mlp.gate.weight") is None else self.qwen_mixture(normed, layer))
+
+    def qwen_mixture(self, x, layer):
+        out = sigmoid(self.linear(layer, "mlp.shared_expert_gate", x)) * self.gated_mlp(x, layer, "mlp.shared_expert.")
+        chances = softmax(self.linear(layer, "mlp.gate", x))
+        for row, chance in enumerate(chances):
+            chosen = np.argsort(-chance)[:self.c["num_experts_per_tok"]]
+            for expert in chosen:
+                out[row] += chance[expert] / chance[chosen].sum() * self.gated_mlp(x[row], layer, f"mlp.experts.{expert}.")
+        return out
+
+    def gated_mlp(self, x, layer, prefix):
+        gate, up = (self.linear(layer, f"{prefix}{n}_proj", x) for n in ("gate", "up"))
+        return self.linear(layer, prefix + "down_proj", activate("silu", gate) * up)
 
     # ---- Granite 4 ----
 
@@ -153,7 +181,7 @@ class Model(family.Model):
     # ---- All ----
 
     def layer(self, x, layer):
-        return {"Lfm2": self.lfm2_layer, "Qwen3_5": self.qwen_layer, "GraniteMoeHybrid": self.granite_layer}[self.kind](x, layer)
+        return {"Lfm2": self.lfm2_layer, "Qwen3_5": self.qwen_layer, "Qwen3_5Moe": self.qwen_layer, "Qwen3Next": self.qwen_layer, "GraniteMoeHybrid": self.granite_layer}[self.kind](x, layer)
 
     def logits(self, ids):
         embedding = self.t[self.prefix + "embed_tokens.weight"]
@@ -162,7 +190,7 @@ class Model(family.Model):
             x = self.layer(x, layer)
         final = next(self.t[self.prefix + n] for n in ("embedding_norm.weight", "norm.weight", "final_layernorm.weight") if self.prefix + n in self.t)
         head = self.t.get("lm_head.weight", embedding)
-        return rms(x, final + (self.kind == "Qwen3_5"), self.epsilon) @ head.T / self.c.get("logits_scaling", 1)
+        return rms(x, final + self.kind.startswith("Qwen3"), self.epsilon) @ head.T / self.c.get("logits_scaling", 1)
 
 
 # ---- Shapes ----
@@ -196,6 +224,21 @@ def qwen3_5_shapes(c, i):
                   "linear_attn.dt_bias": (values,), "linear_attn.norm.weight": (value,), "linear_attn.out_proj.weight": (h, values * value)}
 
 
+def qwen3_next_shapes(c, i):
+    out, h, heads = qwen3_5_shapes(c, i), c["hidden_size"], 2 * c["linear_num_value_heads"]
+    wide = sum(out.pop(f"linear_attn.in_proj_{n}.weight", (0,))[0] for n in ("qkv", "z", "b", "a"))
+    if wide > 0:
+        out |= {"linear_attn.in_proj_qkvz.weight": (wide - heads, h), "linear_attn.in_proj_ba.weight": (heads, h)}
+    if i in c["mlp_only_layers"]:
+        return out
+    for n in ("gate", "up", "down"):
+        del out[f"mlp.{n}_proj.weight"]
+    experts = {f"experts.{e}": c["moe_intermediate_size"] for e in range(c["num_experts"])} | {"shared_expert": c["shared_expert_intermediate_size"]}
+    for name, width in experts.items():
+        out |= {f"mlp.{name}.gate_proj.weight": (width, h), f"mlp.{name}.up_proj.weight": (width, h), f"mlp.{name}.down_proj.weight": (h, width)}
+    return out | {"mlp.gate.weight": (c["num_experts"], h), "mlp.shared_expert_gate.weight": (1, h)}
+
+
 def granite_hybrid_shapes(c, i):
     h, dim, wide = c["hidden_size"], c["head_dim"], c["shared_intermediate_size"]
     q, kv = c["num_attention_heads"] * dim, c["num_key_value_heads"] * dim
@@ -213,7 +256,7 @@ def granite_hybrid_shapes(c, i):
 
 def shapes(kind, c):
     layer_shapes, final = {"lfm2": (lfm2_shapes, "embedding_norm"), "qwen3_5": (qwen3_5_shapes, "norm"),
-                           "granite_hybrid": (granite_hybrid_shapes, "norm")}[kind]
+                           "granite_hybrid": (granite_hybrid_shapes, "norm"), "qwen3_next": (qwen3_next_shapes, "norm")}[kind]
     out = {"model.embed_tokens.weight": (c["vocab_size"], c["hidden_size"]), f"model.{final}.weight": (c["hidden_size"],)}
     for i in range(c["num_hidden_layers"]):
         out |= {f"model.layers.{i}.{name}": shape for name, shape in layer_shapes(c, i).items()}

@@ -232,6 +232,7 @@ struct family {
     bool mixture;            /* of experts */
     bool experts_keep_width; /* experts have intermediate_size (Mixtral) */
     bool always_normalize_experts;
+    bool experts_may_lack; /* where their number is 0 the shared MLP alone is there (Granite 4) */
     enum dense_rule dense_rule;
     struct router_facts router; /* what the configuration does not say */
     bool router_bias, router_correction, router_groups;

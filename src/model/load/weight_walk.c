@@ -455,7 +455,7 @@ static status visit_scan_input(const struct weight_walk *walk, struct layer_weig
     }
     TRY(visit_rows(walk, 1, input, SCAN_PARTS, &layer->mixer_input));
     return walk->config->scan_input_bias
-               ? visit_bias(walk, input, SCAN_PARTS, biases, &layer->mixer_input_bias)
+               ? visit_bias(walk, 1, input, SCAN_PARTS, biases, &layer->mixer_input_bias)
                : STATUS_OK;
 }
 

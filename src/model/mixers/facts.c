@@ -105,12 +105,6 @@ static status check_state_spaces(const struct model_config *config)
 static status read_state_spaces(const struct json *object, struct model_config *out)
 {
     int expand;
-    TRY(config_read_integer(object, "num_local_experts", 0, CONFIG_MAX_EXPERTS, 8, &expand));
-    if (expand > 0) {
-        return status_fail(STATUS_UNSUPPORTED,
-                           "num_local_experts: %d; experts beside state spaces are not supported",
-                           expand);
-    }
     TRY(config_read_integer(object, "mamba_expand", 1, 64, 2, &expand));
     TRY(config_read_integer(object, "mamba_n_heads", 1, CONFIG_MAX_HEADS, 128, &out->scan_heads));
     TRY(config_read_integer(object, "mamba_n_groups", 1, CONFIG_MAX_HEADS, 1, &out->scan_groups));

@@ -193,8 +193,13 @@ status config_read_experts(const struct json *object, const struct family *famil
     if (!family->mixture) {
         return STATUS_OK;
     }
-    TRY(config_read_integer(object, find_key(object, count_keys, COUNT_OF(count_keys)), 1,
-                            CONFIG_MAX_EXPERTS, family->defaults.experts, &out->experts));
+    TRY(config_read_integer(object, find_key(object, count_keys, COUNT_OF(count_keys)),
+                            family->experts_may_lack ? 0 : 1, CONFIG_MAX_EXPERTS,
+                            family->defaults.experts, &out->experts));
+    if (out->experts == 0) {
+        return config_read_integer(object, family->shared_width_key, 1, CONFIG_MAX_WIDTH, 0,
+                                   &out->intermediate);
+    }
     out->expert_intermediate = out->intermediate;
     if (!family->experts_keep_width) {
         TRY(config_read_integer(object, "moe_intermediate_size", 1, CONFIG_MAX_WIDTH,

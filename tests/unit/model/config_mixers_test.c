@@ -145,6 +145,24 @@ static void gated_delta_rules_are_told(void **state)
     assert_int_equal(config.convolution_taps, 4);
 }
 
+static void mixtures_have_gated_delta_rules(void **state)
+{
+    (void)state;
+    struct model_config config =
+        facts("Qwen3NextForCausalLM", "\"intermediate_size\":96,\"full_attention_interval\":2");
+    assert_mixers(&config, "DADA");
+    assert_true(config.delta_fused && config.gated_attention && config.shared_gate);
+    assert_true(config.experts == 512 && config.router.used == 10 && config.router.normalize);
+    assert_true(config.expert_intermediate == 512 && config.shared_width == 512);
+    config = facts("Qwen3_5MoeForCausalLM",
+                   "\"moe_intermediate_size\":24,\"shared_expert_intermediate_size\":40,"
+                   "\"num_experts\":6,\"num_experts_per_tok\":3");
+    assert_mixers(&config, "DDDA");
+    assert_true(!config.delta_fused && config.shared_gate && config.router.normalize);
+    assert_true(config.experts == 6 && config.expert_intermediate == 24);
+    assert_int_equal(config.shared_width, 40);
+}
+
 static void wrong_gated_delta_rules_are_refused(void **state)
 {
     (void)state;
@@ -175,7 +193,7 @@ static void state_spaces_are_told(void **state)
     assert_true(config.scan_head_dim == 32 && config.convolution_taps == 3);
     assert_true(config.convolution_bias && !config.scan_input_bias && !config.scan_output_bias);
     assert_true(config.scan_least_step == 0 && isinf(config.scan_most_step));
-    assert_int_equal(config.intermediate, 96);
+    assert_true(config.intermediate == 96 && config.experts == 0 && config.shared_width == 0);
     assert_int_equal(config.layer_lacks_rope[0], 1);
     snprintf(members, sizeof members,
              "%s,\"position_embedding_type\":\"rope\",\"mamba_proj_bias\":true,"
@@ -189,12 +207,20 @@ static void state_spaces_are_told(void **state)
     snprintf(members, sizeof members, "%s,\"time_step_limit\":[0.0,{\"__float__\":\"Infinity\"}]",
              sizes);
     assert_true(isinf(facts("GraniteMoeHybridForCausalLM", members).scan_most_step));
+    /* Experts beside the shared MLP. */
+    config = facts("GraniteMoeHybridForCausalLM",
+                   "\"intermediate_size\":24,\"shared_intermediate_size\":40,"
+                   "\"num_local_experts\":6,\"num_experts_per_tok\":3,\"mamba_n_heads\":8");
+    assert_true(config.experts == 6 && config.router.used == 3 && config.router.normalize);
+    assert_true(config.expert_intermediate == 24 && config.shared_width == 40);
 }
 
 static void wrong_state_spaces_are_refused(void **state)
 {
     (void)state;
-#define SPACES "\"shared_intermediate_size\":96,\"num_local_experts\":0,\"mamba_n_heads\":4,"
+#define SPACES                                                                                     \
+    "\"intermediate_size\":7,\"shared_intermediate_size\":96,\"num_local_experts\":0,\"mamba_n_"   \
+    "heads\":4,"
     static const char family[] = "GraniteMoeHybridForCausalLM";
     expect_refusal(family, SPACES "\"mamba_n_groups\":3",
                    "mamba_n_groups: 3 does not divide the 4 heads");
@@ -205,10 +231,6 @@ static void wrong_state_spaces_are_refused(void **state)
                    "time_step_limit: expected two ascending numbers, not 1");
     expect_refusal(family, SPACES "\"time_step_limit\":3",
                    "time_step_limit: expected two numbers, not 3");
-    struct model_config config;
-    assert_int_equal(parse(family, "\"shared_intermediate_size\":96", &config), STATUS_UNSUPPORTED);
-    assert_string_equal(status_message(), "num_local_experts: 8; experts beside state spaces are "
-                                          "not supported");
 }
 
 int main(void)
@@ -217,6 +239,7 @@ int main(void)
         cmocka_unit_test_teardown(short_convolutions_are_told, reset),
         cmocka_unit_test_teardown(wrong_short_convolutions_are_refused, reset),
         cmocka_unit_test_teardown(gated_delta_rules_are_told, reset),
+        cmocka_unit_test_teardown(mixtures_have_gated_delta_rules, reset),
         cmocka_unit_test_teardown(wrong_gated_delta_rules_are_refused, reset),
         cmocka_unit_test_teardown(state_spaces_are_told, reset),
         cmocka_unit_test_teardown(wrong_state_spaces_are_refused, reset),
