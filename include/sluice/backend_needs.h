@@ -13,6 +13,9 @@ enum backend_need {
     NEED_SHORT_CONVOLUTIONS,
     NEED_GATED_DELTA,
     NEED_EXPERT_RULES, /* of struct expert_facts more than a soft-max over experts without biases */
+    NEED_BIAS_BY_DISTANCE,
+    NEED_TWO_SIDED_WINDOWS,
+    NEED_TYPES_ALONE, /* token types without learned positions */
     BACKEND_NEEDS
 };
 

@@ -8,7 +8,8 @@ static const char *const lacking[BACKEND_NEEDS] = {
     [NEED_WIDE_NORMS] = "cuda",         [NEED_SCALED_QUERIES] = "cuda",
     [NEED_GATED_ATTENTION] = "cuda",    [NEED_SINKS] = "cuda",
     [NEED_SHORT_CONVOLUTIONS] = "cuda", [NEED_GATED_DELTA] = "cuda",
-    [NEED_EXPERT_RULES] = "cuda",
+    [NEED_EXPERT_RULES] = "cuda",       [NEED_BIAS_BY_DISTANCE] = "cuda",
+    [NEED_TWO_SIDED_WINDOWS] = "cuda",  [NEED_TYPES_ALONE] = "cuda",
 };
 
 bool backend_kind_lacks(const struct backend_kind *kind, enum backend_need need)

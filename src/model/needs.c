@@ -52,6 +52,21 @@ static bool has_expert_rules(const struct model_config *config)
             config->expert_limit > 0 || config->expert_bias || config->shared_width > 0);
 }
 
+static bool has_bias_by_distance(const struct model_config *config)
+{
+    return config->relative_buckets > 0;
+}
+
+static bool has_two_sided_windows(const struct model_config *config)
+{
+    return config->encoder && config->layer_kinds != NULL && config->window > 0;
+}
+
+static bool has_types_alone(const struct model_config *config)
+{
+    return config->token_types > 0 && config->position_rows == 0;
+}
+
 static const struct {
     const char *what;
     bool (*has)(const struct model_config *config);
@@ -62,6 +77,9 @@ static const struct {
     [NEED_SINKS] = {"sinks in attention", has_sinks},
     [NEED_SHORT_CONVOLUTIONS] = {"short convolutions", has_short_convolutions},
     [NEED_GATED_DELTA] = {"the gated delta rule", has_gated_delta},
+    [NEED_BIAS_BY_DISTANCE] = {"biases by distance", has_bias_by_distance},
+    [NEED_TWO_SIDED_WINDOWS] = {"windows to both sides", has_two_sided_windows},
+    [NEED_TYPES_ALONE] = {"token types without positions", has_types_alone},
     [NEED_EXPERT_RULES] = {"this router, its shared experts or their biases", has_expert_rules},
 };
 
