@@ -65,6 +65,10 @@ static status book(struct backend *backend, enum timed_operation operation, doub
       (struct backend * backend, const struct matrix *table, int first_row,                        \
        struct device_buffer *residual),                                                            \
       (backend, table, first_row, residual))                                                       \
+    X(TIMED_EMBED, embed_types,                                                                    \
+      (struct backend * backend, const struct matrix *table, int first_row, int position_step,     \
+       int type_step, struct device_buffer *residual),                                             \
+      (backend, table, first_row, position_step, type_step, residual))                             \
     X(TIMED_NORM, norm,                                                                            \
       (struct backend * backend, const struct norm_facts *facts, const struct vector *weight,      \
        const struct vector *bias, struct device_buffer *residual, int hidden,                      \
