@@ -141,7 +141,7 @@ static void grades(void **state)
 
 static status check_files(void *context)
 {
-    struct job job;
+    struct job job = {0};
     struct buffer text = {0}, out = {0};
     (void)context;
     status s = buffer_format(&text,
@@ -155,8 +155,8 @@ static status check_files(void *context)
         s = job_check_files(&job, path_of("job.yaml"));
         s = s == STATUS_OK ? job_write(&job, &out) : s;
         s = s == STATUS_OK ? job_check_output("-o", "y.h5", folder, path_of("a.jsonl")) : s;
-        job_destroy(&job);
     }
+    job_destroy(&job);
     buffer_destroy(&text);
     buffer_destroy(&out);
     return s;

@@ -246,8 +246,8 @@ static status write_identity(struct buffer *out)
     static const char text[] = "model: {path: m}\ndata: {input: d}\noutput: {path: o}\n"
                                "generate: {seed: 4, stop: [a, b], temperature: 0.5}\n";
     struct job job;
-    TRY(job_read("job", text, sizeof text - 1, NULL, 0, &job));
-    status s = provenance_identity(&provenance, &job, &plan, out);
+    status s = job_read("job", text, sizeof text - 1, NULL, 0, &job);
+    s = s == STATUS_OK ? provenance_identity(&provenance, &job, &plan, out) : s;
     struct buffer lines = {0};
     s = s == STATUS_OK ? buffer_append_text(&lines, "generate.seed: 4\ngenerate.n: 1\n") : s;
     s = s == STATUS_OK ? provenance_drop_defaults(lines.data, out) : s;

@@ -194,10 +194,12 @@ static void markers_that_are_text(void **state)
     assert_false(self.reader.special[0] || self.reader.special[1]);
     check(&self, &thinking);
     self.job.model.reasoning = -2; /* none */
+    answer_reader_end(&self.reader);
     answer_reader_start(&self.reader, &self.job, self.model);
     assert_null(self.reader.reasoning);
     check(&self, &whole);
     self.job.model.reasoning = 3; /* another than the vocabulary's */
+    answer_reader_end(&self.reader);
     answer_reader_start(&self.reader, &self.job, self.model);
     assert_string_equal(self.reader.reasoning->name, reasoning_form_at(3)->name);
     check(&self, &whole);
@@ -221,6 +223,7 @@ static void calls_of_rows_with_tools(void **state)
             self.job.model.tool_calls = i;
         }
     }
+    answer_reader_end(&self.reader);
     answer_reader_start(&self.reader, &self.job, self.model);
     assert_ptr_equal(self.reader.calls, hermes);
     assert_false(self.reader.special[0]);
@@ -232,6 +235,7 @@ static void calls_of_rows_with_tools(void **state)
     without.answer = call.text;
     check(&self, &without);
     self.job.model.tool_calls = -2;
+    answer_reader_end(&self.reader);
     answer_reader_start(&self.reader, &self.job, self.model);
     assert_null(self.reader.calls);
     end(&self);
