@@ -228,11 +228,11 @@ static void run_experts(struct backend *backend, const struct mixture_case *c,
     const size_t bytes = op->partial_bytes(backend, down, tokens);
     struct device_buffer *branch =
         gpu_buffer(backend, NULL, bytes > 0 ? bytes / 4 + 1 : values, DTYPE_FLOAT32);
-    const struct expert_facts facts = {
+    const struct expert_facts mixture = {
         .router = {.used = c->used, .normalize = c->normalize, .scale = 1},
         .activation = c->activation};
     const struct expert_weights weights = {.router = router, .gate_up = gate_up, .down = down};
-    check(op->experts(backend, &facts, &weights, in, branch));
+    check(op->experts(backend, &mixture, &weights, in, branch));
     if (partials != NULL) {
         gpu_values(backend, branch, (size_t)share->slices * values, act, partials);
     }
