@@ -87,6 +87,16 @@ void slot_add(struct plan_slot *slot, struct sequence *sequence, int chunk)
     sequence->open_steps++;
     sequence->under_way += chunk;
     sequence->to_come += draws;
+    sequence->joining = chunk;
+    sequence->joining_draws = draws;
+}
+
+void slot_open(struct plan_slot *slot)
+{
+    for (int i = 0; i < slot->count; i++) {
+        slot->sequences[i]->joining = slot->sequences[i]->joining_draws = 0;
+    }
+    slot->open = true;
 }
 
 void slot_close(struct plan_slot *slot)

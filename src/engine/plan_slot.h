@@ -50,6 +50,8 @@ void slot_destroy(struct plan_slot *slot);
 
 /* Takes the next `chunk` tokens of a sequence into the step. */
 void slot_add(struct plan_slot *slot, struct sequence *sequence, int chunk);
+/* The plan is made: nobody joins it any more. */
+void slot_open(struct plan_slot *slot);
 /* Fills the step's arrays from the sequences in it, whose blocks are all there. */
 status slot_fill(struct plan_slot *slot, const struct engine_options *options) MUST_CHECK;
 /* Fills in the requests of sequences whose token was to come, once the step before has been

@@ -640,7 +640,7 @@ status scheduler_plan(struct scheduler *self, struct step_plan **out)
     }
     TRY(slot_fill(slot, &self->options));
     team_start(self->team, &slot->masks);
-    slot->open = true;
+    slot_open(slot);
     self->open_plans++;
     self->counters.steps++;
     admission_note_step(&self->admission);

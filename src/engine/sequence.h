@@ -55,6 +55,7 @@ struct sequence {
     int under_way;                /* tokens that these compute, behind `computed` */
     int to_come;                  /* tokens that they will draw, behind `count` */
     int drawn_as;                 /* output of the latest of them that draws */
+    int joining, joining_draws;   /* of the two above, what is the plan's in the making */
     bool is_over;                 /* it has ended, and stays as long as it is in an open step */
     bool long_rope;
     int32_t *tokens; /* [count] */

@@ -65,15 +65,18 @@ static int output_count(const struct sequence *sequence)
 }
 
 /* Tokens of a sequence as the forecast counts them, and those of them that are computed: as of the
- * latest step that is complete, but where plans are made before that, as of all that are open. */
+ * latest step that is complete, but where plans are made before that, as of the one that is open.
+ * Never as of the plan in the making, which the forecast begins with. */
 static int known_tokens(const struct admission *self, const struct sequence *sequence)
 {
-    return self->options->plans_ahead ? sequence_known(sequence) : sequence->count;
+    return self->options->plans_ahead ? sequence_known(sequence) - sequence->joining_draws
+                                      : sequence->count;
 }
 
 static int reached_tokens(const struct admission *self, const struct sequence *sequence)
 {
-    return self->options->plans_ahead ? sequence_reached(sequence) : sequence->computed;
+    return self->options->plans_ahead ? sequence_reached(sequence) - sequence->joining
+                                      : sequence->computed;
 }
 
 /* `ahead`: steps until its prompt is computed. */

@@ -157,6 +157,58 @@ static void run_rows(struct run *self, uint64_t seed)
     fake_destroy(&device);
 }
 
+static void answer(struct engine *engine, const struct fake_device *device, struct step_plan *plan,
+                   struct sample_result *results)
+{
+    assert_int_equal(engine_await_requests(engine, plan), STATUS_OK);
+    fake_answer(device, plan, results);
+}
+
+/* The same with each step planned while the one before is open. */
+static void run_rows_ahead(struct run *self, uint64_t seed)
+{
+    struct engine *engine;
+    assert_int_equal(engine_create(self->options, &engine), STATUS_OK);
+    if (self->gathers) {
+        engine_set_row_costs(engine, &costs);
+    }
+    struct fake_device device = fake_create(self->options);
+    struct sample_result results[MOST_SEQUENCES];
+    struct step_plan *open[2];
+    int added = 0, count = 0;
+    int64_t ahead = 0;
+    while (added < ROWS || engine_unfinished(engine) > 0) {
+        add_rows(self, engine, &added, &seed);
+        while (count < 2) {
+            assert_int_equal(engine_plan_step(engine, &open[count]), STATUS_OK);
+            if (open[count] == NULL) {
+                break;
+            }
+            fake_write(&device, &open[count]->batch, count > 0 ? results : NULL);
+            if (count == 0) {
+                answer(engine, &device, open[0], results);
+            }
+            ahead += count++;
+        }
+        if (count == 0) {
+            assert_int_equal(engine_unfinished(engine), 0);
+            continue;
+        }
+        assert_int_equal(engine_complete_step(engine, open[0], results), STATUS_OK);
+        open[0] = open[1];
+        if (--count > 0) {
+            answer(engine, &device, open[0], results);
+        }
+        note_finished(self, engine);
+    }
+    assert_int_equal(count, 0);
+    assert_true(ahead > 0);
+    self->counters = engine_counters(engine);
+    assert_int_equal(self->counters.blocks_used, 0);
+    engine_destroy(engine);
+    fake_destroy(&device);
+}
+
 static struct engine_options draw_options(uint64_t *seed)
 {
     const int most = MOST_PROMPT + MOST_OUTPUT;
@@ -177,15 +229,16 @@ static void check_job(uint64_t seed, bool known, int64_t *preemptions)
     make_rows(rows, seed, known);
     struct engine_options options = draw_options(&seed);
     uint64_t answers[ROWS] = {0};
-    for (int schedule = 0; schedule < 8; schedule++) {
+    for (int schedule = 0; schedule < 16; schedule++) {
+        options.plans_ahead = schedule / 8 == 1;
         options.admission = schedule % 2 == 0 ? ADMIT_BY_NEED : ADMIT_BY_ROOM;
         options.prefix_cache = schedule / 2 % 2 == 1;
         static struct run run;
         run = (struct run){.options = &options,
                            .rows = rows,
                            .lengths_are_known = known,
-                           .gathers = schedule / 4 == 1};
-        run_rows(&run, seed);
+                           .gathers = schedule / 4 % 2 == 1};
+        (options.plans_ahead ? run_rows_ahead : run_rows)(&run, seed);
         for (int i = 0; i < ROWS; i++) {
             assert_true(run.seen[i].has_ended);
             assert_true(schedule == 0 || run.seen[i].answer == answers[i]);
