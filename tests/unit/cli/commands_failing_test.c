@@ -42,6 +42,7 @@ static const char *const survivors[] = {
     "start_line_log",               /* says less of the host */
     "open check_job",               /* whether a file may be made is found out later */
     "check_model",                  /* a look at what is in the way of the output */
+    "row_order_begin",              /* the first rows go out as they come, and not sorted */
     "malloc output_attribute_text", /* an attribute that is not there */
     "journal_folder_empty",         /* the job is done; the folder stays */
     "run_thread",                   /* a prediction that comes to nothing */
