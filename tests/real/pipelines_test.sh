@@ -9,7 +9,7 @@ python=${SLUICE_PIPELINES:-$cache/pipelines/bin/python3}
 if [ -z "${SLUICE_PIPELINES:-}" ] && [ ! -e "$cache/pipelines/complete" ]; then
     echo "Installing datatrove and distilabel into $cache/pipelines"
     rm -rf "$cache/pipelines"
-    { python3 -m venv "$cache/pipelines" && "$python" -m pip install -q --disable-pip-version-check --retries 1 --timeout 20 datatrove orjson distilabel &&
+    { python3 -m venv "$cache/pipelines" && "$python" -m pip install -q --disable-pip-version-check --retries 1 --timeout 20 datatrove orjson regex distilabel requests &&
         touch "$cache/pipelines/complete"; } || { echo "skipped: no datatrove and distilabel"; exit 77; }
 fi
 work=$(mktemp -d)
