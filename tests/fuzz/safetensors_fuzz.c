@@ -23,7 +23,7 @@ static void read_rows(const struct tensor_table *table, const struct tensor *ten
         return;
     }
     const int columns = tensor->rank > 0 ? (int)tensor->shape[tensor->rank - 1] : 1;
-    const int rows = tensor_rows_within(tensor, FILE_BYTES) > 8 ? 8 : 1;
+    const int rows = tensor_rows_within(&source, FILE_BYTES) > 8 ? 8 : 1;
     const int firsts[] = {0, columns - 1};
     for (size_t i = 0; i < sizeof firsts / sizeof *firsts; i++) {
         const struct tensor_read read = {.source = source,
