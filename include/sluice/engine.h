@@ -33,6 +33,8 @@ struct engine_options {
                              are spread over them */
     bool plans_ahead;  /* with one step in flight: a second one may be planned behind it, in which
                           its sequences go on */
+    bool always_ahead; /* it is so also for rows with grammars of which so many tokens follow
+                          without being drawn that it costs more than it saves; for tests */
     bool has_states;   /* of sequences, beside their blocks: plans name a place for each, below
                           max_sequences. prefix_cache is off: a sequence goes on from its state,
                           which no block holds */
@@ -124,9 +126,10 @@ struct step_plan {
  * With plans_ahead one more plan may be made while one is open: behind that, on the same device and
  * with its sequences one token on, as if none of them ended. A token that the open step is yet to
  * draw stands in batch.token_ids as struct batch says. A sequence that does end has been computed
- * in vain, which shows in nothing but counters. *out is NULL where the plan needs to know what is
- * drawn: where the text has a form to keep to, where blocks are short, where given tokens are read.
- */
+ * in vain, which shows in nothing but counters; so has one whose drawn token is followed by tokens
+ * that its grammar forces, but for the drawn token's own keys and values. *out is NULL where the
+ * plan needs to know what is drawn: where blocks are short, where given tokens are read, and where
+ * so many tokens are forced that the step ahead costs more than it saves. */
 status engine_plan_step(struct engine *engine, struct step_plan **out) MUST_CHECK;
 
 /* Returns when a plan's requests are there: with the tokens of the plan before, which has been

@@ -171,7 +171,8 @@ static status accept_all_sampled(struct engine *self, struct plan_slot *slot,
     batch->count = 0;
     for (int i = 0, output = 0; i < slot->count; output += slot->outputs[i++]) {
         const struct sequence *sequence = slot->sequences[i];
-        if (sequence->row->work != WORK_SAMPLE || slot->outputs[i] == 0 || sequence->is_over) {
+        if (sequence->row->work != WORK_SAMPLE || slot->outputs[i] == 0 || sequence->is_over ||
+            slot->is_void[i]) {
             continue;
         }
         slot->acceptances[i] = (struct acceptance){.options = &self->scheduler.options,
@@ -203,9 +204,13 @@ static status note_sampled(struct engine *self, struct acceptance *acceptance, b
         acceptance->message = NULL;
         return s;
     }
-    self->scheduler.counters.output_tokens += sequence->count - acceptance->tokens_before;
+    const int grown = sequence->count - acceptance->tokens_before;
+    self->scheduler.counters.output_tokens += grown;
     *ended = acceptance->ended;
     if (!*ended) {
+        if (sequence->constraint != NULL && grown > 0) {
+            form_draws_note(&self->scheduler.form_draws, grown > 1);
+        }
         scheduler_continue(&self->scheduler, sequence);
     }
     return STATUS_OK;
@@ -244,6 +249,10 @@ static status accept(struct engine *self, struct plan_slot *slot, int i,
     case WORK_SAMPLE:
         break;
     }
+    if (slot->is_void[i]) {
+        scheduler_continue(&self->scheduler, sequence);
+        return STATUS_OK;
+    }
     return count > 0 ? note_sampled(self, &slot->acceptances[i], ended) : STATUS_OK;
 }
 
@@ -272,6 +281,7 @@ status engine_complete_step(struct engine *engine, struct step_plan *plan,
         }
     }
     assert(output == plan->batch.outputs);
+    scheduler_settle(&engine->scheduler);
     return STATUS_OK;
 }
 

@@ -16,6 +16,7 @@ status slot_create(struct plan_slot *slot, const struct engine_options *options)
     slot->outputs = calloc(sequences, sizeof *slot->outputs);
     slot->draws = calloc(sequences, sizeof *slot->draws);
     slot->is_late = calloc(sequences, sizeof *slot->is_late);
+    slot->is_void = calloc(sequences, sizeof *slot->is_void);
     slot->token_ids = calloc(tokens, sizeof *slot->token_ids);
     slot->positions = calloc(tokens, sizeof *slot->positions);
     slot->query_start = calloc(sequences + 1, sizeof *slot->query_start);
@@ -36,7 +37,7 @@ status slot_create(struct plan_slot *slot, const struct engine_options *options)
                    slot->long_rope != NULL && slot->token_types != NULL &&
                    slot->state_place != NULL && slot->step.requests != NULL &&
                    slot->mask_outputs != NULL && slot->acceptances != NULL && slot->first != NULL &&
-                   slot->draws != NULL && slot->is_late != NULL;
+                   slot->draws != NULL && slot->is_late != NULL && slot->is_void != NULL;
     return created ? STATUS_OK
                    : status_fail(STATUS_NO_MEMORY, "out of memory for the plan of a step");
 }
@@ -49,6 +50,7 @@ void slot_destroy(struct plan_slot *slot)
     free(slot->outputs);
     free(slot->draws);
     free(slot->is_late);
+    free(slot->is_void);
     free(slot->step.embeddings);
     free(slot->token_ids);
     free(slot->positions);
@@ -82,11 +84,13 @@ void slot_add(struct plan_slot *slot, struct sequence *sequence, int chunk)
     slot->outputs[at] = outputs;
     slot->draws[at] = draws;
     slot->is_late[at] = end > sequence->count;
+    slot->is_void[at] = false;
     slot->step.batch.tokens += chunk;
     slot->step.batch.outputs += outputs;
     sequence->open_steps++;
     sequence->under_way += chunk;
     sequence->to_come += draws;
+    sequence->asked += outputs;
     sequence->joining = chunk;
     sequence->joining_draws = draws;
 }
@@ -107,6 +111,7 @@ void slot_close(struct plan_slot *slot)
         sequence->open_steps--;
         sequence->under_way -= slot->chunks[i];
         sequence->to_come -= slot->draws[i];
+        sequence->asked -= slot->is_void[i] ? 0 : slot->outputs[i];
         sequence->computed += slot->chunks[i];
     }
 }
@@ -170,23 +175,6 @@ static void fill_request(const struct sequence *sequence, int index, int at,
     processors_apply(&row->processors, request);
 }
 
-void slot_fill_late(struct plan_slot *slot)
-{
-    for (int i = 0, output = 0; i < slot->count; output += slot->outputs[i++]) {
-        const struct sequence *sequence = slot->sequences[i];
-        if (!slot->is_late[i]) {
-            continue;
-        }
-        assert(slot->outputs[i] == 1);
-        struct sample_request *request = &slot->step.requests[output];
-        if (sequence->is_over) { /* whatever is drawn is nothing */
-            *request = (struct sample_request){.params = &sequence->row->params.sampling};
-        } else {
-            fill_request(sequence, 0, slot->first[i], request);
-        }
-    }
-}
-
 static void compute_mask(void *constraint)
 {
     constraint_mask(constraint);
@@ -205,6 +193,63 @@ static status add_mask(struct plan_slot *slot, const struct sequence *sequence, 
     }
     slot->mask_outputs[slot->masks.count] = output;
     return team_batch_add(&slot->masks, sequence->constraint);
+}
+
+/* What comes of its output is not asked for any more. */
+static void discard_output(struct plan_slot *slot, int i)
+{
+    slot->is_void[i] = true;
+    slot->sequences[i]->asked -= slot->outputs[i];
+}
+
+static void settle(struct plan_slot *slot, int i, const struct engine_options *options)
+{
+    struct sequence *sequence = slot->sequences[i];
+    const bool is_other = sequence->computed < slot->first[i];
+    const bool is_followed = sequence->count > slot->first[i] + 1;
+    const bool is_stale = sequence_wants_long_rope(sequence, options) != sequence->long_rope;
+    if (!is_other && !is_followed) {
+        return;
+    }
+    sequence->to_come -= slot->draws[i];
+    slot->draws[i] = false;
+    if (is_other) {
+        sequence->under_way -= slot->chunks[i];
+        slot->chunks[i] = 0;
+    }
+    if (is_other || is_stale || sequence->row->params.sampling.logprobs < 0) {
+        discard_output(slot, i); /* else it is what the first token that follows is scored by */
+    }
+}
+
+void slot_settle(struct plan_slot *slot, const struct engine_options *options)
+{
+    for (int i = 0; i < slot->count; i++) {
+        if (slot->is_late[i] && !slot->sequences[i]->is_over) {
+            assert(slot->outputs[i] == 1 && slot->chunks[i] == 1);
+            settle(slot, i, options);
+        }
+    }
+}
+
+status slot_fill_late(struct plan_slot *slot)
+{
+    slot->masks.count = 0;
+    for (int i = 0, output = 0; i < slot->count; output += slot->outputs[i++]) {
+        const struct sequence *sequence = slot->sequences[i];
+        struct sample_request *request = &slot->step.requests[output];
+        if (!slot->is_late[i]) {
+            continue;
+        }
+        slot->is_late[i] = false;
+        if (sequence->is_over || slot->is_void[i]) { /* whatever is drawn is nothing */
+            *request = (struct sample_request){.params = &sequence->row->params.sampling};
+        } else {
+            fill_request(sequence, 0, slot->first[i], request);
+            TRY(add_mask(slot, sequence, output));
+        }
+    }
+    return STATUS_OK;
 }
 
 /* The border between sequences that lies nearest to half of the step's tokens; 0 where one of the

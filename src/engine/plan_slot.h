@@ -32,6 +32,7 @@ struct plan_slot {
     uint8_t *draws;              /* [max_sequences] whether the last of these draws a token */
     uint8_t *is_late; /* [max_sequences] its token is drawn by the step before: what to ask for its
                          output is known later */
+    uint8_t *is_void; /* [max_sequences] what comes of its output is nobody's: see slot_settle */
     int32_t *token_ids, *positions;                      /* [max_batch_tokens] */
     int32_t *query_start, *context_length, *output_rows; /* [max_sequences + 1] */
     uint8_t *long_rope;                                  /* [max_sequences] */
@@ -54,9 +55,17 @@ void slot_add(struct plan_slot *slot, struct sequence *sequence, int chunk);
 void slot_open(struct plan_slot *slot);
 /* Fills the step's arrays from the sequences in it, whose blocks are all there. */
 status slot_fill(struct plan_slot *slot, const struct engine_options *options) MUST_CHECK;
-/* Fills in the requests of sequences whose token was to come, once the step before has been
- * completed. */
-void slot_fill_late(struct plan_slot *slot);
+/* The step before has been completed, and its tokens are there. Of an open step, a sequence's part
+ * counts for less than was planned where more followed than the token that was drawn:
+ *   it is followed by tokens that are not drawn: its output draws nothing;
+ *   another token stands in its place:           it has not been computed;
+ *   all its keys are others from now on:         as before, and it is computed again from the
+ * start.
+ */
+void slot_settle(struct plan_slot *slot, const struct engine_options *options);
+/* Fills in the requests of sequences whose token was to come. Their masks are all that
+ * `slot->masks` holds then. */
+status slot_fill_late(struct plan_slot *slot) MUST_CHECK;
 /* The step is done: what it computed of its sequences counts. */
 void slot_close(struct plan_slot *slot);
 

@@ -573,7 +573,16 @@ static bool is_foreseen(const struct scheduler *self, const struct sequence *seq
     const int threshold = self->options.long_rope_threshold;
     const bool grows_long =
         threshold > 0 && (sequence_known(sequence) > threshold) != sequence->long_rope;
-    return sequence->row->work == WORK_SAMPLE && sequence->constraint == NULL && !grows_long;
+    return sequence->row->work == WORK_SAMPLE && !grows_long;
+}
+
+void scheduler_settle(struct scheduler *self)
+{
+    for (int i = 0; i < self->slot_count; i++) {
+        if (self->slots[i].open) {
+            slot_settle(&self->slots[i], &self->options);
+        }
+    }
 }
 
 /* Looks at the open step, behind which another one is to be planned. Nothing can be where one of
@@ -581,19 +590,21 @@ static bool is_foreseen(const struct scheduler *self, const struct sequence *seq
  * give some. Planning half of the sequences instead would make two small steps of a large one. */
 static bool look_ahead(struct scheduler *self, const struct plan_slot *open)
 {
-    int needed = 0, leaving = 0;
+    int needed = 0, leaving = 0, forms = 0;
     for (int i = 0; i < open->count; i++) {
         const struct sequence *sequence = open->sequences[i];
         if (sequence_leaves(sequence, &self->options)) {
             leaving++;
         } else if (is_foreseen(self, sequence)) {
             needed += blocks_for(self, sequence_known(sequence)) - sequence->block_count;
+            forms += sequence->constraint != NULL;
         } else {
             return false;
         }
     }
     self->leaving = self->options.has_states ? 0 : leaving; /* which keep their states' places */
-    return needed <= kv_blocks_available(self->blocks);
+    return needed <= kv_blocks_available(self->blocks) &&
+           (self->options.always_ahead || form_draws_pay(&self->form_draws, open->count, forms));
 }
 
 /* The slot for a further plan; NULL where none may be made now. */
@@ -649,9 +660,9 @@ status scheduler_plan(struct scheduler *self, struct step_plan **out)
     return STATUS_OK;
 }
 
-status scheduler_await_requests(struct scheduler *self, struct plan_slot *slot)
+/* Waits for masks that are on their way, and gives them to their requests. */
+static status give_masks(struct scheduler *self, struct plan_slot *slot)
 {
-    slot_fill_late(slot);
     team_await(self->team, &slot->masks);
     for (size_t i = 0; i < slot->masks.count; i++) {
         struct constraint *constraint = slot->masks.items[i];
@@ -662,6 +673,14 @@ status scheduler_await_requests(struct scheduler *self, struct plan_slot *slot)
         constraint_set_mask(constraint, &slot->step.requests[slot->mask_outputs[i]]);
     }
     return STATUS_OK;
+}
+
+status scheduler_await_requests(struct scheduler *self, struct plan_slot *slot)
+{
+    TRY(give_masks(self, slot));
+    TRY(slot_fill_late(slot));
+    team_start(self->team, &slot->masks);
+    return give_masks(self, slot);
 }
 
 /* ---- After the step ---- */
@@ -689,9 +708,10 @@ void scheduler_close(struct scheduler *self, struct plan_slot *slot)
 
 void scheduler_continue(struct scheduler *self, struct sequence *sequence)
 {
-    /* Past the threshold every key in the cache is wrong. */
-    if (sequence_wants_long_rope(sequence, &self->options) != sequence->long_rope) {
-        assert(sequence->open_steps == 0); /* is_foreseen */
+    /* Past the threshold every key in the cache is wrong. Tokens that are not drawn may lead there
+     * while it is in an open step: that ends first, and is the last that it is in (is_foreseen). */
+    if (sequence_wants_long_rope(sequence, &self->options) != sequence->long_rope &&
+        sequence->open_steps == 0) {
         suspend(self, sequence);
     }
 }

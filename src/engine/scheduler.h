@@ -6,6 +6,7 @@
 
 #include "engine/admission/admission.h"
 #include "engine/admission/gathering.h"
+#include "engine/form_draws.h"
 #include "engine/plan_slot.h"
 #include "engine/sequence.h"
 #include "engine/state_places.h"
@@ -34,6 +35,7 @@ struct scheduler {
     int slot_count, open_plans;
     int leaving; /* running sequences that the plan in the making knows to be over when it runs */
     struct team *team;
+    struct form_draws form_draws;
     struct engine_counters counters;
 };
 
@@ -52,6 +54,8 @@ status scheduler_await_requests(struct scheduler *self, struct plan_slot *slot) 
 
 /* A slot's step has run: what it computed counts, plan and sequences are free again. */
 void scheduler_close(struct scheduler *self, struct plan_slot *slot);
+/* Behind that, once its sequences have taken what it drew: open plans are put right. */
+void scheduler_settle(struct scheduler *self);
 /* A sequence of the closed slot has grown and goes on; it may be in another open step. */
 void scheduler_continue(struct scheduler *self, struct sequence *sequence);
 /* A sequence that has ended and is in no open step: its blocks are given back, it is the caller's.

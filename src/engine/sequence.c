@@ -89,9 +89,8 @@ int sequence_first_output(const struct sequence *self)
     case WORK_SAMPLE:
         break;
     }
-    const int last = row->params.sampling.logprobs >= 0 ? row->prompt_count + self->reported - 1
-                                                        : self->count - 1;
-    return last + self->to_come;
+    return row->params.sampling.logprobs >= 0 ? row->prompt_count + self->reported - 1 + self->asked
+                                              : self->count - 1 + self->to_come;
 }
 
 int sequence_longest(const struct sequence *self, const struct engine_options *options)
@@ -372,7 +371,7 @@ static status put_end_instead(struct sequence *self, const struct engine_options
                           before - row->prompt_count));
     TRY(put_end(self, options, ending));
     if (row->params.sampling.logprobs >= 0 && self->count > before) {
-        self->computed = before - 1;
+        self->computed = options->has_states ? 0 : before - 1; /* a state does not go back */
     }
     return STATUS_OK;
 }

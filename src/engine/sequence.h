@@ -54,6 +54,7 @@ struct sequence {
     int open_steps;               /* that it is in */
     int under_way;                /* tokens that these compute, behind `computed` */
     int to_come;                  /* tokens that they will draw, behind `count` */
+    int asked;                    /* of their outputs, those whose results it will take */
     int drawn_as;                 /* output of the latest of them that draws */
     int joining, joining_draws;   /* of the two above, what is the plan's in the making */
     bool is_over;                 /* it has ended, and stays as long as it is in an open step */

@@ -6,14 +6,22 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "grammar/request/request.h"
 #include "run/ranks/devices.h"
 #include "run/ranks/world.h"
 #include "run/steps/engine_setup.h"
 #include "run/steps/step_loop.h"
 #include "sluice/run.h"
 
-enum { ROWS = 12, A_TIME = 3, PROMPT = 20, NEW = 5 };
+enum { ROWS = 12, A_TIME = 3, PROMPT = 20, NEW = 5, FORM_ROWS = 64, FORM_TOKENS = 40 };
+
+/* What is compared of an answer. */
+struct form_sum {
+    int count, reason, valid;
+    uint64_t tokens, logprobs;
+};
 
 static int failures;
 
@@ -35,6 +43,12 @@ struct feed {
     int steps, tokens, prefill_tokens;
     int64_t sum; /* of the tokens that came out */
     bool ended, collected;
+
+    /* Rows with a form, all at once, in place of the usual ones: */
+    struct grammar_masks *masks;
+    bool always_ahead;
+    struct form_sum *sums; /* [FORM_ROWS] of answers */
+    int64_t preemptions;
 };
 
 static status supply(void *context, enum supply *supply)
@@ -58,6 +72,55 @@ static status supply(void *context, enum supply *supply)
     bool end = self->supplied == ROWS && !self->is_endless;
     *supply = stop ? SUPPLY_STOP : end ? SUPPLY_END : SUPPLY_SOME;
     self->ended = *supply != SUPPLY_SOME;
+    return STATUS_OK;
+}
+
+/* Rows of all kinds: some without a form, some closed in time, some with a stop string, some with
+ * log-probabilities. */
+static status supply_forms(void *context, enum supply *supply)
+{
+    struct feed *self = context;
+    for (int i = 0; i < FORM_ROWS; i++) {
+        struct generate_params params;
+        int32_t prompt[PROMPT];
+        generate_params_defaults(&params);
+        params.max_new_tokens = FORM_TOKENS - i % 5;
+        params.sampling.logprobs = i % 3 == 0 ? 2 : -1;
+        params.sampling.stream = (uint64_t)i;
+        params.grammar = i % 7 != 0 ? self->masks : NULL;
+        params.grammar_closes = i % 7 != 0 && i % 2 == 0;
+        params.stop[0] = "7";
+        params.stop_count = i % 11 == 0;
+        for (int j = 0; j < PROMPT; j++) {
+            prompt[j] = (i / 2 * 31 + j * 7) % 1000;
+        }
+        TRY(engine_add(self->engine, i, prompt, PROMPT, &params, 1024, NULL));
+    }
+    *supply = SUPPLY_END;
+    return STATUS_OK;
+}
+
+static status collect_forms(void *context)
+{
+    struct feed *self = context;
+    struct finished_sample *sample;
+    while ((sample = engine_next_finished(self->engine)) != NULL) {
+        struct form_sum *sum = &self->sums[sample->row];
+        sum->count = sample->completion_tokens;
+        sum->reason = sample->reason;
+        sum->valid = sample->is_valid;
+        for (int i = 0; i < sample->completion_tokens; i++) {
+            sum->tokens = sum->tokens * 1021 + (uint64_t)sample->token_ids[i];
+            if (sample->logprobs != NULL) {
+                uint32_t bits;
+                memcpy(&bits, &sample->logprobs[i], sizeof bits);
+                sum->logprobs = sum->logprobs * 1000003 + bits;
+            }
+        }
+        self->finished++;
+        engine_release(self->engine, sample);
+    }
+    self->collected = true;
     return STATUS_OK;
 }
 
@@ -106,14 +169,16 @@ static status run_loop(const struct job *job, struct stage *stage, MPI_Comm repl
 {
     if (stage_is_leader(stage)) {
         struct engine_options options = engine_setup(job, stage->model, stage->plan);
+        options.always_ahead = feed->always_ahead;
         TRY(engine_create(&options, &feed->engine));
     }
+    const bool forms = feed->masks != NULL;
     const struct step_loop_options loop = {.stage = stage,
                                            .replica = replica,
                                            .engine = feed->engine,
                                            .hooks = {.context = feed,
-                                                     .supply = supply,
-                                                     .collect = collect,
+                                                     .supply = forms ? supply_forms : supply,
+                                                     .collect = forms ? collect_forms : collect,
                                                      .note = note,
                                                      .publish = publish}};
     return step_loop_run(&loop);
@@ -143,6 +208,73 @@ static void everything_comes_out(const struct job *job, struct stage *stage, MPI
     }
     *sum = feed.sum;
     engine_destroy(feed.engine);
+}
+
+/* Rows with a form: in how many steps, planned ahead or not, with how large a cache does not
+ * count. */
+static void forms_in_steps(const struct job *job, struct stage *stage, MPI_Comm replica,
+                           struct plan *plan, struct grammar_masks *masks)
+{
+    static const int at_once[] = {64, 7, 1, 64};
+    struct form_sum expected[FORM_ROWS] = {{0}};
+    const struct plan usual = *plan;
+    int steps[2] = {0};
+    int64_t preemptions = 0;
+    for (int i = 0; i < 2 * 4; i++) {
+        struct form_sum sums[FORM_ROWS] = {{0}};
+        struct feed feed = {.masks = masks, .always_ahead = i / 4 == 1, .sums = sums};
+        plan->plans_ahead = i / 4 == 1;
+        plan->max_sequences = at_once[i % 4];
+        plan->kv_blocks = i % 4 == 3 ? 64 / usual.kv_block_tokens * 4 : usual.kv_blocks;
+        struct job other = *job;
+        other.engine.admission = i % 4 == 3 ? ADMIT_BY_ROOM : ADMIT_BY_NEED;
+        check(run_loop(&other, stage, replica, &feed) == STATUS_OK, "the loop failed with forms");
+        check(feed.finished == FORM_ROWS, "samples with forms went missing");
+        if (i == 0) {
+            memcpy(expected, sums, sizeof expected);
+        }
+        check(memcmp(sums, expected, sizeof expected) == 0, "answers with forms differ");
+        steps[i / 4] += feed.steps;
+        preemptions += engine_counters(feed.engine).preemptions;
+        engine_destroy(feed.engine);
+    }
+    check(steps[1] > steps[0], "no token was forced in a step ahead");
+    check(preemptions > 0, "nothing was preempted");
+    int valid = 0, scored = 0;
+    for (int i = 0; i < FORM_ROWS; i++) {
+        valid += expected[i].valid;
+        scored += expected[i].logprobs != 0;
+    }
+    check(valid > FORM_ROWS / 4 && scored > FORM_ROWS / 4, "answers are not what they should be");
+    *plan = usual;
+}
+
+static status forms_come_out_alike(const struct job *job, struct stage *stage, MPI_Comm replica,
+                                   struct plan *plan)
+{
+    static const char schema[] =
+        "{\"type\":\"object\",\"properties\":{\"number\":{\"type\":\"integer\",\"minimum\":0,"
+        "\"maximum\":99},\"kind\":{\"enum\":[\"small\",\"large\"]},\"words\":{\"type\":\"string\","
+        "\"maxLength\":12}},\"required\":[\"number\",\"kind\",\"words\"],"
+        "\"additionalProperties\":false}";
+    const struct model_config *config = model_config(stage->model);
+    const struct structured_request request = {.kind = STRUCTURED_JSON_SCHEMA,
+                                               .text = schema,
+                                               .text_length = sizeof schema - 1,
+                                               .compile_limit = STRUCTURED_COMPILE_LIMIT};
+    const struct answer_style style = {0};
+    struct grammar *grammar;
+    struct grammar_vocabulary *vocabulary;
+    struct grammar_masks *masks;
+    TRY(structured_compile(&request, &style, THINKING_NONE, &grammar));
+    TRY(grammar_vocabulary_of(model_tokenizer(stage->model), (size_t)config->vocabulary,
+                              config->ends, (size_t)config->end_count, &vocabulary));
+    TRY(grammar_masks_create(grammar, vocabulary, 0, &masks));
+    forms_in_steps(job, stage, replica, plan, masks);
+    grammar_masks_destroy(masks);
+    grammar_vocabulary_destroy(vocabulary);
+    grammar_destroy(grammar);
+    return STATUS_OK;
 }
 
 static void a_stop_ends_all_ranks(const struct job *job, struct stage *stage, MPI_Comm replica)
@@ -187,7 +319,7 @@ static status test_steps(int rank, int size)
     job.model.path = SLUICE_SOURCE_DIR "/data/small-model";
     job.model.max_model_len = 64;
     job.engine.device = backend_kind_host();
-    job.engine.max_sequences = 8;
+    job.engine.max_sequences = 64;
     job.engine.max_batch_tokens = 256; /* no prompt is cut */
     job.layout.pp = size > 1 ? 2 : 1;
     job.layout.tp = size > 2 ? 2 : 1;
@@ -204,6 +336,7 @@ static status test_steps(int rank, int size)
             plan.plans_ahead = true;
             everything_comes_out(&job, &stage, replica, &sum_ahead);
             check(sum == sum_ahead, "steps planned ahead draw other tokens");
+            s = forms_come_out_alike(&job, &stage, replica, &plan);
         }
         a_stop_ends_all_ranks(&job, &stage, replica);
         a_signal_to_one_rank_ends_all(&job, &stage, replica);

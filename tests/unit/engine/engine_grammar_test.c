@@ -14,13 +14,20 @@ enum { ROWS = 120, MOST_TOKENS = 80, END = FAKE_VOCABULARY - 1, THINK_END = FAKE
 static const char pattern[] =
     "\\{\"name\":\"[a-z]{1,12}\",\"tags\":\\[(\"(red|green|blue)\"(,\"(red|green)\"){0,3})?\\]\\}";
 
+/* Here two of 32 and more bytes are the only way on. */
+static const char free_pattern[] = "\"[a-z]{30,60}\"";
+
+struct form {
+    grammar_node node;
+    struct grammar *grammar;
+    struct grammar_masks *masks;
+};
+
 struct fixture {
     char bytes[FAKE_VOCABULARY][12];
     struct grammar_expressions *arena;
-    grammar_node node;
     struct grammar_vocabulary *vocabulary;
-    struct grammar *grammar;
-    struct grammar_masks *masks;
+    struct form form, free;
 };
 
 static struct fixture fixture;
@@ -46,26 +53,33 @@ static void make_vocabulary(void)
         STATUS_OK);
 }
 
+static void compile(const char *text, struct form *out)
+{
+    const struct grammar_regex_options whole = {GRAMMAR_REGEX_PYTHON, false};
+    assert_int_equal(grammar_regex(fixture.arena, text, strlen(text), whole, &out->node),
+                     STATUS_OK);
+    assert_int_equal(grammar_compile(fixture.arena, out->node, NULL, &out->grammar), STATUS_OK);
+    assert_int_equal(grammar_masks_create(out->grammar, fixture.vocabulary, 0, &out->masks),
+                     STATUS_OK);
+}
+
 static int set_up(void **state)
 {
     (void)state;
-    const struct grammar_regex_options whole = {GRAMMAR_REGEX_PYTHON, false};
     make_vocabulary();
     assert_int_equal(grammar_expressions_create(NULL, &fixture.arena), STATUS_OK);
-    assert_int_equal(grammar_regex(fixture.arena, pattern, strlen(pattern), whole, &fixture.node),
-                     STATUS_OK);
-    assert_int_equal(grammar_compile(fixture.arena, fixture.node, NULL, &fixture.grammar),
-                     STATUS_OK);
-    assert_int_equal(grammar_masks_create(fixture.grammar, fixture.vocabulary, 0, &fixture.masks),
-                     STATUS_OK);
+    compile(pattern, &fixture.form);
+    compile(free_pattern, &fixture.free);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    grammar_masks_destroy(fixture.masks);
-    grammar_destroy(fixture.grammar);
+    grammar_masks_destroy(fixture.form.masks);
+    grammar_masks_destroy(fixture.free.masks);
+    grammar_destroy(fixture.form.grammar);
+    grammar_destroy(fixture.free.grammar);
     grammar_vocabulary_destroy(fixture.vocabulary);
     grammar_expressions_destroy(fixture.arena);
     return 0;
@@ -92,7 +106,7 @@ static struct generate_params usual_params(void)
         .max_new_tokens = MOST_TOKENS,
         .samples = 1,
         .sampling = {.repetition_penalty = 1, .top_p = 1, .logprobs = -1},
-        .grammar = fixture.masks};
+        .grammar = fixture.form.masks};
 }
 
 struct answer {
@@ -114,15 +128,8 @@ static void keep_answer(const struct finished_sample *sample, struct answer *out
     }
 }
 
-/* Runs the rows; returns how many tokens had a step's output of their own. */
-static int run_rows(const struct engine_options *options, const struct generate_params *params,
-                    struct answer *answers)
+static void add_rows(struct engine *engine, const struct generate_params *params)
 {
-    struct engine *engine;
-    struct fake_device device = fake_create(options);
-    struct sample_result *results = calloc((size_t)options->max_sequences, sizeof *results);
-    int drawn = 0;
-    assert_int_equal(engine_create(options, &engine), STATUS_OK);
     for (int row = 0; row < ROWS; row++) {
         int32_t prompt[12];
         for (int i = 0; i < 12; i++) {
@@ -133,26 +140,70 @@ static int run_rows(const struct engine_options *options, const struct generate_
                          STATUS_OK);
     }
     engine_end_supply(engine);
+}
+
+static void collect(struct engine *engine, struct answer *answers)
+{
+    for (struct finished_sample *sample; (sample = engine_next_finished(engine)) != NULL;) {
+        assert_true(sample->has_form);
+        keep_answer(sample, &answers[sample->row]);
+        engine_release(engine, sample);
+    }
+}
+
+/* What the latest run came to. */
+static struct {
+    int64_t steps, ahead, drawn, preemptions;
+} counts;
+
+/* Asks for what a step, which is written, draws. */
+static void ask(struct engine *engine, const struct fake_device *device, struct step_plan *plan,
+                struct sample_result *results)
+{
+    assert_int_equal(engine_await_requests(engine, plan), STATUS_OK);
+    fake_answer(device, plan, results);
+    for (int i = 0; i < plan->batch.outputs; i++) {
+        const struct sample_request *request = &plan->requests[i];
+        counts.drawn += !request->is_scored;
+        assert_true(!request->is_scored || request->params->logprobs >= 0);
+    }
+}
+
+/* As a device runs it that is at the next step while this one's tokens are looked at. */
+static void run_rows(const struct engine_options *options, const struct generate_params *params,
+                     struct answer *answers)
+{
+    struct engine *engine;
+    struct fake_device device = fake_create(options);
+    struct sample_result *results = calloc((size_t)options->max_sequences, sizeof *results);
+    struct step_plan *plan = NULL, *ahead;
+    assert_int_equal(engine_create(options, &engine), STATUS_OK);
+    memset(&counts, 0, sizeof counts);
+    add_rows(engine, params);
     while (engine_unfinished(engine) > 0) {
-        struct step_plan *plan;
-        assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);
-        assert_non_null(plan);
-        assert_int_equal(engine_await_requests(engine, plan), STATUS_OK);
-        fake_run(&device, plan, results);
-        for (int i = 0; i < plan->batch.outputs; i++) {
-            drawn += !plan->requests[i].is_scored;
+        if (plan == NULL) {
+            assert_int_equal(engine_plan_step(engine, &plan), STATUS_OK);
+            assert_non_null(plan);
+            fake_write(&device, &plan->batch, NULL);
+            ask(engine, &device, plan, results);
+        }
+        assert_int_equal(engine_plan_step(engine, &ahead), STATUS_OK);
+        if (ahead != NULL) {
+            fake_write(&device, &ahead->batch, results);
         }
         assert_int_equal(engine_complete_step(engine, plan, results), STATUS_OK);
-        for (struct finished_sample *sample; (sample = engine_next_finished(engine)) != NULL;) {
-            assert_true(sample->has_form);
-            keep_answer(sample, &answers[sample->row]);
-            engine_release(engine, sample);
+        counts.steps++;
+        counts.ahead += ahead != NULL;
+        plan = ahead;
+        if (plan != NULL) {
+            ask(engine, &device, plan, results);
         }
+        collect(engine, answers);
     }
+    counts.preemptions = engine_counters(engine).preemptions;
     engine_destroy(engine);
     fake_destroy(&device);
     free(results);
-    return drawn;
 }
 
 static bool is_of_grammar(const struct answer *answer, int from)
@@ -164,8 +215,8 @@ static bool is_of_grammar(const struct answer *answer, int from)
             strcat(text, fixture.bytes[answer->tokens[i]]);
         }
     }
-    assert_int_equal(grammar_matches(fixture.arena, fixture.node, text, strlen(text), &matches),
-                     STATUS_OK);
+    assert_int_equal(
+        grammar_matches(fixture.arena, fixture.form.node, text, strlen(text), &matches), STATUS_OK);
     return matches;
 }
 
@@ -175,8 +226,8 @@ static void answers_are_of_the_grammar(void **state)
     static struct answer answers[ROWS];
     const struct engine_options options = usual_options();
     const struct generate_params params = usual_params();
-    const int drawn = run_rows(&options, &params, answers);
-    int tokens = 0;
+    run_rows(&options, &params, answers);
+    int64_t tokens = 0;
     for (int i = 0; i < ROWS; i++) {
         assert_int_equal(answers[i].reason, FINISH_STOP);
         assert_true(answers[i].is_valid);
@@ -184,42 +235,97 @@ static void answers_are_of_the_grammar(void **state)
         tokens += answers[i].count;
         assert_string_equal(fixture.bytes[answers[i].tokens[1]], "\"name"); /* not drawn */
     }
-    assert_true(drawn < tokens * 3 / 4);
+    assert_true(counts.drawn < tokens * 3 / 4);
+    assert_int_equal(counts.ahead, 0);
+}
+
+static void same_answers(const struct answer *answers, const struct answer *expected,
+                         bool with_logprobs)
+{
+    for (int i = 0; i < ROWS; i++) {
+        assert_int_equal(answers[i].count, expected[i].count);
+        assert_int_equal(answers[i].reason, expected[i].reason);
+        assert_int_equal(answers[i].is_valid, expected[i].is_valid);
+        assert_memory_equal(answers[i].tokens, expected[i].tokens, sizeof answers[i].tokens);
+        if (with_logprobs) {
+            assert_memory_equal(answers[i].logprobs, expected[i].logprobs,
+                                sizeof answers[i].logprobs);
+        }
+    }
+}
+
+/* Runs the rows in steps and caches of many sizes. */
+static void vary(const struct engine_options *usual, const struct generate_params *usual_params,
+                 const struct answer *expected)
+{
+    static struct answer answers[ROWS];
+    int64_t preemptions = 0;
+    for (int i = 0; i < 8; i++) {
+        struct engine_options options = *usual;
+        struct generate_params params = *usual_params;
+        options.max_sequences = (const int[]){1, ROWS, 7, 7, 7, 7, 64, 64}[i];
+        options.max_batch_tokens = (const int[]){64, 500, 7, 64, 64, 64, 64, 200}[i];
+        options.kv_blocks = (const int[]){200, 1200, 200, 40, 32, 200, 1200, 40}[i];
+        options.admission = i % 4 == 3 ? ADMIT_BY_ROOM : ADMIT_BY_NEED;
+        options.prefix_cache = i != 3 && !options.has_states;
+        params.sampling.logprobs = i == 5 ? -1 : 0;
+        run_rows(&options, &params, answers);
+        same_answers(answers, expected, i != 5);
+        preemptions += counts.preemptions;
+        assert_true(options.always_ahead ? counts.ahead > counts.steps / 8
+                                         : counts.ahead == 0 || options.plans_ahead);
+    }
+    assert_true(preemptions > 0 || usual_params->max_new_tokens < MOST_TOKENS);
 }
 
 /* Everything that may differ between two runs but must not. */
 static void nothing_beside_a_row_counts(void **state)
 {
     (void)state;
-    static struct answer expected[ROWS], answers[ROWS];
-    for (int closes = 0; closes < 2; closes++) {
+    static struct answer expected[ROWS];
+    for (int i = 0; i < 2 * 2 * 2; i++) {
+        const bool closes = i % 2 != 0;
         struct engine_options options = usual_options();
         struct generate_params params = usual_params();
+        options.has_states = i / 2 % 2 != 0;
+        options.prefix_cache = !options.has_states;
+        options.long_rope_threshold = i / 4 % 2 != 0 ? 24 : 0;
         params.sampling.logprobs = 0;
         params.grammar_closes = closes;
         params.max_new_tokens = closes ? 22 : MOST_TOKENS;
         run_rows(&options, &params, expected);
-        for (int i = 0; i < 6; i++) {
-            options = usual_options();
-            options.max_sequences = (const int[]){1, ROWS, 7, 7, 7, 7}[i];
-            options.max_batch_tokens = (const int[]){64, 500, 7, 64, 64, 64}[i];
-            options.kv_blocks = (const int[]){200, 1200, 200, 40, 32, 200}[i];
-            options.prefix_cache = i != 3;
-            params.sampling.logprobs = i == 5 ? -1 : 0;
-            run_rows(&options, &params, answers);
-            for (int j = 0; j < ROWS; j++) {
-                assert_int_equal(answers[j].count, expected[j].count);
-                assert_int_equal(answers[j].reason, expected[j].reason);
-                assert_int_equal(answers[j].is_valid, expected[j].is_valid);
-                assert_memory_equal(answers[j].tokens, expected[j].tokens,
-                                    sizeof answers[j].tokens);
-                if (i < 5) {
-                    assert_memory_equal(answers[j].logprobs, expected[j].logprobs,
-                                        sizeof answers[j].logprobs);
-                }
-            }
-        }
+        vary(&options, &params, expected);
+        options.plans_ahead = true;
+        vary(&options, &params, expected);
+        options.always_ahead = true;
+        vary(&options, &params, expected);
     }
+}
+
+/* A sequence whose tokens are forced is a step late where the step is planned ahead. */
+static void steps_are_planned_ahead_where_it_pays(void **state)
+{
+    (void)state;
+    static struct answer answers[ROWS], expected[ROWS];
+    struct engine_options options = usual_options();
+    struct generate_params params = usual_params();
+    options.max_sequences = 64;
+    options.kv_blocks = 64 * 30;
+    options.plans_ahead = true;
+    run_rows(&options, &params, answers);
+    assert_true(counts.ahead < counts.steps / 3);
+    const int64_t steps = counts.steps;
+    options.always_ahead = true;
+    run_rows(&options, &params, answers);
+    assert_true(counts.steps > steps);
+
+    options.always_ahead = false;
+    params.grammar = fixture.free.masks;
+    run_rows(&options, &params, answers);
+    assert_true(counts.ahead > counts.steps * 7 / 8);
+    options.plans_ahead = false;
+    run_rows(&options, &params, expected);
+    same_answers(answers, expected, false);
 }
 
 /* A token that was not drawn has the log-probability that scoring it gives. *scored: how many have
@@ -386,6 +492,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_of_the_grammar),
         cmocka_unit_test(nothing_beside_a_row_counts),
+        cmocka_unit_test(steps_are_planned_ahead_where_it_pays),
         cmocka_unit_test(forced_tokens_have_log_probabilities),
         cmocka_unit_test(closing_tokens_have_log_probabilities),
         cmocka_unit_test(answers_are_closed_in_time),
