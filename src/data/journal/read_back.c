@@ -7,6 +7,7 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "data/journal/file.h"
@@ -14,6 +15,7 @@
 enum {
     RUN_BYTES = 1 << 20, /* of one read, unless it is one entry */
     GAP_BYTES = 4096,    /* that are read along rather than starting another read */
+    ROWS_AHEAD = 4,      /* of the one that is visited, which are fetched into the cache */
 };
 
 struct read_back_limits read_back_limits = {.bytes = 256 << 20, .rows = 1 << 20};
@@ -38,10 +40,12 @@ static status make_room(struct read_back *self, size_t count)
     }
     free(self->order);
     free(self->runs);
+    free(self->at);
     self->capacity = 0;
     self->order = malloc(count * sizeof *self->order);
     self->runs = malloc(count * sizeof *self->runs);
-    if (self->order == NULL || self->runs == NULL) {
+    self->at = malloc(count * sizeof *self->at);
+    if (self->order == NULL || self->runs == NULL || self->at == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for the places of %zu rows", count);
     }
     self->capacity = count;
@@ -136,22 +140,35 @@ static bool is_entry(const char *bytes, const struct journal_place *place)
            journal_entry_valid(bytes, place->length, place->offset);
 }
 
-/* The first entry that is damaged, `count` where none is: several threads see to it, since it is
- * the first look at all these bytes. */
-static size_t first_damaged(const struct read_back *self, const struct journal_place *places,
+/* Notes where each row stands in memory. Returns the first row whose entry is damaged, `count`
+ * where none is: several threads see to it, since it is the first look at all these bytes, and from
+ * front to back, which their caches are made for. */
+static size_t check_entries(struct read_back *self, const struct journal_place *places,
                             size_t count)
 {
     const char *bytes = self->bytes.data;
     const struct read_order *order = self->order;
+    size_t *at = self->at;
     size_t first = count;
     int threads = count < 1024 ? 1 : thread_count(self);
 #pragma omp parallel for schedule(static) num_threads(threads) reduction(min : first)
     for (size_t i = 0; i < count; i++) {
-        if (i < first && !is_entry(bytes + order[i].at, &places[i])) {
-            first = i;
+        const size_t row = order[i].index;
+        at[row] = order[i].at;
+        if (row < first && !is_entry(bytes + order[i].at, &places[row])) {
+            first = row;
         }
     }
     return first;
+}
+
+/* Rows that follow each other stand anywhere in memory: what is soon read is fetched before. */
+static void prefetch_entry(const char *bytes, size_t length)
+{
+    enum { LINE = 64, MOST = 1024 };
+    for (size_t at = 0; at < length && at < MOST; at += LINE) {
+        __builtin_prefetch(bytes + at);
+    }
 }
 
 static status visit_entry(struct arena *arena, const struct journal_file *file, const char *bytes,
@@ -188,16 +205,14 @@ static status visit_entry(struct arena *arena, const struct journal_file *file, 
     return STATUS_OK;
 }
 
-/* Back into the order of the rows: each finds its place in memory at its own index. */
-static void order_by_row(struct read_back *self, size_t count)
+/* Rows in any order touch nearly as many pages as there are rows. Where the kernel has none or
+ * gives none, pages stay small. */
+static void use_large_pages(char *bytes, size_t length)
 {
-    for (size_t i = 0; i < count; i++) {
-        while (self->order[i].index != i) {
-            size_t to = self->order[i].index;
-            struct read_order other = self->order[to];
-            self->order[to] = self->order[i];
-            self->order[i] = other;
-        }
+    const uintptr_t page = 4096, start = ((uintptr_t)bytes + page - 1) / page * page;
+    const uintptr_t end = ((uintptr_t)bytes + length) / page * page;
+    if (length >= (size_t)RUN_BYTES * 4) {
+        (void)madvise((void *)start, end - start, MADV_HUGEPAGE);
     }
 }
 
@@ -223,11 +238,15 @@ static status visit_group(struct read_back *self, const struct journal_file *fil
     size_t runs = make_runs(self, count, &bytes);
     buffer_clear(&self->bytes);
     TRY(buffer_reserve(&self->bytes, bytes));
+    use_large_pages(self->bytes.data, bytes);
     TRY(read_runs(self, file, runs));
-    order_by_row(self, count);
-    const size_t damaged = first_damaged(self, places, count);
+    const size_t damaged = check_entries(self, places, count);
     for (size_t i = 0; i < count; i++) {
-        TRY(visit_entry(&self->arena, file, self->bytes.data + self->order[i].at, &places[i],
+        if (i + ROWS_AHEAD < count) {
+            const size_t next = i + ROWS_AHEAD;
+            prefetch_entry(self->bytes.data + self->at[next], places[next].length);
+        }
+        TRY(visit_entry(&self->arena, file, self->bytes.data + self->at[i], &places[i],
                         i == damaged, visit, context));
     }
     return STATUS_OK;
@@ -250,6 +269,7 @@ void read_back_destroy(struct read_back *self)
 {
     free(self->order);
     free(self->runs);
+    free(self->at);
     buffer_destroy(&self->bytes);
     arena_destroy(&self->arena);
     *self = (struct read_back){0};

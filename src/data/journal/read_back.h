@@ -25,6 +25,7 @@ struct read_back {
     struct buffer bytes;
     struct read_order *order; /* [capacity] */
     struct read_run *runs;    /* [capacity] */
+    size_t *at;               /* [capacity]: where each row's entry stands in `bytes` */
     size_t capacity;
     struct arena arena;
     int threads; /* that read; 0: as many as OpenMP takes */
