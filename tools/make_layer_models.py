@@ -31,6 +31,14 @@ MODELS["qwen3_next"] = ("Qwen3NextForCausalLM", MODELS["qwen3_5"][1] | dict(
     linear_num_key_heads=2, linear_num_value_heads=4, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=12,
     shared_expert_intermediate_size=20, norm_topk_prob=True, mlp_only_layers=[1], decoder_sparse_step=1))
 MODELS["granite_hybrid"] = ("GraniteMoeHybridForCausalLM", GRANITE | rope())
+DEEPSEEK = dict(num_key_value_heads=4, head_dim=6, kv_lora_rank=20, qk_nope_head_dim=10, qk_rope_head_dim=6, v_head_dim=12, first_k_dense_replace=1,
+                n_routed_experts=6, num_experts_per_tok=2, n_group=3, topk_group=2, moe_intermediate_size=12, rms_norm_eps=1e-6)
+MODELS["deepseek_v2"] = ("DeepseekV2ForCausalLM", DEEPSEEK | dict(
+    q_lora_rank=None, n_shared_experts=2, topk_method="group_limited_greedy", scoring_func="softmax", norm_topk_prob=False, routed_scaling_factor=1.5)
+    | rope(**family.YARN, mscale=0.707, mscale_all_dim=0.707))
+MODELS["deepseek_v3"] = ("DeepseekV3ForCausalLM", DEEPSEEK | dict(
+    q_lora_rank=18, n_shared_experts=1, topk_method="noaux_tc", scoring_func="sigmoid", norm_topk_prob=True, routed_scaling_factor=2.5)
+    | rope(**family.YARN, mscale=1.0, mscale_all_dim=1.0))
 family.SEEDS["qwen3_5"] = 29  # where SEED leaves states that magnify an arithmetic's error tenfold
 
 
@@ -178,9 +186,59 @@ class Model(family.Model):
         gate, up = np.split(self.linear(layer, "shared_mlp.input_linear", self.norm(x, layer, "post_attention_layernorm")), 2, axis=-1)
         return x + c["residual_multiplier"] * self.linear(layer, "shared_mlp.output_linear", activate("silu", gate) * up)
 
+    # ---- DeepSeek V2, V3 ----
+
+    def rotate_pairs(self, x, layer):
+        """x [T, heads, dim]: values 2i and 2i + 1 against each other, left as halves."""
+        self.dim = x.shape[-1]
+        return self.rotate(np.concatenate([x[..., 0::2], x[..., 1::2]], axis=-1), layer)
+
+    def latent_attention(self, x, layer):
+        c, count = self.c, len(x)
+        key, turned, latent = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["kv_lora_rank"]
+        if c.get("q_lora_rank"):
+            compressed = rms(self.linear(layer, "self_attn.q_a_proj", x), self.get(layer, "self_attn.q_a_layernorm.weight"), 1e-6)
+            q = self.linear(layer, "self_attn.q_b_proj", compressed)
+        else:
+            q = self.linear(layer, "self_attn.q_proj", x)
+        q = q.reshape(count, self.heads, key + turned)
+        kept = self.linear(layer, "self_attn.kv_a_proj_with_mqa", x)
+        whole = rms(kept[:, :latent], self.get(layer, "self_attn.kv_a_layernorm.weight"), 1e-6)
+        k, v = np.split(self.linear(layer, "self_attn.kv_b_proj", whole).reshape(count, self.heads, -1), [key], axis=-1)
+        q = np.concatenate([q[..., :key], self.rotate_pairs(q[..., key:], layer)], axis=-1)
+        shared = np.repeat(self.rotate_pairs(kept[:, None, latent:], layer), self.heads, axis=1)
+        facts = self.rope_parameters(layer)
+        mscale = 0.1 * (facts.get("mscale_all_dim") or 0) * np.log(facts.get("factor", 1)) + 1
+        return self.linear(layer, "self_attn.o_proj", self.scores(q, np.concatenate([k, shared], axis=-1), v, (key + turned) ** -0.5 * mscale ** 2))
+
+    def deepseek_mixture(self, x, layer):
+        c, v3 = self.c, self.kind == "DeepseekV3"
+        logits = self.linear(layer, "mlp.gate", x)
+        chances = sigmoid(logits) if v3 else softmax(logits)
+        order = chances + (self.get(layer, "mlp.gate.e_score_correction_bias") if v3 else 0)
+        groups = c.get("n_group") if c.get("topk_method") != "greedy" else None
+        out = self.gated_mlp(x, layer, "mlp.shared_experts.")
+        for row, (chance, rank) in enumerate(zip(chances, order)):
+            if groups:
+                each = np.sort(rank.reshape(groups, -1), axis=-1)
+                best = np.argsort(-(each[:, -2:].sum(-1) if v3 else each[:, -1]))[:c["topk_group"]]
+                rank = np.where(np.isin(np.arange(len(rank)) // each.shape[1], best), rank, -np.inf)
+            chosen = np.argsort(-rank)[:c["num_experts_per_tok"]]
+            total = chance[chosen].sum() if c["norm_topk_prob"] else 1
+            for expert in chosen:
+                out[row] += chance[expert] / total * c["routed_scaling_factor"] * self.gated_mlp(x[row], layer, f"mlp.experts.{expert}.")
+        return out
+
+    def deepseek_layer(self, x, layer):
+        x = x + self.latent_attention(self.norm(x, layer, "input_layernorm"), layer)
+        normed = self.norm(x, layer, "post_attention_layernorm")
+        return x + (self.mlp(normed, layer) if layer < self.c["first_k_dense_replace"] else self.deepseek_mixture(normed, layer))
+
     # ---- All ----
 
     def layer(self, x, layer):
+        if self.kind.startswith("Deepseek"):
+            return self.deepseek_layer(x, layer)
         return {"Lfm2": self.lfm2_layer, "Qwen3_5": self.qwen_layer, "Qwen3_5Moe": self.qwen_layer, "Qwen3Next": self.qwen_layer, "GraniteMoeHybrid": self.granite_layer}[self.kind](x, layer)
 
     def logits(self, ids):
@@ -254,9 +312,32 @@ def granite_hybrid_shapes(c, i):
                   "mamba.out_proj.bias": (h,)}
 
 
+def deepseek_shapes(c, i):
+    h, heads, wide = c["hidden_size"], c["num_attention_heads"], c["intermediate_size"]
+    key, turned, value, latent = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"], c["kv_lora_rank"]
+    out = {"input_layernorm.weight": (h,), "post_attention_layernorm.weight": (h,), "self_attn.kv_a_proj_with_mqa.weight": (latent + turned, h),
+           "self_attn.kv_a_layernorm.weight": (latent,), "self_attn.kv_b_proj.weight": (heads * (key + value), latent),
+           "self_attn.o_proj.weight": (h, heads * value)}
+    query = c["q_lora_rank"]
+    if query:
+        out |= {"self_attn.q_a_proj.weight": (query, h), "self_attn.q_a_layernorm.weight": (query,),
+                "self_attn.q_b_proj.weight": (heads * (key + turned), query)}
+    else:
+        out["self_attn.q_proj.weight"] = (heads * (key + turned), h)
+    if i < c["first_k_dense_replace"]:
+        return out | {"mlp.gate_proj.weight": (wide, h), "mlp.up_proj.weight": (wide, h), "mlp.down_proj.weight": (h, wide)}
+    width = c["moe_intermediate_size"]
+    experts = {f"experts.{e}": width for e in range(c["n_routed_experts"])} | {"shared_experts": c["n_shared_experts"] * width}
+    for name, width in experts.items():
+        out |= {f"mlp.{name}.gate_proj.weight": (width, h), f"mlp.{name}.up_proj.weight": (width, h), f"mlp.{name}.down_proj.weight": (h, width)}
+    out["mlp.gate.weight"] = (c["n_routed_experts"], h)
+    return out | ({"mlp.gate.e_score_correction_bias": (c["n_routed_experts"],)} if c["scoring_func"] == "sigmoid" else {})
+
+
 def shapes(kind, c):
     layer_shapes, final = {"lfm2": (lfm2_shapes, "embedding_norm"), "qwen3_5": (qwen3_5_shapes, "norm"),
-                           "granite_hybrid": (granite_hybrid_shapes, "norm"), "qwen3_next": (qwen3_next_shapes, "norm")}[kind]
+                           "granite_hybrid": (granite_hybrid_shapes, "norm"), "deepseek_v2": (deepseek_shapes, "norm"), "deepseek_v3": (deepseek_shapes, "norm"),
+                           "qwen3_next": (qwen3_next_shapes, "norm")}[kind]
     out = {"model.embed_tokens.weight": (c["vocab_size"], c["hidden_size"]), f"model.{final}.weight": (c["hidden_size"],)}
     for i in range(c["num_hidden_layers"]):
         out |= {f"model.layers.{i}.{name}": shape for name, shape in layer_shapes(c, i).items()}

@@ -145,6 +145,16 @@ struct attention_facts {
                                    that has no value; NULL: there is none (gpt-oss) */
 };
 
+/* Latent attention on this rank (DeepSeek-V2, arXiv 2405.04434): its query heads read one row that
+ * a position keeps for all heads, the latent [latent_dim] and behind it a rotary key [rope_dim]. */
+struct latent_facts {
+    struct head_layout heads; /* one key/value head, of latent_dim + rope_dim */
+    int latent_dim, rope_dim;
+    int key_dim, value_dim; /* of a head: of q and k without the rotary part, and of v */
+    float scale;            /* on q·k */
+    float epsilon;          /* of the latent's norm */
+};
+
 /* Heads of the gated delta rule on this rank. Value head h has key head h / (value_heads /
  * key_heads). */
 struct delta_facts {
@@ -218,6 +228,7 @@ struct weight_rows {
 enum store_kind {
     STORE_KEYS_VALUES, /* of positions: a key and a value of head_dim for each of kv_heads */
     STORE_NO_POSITIONS,
+    STORE_LATENT, /* of positions: one row of head_dim, key and value in one; kv_heads is 1 */
 };
 
 struct cache_store {
@@ -401,6 +412,30 @@ struct backend_operations {
                         const struct attention_facts *facts, struct device_buffer *qkv,
                         struct kv_cache *cache, int layer, const struct matrix *reader,
                         struct device_buffer *out);
+
+    /* Latent attention, in the form in which every position is computed, prompt or not: the
+     * products that would make a position's keys and values of its latent are applied to queries
+     * and to what is attended instead.
+     *
+     * latent [T, latent_dim + rope_dim], in place: norm of the latent, rope of the key; then both
+     * are appended to the cache of `layer`. NULL, here and in the next two, where a backend has no
+     * such operation. */
+    status (*latent_append)(struct backend *backend, const struct latent_facts *facts,
+                            const struct rope_facts *rope, const struct vector *norm,
+                            struct device_buffer *latent, struct kv_cache *cache, int layer);
+    /* q [T, heads · (key_dim + rope_dim)], whose rotary parts are rotated in place; queries [T,
+     * heads · (latent_dim + rope_dim)]: of head h key_up[h] · q without its rotary part, then that.
+     * key_up: a stack [heads] of [latent_dim, key_dim]. */
+    status (*latent_queries)(struct backend *backend, const struct latent_facts *facts,
+                             const struct rope_facts *rope, const struct matrix *key_up,
+                             struct device_buffer *q, struct device_buffer *queries);
+    /* attended [T, heads · latent_dim]: attention of the queries over the rows of the cache, whose
+     * values are their latents; out [T, heads · value_dim]: of head h value_up[h] · attended.
+     * value_up: a stack [heads] of [value_dim, latent_dim]. */
+    status (*latent_attention)(struct backend *backend, const struct latent_facts *facts,
+                               const struct matrix *value_up, struct device_buffer *queries,
+                               struct kv_cache *cache, int layer, struct device_buffer *attended,
+                               const struct matrix *reader, struct device_buffer *out);
 
     /* A gated short convolution (LFM2). in[T, 3 · width] holds B, C and x of the rank's channels;
      * out[T, width] = C ∘ (conv(B ∘ x) + bias), where channel c of the convolution is the sum over

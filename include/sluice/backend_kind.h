@@ -26,8 +26,10 @@ struct step_shape {
     int delta_out;                 /* and a row of its output */
     int scan_width, scan_channels; /* of state spaces: a row of the output, what is convolved */
     int scan_heads, scan_groups;   /* heads here, groups on all ranks */
-    int columns;                   /* between an MLP's products */
-    bool gated;                    /* which then has twice as many outputs of the first */
+    int latent_dim, latent_rope;  /* of latent attention: what a position keeps; 0: there is none */
+    int latent_key, query_latent; /* a head's q without rope, and the latent that q is made of */
+    int columns;                  /* between an MLP's products */
+    bool gated;                   /* which then has twice as many outputs of the first */
     int experts, experts_used, expert_columns; /* with the shared ones */
     int ranks, rank;                           /* of the tensor-parallel group */
     int slices;                                /* of this rank's sliced products */

@@ -12,6 +12,8 @@ enum backend_need {
     NEED_SINKS,
     NEED_SHORT_CONVOLUTIONS,
     NEED_GATED_DELTA,
+    NEED_STATE_SPACES,
+    NEED_LATENT_ATTENTION,
     NEED_EXPERT_RULES, /* of struct expert_facts more than a soft-max over experts without biases */
     NEED_BIAS_BY_DISTANCE,
     NEED_TWO_SIDED_WINDOWS,

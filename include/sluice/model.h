@@ -43,8 +43,14 @@ struct rope_config {
 /* What a layer's tokens do with those before them, in the half of a layer that comes before its
  * MLP: a *mixer*. src/model/mixers has one file for each, docs/adding.md says what another takes.
  */
-enum mixer_kind { MIXER_ATTENTION, MIXER_SHORT_CONVOLUTION, MIXER_GATED_DELTA, MIXER_STATE_SPACE };
-enum { MIXER_KINDS = MIXER_STATE_SPACE + 1 };
+enum mixer_kind {
+    MIXER_ATTENTION,
+    MIXER_SHORT_CONVOLUTION,
+    MIXER_GATED_DELTA,
+    MIXER_STATE_SPACE,
+    MIXER_LATENT /* attention over a latent that all heads share */
+};
+enum { MIXER_KINDS = MIXER_LATENT + 1 };
 
 enum attention_kind {
     ATTENTION_FULL,     /* a token sees all before it, and has the rope of `rope` */
@@ -146,6 +152,11 @@ struct model_config {
     bool gated_attention; /* attention's output times the sigmoid of gates, which files keep behind
                              each head's q */
 
+    /* Of latent attention, struct latent_facts': head_dim is then that of values, and kv_heads
+     * is 1. query_latent_dim is that of the latent that queries are made of; 0: they are made of
+     * the hidden state. latent_dim 0: no layer has it. */
+    int latent_dim, latent_rope_dim, latent_key_dim, query_latent_dim;
+
     /* Of the gated delta rule: heads of q and k, heads of v, and their sizes. */
     int delta_key_heads, delta_value_heads, delta_key_dim, delta_value_dim;
     bool delta_fused; /* files keep q, k, v and z in one matrix, key head by key head, and b and a
@@ -199,7 +210,7 @@ static inline int model_shared_experts(const struct model_config *config)
 struct layer_kind model_layer_kind(const struct model_config *config, int layer);
 /* The latest positions that a token of this layer sees; 0: all. */
 int model_layer_window(const struct model_config *config, int layer);
-/* Whether any layer keeps states of sequences, beside or in place of keys and values. */
+/* Whether any layer keeps states of sequences, beside or in place of entries for positions. */
 bool model_keeps_states(const struct model_config *config);
 
 /* ---- Opening: src/model/model.c ---- */
@@ -338,6 +349,10 @@ struct layer_weights {
     struct vector *qkv_bias;
     struct matrix *mixer_input; /* of what is no attention: what its mixer says; then qkv is NULL */
     struct vector *mixer_input_bias;
+    struct matrix *query_down; /* [query latent, H], which qkv then reads: in latent attention it is
+                                  [heads·(key_dim + rope_dim), …], and mixer_input [latent +
+                                  rope_dim, H], and q_norm and mixer_norm are of the latents */
+    struct matrix *key_up, *value_up;        /* stacks [heads]: latent_queries, latent_attention */
     struct matrix *attention_gate;           /* [heads·head_dim, H] */
     struct vector *decay, *step_bias, *skip; /* [heads] A_log, dt_bias, D */
     struct vector *mixer_norm;               /* of what a mixer leaves */

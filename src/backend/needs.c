@@ -9,6 +9,7 @@ static const char *const lacking[BACKEND_NEEDS] = {
     [NEED_GATED_ATTENTION] = "cuda",    [NEED_SINKS] = "cuda",
     [NEED_SHORT_CONVOLUTIONS] = "cuda", [NEED_GATED_DELTA] = "cuda",
     [NEED_EXPERT_RULES] = "cuda",       [NEED_BIAS_BY_DISTANCE] = "cuda",
+    [NEED_STATE_SPACES] = "cuda",       [NEED_LATENT_ATTENTION] = "cuda",
     [NEED_TWO_SIDED_WINDOWS] = "cuda",  [NEED_TYPES_ALONE] = "cuda",
 };
 

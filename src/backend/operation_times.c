@@ -112,6 +112,20 @@ static status book(struct backend *backend, enum timed_operation operation, doub
        const struct attention_facts *facts, struct device_buffer *qkv, struct kv_cache *cache,     \
        int layer, const struct matrix *reader, struct device_buffer *out),                         \
       (backend, heads, facts, qkv, cache, layer, reader, out))                                     \
+    X(TIMED_ROPE_APPEND, latent_append,                                                            \
+      (struct backend * backend, const struct latent_facts *facts, const struct rope_facts *rope,  \
+       const struct vector *norm, struct device_buffer *latent, struct kv_cache *cache,            \
+       int layer),                                                                                 \
+      (backend, facts, rope, norm, latent, cache, layer))                                          \
+    X(TIMED_ROPE_APPEND, latent_queries,                                                           \
+      (struct backend * backend, const struct latent_facts *facts, const struct rope_facts *rope,  \
+       const struct matrix *key_up, struct device_buffer *q, struct device_buffer *queries),       \
+      (backend, facts, rope, key_up, q, queries))                                                  \
+    X(TIMED_ATTENTION, latent_attention,                                                           \
+      (struct backend * backend, const struct latent_facts *facts, const struct matrix *value_up,  \
+       struct device_buffer *queries, struct kv_cache *cache, int layer,                           \
+       struct device_buffer *attended, const struct matrix *reader, struct device_buffer *out),    \
+      (backend, facts, value_up, queries, cache, layer, attended, reader, out))                    \
     X(TIMED_ATTENTION, short_convolution,                                                          \
       (struct backend * backend, int width, int taps, const struct vector *weights,                \
        const struct vector *bias, struct device_buffer *in, struct kv_cache *cache, int layer,     \

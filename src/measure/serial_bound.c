@@ -23,6 +23,14 @@ static double mixer_values(const struct model_config *config, enum mixer_kind ki
     case MIXER_STATE_SPACE:
         return hidden * (3 * config->scan_heads * config->scan_head_dim + config->scan_heads +
                          2 * config->scan_groups * config->scan_state_dim);
+    case MIXER_LATENT: {
+        const double key = config->latent_key_dim + config->latent_rope_dim;
+        const double latent = config->latent_dim, query = config->query_latent_dim;
+        return (query > 0 ? query * (hidden + heads * key) : hidden * heads * key) +
+               hidden * (latent + config->latent_rope_dim) +
+               heads * latent * (config->latent_key_dim + config->head_dim) +
+               hidden * config->head_dim * heads;
+    }
     case MIXER_GATED_DELTA:
         return hidden * (2 * config->delta_key_heads * config->delta_key_dim +
                          config->delta_value_heads * (3 * config->delta_value_dim + 2));

@@ -67,6 +67,14 @@ enum tensor_role {
     ROLE_ROUTER_BIAS,
     ROLE_ROUTER_CORRECTION,
     ROLE_SINKS,
+    /* Of latent attention. The last two are heads of one tensor, [heads · (key_dim + value_dim),
+     * latent]. */
+    ROLE_QUERY_DOWN,
+    ROLE_QUERY_UP,
+    ROLE_LATENT_DOWN,
+    ROLE_LATENT_NORM,
+    ROLE_KEY_UP,
+    ROLE_VALUE_UP,
 };
 
 /* Which rows of the named tensor are the wanted ones. */
@@ -109,6 +117,7 @@ extern const struct tensor_name family_lfm2_names[];
 extern const struct tensor_name family_granite_hybrid_names[];
 extern const struct tensor_name family_qwen3_5_names[];
 extern const struct tensor_name family_qwen3_next_names[];
+extern const struct tensor_name family_deepseek_names[];
 extern const struct tensor_name family_granitemoe_names[];
 extern const struct tensor_name family_gpt_oss_names[];
 extern const struct tensor_name family_bert_names[];
@@ -226,6 +235,7 @@ struct family {
     bool short_convolutions;    /* facts of them are in the configuration (LFM2) */
     bool gated_delta;           /* likewise (Qwen3-Next) */
     bool state_spaces;          /* likewise (Granite 4) */
+    bool latent_attention;      /* likewise (DeepSeek V2 and V3) */
     bool rope_by_type;          /* layers have a rope where position_embedding_type says so */
     bool delta_fused;           /* see struct model_config, like the next */
     bool gated_attention;

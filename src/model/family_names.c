@@ -66,6 +66,17 @@ const struct tensor_name family_mixtral_names[] = {
     {0, NULL, 0},
 };
 
+const struct tensor_name family_deepseek_names[] = {
+    {ROLE_QUERY_DOWN, "model.layers.{layer}.self_attn.q_a_proj.weight", PART_WHOLE},
+    {ROLE_QUERY_UP, "model.layers.{layer}.self_attn.q_b_proj.weight", PART_WHOLE},
+    {ROLE_Q_NORM, "model.layers.{layer}.self_attn.q_a_layernorm.weight", PART_WHOLE},
+    {ROLE_LATENT_DOWN, "model.layers.{layer}.self_attn.kv_a_proj_with_mqa.weight", PART_WHOLE},
+    {ROLE_LATENT_NORM, "model.layers.{layer}.self_attn.kv_a_layernorm.weight", PART_WHOLE},
+    {ROLE_KEY_UP, "model.layers.{layer}.self_attn.kv_b_proj.weight", PART_WHOLE},
+    {ROLE_VALUE_UP, "model.layers.{layer}.self_attn.kv_b_proj.weight", PART_WHOLE},
+    {0, NULL, 0},
+};
+
 const struct tensor_name family_granitemoe_names[] = {
     {ROLE_ROUTER, "model.layers.{layer}.block_sparse_moe.router.layer.weight", PART_WHOLE},
     {ROLE_EXPERT_GATE, "model.layers.{layer}.block_sparse_moe.input_linear.weight",

@@ -11,7 +11,13 @@ struct layer_kind model_layer_kind(const struct model_config *config, int layer)
 bool model_keeps_states(const struct model_config *config)
 {
     for (int i = 0; i < config->layers; i++) {
-        if (model_layer_kind(config, i).mixer != MIXER_ATTENTION) {
+        switch (model_layer_kind(config, i).mixer) {
+        case MIXER_ATTENTION:
+        case MIXER_LATENT:
+            break;
+        case MIXER_SHORT_CONVOLUTION:
+        case MIXER_GATED_DELTA:
+        case MIXER_STATE_SPACE:
             return true;
         }
     }

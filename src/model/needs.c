@@ -43,6 +43,16 @@ static bool has_gated_delta(const struct model_config *config)
     return has_mixer(config, MIXER_GATED_DELTA);
 }
 
+static bool has_state_spaces(const struct model_config *config)
+{
+    return has_mixer(config, MIXER_STATE_SPACE);
+}
+
+static bool has_latent_attention(const struct model_config *config)
+{
+    return has_mixer(config, MIXER_LATENT);
+}
+
 static bool has_expert_rules(const struct model_config *config)
 {
     const struct router_facts *router = &config->router;
@@ -77,6 +87,8 @@ static const struct {
     [NEED_SINKS] = {"sinks in attention", has_sinks},
     [NEED_SHORT_CONVOLUTIONS] = {"short convolutions", has_short_convolutions},
     [NEED_GATED_DELTA] = {"the gated delta rule", has_gated_delta},
+    [NEED_STATE_SPACES] = {"state spaces", has_state_spaces},
+    [NEED_LATENT_ATTENTION] = {"latent attention", has_latent_attention},
     [NEED_BIAS_BY_DISTANCE] = {"biases by distance", has_bias_by_distance},
     [NEED_TWO_SIDED_WINDOWS] = {"windows to both sides", has_two_sided_windows},
     [NEED_TYPES_ALONE] = {"token types without positions", has_types_alone},

@@ -93,7 +93,7 @@ static double dynamic_base(const struct rope_config *rope, int dimensions, int m
     return rope->theta * pow(stretch, dimensions / (dimensions - 2.0));
 }
 
-static double yarn_mscale(double factor, double mscale)
+double rope_yarn_scale(double factor, double mscale)
 {
     return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1;
 }
@@ -108,9 +108,9 @@ static double magnitude(const struct rope_config *rope)
     }
     if (rope->kind == ROPE_YARN) {
         return rope->mscale != 0 && rope->mscale_all_dim != 0
-                   ? yarn_mscale(rope->factor, rope->mscale) /
-                         yarn_mscale(rope->factor, rope->mscale_all_dim)
-                   : yarn_mscale(rope->factor, 1);
+                   ? rope_yarn_scale(rope->factor, rope->mscale) /
+                         rope_yarn_scale(rope->factor, rope->mscale_all_dim)
+                   : rope_yarn_scale(rope->factor, 1);
     }
     return rope->factor <= 1 || rope->original_max_positions < 2
                ? 1

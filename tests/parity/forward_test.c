@@ -7,13 +7,13 @@
 #include "backend/cpu/cpu.h"
 
 static const char *const families[] = {
-    "llama",    "llama3",         "mistral",      "mixtral",    "gemma",
-    "gemma2",   "gemma3",         "qwen2",        "qwen3",      "qwen3_moe",
-    "phi3",     "granite",        "smollm3",      "glm4",       "seed_oss",
-    "ernie4_5", "starcoder2",     "cohere2",      "mistral3",   "olmo2",
-    "olmo3",    "ministral3",     "qwen2_moe",    "granitemoe", "granitemoeshared",
-    "glm4_moe", "minimax_m2",     "ernie4_5_moe", "gpt_oss",    "lfm2",
-    "qwen3_5",  "granite_hybrid", "qwen3_next"};
+    "llama",    "llama3",         "mistral",      "mixtral",     "gemma",
+    "gemma2",   "gemma3",         "qwen2",        "qwen3",       "qwen3_moe",
+    "phi3",     "granite",        "smollm3",      "glm4",        "seed_oss",
+    "ernie4_5", "starcoder2",     "cohere2",      "mistral3",    "olmo2",
+    "olmo3",    "ministral3",     "qwen2_moe",    "granitemoe",  "granitemoeshared",
+    "glm4_moe", "minimax_m2",     "ernie4_5_moe", "gpt_oss",     "lfm2",
+    "qwen3_5",  "granite_hybrid", "qwen3_next",   "deepseek_v2", "deepseek_v3"};
 
 static status create_cpu(const struct machine *machine, const struct backend_options *options,
                          struct backend **out)

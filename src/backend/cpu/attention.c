@@ -80,24 +80,14 @@ size_t cpu_attention_floats(int threads, int head_dim, int query_heads, int sequ
            list_entries;
 }
 
-status cpu_attention(struct backend *backend, const struct head_layout *heads,
-                     const struct attention_facts *facts, struct device_buffer *qkv,
-                     struct kv_cache *cache, int layer, const struct matrix *reader,
-                     struct device_buffer *out)
+status cpu_attend(struct cpu_backend *cpu, const struct attention_call *call)
 {
-    (void)reader;
-    struct cpu_backend *cpu = cpu_of(backend);
     const struct batch *batch = cpu->batch;
-    const int width = (heads->query_heads + 2 * heads->kv_heads) * heads->head_dim;
-    const int out_width = heads->query_heads * heads->head_dim;
-    const float *rows = cpu_floats(qkv, batch->tokens, width);
-    float *to = cpu_floats(out, batch->tokens, out_width);
-    if (rows == NULL || to == NULL) {
-        return STATUS_INTERNAL;
-    }
-    if (cpu->checked != cache || !cpu_store_fits(cache, layer, heads)) {
-        return status_fail(STATUS_INTERNAL, "attention: nothing was appended to this cache");
-    }
+    const struct head_layout *heads = call->heads;
+    const struct attention_facts *facts = call->facts;
+    const struct kv_cache *cache = call->cache;
+    const struct kv_store *store = &cache->stores[call->layer];
+    const int out_width = heads->query_heads * call->value_dim;
     for (int h = 0; h < heads->query_heads; h++) {
         if (heads->kv_head[h] < 0 || heads->kv_head[h] >= heads->kv_heads) {
             return status_fail(STATUS_INTERNAL, "attention: head %d reads key/value head %d of %d",
@@ -110,7 +100,6 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
                            heads->query_heads);
     }
 
-    const struct kv_store *store = &cache->stores[layer];
     const size_t scratch_floats = attention_scratch_floats(store->padded_dim);
     const size_t floats =
         cpu_attention_floats(cpu->threads, heads->head_dim, heads->query_heads, batch->sequences);
@@ -129,14 +118,15 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
             break;
         }
     }
-    const char *keys = (const char *)cache->keys.data + store->key_offset;
+    const char *keys = store->is_latent ? NULL : (const char *)cache->keys.data + store->key_offset;
     const char *values = (const char *)cache->values.data + store->value_offset;
     double positions = 0;
     for (int s = 0; s < batch->sequences; s++) {
         positions +=
             (double)batch->context_length[s] * (batch->query_start[s + 1] - batch->query_start[s]);
     }
-    const int threads = cpu_threads_for(cpu, 2.0 * positions * out_width);
+    const int threads =
+        cpu_threads_for(cpu, positions * heads->query_heads * (heads->head_dim + call->value_dim));
 #pragma omp parallel num_threads(threads)
     {
         const int thread = omp_get_thread_num();
@@ -149,15 +139,15 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
             const int left = batch->query_start[s + 1] - first;
             const size_t kv = (size_t)plan.bundle_kv[bundle];
             const struct attention_tile work = {
-                .queries = rows + (size_t)first * (size_t)width,
-                .query_stride = (size_t)width,
-                .out = to + (size_t)first * (size_t)out_width,
+                .queries = call->queries + (size_t)first * call->query_stride,
+                .query_stride = call->query_stride,
+                .out = call->out + (size_t)first * (size_t)out_width,
                 .out_stride = (size_t)out_width,
                 .head = plan.head + plan.bundle_start[bundle],
                 .heads = plan.bundle_start[bundle + 1] - plan.bundle_start[bundle],
                 .tokens = left < plan.bundle_tokens ? left : plan.bundle_tokens,
                 .first_position = batch->positions[first],
-                .keys = keys + kv * store->head_key_bytes,
+                .keys = keys != NULL ? keys + kv * store->head_key_bytes : NULL,
                 .values = values + kv * store->head_value_bytes,
                 .key_block_bytes = (size_t)store->kv_heads * store->head_key_bytes,
                 .value_block_bytes = (size_t)store->kv_heads * store->head_value_bytes,
@@ -165,6 +155,7 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
                 .block_tokens = cache->block_tokens,
                 .head_dim = store->head_dim,
                 .padded_dim = store->padded_dim,
+                .value_dim = call->value_dim,
                 .bfloat16 = cache->bfloat16,
                 .scale = facts->scale * store->key_scale,
                 .soft_cap = facts->soft_cap,
@@ -180,8 +171,35 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
     }
     const float value_scale = store->value_scale;
     for (size_t i = 0; value_scale != 1.0f && i < (size_t)batch->tokens * (size_t)out_width; i++) {
-        to[i] *= value_scale;
+        call->out[i] *= value_scale;
     }
-    cpu_round(cpu, NULL, to, (size_t)batch->tokens * (size_t)out_width);
+    cpu_round(cpu, NULL, call->out, (size_t)batch->tokens * (size_t)out_width);
     return STATUS_OK;
+}
+
+status cpu_attention(struct backend *backend, const struct head_layout *heads,
+                     const struct attention_facts *facts, struct device_buffer *qkv,
+                     struct kv_cache *cache, int layer, const struct matrix *reader,
+                     struct device_buffer *out)
+{
+    (void)reader;
+    struct cpu_backend *cpu = cpu_of(backend);
+    const int tokens = cpu->batch->tokens;
+    const int width = (heads->query_heads + 2 * heads->kv_heads) * heads->head_dim;
+    const struct attention_call call = {
+        .heads = heads,
+        .facts = facts,
+        .cache = cache,
+        .layer = layer,
+        .queries = cpu_floats(qkv, tokens, width),
+        .query_stride = (size_t)width,
+        .value_dim = heads->head_dim,
+        .out = cpu_floats(out, tokens, heads->query_heads * heads->head_dim)};
+    if (call.queries == NULL || call.out == NULL) {
+        return STATUS_INTERNAL;
+    }
+    if (cpu->checked != cache || !cpu_store_fits(cache, layer, heads)) {
+        return status_fail(STATUS_INTERNAL, "attention: nothing was appended to this cache");
+    }
+    return cpu_attend(cpu, &call);
 }

@@ -69,6 +69,7 @@ struct kv_store {
     size_t key_offset, value_offset;         /* bytes into the cache's keys and values */
     size_t head_key_bytes, head_value_bytes; /* one block of one key/value head */
     float key_scale, value_scale;            /* what they are divided by; 1 without fp8 */
+    bool is_latent;                          /* rows of values that are keys too, and no keys */
     size_t state_offset, state_values; /* of a sequence: floats, from the start of its place */
 };
 
@@ -191,10 +192,14 @@ struct product_call {
     int rows;
     const struct vector *bias; /* or NULL */
     float *out;                /* [rows][matrix->rows] */
+    size_t out_stride;         /* from a row of `out` to the next; 0: matrix->rows */
     const int32_t *range;      /* [2] only these columns; NULL: all, as the matrix's slices say */
     bool keeps_sums;           /* cpu_product_slice: sums stay float32 */
 };
 status cpu_product_run(struct cpu_backend *cpu, const struct product_call *call) MUST_CHECK;
+/* All outputs of rows [first_row, last_row), on the calling thread. */
+void cpu_product_rows(const struct cpu_kernels *kernels, const struct product_call *call,
+                      int first_row, int last_row);
 status cpu_embed(struct backend *backend, const struct matrix *table, int first_row, float scale,
                  struct device_buffer *residual);
 status cpu_embed_types(struct backend *backend, const struct matrix *table, int first_row,
@@ -272,6 +277,20 @@ status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
                        const struct rope_facts *rope, const struct norm_facts *norm,
                        const struct vector *q_norm, const struct vector *k_norm,
                        struct device_buffer *qkv, struct kv_cache *cache, int layer);
+/* Where a token's entry goes: the block, and the position within it. */
+struct cache_place {
+    int block, within;
+};
+struct cache_place cpu_place_of(const struct cpu_backend *cpu, const struct kv_cache *cache,
+                                int token);
+/* A value's row of `store` at such a place becomes `values` [head_dim]. */
+void cpu_write_row(const struct kv_cache *cache, const struct kv_store *store, int head,
+                   struct cache_place place, const float *values);
+/* cos and sin of the step's tokens, made once a step for each struct rope_facts. */
+status cpu_rope_table(struct cpu_backend *cpu, const struct rope_facts *facts,
+                      const struct rope_table **out) MUST_CHECK;
+/* Every block that the step reads or writes lies in the cache. */
+status cpu_check_blocks(struct cpu_backend *cpu, const struct kv_cache *cache) MUST_CHECK;
 
 /* states.c */
 int64_t cpu_state_bytes(struct backend *backend, const struct cache_layout *layout);
@@ -350,5 +369,30 @@ status cpu_attention(struct backend *backend, const struct head_layout *heads,
                      const struct attention_facts *facts, struct device_buffer *qkv,
                      struct kv_cache *cache, int layer, const struct matrix *reader,
                      struct device_buffer *out);
+/* Causal or other attention of the step's queries over a layer's store, of either kind. */
+struct attention_call {
+    const struct head_layout *heads;
+    const struct attention_facts *facts;
+    const struct kv_cache *cache;
+    int layer;
+    const float
+        *queries; /* [T][query_stride], of which head h has head_dim values at h · head_dim */
+    size_t query_stride;
+    int value_dim;
+    float *out; /* [T, query_heads · value_dim] */
+};
+status cpu_attend(struct cpu_backend *cpu, const struct attention_call *call) MUST_CHECK;
+
+/* latent.c */
+status cpu_latent_append(struct backend *backend, const struct latent_facts *facts,
+                         const struct rope_facts *rope, const struct vector *norm,
+                         struct device_buffer *latent, struct kv_cache *cache, int layer);
+status cpu_latent_queries(struct backend *backend, const struct latent_facts *facts,
+                          const struct rope_facts *rope, const struct matrix *key_up,
+                          struct device_buffer *q, struct device_buffer *queries);
+status cpu_latent_attention(struct backend *backend, const struct latent_facts *facts,
+                            const struct matrix *value_up, struct device_buffer *queries,
+                            struct kv_cache *cache, int layer, struct device_buffer *attended,
+                            const struct matrix *reader, struct device_buffer *out);
 
 #endif

@@ -48,7 +48,8 @@ struct product_tile {
 
 /* Queries of one sequence that read the same key/value head: `tokens` consecutive tokens by `heads`
  * query heads. Keys: [block][kv head][group][head_dim][16]; values: [block][kv head][position]
- * [padded_dim], head_dim rounded up to 16. */
+ * [padded_dim], head_dim rounded up to 16. Where `keys` is NULL a position's row among the values
+ * is its key, and the first value_dim numbers of it are its value (latent attention). */
 struct attention_tile {
     const float *queries; /* first token's row */
     size_t query_stride;  /* between tokens */
@@ -61,6 +62,7 @@ struct attention_tile {
     size_t key_block_bytes, value_block_bytes; /* from one block to the next */
     const int32_t *blocks;                     /* block table of the sequence */
     int block_tokens, head_dim, padded_dim;
+    int value_dim; /* of a row of `out`; a value's row is read up to whole vectors */
     bool bfloat16;
     float scale, soft_cap;
     const float *sinks; /* by query head number, or NULL: struct attention_facts */

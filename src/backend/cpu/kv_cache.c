@@ -38,7 +38,9 @@ static status plan_store(const struct cache_layout *layout, int layer, struct kv
                                .padded_dim = cpu_padded_dimension(described->head_dim),
                                .key_scale = 1.0f,
                                .value_scale = 1.0f};
-    store->head_key_bytes = (size_t)layout->block_tokens * (size_t)store->head_dim * value_bytes;
+    store->is_latent = described->kind == STORE_LATENT;
+    store->head_key_bytes =
+        store->is_latent ? 0 : (size_t)layout->block_tokens * (size_t)store->head_dim * value_bytes;
     store->head_value_bytes =
         (size_t)layout->block_tokens * (size_t)store->padded_dim * value_bytes;
     return STATUS_OK;
@@ -166,10 +168,10 @@ size_t cpu_rope_floats(int tokens, int dimensions)
     return 2 * (size_t)tokens * ((size_t)dimensions / 2);
 }
 
-/* cos and sin of every token's angles, once a step for each kind of layer. The angle is rounded to
- * float32 as the models' own code does, its cosine is not approximated further. */
-static status rope_table(struct cpu_backend *cpu, const struct rope_facts *facts,
-                         const struct rope_table **out)
+/* The angle is rounded to float32 as the models' own code does, its cosine is not approximated
+ * further. */
+status cpu_rope_table(struct cpu_backend *cpu, const struct rope_facts *facts,
+                      const struct rope_table **out)
 {
     for (int i = 0; i < ROPE_TABLES; i++) {
         if (cpu->rope[i].facts == facts) {
@@ -210,8 +212,7 @@ static status rope_table(struct cpu_backend *cpu, const struct rope_facts *facts
 
 /* ---- Append ---- */
 
-/* Every block that the step reads or writes lies in the cache. */
-static status check_blocks(struct cpu_backend *cpu, const struct kv_cache *cache)
+status cpu_check_blocks(struct cpu_backend *cpu, const struct kv_cache *cache)
 {
     if (cpu->checked == cache) {
         return STATUS_OK;
@@ -223,7 +224,7 @@ static status check_blocks(struct cpu_backend *cpu, const struct kv_cache *cache
 
 bool cpu_store_fits(const struct kv_cache *cache, int layer, const struct head_layout *heads)
 {
-    return layer >= 0 && layer < cache->layers &&
+    return layer >= 0 && layer < cache->layers && !cache->stores[layer].is_latent &&
            cache->stores[layer].head_dim == heads->head_dim &&
            cache->stores[layer].kv_heads == heads->kv_heads;
 }
@@ -241,20 +242,37 @@ static void write_values(const struct kv_cache *cache, int count, void *to, size
     }
 }
 
+struct cache_place cpu_place_of(const struct cpu_backend *cpu, const struct kv_cache *cache,
+                                int token)
+{
+    const struct batch *batch = cpu->batch;
+    const int position = batch->positions[token];
+    const int32_t *blocks =
+        batch->block_table + (size_t)cpu->token_sequence[token] * (size_t)batch->block_table_stride;
+    return (struct cache_place){.block = blocks[position / cache->block_tokens],
+                                .within = position % cache->block_tokens};
+}
+
+void cpu_write_row(const struct kv_cache *cache, const struct kv_store *store, int head,
+                   struct cache_place place, const float *values)
+{
+    const size_t at = (size_t)place.block * (size_t)store->kv_heads + (size_t)head;
+    write_values(cache, store->head_dim,
+                 (char *)cache->values.data + store->value_offset + at * store->head_value_bytes,
+                 (size_t)place.within * (size_t)store->padded_dim, 1, values, store->value_scale);
+}
+
 static void append_head(const struct kv_cache *cache, const struct kv_store *store, int head,
-                        int block, int within, const float *key, const float *value)
+                        struct cache_place place, const float *key, const float *value)
 {
     const int dim = store->head_dim;
-    const size_t place = (size_t)block * (size_t)store->kv_heads + (size_t)head;
-    const size_t group = (size_t)within / POSITION_GROUP;
-    char *keys = (char *)cache->keys.data + store->key_offset + place * store->head_key_bytes;
-    char *values =
-        (char *)cache->values.data + store->value_offset + place * store->head_value_bytes;
+    const size_t at = (size_t)place.block * (size_t)store->kv_heads + (size_t)head;
+    const size_t group = (size_t)place.within / POSITION_GROUP;
+    char *keys = (char *)cache->keys.data + store->key_offset + at * store->head_key_bytes;
     write_values(cache, dim, keys,
-                 group * (size_t)dim * POSITION_GROUP + (size_t)within % POSITION_GROUP,
+                 group * (size_t)dim * POSITION_GROUP + (size_t)place.within % POSITION_GROUP,
                  POSITION_GROUP, key, store->key_scale);
-    write_values(cache, dim, values, (size_t)within * (size_t)store->padded_dim, 1, value,
-                 store->value_scale);
+    cpu_write_row(cache, store, head, place, value);
 }
 
 status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
@@ -275,10 +293,10 @@ status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
         (rope != NULL && (rope->dimensions > dim || rope->dimensions % 2 != 0))) {
         return status_fail(STATUS_INTERNAL, "append: the cache or the norms have other heads");
     }
-    TRY(check_blocks(cpu, cache));
+    TRY(cpu_check_blocks(cpu, cache));
     const struct rope_table *table = NULL;
     if (rope != NULL) {
-        TRY(rope_table(cpu, rope, &table));
+        TRY(cpu_rope_table(cpu, rope, &table));
     }
     const int half = rope != NULL ? rope->dimensions / 2 : 0;
     const int turned = heads->query_heads + heads->kv_heads;
@@ -298,13 +316,10 @@ status cpu_rope_append(struct backend *backend, const struct head_layout *heads,
             }
         }
         cpu_round(cpu, NULL, row, (size_t)width);
-        const int position = batch->positions[token];
-        const int block = batch->block_table[(size_t)cpu->token_sequence[token] *
-                                                 (size_t)batch->block_table_stride +
-                                             (size_t)(position / cache->block_tokens)];
+        const struct cache_place place = cpu_place_of(cpu, cache, token);
         for (int h = 0; h < heads->kv_heads; h++) {
             const float *key = row + (size_t)(heads->query_heads + h) * (size_t)dim;
-            append_head(cache, &cache->stores[layer], h, block, position % cache->block_tokens, key,
+            append_head(cache, &cache->stores[layer], h, place, key,
                         key + (size_t)heads->kv_heads * (size_t)dim);
         }
     }

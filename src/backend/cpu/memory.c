@@ -11,7 +11,7 @@ static size_t larger(size_t a, size_t b)
 /* The largest copy of rows: of a product's input, or of those whose logits are wanted. */
 static size_t copied_floats(const struct step_shape *shape)
 {
-    const size_t widths[] = {(size_t)shape->hidden,
+    const size_t widths[] = {(size_t)shape->hidden, (size_t)shape->query_latent,
                              (size_t)shape->query_heads * (size_t)shape->head_dim,
                              (size_t)shape->columns};
     size_t most = shape->vocabulary > 0 ? cpu_output_floats(shape->outputs, shape->hidden) : 0;
@@ -33,9 +33,11 @@ static int64_t usual_bytes(const struct step_shape *shape)
 void cpu_add_scratch(const struct step_shape *shape, struct scratch_bytes *total)
 {
     const int threads = cpu_host_threads();
+    const int latent = shape->latent_dim + shape->latent_rope;
+    const int head_dim = latent > shape->head_dim ? latent : shape->head_dim;
     const size_t floats =
-        copied_floats(shape) + ROPE_TABLES * cpu_rope_floats(shape->tokens, shape->head_dim) +
-        cpu_attention_floats(threads, shape->head_dim, shape->query_heads, shape->outputs) +
+        copied_floats(shape) + ROPE_TABLES * cpu_rope_floats(shape->tokens, head_dim) +
+        cpu_attention_floats(threads, head_dim, shape->query_heads, shape->outputs) +
         cpu_experts_floats(shape, threads);
     const int64_t usual = usual_bytes(shape);
     total->rows += usual;

@@ -75,7 +75,7 @@ static void run_item(const struct cpu_kernels *kernels, const struct product_cal
     const int32_t whole[2] = {0, matrix->columns};
     const int rows = last_row - first_row;
     const int tiles = divide_up(rows, kernels->tile_rows);
-    const size_t out_stride = (size_t)matrix->rows;
+    const size_t out_stride = call->out_stride > 0 ? call->out_stride : (size_t)matrix->rows;
     const int at_once = rows <= FEW_ROWS ? last_panel - first_panel : 1;
 
     for (int panel = first_panel; panel < last_panel; panel += at_once) {
@@ -114,6 +114,13 @@ static void run_item(const struct cpu_kernels *kernels, const struct product_cal
             kernels->product(&tile);
         }
     }
+}
+
+void cpu_product_rows(const struct cpu_kernels *kernels, const struct product_call *call,
+                      int first_row, int last_row)
+{
+    run_item(kernels, call, call->in, call->in_stride, first_row, last_row, 0,
+             call->matrix->panels);
 }
 
 size_t cpu_copied_floats(int rows, size_t in_stride)

@@ -52,16 +52,27 @@ static int paired_dimensions(const struct loader *loader, const struct weight_pa
     return model->config.rope_pairs ? config_rotary_dimensions(&model->config) : 0;
 }
 
-/* Writes rows that are whole heads, of which the first `paired` are in the interleaved rope order
- * (2j and 2j + 1 rotate against each other), as halves (j and j + paired / 2): each half is every
- * second row. */
-static status write_heads(struct loader *loader, const struct product_place *place, int at_row,
-                          int row_count, int paired, const struct weight_rows *rows)
+/* Rows of a head, of a part that is whole heads. */
+static int head_size_of(const struct loader *loader, const struct weight_part *part)
 {
-    const int size = loader->model->config.head_dim, half = paired / 2;
+    return part->head_size > 0 ? part->head_size : loader->model->config.head_dim;
+}
+
+/* Writes rows that are whole heads, of which `paired` from `before` on are in the interleaved rope
+ * order (2j and 2j + 1 rotate against each other), as halves (j and j + paired / 2): each half is
+ * every second row. */
+static status write_heads(struct loader *loader, const struct product_place *place, int at_row,
+                          int row_count, const struct weight_part *part,
+                          const struct weight_rows *rows)
+{
+    const int paired = paired_dimensions(loader, part), before = part->before_rotated;
+    const int size = head_size_of(loader, part), half = paired / 2;
     const size_t row_bytes = rows->stride * (size_t)weight_format_facts(rows->format)->bytes;
     /* From which row of a head, how many, and how far apart. */
-    const int pieces[][3] = {{0, half, 2}, {1, half, 2}, {paired, size - paired, 1}};
+    const int pieces[][3] = {{0, before, 1},
+                             {before, half, 2},
+                             {before + 1, half, 2},
+                             {before + paired, size - before - paired, 1}};
     if (rows->scales != NULL) {
         return status_fail(STATUS_INTERNAL, "interleaved heads with a scale for each row");
     }
@@ -127,8 +138,9 @@ static status load_positions(struct loader *loader, const struct weight_part *pa
 }
 
 /* On the first walk: notes the read. On the second: its rows go to the backend. */
-static status load_rows(struct loader *loader, const struct tensor_read *read, int paired,
-                        const struct product_place *place, int at_row)
+static status load_rows(struct loader *loader, const struct tensor_read *read,
+                        const struct weight_part *part, const struct product_place *place,
+                        int at_row)
 {
     if (loader->ahead == NULL) {
         void *grown = loader->reads;
@@ -141,8 +153,8 @@ static status load_rows(struct loader *loader, const struct tensor_read *read, i
     }
     struct weight_rows rows;
     TRY(read_ahead_next(loader->ahead, &rows));
-    status s = paired > 0
-                   ? write_heads(loader, place, at_row, read->row_count, paired, &rows)
+    status s = paired_dimensions(loader, part) > 0
+                   ? write_heads(loader, place, at_row, read->row_count, part, &rows)
                    : operations(loader)->matrix_write(loader->backend, place->matrix, place->index,
                                                       at_row, read->row_count, &rows);
     return status_context(s, "tensor %s", read->source.values->name);
@@ -169,7 +181,7 @@ static status load_part(struct loader *loader, const struct weight_item *item,
     const int paired = paired_dimensions(loader, part);
     int chunk = tensor_rows_within(&source, staging_bytes);
     if (paired > 0) {
-        int size = model->config.head_dim;
+        const int size = head_size_of(loader, part);
         chunk = chunk < size ? size : chunk / size * size;
     }
     if (part->column_count == 0) {
@@ -187,7 +199,7 @@ static status load_part(struct loader *loader, const struct weight_item *item,
                                          .column_count = part->column_count,
                                          .as_it_is = paired == 0 &&
                                                      is_taken_as_it_is(loader, place, &source)};
-        TRY(load_rows(loader, &read, paired, place, part->at_row + row));
+        TRY(load_rows(loader, &read, part, place, part->at_row + row));
     }
     return STATUS_OK;
 }
@@ -428,7 +440,8 @@ static void destroy_layer(struct layer_weights *layer, struct backend *backend)
 {
     struct matrix *matrices[] = {
         layer->qkv,     layer->mixer_input, layer->attention_gate, layer->attention_output,
-        layer->gate_up, layer->down,        layer->router,
+        layer->gate_up, layer->down,        layer->router,         layer->query_down,
+        layer->key_up,  layer->value_up,
     };
     struct vector *vectors[] = {
         layer->attention_norm,

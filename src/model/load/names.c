@@ -222,6 +222,10 @@ static status place_matrix(const struct model *model, const struct weight_part *
     } else {
         out->first_row = layout.before;
     }
+    if (part->head_stride > 0) {
+        out->first_row += (int64_t)part->head_stride * (part->first_head + expert);
+        out->is_turned = part->is_turned;
+    }
     if (!is_stack(name)) {
         return check_shape(model, tensor, (int64_t[]){rows, columns}, 2);
     }

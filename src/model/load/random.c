@@ -55,7 +55,7 @@ static void fill_table(uint16_t *table, uint64_t seed)
 static void fill_row(const struct filler *filler, const struct weight_item *item,
                      const struct weight_part *part, int index, int row, uint16_t *out)
 {
-    int64_t key[] = {item->layer, part->role, index, row};
+    int64_t key[] = {item->layer, part->role, part->first_head + index, row};
     size_t start = (size_t)hash_bytes(key, sizeof key, filler->seed) + (size_t)part->first_column;
     for (int done = 0; done < part->column_count;) {
         size_t at = (start + (size_t)done) % TABLE_VALUES;

@@ -120,7 +120,8 @@ static status visit_hidden_norm(const struct weight_walk *walk, enum tensor_role
 static bool is_exact(enum tensor_role role)
 {
     return role == ROLE_EMBEDDING || role == ROLE_POSITIONS || role == ROLE_TOKEN_TYPES ||
-           role == ROLE_HEAD || role == ROLE_ROUTER || role == ROLE_SHARED_GATE_ROW;
+           role == ROLE_HEAD || role == ROLE_ROUTER || role == ROLE_SHARED_GATE_ROW ||
+           role == ROLE_KEY_UP || role == ROLE_VALUE_UP;
 }
 
 /* `parts` as rows of a matrix, one below the other. */
@@ -515,6 +516,84 @@ static status visit_state_space(const struct weight_walk *walk, struct layer_wei
     return visit_norm(walk, ROLE_MLP_NORM, hidden, &layer->mlp_norm);
 }
 
+/* A stack of one product for each of the rank's heads, of `rows` rows of the head's in the tensor
+ * from `first` on: these, or turned [latent, rows]. */
+static status visit_head_products(const struct weight_walk *walk, enum tensor_role role, int first,
+                                  int rows, bool is_turned, struct matrix **slot)
+{
+    const struct model_config *config = walk->config;
+    const int stride = config->latent_key_dim + config->head_dim, latent = config->latent_dim;
+    const int columns = is_turned ? rows : latent;
+    const struct weight_item item = {
+        .layer = walk->layer,
+        .count = walk->partition->head_count,
+        .rows = is_turned ? latent : rows,
+        .columns = columns,
+        .is_exact = is_exact(role),
+        .part_count = 1,
+        .parts = {{.role = role,
+                   .rows = config->heads * stride,
+                   .columns = latent,
+                   .first_row = first,
+                   .row_count = is_turned ? latent : rows,
+                   .column_count = columns,
+                   .head_stride = stride,
+                   .first_head = walk->partition->first_head,
+                   .is_turned = is_turned}},
+        .matrix = slot,
+    };
+    return walk->visit(walk->context, &item);
+}
+
+/* What makes q: of the hidden state, or of a latent of its own, which every rank has. */
+static status visit_latent_queries(const struct weight_walk *walk, struct layer_weights *layer)
+{
+    const struct model_config *config = walk->config;
+    const int size = config->latent_key_dim + config->latent_rope_dim;
+    const int latent = config->query_latent_dim;
+    const struct weight_part down = {
+        .role = ROLE_QUERY_DOWN, .rows = latent, .columns = config->hidden, .row_count = latent};
+    const struct weight_part up = {.role = latent > 0 ? ROLE_QUERY_UP : ROLE_Q,
+                                   .rows = config->heads * size,
+                                   .columns = latent > 0 ? latent : config->hidden,
+                                   .first_row = walk->partition->first_head * size,
+                                   .row_count = walk->partition->head_count * size,
+                                   .is_head_rows = true,
+                                   .head_size = size,
+                                   .before_rotated = config->latent_key_dim};
+    if (latent > 0) {
+        TRY(visit_rows(walk, 1, &down, 1, &layer->query_down));
+        TRY(visit_norm(walk, ROLE_Q_NORM, latent, &layer->q_norm));
+    }
+    return visit_rows(walk, 1, &up, 1, &layer->qkv);
+}
+
+static status visit_latent(const struct weight_walk *walk, struct layer_weights *layer)
+{
+    const struct model_config *config = walk->config;
+    const struct partition *partition = walk->partition;
+    const int hidden = config->hidden, dim = config->head_dim;
+    const int width = config->latent_dim + config->latent_rope_dim;
+    const struct weight_part down = {.role = ROLE_LATENT_DOWN,
+                                     .rows = width,
+                                     .columns = hidden,
+                                     .row_count = width,
+                                     .is_head_rows = true,
+                                     .head_size = width,
+                                     .before_rotated = config->latent_dim};
+    TRY(visit_norm(walk, ROLE_ATTENTION_NORM, hidden, &layer->attention_norm));
+    TRY(visit_latent_queries(walk, layer));
+    TRY(visit_rows(walk, 1, &down, 1, &layer->mixer_input));
+    TRY(visit_norm(walk, ROLE_LATENT_NORM, config->latent_dim, &layer->mixer_norm));
+    TRY(visit_head_products(walk, ROLE_KEY_UP, 0, config->latent_key_dim, true, &layer->key_up));
+    TRY(visit_head_products(walk, ROLE_VALUE_UP, config->latent_key_dim, dim, false,
+                            &layer->value_up));
+    TRY(visit_sliced(walk, ROLE_ATTENTION_OUTPUT, 1, config->heads * dim,
+                     partition->first_head * dim, partition->head_count * dim,
+                     partition->head_slice_start, &layer->attention_output));
+    return visit_norm(walk, ROLE_MLP_NORM, hidden, &layer->mlp_norm);
+}
+
 static status visit_mixer(const struct weight_walk *walk, struct layer_weights *layer)
 {
     switch (model_layer_kind(walk->config, walk->layer).mixer) {
@@ -526,6 +605,8 @@ static status visit_mixer(const struct weight_walk *walk, struct layer_weights *
         return visit_gated_delta(walk, layer);
     case MIXER_STATE_SPACE:
         return visit_state_space(walk, layer);
+    case MIXER_LATENT:
+        return visit_latent(walk, layer);
     }
     return visit_attention(walk, layer);
 }

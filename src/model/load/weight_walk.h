@@ -12,8 +12,13 @@ struct weight_part {
     int rows, columns; /* of the whole logical tensor; a vector has 1 row of `columns` */
     int first_row, row_count;
     int first_column, column_count;
-    int at_row;        /* in the matrix; of a vector: at which value */
-    bool is_head_rows; /* rows are whole heads of q or k: rope's order matters */
+    int at_row;                    /* in the matrix; of a vector: at which value */
+    bool is_head_rows;             /* rows are whole heads of q or k: rope's order matters */
+    int head_size, before_rotated; /* of these, where not 0: rows of a head, and those of them that
+                                      come before the rotated ones */
+    int head_stride, first_head;   /* of a stack of heads: product i's rows begin head_stride ·
+                                      (first_head + i) rows into the tensor */
+    bool is_turned;                /* of such a stack: the product is the transpose of these rows */
     int token_types; /* not 0: rows of the table of token types. The part is then the tensor's rows
                         with the first type added, behind them those with the second, … */
     int piece, stride; /* piece not 0: rows come in pieces of so many, from the first row on, each

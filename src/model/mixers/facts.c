@@ -131,6 +131,36 @@ static status read_state_spaces(const struct json *object, struct model_config *
     return check_state_spaces(out);
 }
 
+/* Sizes of latent attention. Of `head_dim` configurations have the rotary part, or nothing. */
+static status read_latent_attention(const struct json *object, struct model_config *out)
+{
+    bool has_bias;
+    TRY(config_read_bool(object, "attention_bias", false, &has_bias));
+    if (has_bias) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "attention_bias: latent attention is only supported without biases");
+    }
+    TRY(config_read_integer(object, "kv_lora_rank", 1, CONFIG_MAX_WIDTH, 512, &out->latent_dim));
+    TRY(config_read_integer(object, "q_lora_rank", 0, CONFIG_MAX_WIDTH, 0, &out->query_latent_dim));
+    TRY(config_read_integer(object, "qk_rope_head_dim", 1, CONFIG_MAX_HEAD_DIM, 64,
+                            &out->latent_rope_dim));
+    TRY(config_read_integer(object, "qk_nope_head_dim", 1, CONFIG_MAX_HEAD_DIM, 128,
+                            &out->latent_key_dim));
+    TRY(config_read_integer(object, "v_head_dim", 1, CONFIG_MAX_HEAD_DIM, 128, &out->head_dim));
+    TRY(config_read_bool(object, "rope_interleave", true, &out->rope_pairs));
+    const int key_dim = out->latent_key_dim + out->latent_rope_dim;
+    const int64_t wide = (int64_t)out->heads * ((int64_t)out->latent_dim + out->latent_rope_dim);
+    if ((int64_t)out->heads * (key_dim + out->head_dim) > CONFIG_MAX_WIDTH ||
+        wide > CONFIG_MAX_HEADS * (int64_t)CONFIG_MAX_HEAD_DIM) {
+        return status_fail(STATUS_INVALID,
+                           "kv_lora_rank: %d for %d heads of %d values is more than is plausible",
+                           out->latent_dim, out->heads, key_dim);
+    }
+    out->kv_heads = 1;
+    out->attention_scale = (float)(1 / sqrt(key_dim));
+    return STATUS_OK;
+}
+
 status mixer_facts_read(const struct json *object, const struct family *family,
                         struct model_config *out)
 {
@@ -140,6 +170,7 @@ status mixer_facts_read(const struct json *object, const struct family *family,
     }
     return family->short_convolutions ? read_short_convolutions(object, out)
            : family->gated_delta      ? read_gated_delta(object, out)
+           : family->latent_attention ? read_latent_attention(object, out)
            : family->state_spaces     ? read_state_spaces(object, out)
                                       : STATUS_OK;
 }

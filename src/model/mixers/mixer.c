@@ -3,10 +3,9 @@
 #include "model/mixers/mixer.h"
 
 static const struct mixer_operations *const mixers[MIXER_KINDS] = {
-    [MIXER_ATTENTION] = &mixer_attention,
-    [MIXER_SHORT_CONVOLUTION] = &mixer_short_convolution,
-    [MIXER_GATED_DELTA] = &mixer_gated_delta,
-    [MIXER_STATE_SPACE] = &mixer_state_space,
+    [MIXER_ATTENTION] = &mixer_attention,     [MIXER_SHORT_CONVOLUTION] = &mixer_short_convolution,
+    [MIXER_GATED_DELTA] = &mixer_gated_delta, [MIXER_STATE_SPACE] = &mixer_state_space,
+    [MIXER_LATENT] = &mixer_latent,
 };
 
 const struct mixer_operations *mixer_operations_of(enum mixer_kind kind)

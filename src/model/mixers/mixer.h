@@ -46,6 +46,7 @@ extern const struct mixer_operations mixer_attention;         /* attention.c */
 extern const struct mixer_operations mixer_short_convolution; /* short_convolution.c */
 extern const struct mixer_operations mixer_gated_delta;       /* gated_delta.c */
 extern const struct mixer_operations mixer_state_space;       /* state_space.c */
+extern const struct mixer_operations mixer_latent;            /* latent.c */
 
 const struct mixer_operations *mixer_operations_of(enum mixer_kind kind);
 

@@ -112,6 +112,8 @@ status config_read_experts(const struct json *object, const struct family *famil
 /* Reads rope, rope_local and rotary_fraction in either dialect; sizes are set already. */
 status config_read_rope(const struct json *object, const struct family *family, struct arena *arena,
                         struct model_config *out) MUST_CHECK;
+/* YaRN's scale of q and k for contexts `factor` times as long. src/model/rope.c. */
+double rope_yarn_scale(double factor, double mscale);
 /* The rotated part of a head: what transformers computes as int(head_dim · fraction). */
 int config_rotary_dimensions(const struct model_config *config);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Mixtures of experts in config.json: sizes, the router, the shared experts, and which layers are
  * dense. */
+#include <stdio.h>
+
 #include "model/read/config.h"
 
 /* What families call the same thing; the first is named where none is there. */
@@ -51,10 +53,12 @@ static status read_first(const struct json *object, const struct family *family,
                          struct model_config *config, uint8_t *dense)
 {
     int first;
+    int step;
     TRY(config_read_integer(object, "first_k_dense_replace", 0, CONFIG_MAX_LAYERS,
                             family->defaults.first_dense_layers, &first));
+    TRY(config_read_integer(object, "moe_layer_freq", 1, CONFIG_MAX_LAYERS, 1, &step));
     for (int i = 0; i < config->layers; i++) {
-        dense[i] = i < first;
+        dense[i] = i < first || i % step != 0;
     }
     return STATUS_OK;
 }
@@ -105,6 +109,36 @@ static status read_dense_layers(const struct json *object, const struct family *
 }
 
 /* ---- The router ---- */
+
+/* Names of what the family's router is or is not: `key` has to be one of the two, or absent. */
+static status read_word(const struct json *object, const char *key, const char *is,
+                        const char *is_not, bool *out)
+{
+    *out = !json_is_string(json_get(object, key), is_not);
+    if (*out && config_has(object, key) && !json_is_string(json_get(object, key), is)) {
+        char expected[96];
+        snprintf(expected, sizeof expected, "%s or %s", is, is_not);
+        return config_expected(key, expected, json_get(object, key));
+    }
+    return STATUS_OK;
+}
+
+/* What DeepSeek's configurations call their routers. A greedy one knows no groups. */
+static status read_method(const struct json *object, const struct router_facts *router,
+                          bool *has_groups)
+{
+    static const char score_key[] = "scoring_func";
+    const bool is_sigmoid = router->score == ROUTER_SIGMOID;
+    bool is_own;
+    TRY(read_word(object, score_key, is_sigmoid ? "sigmoid" : "softmax",
+                  is_sigmoid ? "softmax" : "sigmoid", &is_own));
+    if (!is_own) {
+        return status_fail(STATUS_UNSUPPORTED, "%s: not this one with this family's router",
+                           score_key);
+    }
+    return read_word(object, "topk_method", is_sigmoid ? "noaux_tc" : "group_limited_greedy",
+                     "greedy", has_groups);
+}
 
 static status read_groups(const struct json *object, struct model_config *config)
 {
@@ -159,7 +193,9 @@ static status read_router(const struct json *object, const struct family *family
     }
     TRY(config_read_positive(object, "routed_scaling_factor", 1e6, 1, &number));
     out->router.scale = (float)number;
-    return read_groups(object, out);
+    bool has_groups;
+    TRY(read_method(object, &out->router, &has_groups));
+    return has_groups ? read_groups(object, out) : STATUS_OK;
 }
 
 /* ---- Experts ---- */

@@ -8,7 +8,8 @@
 
 int config_rotary_dimensions(const struct model_config *config)
 {
-    return (int)(config->head_dim * config->rotary_fraction);
+    return config->latent_dim > 0 ? config->latent_rope_dim
+                                  : (int)(config->head_dim * config->rotary_fraction);
 }
 
 struct rope_source {
@@ -216,6 +217,10 @@ status config_read_rope(const struct json *object, const struct family *family, 
         double stretched = out->rope.original_max_positions * out->rope.factor;
         if (stretched > out->max_positions && stretched <= CONFIG_MAX_POSITIONS) {
             out->max_positions = (int)stretched;
+        }
+        if (out->latent_dim > 0 && out->rope.mscale_all_dim > 0) { /* DeepSeek's: on q·k, squared */
+            const double scale = rope_yarn_scale(out->rope.factor, out->rope.mscale_all_dim);
+            out->attention_scale *= (float)(scale * scale);
         }
     }
     return STATUS_OK;

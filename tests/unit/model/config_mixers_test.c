@@ -56,7 +56,8 @@ static void assert_mixers(const struct model_config *config, const char *letters
     static const char letter[MIXER_KINDS] = {[MIXER_ATTENTION] = 'A',
                                              [MIXER_SHORT_CONVOLUTION] = 'C',
                                              [MIXER_GATED_DELTA] = 'D',
-                                             [MIXER_STATE_SPACE] = 'S'};
+                                             [MIXER_STATE_SPACE] = 'S',
+                                             [MIXER_LATENT] = 'L'};
     for (int i = 0; i < config->layers; i++) {
         assert_int_equal(letter[model_layer_kind(config, i).mixer], letters[i]);
     }
@@ -233,6 +234,71 @@ static void wrong_state_spaces_are_refused(void **state)
                    "time_step_limit: expected two numbers, not 3");
 }
 
+#define LATENT                                                                                     \
+    "\"intermediate_size\":96,\"n_routed_experts\":8,\"num_experts_per_tok\":2,"                   \
+    "\"moe_intermediate_size\":12,\"n_shared_experts\":2,\"kv_lora_rank\":20,"                     \
+    "\"qk_nope_head_dim\":10,\"qk_rope_head_dim\":6,\"v_head_dim\":12,\"head_dim\":6"
+
+static void latent_attention_is_told(void **state)
+{
+    (void)state;
+    struct model_config config =
+        facts("DeepseekV3ForCausalLM", LATENT ",\"q_lora_rank\":18,\"first_k_dense_replace\":1,"
+                                              "\"n_group\":4,\"topk_group\":2,"
+                                              "\"routed_scaling_factor\":2.5");
+    assert_mixers(&config, "LLLL");
+    assert_false(model_keeps_states(&config));
+    assert_true(config.latent_dim == 20 && config.latent_rope_dim == 6);
+    assert_true(config.latent_key_dim == 10 && config.query_latent_dim == 18);
+    assert_true(config.head_dim == 12 && config.kv_heads == 1 && config.rope_pairs);
+    assert_true(config.attention_scale == 0.25f); /* of 10 + 6 values */
+    assert_true(config.layer_is_dense[0] == 1 && config.layer_is_dense[1] == 0);
+    assert_true(config.router.score == ROUTER_SIGMOID && config.router_correction);
+    assert_true(config.router.groups == 4 && config.router.top_groups == 2);
+    assert_true(config.router.normalize && config.router.scale == 2.5f);
+    assert_int_equal(config.shared_width, 24);
+
+    config = facts("DeepseekV3ForCausalLM", LATENT ",\"rope_interleave\":false,"
+                                                   "\"moe_layer_freq\":2,"
+                                                   "\"first_k_dense_replace\":0");
+    assert_true(!config.rope_pairs && config.query_latent_dim == 0);
+    for (int i = 0; i < config.layers; i++) {
+        assert_int_equal(config.layer_is_dense[i], i % 2);
+    }
+
+    /* YaRN scales q·k; a greedy router knows no groups, the other takes a group's best. */
+    config = facts("DeepseekV2ForCausalLM",
+                   LATENT ",\"topk_method\":\"greedy\",\"n_group\":4,\"topk_group\":2,"
+                          "\"scoring_func\":\"softmax\",\"norm_topk_prob\":false,"
+                          "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":40,\"mscale\":1,"
+                          "\"mscale_all_dim\":1,\"original_max_position_embeddings\":64}");
+    const double scale = 0.1 * log(40) + 1;
+    assert_true(fabs(config.attention_scale - 0.25 * scale * scale) < 1e-6);
+    assert_true(config.router.groups == 0 && !config.router.normalize);
+    config = facts("DeepseekV2ForCausalLM", LATENT ",\"topk_method\":\"group_limited_greedy\","
+                                                   "\"n_group\":4,\"topk_group\":2");
+    assert_true(config.router.groups == 4 && config.router.group_by_best);
+    assert_true(config.attention_scale == 0.25f);
+}
+
+static void wrong_latent_attention_is_refused(void **state)
+{
+    (void)state;
+    static const char family[] = "DeepseekV3ForCausalLM";
+    expect_refusal(family, LATENT ",\"topk_method\":\"best\"",
+                   "topk_method: expected noaux_tc or greedy, not \"best\"");
+    expect_refusal(family, LATENT ",\"q_lora_rank\":-1",
+                   "q_lora_rank: expected an integer from 0, not -1");
+    expect_refusal(family, LATENT ",\"moe_layer_freq\":0",
+                   "moe_layer_freq: expected a positive integer, not 0");
+    struct model_config config;
+    assert_int_equal(parse(family, LATENT ",\"attention_bias\":true", &config), STATUS_UNSUPPORTED);
+    assert_string_equal(status_message(),
+                        "attention_bias: latent attention is only supported without biases");
+    assert_int_equal(parse(family, LATENT ",\"scoring_func\":\"softmax\"", &config),
+                     STATUS_UNSUPPORTED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +309,8 @@ int main(void)
         cmocka_unit_test_teardown(wrong_gated_delta_rules_are_refused, reset),
         cmocka_unit_test_teardown(state_spaces_are_told, reset),
         cmocka_unit_test_teardown(wrong_state_spaces_are_refused, reset),
+        cmocka_unit_test_teardown(latent_attention_is_told, reset),
+        cmocka_unit_test_teardown(wrong_latent_attention_is_refused, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,8 +4,9 @@
  * at fixed positions, so that a query's bits follow from its own context, however many queries
  * share the tile.
  *
- * Keys stand transposed in groups of 16 positions, so that 16 scores form in one vector. Memory
- * beyond a row's own positions is read with its group but never enters its result. */
+ * Keys stand transposed in groups of 16 positions, so that 16 scores form in one vector. Where a
+ * position has one row for both, its score is summed along the row: by lanes, then as a tree.
+ * Memory beyond a row's own positions is read with its group but never enters its result. */
 #include "backend/cpu/kernels/declare.h"
 #include "backend/cpu/kernels/vector.h"
 
@@ -137,11 +138,61 @@ ALWAYS_INLINE void value_block(const struct attention_tile *tile, const struct c
     }
 }
 
+/* The same of keys that are the values' rows, `wide` positions at a time. */
+ALWAYS_INLINE void score_along(const struct attention_tile *tile, const struct chunk *chunk,
+                               const struct rows_state *state, int first_row, int group,
+                               const int rows, const int wide, const bool bfloat16)
+{
+    const size_t stride = (size_t)tile->padded_dim;
+    const size_t row_bytes = stride * (bfloat16 ? 2 : 4);
+    const float *query = state->query + (size_t)first_row * stride;
+    float *out = state->weight + (size_t)first_row * ATTENTION_CHUNK + group * GROUP;
+    for (int position = 0; position < GROUP; position += wide) {
+        const char *key = chunk->values[group] + (size_t)position * row_bytes;
+        vec sum[BLOCK_ROWS][WIDE][GROUP_VECTORS];
+        UNROLL for (int r = 0; r < rows; r++)
+        {
+            UNROLL for (int p = 0; p < wide; p++)
+            {
+                UNROLL for (int i = 0; i < GROUP_VECTORS; i++)
+                {
+                    sum[r][p][i] = vec_set(0.0f);
+                }
+            }
+        }
+        for (size_t d = 0; d < stride; d += GROUP) {
+            UNROLL for (int i = 0; i < GROUP_VECTORS; i++)
+            {
+                const size_t at = d + (size_t)(i * VECTOR_LANES);
+                UNROLL for (int p = 0; p < wide; p++)
+                {
+                    vec value = cached(key + (size_t)p * row_bytes, at, bfloat16);
+                    UNROLL for (int r = 0; r < rows; r++)
+                    {
+                        sum[r][p][i] =
+                            vec_fma(vec_load(query + (size_t)r * stride + at), value, sum[r][p][i]);
+                    }
+                }
+            }
+        }
+        UNROLL for (int r = 0; r < rows; r++)
+        {
+            UNROLL for (int p = 0; p < wide; p++)
+            {
+                out[r * ATTENTION_CHUNK + position + p] = group_sum(sum[r][p]);
+            }
+        }
+    }
+}
+
 ALWAYS_INLINE void score_rows(const struct attention_tile *tile, const struct chunk *chunk,
                               const struct rows_state *state, int first_row, const int rows,
                               const bool bfloat16)
 {
     int group = chunk->first_group;
+    for (; tile->keys == NULL && group < chunk->last_group; group++) {
+        score_along(tile, chunk, state, first_row, group, rows, WIDE, bfloat16);
+    }
     for (; WIDE > 1 && group + WIDE <= chunk->last_group; group += WIDE) {
         score_block(tile, chunk, state, first_row, group, rows, WIDE, bfloat16);
     }
@@ -154,11 +205,12 @@ ALWAYS_INLINE void value_rows(const struct attention_tile *tile, const struct ch
                               const struct rows_state *state, int first_row, int first, int last,
                               const int rows, const bool bfloat16)
 {
+    const int columns = (tile->value_dim + GROUP - 1) / GROUP * GROUP;
     int column = 0;
-    for (; WIDE > 1 && column + WIDE * GROUP <= tile->padded_dim; column += WIDE * GROUP) {
+    for (; WIDE > 1 && column + WIDE * GROUP <= columns; column += WIDE * GROUP) {
         value_block(tile, chunk, state, first_row, first, last, column, rows, WIDE, bfloat16);
     }
-    for (; column < tile->padded_dim; column += GROUP) {
+    for (; column < columns; column += GROUP) {
         value_block(tile, chunk, state, first_row, first, last, column, rows, 1, bfloat16);
     }
 }
@@ -340,8 +392,10 @@ static void attend_chunk(const struct attention_tile *tile, const struct rows_st
         const int position = base + g * GROUP;
         const size_t block = (size_t)tile->blocks[position / tile->block_tokens];
         const size_t within = (size_t)(position % tile->block_tokens);
-        chunk.keys[g] = tile->keys + block * tile->key_block_bytes +
-                        within * (size_t)tile->head_dim * value_bytes;
+        if (tile->keys != NULL) {
+            chunk.keys[g] = tile->keys + block * tile->key_block_bytes +
+                            within * (size_t)tile->head_dim * value_bytes;
+        }
         chunk.values[g] = tile->values + block * tile->value_block_bytes +
                           within * (size_t)tile->padded_dim * value_bytes;
     }
@@ -378,6 +432,8 @@ void CPU_KERNEL(cpu_kernel_attention)(const struct attention_tile *tile)
         memcpy(state.query + (size_t)row * padded,
                tile->queries + token * tile->query_stride + head * (size_t)tile->head_dim,
                head_bytes);
+        memset(state.query + (size_t)row * padded + tile->head_dim, 0,
+               padded * sizeof(float) - head_bytes); /* beside what pads a key's row */
         state.largest[row] = tile->sinks != NULL ? tile->sinks[head] : -INFINITY;
     }
     memset(state.sum, 0, (size_t)rows * padded * sizeof(float));
@@ -413,7 +469,7 @@ void CPU_KERNEL(cpu_kernel_attention)(const struct attention_tile *tile)
             vec_store(values + i, vec_load(values + i) / sum);
         }
         memcpy(tile->out + (size_t)(row / tile->heads) * tile->out_stride +
-                   (size_t)tile->head[row % tile->heads] * (size_t)tile->head_dim,
-               values, head_bytes);
+                   (size_t)tile->head[row % tile->heads] * (size_t)tile->value_dim,
+               values, (size_t)tile->value_dim * sizeof(float));
     }
 }
