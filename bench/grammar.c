@@ -22,7 +22,7 @@
 #include "sluice/json.h"
 #include "sluice/sampling.h"
 
-enum { FILE_LIMIT = 1 << 30, ROUNDS = 2, WALK_TOKENS = 200 };
+enum { FILE_LIMIT = 1 << 30, ROUNDS = 2, WALK_TOKENS = 200, FAR = 1 << 16 };
 
 struct times {
     double *items;
@@ -179,7 +179,9 @@ static status walk(struct bench *self, struct grammar_matcher *matcher, struct b
         TRY(grammar_matcher_mask(matcher, &mask));
         token = draw_allowed(&self->random, mask.words,
                              sampling_mask_words((int)grammar_vocabulary_size(self->vocabulary)));
-        TRY(draw(&self->random) % 2 == 0 ? STATUS_OK : towards_end(self, matcher, &token));
+        const bool is_far = grammar_matcher_shortest_length(matcher) > FAR; /* as jobs refuse it */
+        TRY(draw(&self->random) % 2 == 0 || is_far ? STATUS_OK
+                                                   : towards_end(self, matcher, &token));
         *ended = token < 0 || grammar_vocabulary_is_end(self->vocabulary, token);
         if (!*ended) {
             TRY(grammar_vocabulary_bytes(self->vocabulary, token, text));

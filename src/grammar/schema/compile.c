@@ -83,7 +83,7 @@ static status compile_values(struct schema_compiler *self, const struct conjunct
     for (size_t i = 0; i < count; i++) {
         const struct json *value = single ? values : values->items[i];
         bool fits;
-        TRY(conjunction_accepts(self, set, value, &fits));
+        TRY(conjunction_accepts_listed(self, set, values, single, i, &fits));
         TRY(fits ? value_node(self, value, &ways[used++]) : STATUS_OK);
     }
     return grammar_choice(self->expressions, ways, used, out);

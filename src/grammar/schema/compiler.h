@@ -50,7 +50,8 @@ struct schema_compiler {
     size_t empty_steps;
     int check_nesting; /* of values that schemas are held against, and how often that was done */
     size_t checks;
-    grammar_node white_space; /* what may stand between two parts of a structure */
+    const struct json *listed, *listed_in; /* a value, and the enum that it was taken from */
+    grammar_node white_space;              /* what may stand between two parts of a structure */
 };
 
 /* Adds a schema, and all that it refers to. STATUS_INVALID, STATUS_UNSUPPORTED, STATUS_LIMIT. */
@@ -69,6 +70,10 @@ const struct json *conjunction_values(const struct conjunction *set, bool *singl
 /* Whether all of its schemas hold for a value. */
 status conjunction_accepts(struct schema_compiler *self, const struct conjunction *set,
                            const struct json *value, bool *out) MUST_CHECK;
+/* The same for value `i` of those that conjunction_values has given. */
+status conjunction_accepts_listed(struct schema_compiler *self, const struct conjunction *set,
+                                  const struct json *values, bool single, size_t i,
+                                  bool *out) MUST_CHECK;
 /* Whether no value is known to satisfy it: true is certain, false is not. */
 status conjunction_is_empty(struct schema_compiler *self, const struct conjunction *set,
                             bool *out) MUST_CHECK;

@@ -227,6 +227,17 @@ status conjunction_accepts(struct schema_compiler *self, const struct conjunctio
     return STATUS_OK;
 }
 
+status conjunction_accepts_listed(struct schema_compiler *self, const struct conjunction *set,
+                                  const struct json *values, bool single, size_t i, bool *out)
+{
+    const struct json *value = single ? values : values->items[i];
+    self->listed = value;
+    self->listed_in = values;
+    const status s = conjunction_accepts(self, set, value, out);
+    self->listed = self->listed_in = NULL;
+    return s;
+}
+
 /* ---- Is anything left? ---- */
 
 /* Deeper than this nobody looks: the answer is then that something may be left. */
@@ -239,7 +250,7 @@ static status no_value_fits(struct schema_compiler *self, const struct conjuncti
     *out = true;
     for (size_t i = 0; *out && i < count; i++) {
         bool fits;
-        TRY(conjunction_accepts(self, set, single ? values : values->items[i], &fits));
+        TRY(conjunction_accepts_listed(self, set, values, single, i, &fits));
         *out = !fits;
     }
     return STATUS_OK;

@@ -1,22 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether two JSON values are the same: numbers by what they are worth, objects in any order. */
+/* Whether two JSON values are the same: numbers by what they are worth, objects in any order. What
+ * it takes counts as work of compiling: a list of n values may be asked about n times. */
 #include <string.h>
 
+#include "grammar/nodes.h"
 #include "grammar/schema/compiler.h"
+
+/* Of two numbers that are not simply the same, in units of grammar_work. */
+enum { NUMBER_WORK = 32 };
 
 static bool same_text(const struct json *a, const struct json *b)
 {
     return a->length == b->length && memcmp(a->text, b->text, a->length) == 0;
 }
 
+/* Digits alone, and a sign: then equal numbers have equal texts, but for -0. */
+static bool is_plain(const struct json *number)
+{
+    return number->text[strspn(number->text, "-0123456789")] == '\0' &&
+           strcmp(number->text, "-0") != 0;
+}
+
 static status same_number(struct schema_compiler *self, const struct json *a, const struct json *b,
                           bool *out)
 {
+    struct arena arena = {0};
     struct decimal left, right;
-    TRY(decimal_read(a, self->arena, &left));
-    TRY(decimal_read(b, self->arena, &right));
-    *out = decimal_compare(&left, &right) == 0;
-    return STATUS_OK;
+    *out = same_text(a, b);
+    if (*out || (is_plain(a) && is_plain(b))) {
+        return STATUS_OK;
+    }
+    TRY(grammar_work(self->expressions, NUMBER_WORK + a->length + b->length));
+    status s = decimal_read(a, &arena, &left);
+    if (s == STATUS_OK) {
+        s = decimal_read(b, &arena, &right);
+    }
+    *out = s == STATUS_OK && decimal_compare(&left, &right) == 0;
+    arena_destroy(&arena);
+    return s;
 }
 
 static status same_items(struct schema_compiler *self, const struct json *a, const struct json *b,
@@ -35,6 +56,7 @@ static status same_members(struct schema_compiler *self, const struct json *a, c
     *out = a->length == b->length;
     for (size_t i = 0; *out && i < a->length; i++) {
         const struct json_member *mate = NULL;
+        TRY(grammar_work(self->expressions, 1 + b->length / 4));
         for (size_t j = 0; mate == NULL && j < b->length; j++) {
             if (a->members[i].key_length == b->members[j].key_length &&
                 memcmp(a->members[i].key, b->members[j].key, a->members[i].key_length) == 0) {
@@ -50,6 +72,7 @@ static status same_members(struct schema_compiler *self, const struct json *a, c
 status values_equal(struct schema_compiler *self, const struct json *a, const struct json *b,
                     bool *out)
 {
+    TRY(grammar_work(self->expressions, 1));
     *out = a->type == b->type;
     if (!*out) {
         return STATUS_OK;

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "grammar/nodes.h"
 #include "grammar/schema/compiler.h"
 
 static status holds_type(struct schema_compiler *self, const struct json *schema,
@@ -37,7 +38,7 @@ static status holds_values(struct schema_compiler *self, const struct json *sche
         return schema_fail(self->document, schema, "enum", STATUS_INVALID,
                            "expected a list, not %s", json_kind(list));
     }
-    *out = false;
+    *out = list == self->listed_in && value == self->listed; /* it was taken from there */
     for (size_t i = 0; !*out && i < list->length; i++) {
         TRY(values_equal(self, list->items[i], value, out));
     }
@@ -119,6 +120,7 @@ static status holds_required(struct schema_compiler *self, const struct json *sc
     TRY(schema_required(self, schema, &required));
     for (size_t i = 0; *out && required != NULL && i < required->length; i++) {
         bool there = false;
+        TRY(grammar_work(self->expressions, 1 + value->length / 4));
         for (size_t j = 0; !there && j < value->length; j++) {
             const struct json_member *member = &value->members[j];
             there = member->key_length == required->items[i]->length &&
@@ -233,6 +235,7 @@ status value_satisfies(struct schema_compiler *self, const struct json *schema,
         return schema_fail(self->document, schema, NULL, STATUS_LIMIT,
                            "too much work for the values of enum and const");
     }
+    TRY(grammar_work(self->expressions, 1 + schema->length));
     self->check_nesting++;
     status s = all_hold(self, schema, value, out);
     self->check_nesting--;

@@ -15,9 +15,11 @@
 #include "grammar/grammar.h"
 #include "grammar/schema/schema.h"
 
+static double seconds = 2; /* of work that a schema may take */
+
 static status compile(const char *schema, struct grammar **out)
 {
-    const struct grammar_limits limits = {.seconds = 2};
+    const struct grammar_limits limits = {.seconds = seconds};
     const struct schema_options options = {0};
     struct grammar_expressions *expressions;
     grammar_node root;
@@ -173,6 +175,26 @@ static void many(void **state)
     }
     assert_int_equal(buffer_format(&schema, "]}"), STATUS_OK);
     check(schema.data, "\"value 0\"", NULL);
+    /* Every value of one list is looked for in the other: that is work, too. */
+    struct buffer both = {0};
+    seconds = 0.2;
+    for (int number = 0; number < 2; number++) {
+        both.length = 0;
+        assert_int_equal(buffer_format(&both, "{\"allOf\":["), STATUS_OK);
+        for (int list = 0; list < 2; list++) {
+            assert_int_equal(buffer_format(&both, "%s{\"enum\":[", list > 0 ? "," : ""), STATUS_OK);
+            for (int i = 0; i < 20000; i++) {
+                assert_int_equal(buffer_format(&both, number ? "%s%d.%d" : "%s\"%d %d\"",
+                                               i > 0 ? "," : "", i, 1 + list),
+                                 STATUS_OK);
+            }
+            assert_int_equal(buffer_format(&both, "]}"), STATUS_OK);
+        }
+        assert_int_equal(buffer_format(&both, "]}"), STATUS_OK);
+        check(both.data, NULL, "structured.compile_limit");
+    }
+    buffer_destroy(&both);
+    seconds = 2;
     schema.length = 0;
     assert_int_equal(buffer_format(&schema, "{\"$ref\":\"#/$defs/d0\",\"$defs\":{"), STATUS_OK);
     for (int i = 0; i < 1000; i++) {
