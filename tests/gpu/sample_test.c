@@ -138,9 +138,11 @@ static void process_row(struct rows *rows, int i, uint64_t seed)
         const int32_t one = (int32_t)(seed * 31 % (uint64_t)vocabulary);
         rows->masks[i][one / 32] |= 1u << one % 32;
         request->allowed = rows->masks[i];
+        request->allowed_serial = kind == 1 ? sampling_mask_serial() : 0; /* kept on the device */
     }
     for (int j = i - 1; kind == 5 && j >= 0 && request->allowed == NULL; j--) {
         request->allowed = rows->requests[j].allowed; /* as rows in one state of a grammar */
+        request->allowed_serial = rows->requests[j].allowed_serial;
     }
     if (kind == 2 || kind == 3 || kind == 4) {
         const int step = vocabulary / MOST_BIASES + 1;
@@ -279,7 +281,8 @@ static void equals_the_cpu(void **state)
                 const size_t at = (size_t)i * (size_t)vocabularies[v];
                 expect_same("beside the CPU", rows, i, &result[i], &expected[i]);
                 expect_same("a second time", rows, i, &again[i], &result[i]);
-                if (memcmp(left + at, right + at, (size_t)vocabularies[v] * sizeof(float)) != 0) {
+                if (!expected[i].not_finite &&
+                    memcmp(left + at, right + at, (size_t)vocabularies[v] * sizeof(float)) != 0) {
                     failures++;
                     print_error("row %d of %d, vocabulary %d: other logits after penalties\n", i,
                                 counts[c], vocabularies[v]);

@@ -144,10 +144,19 @@ struct cuda_partials {
 struct cuda_products; /* product.c: cuBLASLt, its workspace and the algorithms chosen */
 struct cuda_loader;   /* weights.c: pinned staging */
 
-/* A mask of the call that is being laid out, and where its words stand among all masks'. */
-struct cuda_mask_place {
-    const uint32_t *mask; /* NULL: a free place */
-    int64_t first;
+/* A mask that the device does not have, and the slot that it is to be written to. */
+struct cuda_fresh_mask {
+    int slot;
+    const uint32_t *words;
+};
+
+/* Masks on the device. */
+struct cuda_masks {
+    struct mask_slots *slots; /* NULL until a row has one */
+    int slot_count, vocabulary;
+    struct cuda_space space;       /* [slot_count] of sampling_mask_words(vocabulary) */
+    struct cuda_fresh_mask *fresh; /* [fresh_count] of this call */
+    int fresh_count;
 };
 
 /* What the latest sample_begin drew, or is about to. */
@@ -199,8 +208,7 @@ struct cuda_backend {
     size_t sampling_host_bytes;
     struct cuda_drawn drawn;
     struct cuda_step_times times;
-    struct cuda_mask_place *mask_places; /* [mask_place_count], a power of two: hashed by pointer */
-    size_t mask_place_count;
+    struct cuda_masks masks; /* sample.c */
 };
 
 static inline struct cuda_backend *cuda_of(struct backend *backend)

@@ -2,15 +2,17 @@
 /* Sampling from rows of logits: kernels/sample_launch.cu does a row's work, cpu/sample.h says what
  * it is.
  *
- * One copy to the GPU (what each row asks for, histories of rows with penalties, masks and biases),
- * one launch, one copy back. Device and pinned memory are laid out alike: requests, histories,
- * masks, biases, outcomes, tops; behind them the device has the hash tables of histories. */
+ * One copy to the GPU (what each row asks for, histories of rows with penalties, biases), and one
+ * of masks that it does not have yet; one launch, one copy back. Device and pinned memory are laid
+ * out alike: requests, histories, biases, outcomes, tops; behind them the device has the hash
+ * tables of histories, and pinned memory the masks on their way. */
 #include "backend/cuda/cuda.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/mask_slots.h"
 #include "backend/philox.h"
 #include "backend/sample_arithmetic.h"
 
@@ -21,9 +23,9 @@ enum { MAX_HISTORY = 1 << 28 };
 /* One call: what there is of each kind and where it stands. */
 struct sample_layout {
     int count, vocabulary;
-    int64_t history, slots, mask_words, biases, tops;
-    size_t history_offset, masks_offset, biases_offset, outcomes_offset, tops_offset, host_bytes,
-        tables_offset, device_bytes;
+    int64_t history, slots, biases, tops;
+    size_t history_offset, biases_offset, outcomes_offset, tops_offset, end_offset; /* of both */
+    size_t host_bytes, device_bytes;
 };
 
 static bool has_penalty(const struct sample_request *request)
@@ -66,55 +68,92 @@ static size_t aligned(size_t bytes)
     return (bytes + 255) / 256 * 256;
 }
 
-/* ---- Masks: rows in the same state of a grammar point at one, which is copied once ---- */
+/* ---- Masks: they stay on the device, in slots ---- */
 
-static struct cuda_mask_place *place_of(const struct cuda_backend *cuda, const uint32_t *mask)
+static size_t mask_bytes(int vocabulary)
 {
-    const size_t last = cuda->mask_place_count - 1;
-    size_t at = (size_t)(hash_bytes(&mask, sizeof mask, 0) & last);
-    while (cuda->mask_places[at].mask != NULL && cuda->mask_places[at].mask != mask) {
-        at = (at + 1) & last;
-    }
-    return &cuda->mask_places[at];
+    return (size_t)sampling_mask_words(vocabulary) * sizeof(uint32_t);
 }
 
-/* An empty table, at most half of which `count` masks fill. */
-static status clear_places(struct cuda_backend *cuda, int count)
+/* Slots for half again as many masks as a step may have, so that those of a few steps stay: what
+ * masks_bytes of kind/memory.c counts. */
+static status make_slots(struct cuda_masks *masks, struct cuda_backend *cuda, int count,
+                         int vocabulary)
 {
-    size_t needed = 64;
-    while (needed < 2 * (size_t)count) {
-        needed *= 2;
+    const int most = count > cuda->max_sequences ? count : cuda->max_sequences;
+    const int slots = most + most / 2;
+    if (masks->slots != NULL && slots <= masks->slot_count && vocabulary == masks->vocabulary) {
+        return STATUS_OK;
     }
-    if (needed > cuda->mask_place_count) {
-        free(cuda->mask_places);
-        cuda->mask_place_count = 0;
-        cuda->mask_places = malloc(needed * sizeof *cuda->mask_places);
-        if (cuda->mask_places == NULL) {
-            return status_fail(STATUS_NO_MEMORY, "sampling: out of memory for %d masks", count);
-        }
-        cuda->mask_place_count = needed;
+    mask_slots_destroy(masks->slots);
+    free(masks->fresh);
+    masks->slots = NULL;
+    masks->fresh = malloc((size_t)slots * sizeof *masks->fresh);
+    masks->slot_count = slots;
+    masks->vocabulary = vocabulary;
+    if (masks->fresh == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "sampling: out of memory for %d masks", slots);
     }
-    memset(cuda->mask_places, 0, cuda->mask_place_count * sizeof *cuda->mask_places);
-    return STATUS_OK;
+    TRY(cuda_space_grow(cuda, &masks->space, (size_t)slots * mask_bytes(vocabulary), "sampling"));
+    return mask_slots_create(slots, &masks->slots);
 }
 
-/* Gives every mask its place among the words; *words is what they take together. */
+/* Gives every mask of a call its slot, and lists those whose words the device does not have. */
 static status place_masks(struct cuda_backend *cuda, int count, int vocabulary,
-                          const struct sample_request *requests, int64_t *words)
+                          const struct sample_request *requests)
 {
-    *words = 0;
-    bool is_clear = false;
+    struct cuda_masks *masks = &cuda->masks;
+    masks->fresh_count = 0;
+    bool begun = false;
     for (int i = 0; i < count; i++) {
         if (!has_mask(&requests[i])) {
             continue;
         }
-        TRY(is_clear ? STATUS_OK : clear_places(cuda, count));
-        is_clear = true;
-        struct cuda_mask_place *place = place_of(cuda, requests[i].allowed);
-        if (place->mask == NULL) {
-            *place = (struct cuda_mask_place){.mask = requests[i].allowed, .first = *words};
-            *words += sampling_mask_words(vocabulary);
+        if (!begun) {
+            TRY(make_slots(masks, cuda, count, vocabulary));
+            mask_slots_begin(masks->slots);
+            begun = true;
         }
+        bool is_new;
+        const uint32_t *words = requests[i].allowed;
+        const int slot = mask_slots_take(masks->slots, words, requests[i].allowed_serial, &is_new);
+        if (is_new) {
+            masks->fresh[masks->fresh_count++] = (struct cuda_fresh_mask){slot, words};
+        }
+    }
+    return STATUS_OK;
+}
+
+/* Where the device has a mask of the call. */
+static const uint32_t *mask_on_device(struct cuda_masks *masks,
+                                      const struct sample_request *request)
+{
+    bool is_new;
+    const int slot =
+        mask_slots_take(masks->slots, request->allowed, request->allowed_serial, &is_new);
+    return (const uint32_t *)masks->space.data +
+           (size_t)slot * (size_t)sampling_mask_words(masks->vocabulary);
+}
+
+/* Puts what is new on its way to its slots, by way of pinned memory, [fresh_count] masks. Masks
+ * whose slots are side by side go together. */
+static status send_masks(struct cuda_backend *cuda, char *pinned)
+{
+    const struct cuda_masks *masks = &cuda->masks;
+    const struct cuda_fresh_mask *fresh = masks->fresh;
+    const size_t bytes = mask_bytes(masks->vocabulary);
+    for (int i = 0; i < masks->fresh_count; i++) {
+        memcpy(pinned + (size_t)i * bytes, fresh[i].words, bytes);
+    }
+    for (int first = 0, end; first < masks->fresh_count; first = end) {
+        for (end = first + 1;
+             end < masks->fresh_count && fresh[end].slot == fresh[end - 1].slot + 1; end++) {
+        }
+        TRY(cuda_check(
+            cudaMemcpyAsync((char *)masks->space.data + (size_t)fresh[first].slot * bytes,
+                            pinned + (size_t)first * bytes, (size_t)(end - first) * bytes,
+                            cudaMemcpyHostToDevice, cuda->stream),
+            "sampling"));
     }
     return STATUS_OK;
 }
@@ -123,7 +162,7 @@ static status lay_out(struct cuda_backend *cuda, struct sample_layout *layout, i
                       int vocabulary, const struct sample_request *requests)
 {
     *layout = (struct sample_layout){.count = count, .vocabulary = vocabulary};
-    TRY(place_masks(cuda, count, vocabulary, requests, &layout->mask_words));
+    TRY(place_masks(cuda, count, vocabulary, requests));
     for (int i = 0; i < count; i++) {
         const struct sample_request *request = &requests[i];
         if (request->history_count > MAX_HISTORY) {
@@ -143,18 +182,16 @@ static status lay_out(struct cuda_backend *cuda, struct sample_layout *layout, i
     }
     const size_t rows = (size_t)count;
     layout->history_offset = aligned(rows * sizeof(struct sample_row));
-    layout->masks_offset =
-        layout->history_offset + aligned((size_t)layout->history * sizeof(int32_t));
     layout->biases_offset =
-        layout->masks_offset + aligned((size_t)layout->mask_words * sizeof(uint32_t));
+        layout->history_offset + aligned((size_t)layout->history * sizeof(int32_t));
     layout->outcomes_offset =
         layout->biases_offset + aligned((size_t)layout->biases * sizeof(struct sample_bias));
     layout->tops_offset = layout->outcomes_offset + aligned(rows * sizeof(struct sample_outcome));
-    layout->host_bytes =
+    layout->end_offset =
         layout->tops_offset + aligned((size_t)layout->tops * sizeof(struct sample_top));
-    layout->tables_offset = layout->host_bytes;
-    layout->device_bytes =
-        layout->tables_offset + (size_t)layout->slots * sizeof(struct sample_slot);
+    layout->host_bytes =
+        layout->end_offset + (size_t)cuda->masks.fresh_count * mask_bytes(vocabulary);
+    layout->device_bytes = layout->end_offset + (size_t)layout->slots * sizeof(struct sample_slot);
     return STATUS_OK;
 }
 
@@ -249,10 +286,8 @@ static status enqueue(struct cuda_backend *cuda, const struct sample_layout *lay
     void *host = cuda->sampling_host, *device = cuda->sampling.data;
     struct sample_row *rows = host;
     int32_t *history = at(host, layout->history_offset);
-    uint32_t *masks = at(host, layout->masks_offset);
     struct sample_bias *biases = at(host, layout->biases_offset);
-    const int mask_words = sampling_mask_words(layout->vocabulary);
-    int64_t history_first = 0, table_first = 0, mask_first = 0, bias_first = 0;
+    int64_t history_first = 0, table_first = 0, bias_first = 0;
     int32_t top_first = 0;
     for (int i = 0; i < layout->count; i++) {
         const struct sample_request *request = &requests[i];
@@ -263,7 +298,6 @@ static status enqueue(struct cuda_backend *cuda, const struct sample_layout *lay
         }
         *row = (struct sample_row){.tops = tops_of(request),
                                    .top_first = top_first,
-                                   .mask_first = -1,
                                    .bias_first = bias_first,
                                    .bias_count = bias_count_of(request)};
         top_first += row->tops > 0 ? row->tops : 0;
@@ -276,11 +310,7 @@ static status enqueue(struct cuda_backend *cuda, const struct sample_layout *lay
             table_first += (int64_t)1 << row->table_bits;
         }
         if (has_mask(request)) {
-            row->mask_first = place_of(cuda, request->allowed)->first;
-            if (row->mask_first == mask_first) { /* its first row */
-                memcpy(masks + mask_first, request->allowed, (size_t)mask_words * sizeof *masks);
-                mask_first += mask_words;
-            }
+            row->mask = mask_on_device(&cuda->masks, request);
         }
         if (row->bias_count > 0) {
             TRY(describe_biases(request, layout->vocabulary, biases + bias_first));
@@ -293,15 +323,15 @@ static status enqueue(struct cuda_backend *cuda, const struct sample_layout *lay
         .logits = logits,
         .asked = device,
         .history = at(device, layout->history_offset),
-        .masks = at(device, layout->masks_offset),
         .biases = at(device, layout->biases_offset),
-        .tables = at(device, layout->tables_offset),
+        .tables = at(device, layout->end_offset),
         .outcomes = at(device, layout->outcomes_offset),
         .tops = at(device, layout->tops_offset),
     };
     TRY(cuda_check(cudaMemcpyAsync(device, host, layout->outcomes_offset, cudaMemcpyHostToDevice,
                                    cuda->stream),
                    "sampling"));
+    TRY(send_masks(cuda, at(host, layout->end_offset)));
     TRY(cuda_check(sample_launch(cuda->stream, &call), "sampling"));
     cuda->drawn.rows = rows;
     cuda->drawn.on_device = call.outcomes;
@@ -315,7 +345,7 @@ static status enqueue_results(struct cuda_backend *cuda, const struct sample_lay
 {
     return cuda_check(cudaMemcpyAsync(at(cuda->sampling_host, layout->outcomes_offset),
                                       cuda->drawn.on_device,
-                                      layout->host_bytes - layout->outcomes_offset,
+                                      layout->end_offset - layout->outcomes_offset,
                                       cudaMemcpyDeviceToHost, cuda->stream),
                       "sampling");
 }
@@ -361,7 +391,9 @@ status cuda_sampling_create(struct cuda_backend *cuda)
 void cuda_sampling_destroy(struct cuda_backend *cuda)
 {
     (void)cudaFreeHost(cuda->sampling_host);
-    free(cuda->mask_places);
+    mask_slots_destroy(cuda->masks.slots);
+    free(cuda->masks.fresh);
+    cuda_space_free(&cuda->masks.space);
     const cudaEvent_t events[] = {cuda->times.began[0], cuda->times.began[1], cuda->times.ended[0],
                                   cuda->times.ended[1], cuda->drawn.arrived};
     for (size_t i = 0; i < COUNT_OF(events); i++) {

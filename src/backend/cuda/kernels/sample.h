@@ -33,8 +33,8 @@ struct sample_row {
     int32_t table_bits;
 
     /* Mask and biases; bias_count 0: none. */
-    int64_t mask_first; /* in sample_call.masks; -1: all tokens are allowed */
-    int64_t bias_first; /* in sample_call.biases, of ascending ids, each once */
+    const uint32_t *mask; /* [sampling_mask_words(vocabulary)]; NULL: all tokens are allowed */
+    int64_t bias_first;   /* in sample_call.biases, of ascending ids, each once */
     int32_t bias_count;
 };
 
@@ -71,7 +71,6 @@ struct sample_call {
     float *logits;                  /* [rows][vocabulary]; changed by masks, biases, penalties */
     const struct sample_row *asked; /* [rows] */
     const int32_t *history;         /* ids in [0, vocabulary) */
-    const uint32_t *masks;          /* sampling_mask_words(vocabulary) of each row that has one */
     struct sample_bias *biases;
     struct sample_slot *tables;
     struct sample_outcome *outcomes; /* [rows] */

@@ -7,7 +7,7 @@
  *   1. scan_row: the highest logit, and the highest that each thread met. The k-th highest of the
  *      latter is a bound that at least k logits of the row reach, and few more. For a small top_k
  *      a bound from the row's start is there before, and what reaches it is listed (2.) in the same
- *      pass.
+ *      pass. A mask is applied in it, too: what it leaves out is written over as it is read.
  *   2. gather: logits from the bound up go to a list in shared memory; weights are summed, those
  *      that may be drawn by stretches of consecutive ids too.
  *   3. The cuts of top_k and top_p and the draw then need the list alone, or without cuts one
@@ -166,7 +166,7 @@ __device__ __noinline__ int write_tops(const float *row, int vocabulary, float h
 
 __device__ __forceinline__ bool is_processed(const sample_row &asked)
 {
-    return asked.mask_first >= 0 || asked.bias_count > 0;
+    return asked.mask != nullptr || asked.bias_count > 0;
 }
 
 /* The mask, then the biases, whose tokens' raw logits are kept. */
@@ -178,10 +178,9 @@ __device__ __noinline__ void apply_processors(const sample_call &call, const sam
         biases[i].raw = row[biases[i].id];
     }
     __syncthreads();
-    if (asked.mask_first >= 0) {
-        const uint32_t *mask = call.masks + asked.mask_first;
+    if (asked.mask != nullptr) {
         for (int id = (int)threadIdx.x; id < call.vocabulary; id += THREADS) {
-            if (!sample_is_allowed(mask, id)) {
+            if (!sample_is_allowed(asked.mask, id)) {
                 row[id] = -INFINITY;
             }
         }
@@ -301,16 +300,39 @@ __device__ bool lists_in_scan(const sample_row &asked, int vocabulary)
            (int64_t)asked.top_k * vocabulary <= (int64_t)START * LIST / 2;
 }
 
-__device__ bool scan_for(const sample_row &asked, const float *row, int vocabulary, bool lists,
+__device__ bool scan_for(const sample_row &asked, float *row, int vocabulary, bool lists,
                          scan *found)
 {
     found->bound = NOWHERE;
     if (!lists || !lists_in_scan(asked, vocabulary)) {
-        return scan_row<false>(row, vocabulary, found);
+        return scan_row<false, false>(row, vocabulary, nullptr, found);
     }
     list_clear();
     found->bound = bound_of_start(row, vocabulary, asked.top_k);
-    return scan_row<true>(row, vocabulary, found);
+    return scan_row<true, false>(row, vocabulary, nullptr, found);
+}
+
+/* Whether a mask is all that changes the row: then it is applied while the row is scanned. */
+__device__ __forceinline__ bool is_masked_alone(const sample_row &asked)
+{
+    return asked.mask != nullptr && asked.bias_count == 0 && asked.history_count == 0;
+}
+
+/* Applies what changes the row, and scans what is left of it. */
+__device__ bool scan_changed(const sample_call &call, const sample_row &asked, float *row,
+                             scan *found)
+{
+    if (is_masked_alone(asked)) {
+        found->bound = NOWHERE;
+        return scan_row<false, true>(row, call.vocabulary, asked.mask, found);
+    }
+    if (is_processed(asked)) {
+        apply_processors(call, asked, row);
+    }
+    if (asked.history_count > 0) {
+        apply_penalties(call, asked, row);
+    }
+    return scan_for(asked, row, call.vocabulary, true, found);
 }
 
 /* Gathers once and takes from it what is asked for: tops and the sum of log-probabilities from
@@ -349,20 +371,17 @@ __global__ void __launch_bounds__(THREADS, 2) sample_kernel(sample_call call)
     sample_outcome outcome = {};
     scan found;
     const bool changed = asked.history_count > 0 || is_processed(asked);
-    bool is_there = scan_for(asked, row, call.vocabulary, !log && !changed, &found);
-    outcome.highest = found.highest;
+    bool is_there = true;
+    if (log || !is_masked_alone(asked)) { /* else one scan looks at the row before and after */
+        is_there = scan_for(asked, row, call.vocabulary, !log && !changed, &found);
+        outcome.highest = found.highest;
+    }
     if (is_there && changed) {
         if (log) {
             (void)take(call, asked, row, found, true, false, &outcome);
         }
         __syncthreads(); /* all have read the row */
-        if (is_processed(asked)) {
-            apply_processors(call, asked, row);
-        }
-        if (asked.history_count > 0) {
-            apply_penalties(call, asked, row);
-        }
-        is_there = scan_for(asked, row, call.vocabulary, true, &found);
+        is_there = scan_changed(call, asked, row, &found);
     }
     if (!is_there) {
         outcome.not_finite = 1;

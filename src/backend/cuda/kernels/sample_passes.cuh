@@ -87,11 +87,13 @@ struct scan {
     float bound; /* the list has the logits from it up, if they fit */
 };
 
-/* LISTS: lists the logits from out->bound up, which the caller has set. False where no distribution
- * is there: a NaN or +inf, or nothing but -inf. */
-template <bool LISTS>
-__device__ __noinline__ bool scan_row(const float *row, int vocabulary, scan *out)
+/* LISTS: lists the logits from out->bound up, which the caller has set. MASKS: what the mask leaves
+ * out becomes -inf on the way; not with LISTS. False where no distribution is there: a NaN or +inf
+ * among all logits, or nothing but -inf among those that are left. */
+template <bool LISTS, bool MASKS>
+__device__ __noinline__ bool scan_row(float *row, int vocabulary, const uint32_t *mask, scan *out)
 {
+    static_assert(!LISTS || !MASKS, "what is listed would be there before it is left out");
     const float bound = out->bound;
     float highest = -INFINITY;
     int32_t token = INT32_MAX;
@@ -99,7 +101,11 @@ __device__ __noinline__ bool scan_row(const float *row, int vocabulary, scan *ou
     for_each_logit(
         row, vocabulary,
         [&](int32_t id, float logit) {
-            const bool higher = logit > highest;
+            const bool masked = MASKS && logit > -INFINITY && !sample_is_allowed(mask, id);
+            if (masked) { /* ids out of range are -inf, and have no bit */
+                row[id] = -INFINITY;
+            }
+            const bool higher = logit > highest && !masked;
             highest = higher ? logit : highest;
             token = higher ? id : token;
             invalid = invalid || !(logit <= FLT_MAX);

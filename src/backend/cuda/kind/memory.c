@@ -75,8 +75,9 @@ static int64_t experts_bytes(const struct step_shape *shape)
                               : 0;
 }
 
-/* Masks over the vocabulary where each output of a step has one (sample.c, which grows its space by
- * half more than it needs). */
+/* Masks over the vocabulary that the device keeps: half again as many as a step has outputs
+ * (sample.c).
+ */
 static int64_t masks_bytes(const struct step_shape *shape)
 {
     const int64_t words = sampling_mask_words(shape->vocabulary);
