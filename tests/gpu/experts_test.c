@@ -15,13 +15,64 @@ enum routing {
 };
 static const char *const routing_names[] = {"random", "one for all", "ties"};
 
+/* What families have beyond a soft-max: all of it that a row of this table names. */
+enum rules { PLAIN, QWEN2, DEEPSEEK, ERNIE, GPT_OSS, GROUPS_BY_BEST, RULES };
+static const struct {
+    const char *name;
+    struct router_facts router; /* but used and normalize */
+    int shared;
+    bool has_shared_gate, has_router_bias, has_correction, has_biases;
+    float limit;
+} rules[RULES] = {
+    [PLAIN] = {.name = "plain", .router = {.scale = 1}},
+    [QWEN2] = {.name = "shared with a gate",
+               .router = {.scale = 1},
+               .shared = 1,
+               .has_shared_gate = true},
+    [DEEPSEEK] = {.name = "sigmoid, groups by two, shared",
+                  .router = {.score = ROUTER_SIGMOID,
+                             .groups = 4,
+                             .top_groups = 2,
+                             .least_sum = 1e-20f,
+                             .scale = 2.5f},
+                  .shared = 2,
+                  .has_correction = true},
+    [ERNIE] = {.name = "soft-max, correction, least sum",
+               .router = {.least_sum = 0.3f, .scale = 1},
+               .shared = 1,
+               .has_correction = true},
+    [GPT_OSS] = {.name = "biases, clamped",
+                 .router = {.scale = 1},
+                 .has_router_bias = true,
+                 .has_biases = true,
+                 .limit = 0.7f},
+    [GROUPS_BY_BEST] = {.name = "groups by one, biases, shared with a gate",
+                        .router = {.groups = 2, .top_groups = 1, .group_by_best = true, .scale = 1},
+                        .shared = 1,
+                        .has_shared_gate = true,
+                        .has_router_bias = true,
+                        .has_biases = true},
+};
+
+/* Experts are those that the router chooses from. */
 struct mixture_case {
     int hidden, width, experts, used, tokens;
     bool gated, normalize;
     enum activation activation;
     int32_t slice_start[SLICES + 1];
     enum routing routing;
+    enum rules rules;
 };
+
+static int stacked(const struct mixture_case *c)
+{
+    return c->experts + rules[c->rules].shared;
+}
+
+static int router_rows(const struct mixture_case *c)
+{
+    return c->experts + (rules[c->rules].has_shared_gate ? 1 : 0);
+}
 
 static const struct {
     const char *name;
@@ -43,21 +94,25 @@ static void expect(bool right, const char *what, size_t type, const struct mixtu
 {
     if (!right) {
         failures++;
-        print_error("%s in %s: %d experts, %d used, %d x %d cut at %d, %s, routing %s, %d tokens: "
-                    "%g\n",
-                    what, types[type].name, c->experts, c->used, c->hidden, c->width,
-                    c->slice_start[1], c->gated ? "gated" : "not gated", routing_names[c->routing],
-                    tokens, figure);
+        print_error("%s in %s: %d experts, %d used, %s, %d x %d cut at %d, %s, routing %s, "
+                    "%d tokens: %g\n",
+                    what, types[type].name, c->experts, c->used, rules[c->rules].name, c->hidden,
+                    c->width, c->slice_start[1], c->gated ? "gated" : "not gated",
+                    routing_names[c->routing], tokens, figure);
     }
 }
 
 /* ---- Values ---- */
 
 struct mixture_values {
-    float *in;      /* [tokens][hidden] */
-    float *router;  /* [experts][hidden] */
-    float *gate_up; /* [experts][width, twice where gated][hidden] */
-    float *down;    /* [experts][hidden][width] */
+    float *in;           /* [tokens][hidden] */
+    float *router;       /* [router's rows][hidden] */
+    float *gate_up;      /* [stacked][width, twice where gated][hidden] */
+    float *down;         /* [stacked][hidden][width] */
+    float *router_bias;  /* [router's rows] */
+    float *correction;   /* [experts] */
+    float *gate_up_bias; /* [stacked][width, twice where gated] */
+    float *down_bias;    /* [stacked][hidden] */
 };
 
 static float *random_values(size_t count, uint64_t seed, float deviation)
@@ -86,18 +141,23 @@ static void set_routing(const struct mixture_case *c, struct mixture_values *v)
 static struct mixture_values make_values(const struct mixture_case *c, size_t type)
 {
     const size_t hidden = (size_t)c->hidden, width = (size_t)c->width;
-    const size_t experts = (size_t)c->experts, tokens = (size_t)c->tokens;
+    const size_t experts = (size_t)stacked(c), tokens = (size_t)c->tokens;
+    const size_t logits = (size_t)router_rows(c);
     const size_t inner = c->gated ? 2 * width : width;
     struct mixture_values v = {
         .in = random_values(tokens * hidden, 1, 1.0f),
-        .router = random_values(experts * hidden, 2, 2.0f / sqrtf((float)c->hidden)),
+        .router = random_values(logits * hidden, 2, 2.0f / sqrtf((float)c->hidden)),
         .gate_up = random_values(experts * inner * hidden, 3, 1.0f / sqrtf((float)c->hidden)),
         .down = random_values(experts * hidden * width, 4, 1.0f / sqrtf((float)c->width)),
+        .router_bias = random_values(logits, 5, 1.0f),
+        .correction = random_values((size_t)c->experts, 6, 0.3f),
+        .gate_up_bias = random_values(experts * inner, 7, 0.5f),
+        .down_bias = random_values(experts * hidden, 8, 0.5f),
     };
     set_routing(c, &v);
     /* The CPU keeps more bits: give both sides the same. */
     gpu_round(v.in, tokens * hidden, types[type].compute);
-    gpu_round(v.router, experts * hidden, types[type].compute);
+    gpu_round(v.router, logits * hidden, types[type].compute);
     if (types[type].stored != WEIGHT_FP8) {
         const enum dtype numbers = weight_format_facts(types[type].stored)->numbers;
         gpu_round(v.gate_up, experts * inner * hidden, numbers);
@@ -112,6 +172,10 @@ static void free_values(struct mixture_values *v)
     free(v->router);
     free(v->gate_up);
     free(v->down);
+    free(v->router_bias);
+    free(v->correction);
+    free(v->gate_up_bias);
+    free(v->down_bias);
 }
 
 /* ---- One run ---- */
@@ -139,6 +203,7 @@ static void begin_step(struct backend *backend, int tokens)
 /* What a rank holds of every expert: columns [first, last) of the width, cut into `slices`. */
 struct share {
     int first, last, slices;
+    bool is_first; /* has the first slice */
     int32_t slice_start[SLICES + 1];
 };
 
@@ -150,8 +215,8 @@ static struct matrix *make_gate_up(struct backend *backend, const struct mixture
     const int own = share->last - share->first, parts = c->gated ? 2 : 1;
     const size_t hidden = (size_t)c->hidden;
     struct matrix *matrix;
-    check(op->matrix_create(backend, c->experts, parts * own, c->hidden, NULL, 0, stored, &matrix));
-    for (int e = 0; e < c->experts; e++) {
+    check(op->matrix_create(backend, stacked(c), parts * own, c->hidden, NULL, 0, stored, &matrix));
+    for (int e = 0; e < stacked(c); e++) {
         for (int part = 0; part < parts; part++) {
             const size_t row = (size_t)((e * parts + part) * c->width + share->first);
             check(op->matrix_write(backend, matrix, e, part * own, own,
@@ -171,9 +236,9 @@ static struct matrix *make_down(struct backend *backend, const struct mixture_ca
     const struct backend_operations *op = backend->operations;
     const size_t hidden = (size_t)c->hidden, width = (size_t)c->width;
     struct matrix *matrix;
-    check(op->matrix_create(backend, c->experts, c->hidden, share->last - share->first,
+    check(op->matrix_create(backend, stacked(c), c->hidden, share->last - share->first,
                             share->slice_start, share->slices, stored, &matrix));
-    for (int e = 0; e < c->experts; e++) {
+    for (int e = 0; e < stacked(c); e++) {
         check(op->matrix_write(
             backend, matrix, e, 0, c->hidden,
             &(const struct weight_rows){.data = v->down + (size_t)e * hidden * width + share->first,
@@ -188,11 +253,57 @@ static struct matrix *make_down(struct backend *backend, const struct mixture_ca
 static void set_static_scales(struct backend *backend, const struct mixture_case *c,
                               struct matrix *gate_up, struct matrix *down)
 {
-    for (int e = 0; e + 1 < c->experts; e++) {
+    for (int e = 0; e + 1 < stacked(c); e++) {
         check(backend->operations->matrix_input_scale(backend, gate_up, e,
                                                       0.008f + 0.001f * (float)(e % 5)));
         check(backend->operations->matrix_input_scale(backend, down, e,
                                                       0.03f + 0.004f * (float)(e % 3)));
+    }
+}
+
+static struct vector *make_vector(struct backend *backend, const float *values, int length)
+{
+    struct vector *vector;
+    check(backend->operations->vector_create(backend, length, values, &vector));
+    return vector;
+}
+
+/* The vectors that the case's rules name; a rank that has the first slice adds down's biases. */
+static void make_vectors(struct backend *backend, const struct mixture_case *c,
+                         const struct mixture_values *v, const struct share *share,
+                         struct expert_weights *weights)
+{
+    if (rules[c->rules].has_router_bias) {
+        weights->router_bias = make_vector(backend, v->router_bias, router_rows(c));
+    }
+    if (rules[c->rules].has_correction) {
+        weights->correction = make_vector(backend, v->correction, c->experts);
+    }
+    if (!rules[c->rules].has_biases) {
+        return;
+    }
+    const int own = share->last - share->first, parts = c->gated ? 2 : 1;
+    float *bias = random_values((size_t)(stacked(c) * parts * own), 1, 1.0f);
+    for (int i = 0; i < stacked(c) * parts; i++) {
+        for (int k = 0; k < own; k++) {
+            bias[i * own + k] = v->gate_up_bias[i * c->width + share->first + k];
+        }
+    }
+    weights->gate_up_bias = make_vector(backend, bias, stacked(c) * parts * own);
+    free(bias);
+    if (share->is_first) {
+        weights->down_bias = make_vector(backend, v->down_bias, stacked(c) * c->hidden);
+    }
+}
+
+static void destroy_vectors(struct backend *backend, const struct expert_weights *weights)
+{
+    const struct vector *vectors[] = {weights->router_bias, weights->correction,
+                                      weights->gate_up_bias, weights->down_bias};
+    for (size_t i = 0; i < COUNT_OF(vectors); i++) {
+        if (vectors[i] != NULL) {
+            backend->operations->vector_destroy(backend, (struct vector *)(uintptr_t)vectors[i]);
+        }
     }
 }
 
@@ -212,9 +323,9 @@ static void run_experts(struct backend *backend, const struct mixture_case *c,
     static const int32_t no_slices[] = {0};
     struct matrix *router, *gate_up = make_gate_up(backend, c, v, share, stored);
     struct matrix *down = make_down(backend, c, v, share, stored);
-    check(op->matrix_create(backend, 1, c->experts, c->hidden, no_slices, 0, weight_format_of(act),
-                            &router));
-    check(op->matrix_write(backend, router, 0, 0, c->experts,
+    check(op->matrix_create(backend, 1, router_rows(c), c->hidden, no_slices, 0,
+                            weight_format_of(act), &router));
+    check(op->matrix_write(backend, router, 0, 0, router_rows(c),
                            &(const struct weight_rows){.data = v->router,
                                                        .format = WEIGHT_FLOAT32,
                                                        .stride = (size_t)c->hidden}));
@@ -228,10 +339,14 @@ static void run_experts(struct backend *backend, const struct mixture_case *c,
     const size_t bytes = op->partial_bytes(backend, down, tokens);
     struct device_buffer *branch =
         gpu_buffer(backend, NULL, bytes > 0 ? bytes / 4 + 1 : values, DTYPE_FLOAT32);
-    const struct expert_facts mixture = {
-        .router = {.used = c->used, .normalize = c->normalize, .scale = 1},
-        .activation = c->activation};
-    const struct expert_weights weights = {.router = router, .gate_up = gate_up, .down = down};
+    struct expert_facts mixture = {.router = rules[c->rules].router,
+                                   .shared = rules[c->rules].shared,
+                                   .activation = c->activation,
+                                   .limit = rules[c->rules].limit};
+    mixture.router.used = c->used;
+    mixture.router.normalize = c->normalize;
+    struct expert_weights weights = {.router = router, .gate_up = gate_up, .down = down};
+    make_vectors(backend, c, v, share, &weights);
     check(op->experts(backend, &mixture, &weights, in, branch));
     if (partials != NULL) {
         gpu_values(backend, branch, (size_t)share->slices * values, act, partials);
@@ -249,33 +364,46 @@ static void run_experts(struct backend *backend, const struct mixture_case *c,
     op->matrix_destroy(backend, router);
     op->matrix_destroy(backend, gate_up);
     op->matrix_destroy(backend, down);
+    destroy_vectors(backend, &weights);
 }
 
 static struct share whole_share(const struct mixture_case *c)
 {
     return (struct share){.last = c->width,
                           .slices = SLICES,
+                          .is_first = true,
                           .slice_start = {0, c->slice_start[1], c->slice_start[2]}};
 }
 
 /* ---- Tests ---- */
 
 static const struct mixture_case cases[] = {
-    {64, 24, 4, 1, 1, true, true, ACTIVATION_SILU, {0, 8, 24}, ROUTING_RANDOM},
-    {64, 24, 4, 2, 17, true, false, ACTIVATION_SILU, {0, 0, 24}, ROUTING_RANDOM},
-    {72, 20, 4, 2, 17, true, true, ACTIVATION_GELU_TANH, {0, 12, 20}, ROUTING_RANDOM},
-    {100, 36, 8, 8, 130, false, false, ACTIVATION_RELU, {0, 0, 36}, ROUTING_RANDOM},
-    {74, 19, 8, 2, 130, true, true, ACTIVATION_SILU, {0, 7, 19}, ROUTING_RANDOM},
-    {320, 160, 64, 8, 2, true, true, ACTIVATION_SILU, {0, 80, 160}, ROUTING_RANDOM},
-    {512, 88, 64, 4, 130, true, false, ACTIVATION_SILU, {0, 40, 88}, ROUTING_RANDOM},
-    {256, 96, 128, 8, 600, true, true, ACTIVATION_SILU, {0, 48, 96}, ROUTING_RANDOM},
-    {256, 96, 128, 8, 1, true, true, ACTIVATION_SILU, {0, 48, 96}, ROUTING_RANDOM},
-    {1024, 768, 8, 2, 600, true, true, ACTIVATION_SILU, {0, 384, 768}, ROUTING_RANDOM},
-    {1024, 768, 8, 2, 2, true, true, ACTIVATION_GELU, {0, 384, 768}, ROUTING_RANDOM},
-    {128, 64, 16, 1, 600, true, false, ACTIVATION_SILU, {0, 32, 64}, ROUTING_ONE},
-    {128, 64, 128, 2, 130, true, true, ACTIVATION_SILU, {0, 32, 64}, ROUTING_ONE},
-    {128, 64, 16, 4, 33, true, true, ACTIVATION_SILU, {0, 32, 64}, ROUTING_TIES},
-    {136, 64, 128, 8, 130, false, false, ACTIVATION_SILU, {0, 16, 64}, ROUTING_TIES},
+    {64, 24, 4, 1, 1, true, true, ACTIVATION_SILU, {0, 8, 24}, ROUTING_RANDOM, PLAIN},
+    {64, 24, 4, 2, 17, true, false, ACTIVATION_SILU, {0, 0, 24}, ROUTING_RANDOM, PLAIN},
+    {72, 20, 4, 2, 17, true, true, ACTIVATION_GELU_TANH, {0, 12, 20}, ROUTING_RANDOM, PLAIN},
+    {100, 36, 8, 8, 130, false, false, ACTIVATION_RELU, {0, 0, 36}, ROUTING_RANDOM, PLAIN},
+    {74, 19, 8, 2, 130, true, true, ACTIVATION_SILU, {0, 7, 19}, ROUTING_RANDOM, PLAIN},
+    {320, 160, 64, 8, 2, true, true, ACTIVATION_SILU, {0, 80, 160}, ROUTING_RANDOM, PLAIN},
+    {512, 88, 64, 4, 130, true, false, ACTIVATION_SILU, {0, 40, 88}, ROUTING_RANDOM, PLAIN},
+    {256, 96, 128, 8, 600, true, true, ACTIVATION_SILU, {0, 48, 96}, ROUTING_RANDOM, PLAIN},
+    {256, 96, 128, 8, 1, true, true, ACTIVATION_SILU, {0, 48, 96}, ROUTING_RANDOM, PLAIN},
+    {1024, 768, 8, 2, 600, true, true, ACTIVATION_SILU, {0, 384, 768}, ROUTING_RANDOM, PLAIN},
+    {1024, 768, 8, 2, 2, true, true, ACTIVATION_GELU, {0, 384, 768}, ROUTING_RANDOM, PLAIN},
+    {128, 64, 16, 1, 600, true, false, ACTIVATION_SILU, {0, 32, 64}, ROUTING_ONE, PLAIN},
+    {128, 64, 128, 2, 130, true, true, ACTIVATION_SILU, {0, 32, 64}, ROUTING_ONE, PLAIN},
+    {128, 64, 16, 4, 33, true, true, ACTIVATION_SILU, {0, 32, 64}, ROUTING_TIES, PLAIN},
+    {136, 64, 128, 8, 130, false, false, ACTIVATION_SILU, {0, 16, 64}, ROUTING_TIES, PLAIN},
+    {64, 24, 4, 2, 17, true, false, ACTIVATION_SILU, {0, 8, 24}, ROUTING_RANDOM, QWEN2},
+    {256, 96, 60, 4, 130, true, true, ACTIVATION_SILU, {0, 48, 96}, ROUTING_RANDOM, QWEN2},
+    {256, 96, 64, 8, 130, true, true, ACTIVATION_SILU, {0, 48, 96}, ROUTING_RANDOM, DEEPSEEK},
+    {136, 64, 16, 6, 33, true, true, ACTIVATION_SILU, {0, 16, 64}, ROUTING_TIES, DEEPSEEK},
+    {256, 96, 256, 8, 600, true, true, ACTIVATION_SILU, {0, 48, 96}, ROUTING_RANDOM, DEEPSEEK},
+    {72, 20, 64, 6, 17, true, true, ACTIVATION_SILU, {0, 12, 20}, ROUTING_RANDOM, ERNIE},
+    {320, 160, 32, 4, 130, true, true, ACTIVATION_SILU, {0, 80, 160}, ROUTING_RANDOM, GPT_OSS},
+    {74, 19, 8, 4, 2, true, true, ACTIVATION_SILU, {0, 7, 19}, ROUTING_RANDOM, GPT_OSS},
+    {64, 24, 32, 4, 600, true, true, ACTIVATION_SILU, {0, 0, 24}, ROUTING_RANDOM, GPT_OSS},
+    {128, 64, 16, 4, 33, true, true, ACTIVATION_SILU, {0, 32, 64}, ROUTING_TIES, GROUPS_BY_BEST},
+    {100, 36, 8, 2, 130, false, false, ACTIVATION_RELU, {0, 0, 36}, ROUTING_RANDOM, GROUPS_BY_BEST},
 };
 
 static bool has_static_scales(const struct backend *backend)
@@ -375,8 +503,11 @@ static void bits_know_no_batch(void **state)
 {
     (void)state;
     static const struct mixture_case both[] = {
-        {512, 160, 16, 4, 700, true, true, ACTIVATION_SILU, {0, 64, 160}, ROUTING_RANDOM},
-        {200, 36, 8, 2, 700, true, true, ACTIVATION_SILU, {0, 20, 36}, ROUTING_RANDOM},
+        {512, 160, 16, 4, 700, true, true, ACTIVATION_SILU, {0, 64, 160}, ROUTING_RANDOM, PLAIN},
+        {200, 36, 8, 2, 700, true, true, ACTIVATION_SILU, {0, 20, 36}, ROUTING_RANDOM, PLAIN},
+        {256, 96, 64, 8, 700, true, true, ACTIVATION_SILU, {0, 48, 96}, ROUTING_RANDOM, DEEPSEEK},
+        {320, 160, 32, 4, 700, true, true, ACTIVATION_SILU, {0, 80, 160}, ROUTING_RANDOM, GPT_OSS},
+        {256, 96, 60, 4, 700, true, true, ACTIVATION_SILU, {0, 48, 96}, ROUTING_RANDOM, QWEN2},
     };
     static const struct {
         int first, tokens;
@@ -430,8 +561,11 @@ static void bits_know_no_ranks(void **state)
             run_experts(backend, c, &v, type, &whole, 0, c->tokens, NULL, one);
             for (int rank = 0; rank < SLICES; rank++) {
                 const int first = c->slice_start[rank], last = c->slice_start[rank + 1];
-                const struct share share = {
-                    .first = first, .last = last, .slices = 1, .slice_start = {0, last - first}};
+                const struct share share = {.first = first,
+                                            .last = last,
+                                            .slices = 1,
+                                            .is_first = rank == 0,
+                                            .slice_start = {0, last - first}};
                 run_experts(backend, c, &v, type, &share, 0, c->tokens, NULL, other);
                 const int differ = count_other_bits(other, one + (size_t)rank * values, values);
                 expect(differ == 0, rank == 0 ? "bits of rank 0" : "bits of rank 1", type, c,

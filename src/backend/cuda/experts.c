@@ -21,10 +21,11 @@ enum {
 
 /* One call's facts and its memory for one chunk of tokens. */
 struct mixture {
+    const struct expert_facts *facts;
+    const struct expert_weights *weights;
     const struct matrix *router, *gate_up, *down;
     int used, width, hidden, slices;
     bool gated;
-    enum activation activation;
     int tokens;           /* at most, of a chunk */
     int rows;             /* of the chunk: tokens · used */
     size_t partial_bytes; /* what partials has */
@@ -63,7 +64,8 @@ static size_t place_memory(const struct cuda_backend *cuda, struct mixture *mixt
                            char *base)
 {
     const size_t rows = (size_t)tokens * (size_t)mixture->used;
-    const size_t experts = (size_t)mixture->router->rows, slices = (size_t)mixture->slices;
+    const size_t experts = (size_t)mixture->gate_up->count, slices = (size_t)mixture->slices;
+    const size_t logits = (size_t)mixture->router->rows;
     const size_t width = (size_t)mixture->width;
     const bool fp8 = is_fp8(mixture->gate_up);
     const size_t packed_rows = !fp8                                  ? 0
@@ -78,7 +80,7 @@ static size_t place_memory(const struct cuda_backend *cuda, struct mixture *mixt
         void **at;
         size_t bytes;
     } parts[] = {
-        {(void **)&route->logits, (size_t)tokens * experts * sizeof(float)},
+        {(void **)&route->logits, (size_t)tokens * logits * sizeof(float)},
         {(void **)&route->chosen, rows * sizeof(int32_t)},
         {(void **)&route->weight, rows * sizeof(float)},
         {(void **)&plan->start, (experts + 1) * sizeof(int32_t)},
@@ -138,14 +140,34 @@ static status reserve(struct cuda_backend *cuda, struct mixture *mixture)
 
 /* ---- Steps of a chunk ---- */
 
-static status route(struct cuda_backend *cuda, struct mixture *mixture, const void *in, int tokens,
-                    bool normalize)
+static const float *values_or_null(const struct vector *vector)
+{
+    return vector != NULL ? vector->data : NULL;
+}
+
+static void set_rules(const struct mixture *mixture, struct experts_route *call)
+{
+    const struct router_facts *rule = &mixture->facts->router;
+    call->used = mixture->used;
+    call->shared = mixture->facts->shared;
+    call->sigmoid = rule->score == ROUTER_SIGMOID;
+    call->groups = rule->groups;
+    call->top_groups = rule->top_groups;
+    call->by_best = rule->group_by_best;
+    call->normalize = rule->normalize;
+    call->least_sum = rule->least_sum;
+    call->scale = rule->scale;
+    call->router_bias = values_or_null(mixture->weights->router_bias);
+    call->correction = values_or_null(mixture->weights->correction);
+}
+
+static status route(struct cuda_backend *cuda, struct mixture *mixture, const void *in, int tokens)
 {
     const struct matrix *router = mixture->router;
     struct experts_route *call = &mixture->route;
     struct experts_plan *plan = &call->plan;
     mixture->rows = tokens * mixture->used;
-    plan->experts = router->rows;
+    plan->experts = mixture->gate_up->count;
     plan->rows = mixture->rows;
     plan->tile_rows = experts_tile_rows(plan->rows, plan->experts);
     /* Every expert may have one tile that is not full, and no tile is empty. */
@@ -153,11 +175,11 @@ static status route(struct cuda_backend *cuda, struct mixture *mixture, const vo
     plan->most_tiles = plan->most_tiles < plan->rows ? plan->most_tiles : plan->rows;
     call->tokens = tokens;
     call->hidden = mixture->hidden;
-    call->used = mixture->used;
-    call->normalize = normalize;
+    set_rules(mixture, call);
     call->in = in;
     call->dtype = (int)cuda->activation;
     call->router = router->data;
+    call->router_rows = router->rows;
     call->router_dtype = (int)router->dtype;
     call->router_stride = is_fp8(router) ? router->padded : router->columns;
     call->router_scale = router->scale;
@@ -239,7 +261,9 @@ static status run_gates(struct cuda_backend *cuda, struct mixture *mixture, cons
     struct experts_product call = {
         .plan = *plan,
         .columns = mixture->width,
-        .activation = (int)mixture->activation,
+        .bias = values_or_null(mixture->weights->gate_up_bias),
+        .activation = (int)mixture->facts->activation,
+        .limit = mixture->facts->limit,
         .gate_distance = mixture->gated ? mixture->width : 0,
         .source = plan->row_token,
         .out = mixture->active,
@@ -269,6 +293,7 @@ static status run_down(struct cuda_backend *cuda, struct mixture *mixture, int t
     const struct experts_plan *plan = &mixture->route.plan;
     struct experts_product call = {
         .plan = *plan,
+        .bias = values_or_null(mixture->weights->down_bias),
         .activation = -1,
         .row_weight = plan->row_weight,
         .out = mixture->partials,
@@ -311,22 +336,55 @@ static status run_down(struct cuda_backend *cuda, struct mixture *mixture, int t
 
 /* ---- The operation ---- */
 
+static bool has_length(const struct vector *vector, int count, int each)
+{
+    return vector == NULL || (int64_t)vector->length == (int64_t)count * each;
+}
+
+static bool rules_fit(const struct router_facts *rule, int experts)
+{
+    const int each = rule->groups > 0 ? experts / rule->groups : 0;
+    return rule->used >= 1 && rule->used <= experts &&
+           (rule->groups == 0 ||
+            (rule->groups > 0 && rule->groups <= EXPERTS_MOST_GROUPS && rule->top_groups >= 1 &&
+             rule->top_groups <= rule->groups && each * rule->groups == experts &&
+             rule->used <= rule->top_groups * each));
+}
+
+/* `experts`: those that the router chooses from. */
+static bool router_fits(const struct mixture *mixture, int experts)
+{
+    const struct matrix *router = mixture->router;
+    const int shared = mixture->facts->shared, more = router->rows - experts;
+    return shared >= 0 && (more == 0 || (more == 1 && shared > 0)) &&
+           rules_fit(&mixture->facts->router, experts) && router->count == 1 &&
+           router->slices == 0 && router->columns == mixture->hidden &&
+           has_length(mixture->weights->router_bias, 1, router->rows) &&
+           has_length(mixture->weights->correction, 1, experts);
+}
+
+static bool products_fit(const struct mixture *mixture)
+{
+    const struct matrix *gate_up = mixture->gate_up, *down = mixture->down;
+    return down->count == gate_up->count && gate_up->columns == down->rows && down->slices > 0 &&
+           gate_up->slices == 0 && (mixture->gated || gate_up->rows == down->columns) &&
+           (mixture->gated || mixture->facts->limit == 0) &&
+           has_length(mixture->weights->gate_up_bias, gate_up->count, gate_up->rows) &&
+           has_length(mixture->weights->down_bias, down->count, down->rows);
+}
+
 static status check_mixture(const struct cuda_backend *cuda, const struct mixture *mixture,
                             const struct device_buffer *in, const struct device_buffer *out)
 {
-    const struct matrix *router = mixture->router, *gate_up = mixture->gate_up;
-    const struct matrix *down = mixture->down;
-    if (mixture->used < 1 || mixture->used > router->rows || gate_up->count != router->rows ||
-        down->count != router->rows || router->count != 1 || router->columns != down->rows ||
-        gate_up->columns != down->rows || down->slices == 0 || router->slices > 0 ||
-        gate_up->slices > 0 || (!mixture->gated && gate_up->rows != down->columns)) {
+    const int experts = mixture->gate_up->count;
+    if (!router_fits(mixture, experts - mixture->facts->shared) || !products_fit(mixture)) {
         return status_fail(STATUS_INTERNAL, "experts: router, gates and down do not fit together");
     }
-    if (router->rows > EXPERTS_MOST || mixture->used > EXPERTS_MOST_USED) {
+    if (experts > EXPERTS_MOST || mixture->used > EXPERTS_MOST_USED) {
         return status_fail(STATUS_UNSUPPORTED,
                            "%d experts of which a token uses %d: the CUDA backend knows up to %d "
                            "and %d; use engine.device: cpu",
-                           router->rows, mixture->used, (int)EXPERTS_MOST, (int)EXPERTS_MOST_USED);
+                           experts, mixture->used, (int)EXPERTS_MOST, (int)EXPERTS_MOST_USED);
     }
     if (in->packed.valid) {
         return status_fail(STATUS_INTERNAL, "experts: their input was left for another product");
@@ -338,20 +396,6 @@ static status check_mixture(const struct cuda_backend *cuda, const struct mixtur
     return cuda_buffer_check(in, cuda->step.tokens, mixture->hidden, dtype_bytes(cuda->activation));
 }
 
-/* What the kernels do not know yet. */
-static status check_facts(const struct expert_facts *facts, const struct expert_weights *weights)
-{
-    const bool is_known = facts->router.score == ROUTER_SOFT_MAX && facts->router.groups == 0 &&
-                          facts->router.least_sum == 0 && facts->router.scale == 1 &&
-                          facts->shared == 0 && facts->limit == 0 && weights->router_bias == NULL &&
-                          weights->correction == NULL && weights->gate_up_bias == NULL &&
-                          weights->down_bias == NULL;
-    return is_known ? STATUS_OK
-                    : status_fail(STATUS_UNSUPPORTED,
-                                  "experts of this kind are not supported on this device; use the "
-                                  "CPU");
-}
-
 status cuda_experts(struct backend *backend, const struct expert_facts *facts,
                     const struct expert_weights *weights, struct device_buffer *in,
                     struct device_buffer *out)
@@ -359,16 +403,16 @@ status cuda_experts(struct backend *backend, const struct expert_facts *facts,
     struct cuda_backend *cuda = cuda_of(backend);
     const size_t value_bytes = dtype_bytes(cuda->activation);
     const struct matrix *gate_up = weights->gate_up, *down = weights->down;
-    struct mixture mixture = {.router = weights->router,
+    struct mixture mixture = {.facts = facts,
+                              .weights = weights,
+                              .router = weights->router,
                               .gate_up = gate_up,
                               .down = down,
-                              .used = facts->router.used,
+                              .used = facts->router.used + facts->shared,
                               .width = down->columns,
                               .hidden = down->rows,
                               .slices = down->slices,
-                              .gated = gate_up->rows == 2 * down->columns,
-                              .activation = facts->activation};
-    TRY(check_facts(facts, weights));
+                              .gated = gate_up->rows == 2 * down->columns};
     cuda_partials_describe(cuda, down, cuda->step.tokens, &cuda->partials);
     cuda->partials.scaled = false; /* scales are applied here; the block keeps its size */
     TRY(check_mixture(cuda, &mixture, in, out));
@@ -383,7 +427,7 @@ status cuda_experts(struct backend *backend, const struct expert_facts *facts,
         const size_t at = (size_t)first * (size_t)mixture.hidden * value_bytes;
         const char *from = (const char *)in->data + at;
         place_memory(cuda, &mixture, tokens, cuda->experts.data);
-        TRY(route(cuda, &mixture, from, tokens, facts->router.normalize));
+        TRY(route(cuda, &mixture, from, tokens));
         TRY(run_gates(cuda, &mixture, from, tokens));
         TRY(run_down(cuda, &mixture, tokens, (char *)out->data + at));
     }

@@ -2,8 +2,11 @@
 /* Kernels of the mixture of experts: experts_route.cu, experts_product.cu. Types are enum dtype's
  * values of sluice/backend.h.
  *
+ * Of `experts` experts the last `shared` are every token's; a router chooses from the others.
+ *
  * A pair is a token and one of its experts; pair t · used + i is token t's i-th expert in ascending
- * order. A row is a pair's place in the rows sorted by expert, then token; P = tokens · used. */
+ * order; `used` counts the shared ones. A row is a pair's place in the rows sorted by expert, then
+ * token; P = tokens · used. */
 #ifndef SLUICE_CUDA_EXPERTS_H
 #define SLUICE_CUDA_EXPERTS_H
 
@@ -17,34 +20,42 @@ extern "C" {
 
 enum {
     EXPERTS_MOST = 1024,
-    EXPERTS_MOST_USED = 32,
+    EXPERTS_MOST_USED = 32, /* of a token, shared ones included */
+    EXPERTS_MOST_GROUPS = 256,
     EXPERTS_MAX_SLICES = 8,
 };
 
 /* Rows by expert, and the tiles of at most `tile_rows` rows of one expert that products work on. */
 struct experts_plan {
-    int experts, rows, tile_rows;
-    int most_tiles;       /* at least as many as there can be */
-    int32_t *start;       /* [experts + 1] first row of each expert */
-    int32_t *first_tile;  /* [experts + 1] */
-    int32_t *tile_expert; /* [most_tiles] */
-    int32_t *row_token;   /* [P] */
-    int32_t *row_expert;  /* [P] */
-    float *row_weight;    /* [P] the router's */
-    int32_t *pair_row;    /* [P] */
+    int experts, rows, tile_rows; /* shared experts included */
+    int most_tiles;               /* at least as many as there can be */
+    int32_t *start;               /* [experts + 1] first row of each expert */
+    int32_t *first_tile;          /* [experts + 1] */
+    int32_t *tile_expert;         /* [most_tiles] */
+    int32_t *row_token;           /* [P] */
+    int32_t *row_expert;          /* [P] */
+    float *row_weight;            /* [P] the router's */
+    int32_t *pair_row;            /* [P] */
 };
 
-/* Router: logits = in · routerᵀ in float32, soft-max over the experts, the `used` most probable
- * (of equal ones the lower number), their weights (over their sum where `normalize`), and the plan
- * of the products. */
+/* Router: logits = in · routerᵀ + bias in float32, scores by the rules of struct router_facts, the
+ * best (of equal ones the lower number), their weights, and the plan of the products. */
 struct experts_route {
     int tokens, hidden, used, normalize;
+    int shared;                      /* of used; their weight is 1, or with a row more of the router
+                                        than it chooses from, the sigmoid of that row's logit */
+    int sigmoid;                     /* scores; 0: soft-max over all that are chosen from */
+    int groups, top_groups, by_best; /* groups 0: none */
+    float least_sum, scale;
     const void *in; /* [tokens][hidden] of dtype */
     int dtype;
     const void *router; /* [experts][router_stride] of router_dtype */
     int router_dtype, router_stride;
-    const float *router_scale; /* [experts], fp8 */
-    float *logits;             /* [tokens][experts] scratch */
+    int router_rows;           /* experts that it chooses from, and perhaps one more */
+    const float *router_scale; /* [router_rows], fp8 */
+    const float *router_bias;  /* [router_rows] or NULL */
+    const float *correction;   /* [experts to choose from] on scores in the choice; NULL: none */
+    float *logits;             /* [tokens][router_rows] scratch */
     int32_t *chosen;           /* [P] experts by pair */
     float *weight;             /* [P] by pair */
     struct experts_plan plan;
@@ -62,8 +73,8 @@ cudaError_t experts_scales_launch(cudaStream_t stream, const struct experts_scal
 
 /* Grouped product, for each slice s and row r of expert e:
  *     out[s][r][j] = Σ_k in[s][source(r)][k] · weights[e][s][first_row + j][k],  j < columns
- * Gated: of j and of j + gate_distance, then activation(the first) · the second. fp8 operands have
- * scales. Finally times row_weight. */
+ * Gated: of j and of j + gate_distance, then activation(the first) · the second, or what `limit`
+ * says. fp8 operands have scales; a bias joins the sums of slice 0. Finally times row_weight. */
 struct experts_product {
     struct experts_plan plan;
     int dtype; /* of both operands */
@@ -85,7 +96,9 @@ struct experts_product {
     const float *in_scale;     /* fp8: [slices][in_scale_stride] by source(r) */
     int in_scale_stride;
 
+    const float *bias;             /* [experts][matrix_rows] or NULL */
     int activation, gate_distance; /* enum activation, -1: none; 0: not gated */
+    float limit;                   /* of struct expert_facts; 0: none */
     const float *row_weight;       /* [P] or NULL */
     void *out;                     /* [slices][P][columns] of out_dtype */
     int out_dtype;

@@ -17,6 +17,7 @@
 
 #include "backend/cuda/kernels/activation.cuh"
 #include "backend/cuda/kernels/experts.h"
+#include "backend/cuda/kernels/experts_rules.h"
 #include "backend/cuda/kernels/tile_product.cuh"
 #include "backend/cuda/kernels/vectors.cuh"
 
@@ -255,33 +256,68 @@ __device__ __forceinline__ void read_result(const float *from, float (&to)[8])
     to[4] = b.x, to[5] = b.y, to[6] = b.z, to[7] = b.w;
 }
 
+/* Eight sums of columns from `first` on, of which `left` are there, and their expert's bias. */
+__device__ __forceinline__ void add_bias(const experts_product &call, const tile_place &place,
+                                         int first, int left, float (&values)[8])
+{
+    if (call.bias == nullptr || place.slice > 0) {
+        return;
+    }
+    const float *bias = call.bias + (size_t)place.expert * (size_t)call.matrix_rows +
+                        (size_t)(call.first_row + first);
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        values[j] = __fadd_rn(values[j], j < left ? bias[j] : 0.0f);
+    }
+}
+
+/* The activation of the block's result in `values`, and what it gates. */
+__device__ __forceinline__ void activate_sums(const experts_product &call, const tile_place &place,
+                                              int column, int left, const float *ups,
+                                              float (&values)[8])
+{
+    if (call.gate_distance == 0) {
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+            values[j] = activation_of(call.activation, values[j]);
+        }
+        return;
+    }
+    float up[8];
+    read_result(ups, up);
+    add_bias(call, place, column + call.gate_distance, left, up);
+    if (call.limit > 0.0f) {
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+            values[j] = expert_clamped(values[j], up[j], call.limit);
+        }
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        values[j] = activation_of(call.activation, values[j]) * up[j];
+    }
+}
+
 /* The block's result, activated and weighted, to its place: eight columns of a row a thread. */
 template <class Shape>
 __device__ __forceinline__ void finish_result(const experts_product &call, const tile_place &place,
                                               int tile_columns, const float *result)
 {
     const int vectors = tile_columns / 8;
-    const bool wide = call.columns % 8 == 0, gated = call.gate_distance > 0;
+    const bool wide = call.columns % 8 == 0;
     for (int i = (int)threadIdx.x; i < place.rows * vectors; i += Shape::THREADS) {
         const int token = i / vectors, local = i % vectors * 8;
         const int left = call.columns - place.column - local, row = place.first_row + token;
         if (left <= 0) {
             continue;
         }
-        float values[8], gates[8];
-        read_result(result + token * Shape::PITCH + local, values);
+        float values[8];
+        const float *from = result + token * Shape::PITCH + local;
+        read_result(from, values);
+        add_bias(call, place, place.column + local, left, values);
         if (call.activation >= 0) {
-#pragma unroll
-            for (int j = 0; j < 8; j++) {
-                values[j] = activation_of(call.activation, values[j]);
-            }
-        }
-        if (gated) {
-            read_result(result + token * Shape::PITCH + Shape::ROWS / 2 + local, gates);
-#pragma unroll
-            for (int j = 0; j < 8; j++) {
-                values[j] *= gates[j];
-            }
+            activate_sums(call, place, place.column + local, left, from + Shape::ROWS / 2, values);
         }
         if (call.row_weight != nullptr) {
             const float weight = call.row_weight[row];

@@ -9,6 +9,7 @@
  * depends on its logits; rows are sorted by expert, then token, and a sum over experts runs in
  * ascending order. Counts are added up atomically in integers, whose order does not show. */
 #include "backend/cuda/kernels/experts.h"
+#include "backend/cuda/kernels/experts_rules.h"
 #include "backend/cuda/kernels/vectors.cuh"
 
 /* ---- Router ---- */
@@ -28,7 +29,7 @@ template <typename In, typename Weight>
 __global__ void __launch_bounds__(ROUTER_THREADS) router_kernel(experts_route call)
 {
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-    const int experts = call.plan.experts, hidden = call.hidden;
+    const int experts = call.router_rows, hidden = call.hidden;
     const int first_token =
         (int)blockIdx.x * ROUTER_TOKENS + warp / ROUTER_EXPERT_WARPS * ROUTER_WARP_TOKENS;
     const int first_expert =
@@ -80,6 +81,9 @@ __global__ void __launch_bounds__(ROUTER_THREADS) router_kernel(experts_route ca
                 if (call.router_scale != nullptr) {
                     logit *= call.router_scale[expert];
                 }
+                if (call.router_bias != nullptr) {
+                    logit = __fadd_rn(logit, call.router_bias[expert]);
+                }
                 call.logits[(size_t)token * (size_t)experts + (size_t)expert] = logit;
             }
         }
@@ -89,7 +93,7 @@ __global__ void __launch_bounds__(ROUTER_THREADS) router_kernel(experts_route ca
 template <typename In> static void launch_router(cudaStream_t stream, const experts_route *call)
 {
     const dim3 grid((unsigned)(call->tokens + ROUTER_TOKENS - 1) / ROUTER_TOKENS,
-                    (unsigned)(call->plan.experts + ROUTER_EXPERTS - 1) / ROUTER_EXPERTS);
+                    (unsigned)(call->router_rows + ROUTER_EXPERTS - 1) / ROUTER_EXPERTS);
     if (call->router_dtype == TYPE_FLOAT8) {
         router_kernel<In, __nv_fp8_e4m3><<<grid, ROUTER_THREADS, 0, stream>>>(*call);
     } else {
@@ -124,23 +128,21 @@ __device__ __forceinline__ void soft_max(float *values, int count, int lane)
     }
 }
 
-/* The index of the largest value that is not taken, the lowest of equal ones; what is not a number
- * comes last. Taken ones are below -1. */
+/* The index of the largest value, the lowest of equal ones; all lanes get it. */
 __device__ __forceinline__ int find_largest(const float *values, int count, int lane)
 {
-    float best = -3.0f;
+    float best = -INFINITY;
     int at = count;
     for (int i = lane; i < count; i += 32) {
-        const float value = isnan(values[i]) ? -1.0f : values[i];
-        if (value > best) {
-            best = value;
+        if (expert_goes_before(values[i], i, best, at)) {
+            best = values[i];
             at = i;
         }
     }
     for (int distance = 16; distance > 0; distance >>= 1) {
         const float other = __shfl_xor_sync(0xffffffffu, best, distance);
         const int other_at = __shfl_xor_sync(0xffffffffu, at, distance);
-        if (other > best || (other == best && other_at < at)) {
+        if (expert_goes_before(other, other_at, best, at)) {
             best = other;
             at = other_at;
         }
@@ -148,46 +150,106 @@ __device__ __forceinline__ int find_largest(const float *values, int count, int 
     return at;
 }
 
-/* A warp a token. `used` is at most 32: lane i keeps the i-th choice. */
+/* Takes the largest away: its index, and -infinity in its place. A barrier stands at both ends. */
+__device__ __forceinline__ int take_largest(float *values, int count, int lane)
+{
+    __syncwarp();
+    const int at = find_largest(values, count, lane);
+    __syncwarp();
+    if (lane == 0) {
+        values[at] = -INFINITY;
+    }
+    __syncwarp();
+    return at;
+}
+
+/* Only the experts of the best groups are left to be chosen. groups: [call.groups]. */
+__device__ __forceinline__ void keep_groups(const experts_route &call, float *scores, int experts,
+                                            float *groups, int lane)
+{
+    const int each = experts / call.groups;
+    __syncwarp();
+    for (int g = lane; g < call.groups; g += 32) {
+        groups[g] = expert_group_order(scores + g * each, each, call.by_best);
+    }
+    for (int i = 0; i < call.top_groups; i++) {
+        take_largest(groups, call.groups, lane);
+    }
+    for (int e = lane; e < experts; e += 32) {
+        if (groups[e / each] != -INFINITY) { /* not taken */
+            scores[e] = -INFINITY;
+        }
+    }
+}
+
+/* Floats of a warp in choice_kernel. */
+static __host__ __device__ int choice_floats(const experts_route &call)
+{
+    return call.router_rows + (call.plan.experts - call.shared) + call.groups;
+}
+
+/* The logits of a token as probabilities, and its scores. */
+__device__ __forceinline__ void score_experts(const experts_route &call, int experts, float *values,
+                                              float *scores, int lane)
+{
+    __syncwarp();
+    if (call.sigmoid) {
+        for (int i = lane; i < experts; i += 32) {
+            values[i] = expert_sigmoid(values[i]);
+        }
+    } else {
+        soft_max(values, experts, lane);
+    }
+    for (int i = lane; i < experts; i += 32) { /* what this lane has written */
+        const float more = call.correction != nullptr ? call.correction[i] : 0.0f;
+        scores[i] = expert_order(__fadd_rn(values[i], more));
+    }
+}
+
+/* A warp a token. `used` is at most 32: lane i keeps the i-th choice, then the shared experts. */
 __global__ void __launch_bounds__(32 * CHOICE_WARPS) choice_kernel(experts_route call)
 {
-    extern __shared__ float probabilities[];
+    extern __shared__ float memory[];
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-    const int token = (int)blockIdx.x * CHOICE_WARPS + warp, experts = call.plan.experts;
+    const int token = (int)blockIdx.x * CHOICE_WARPS + warp;
+    const int experts = call.plan.experts - call.shared, routed = call.used - call.shared;
     if (token >= call.tokens) {
         return;
     }
-    float *values = probabilities + (size_t)warp * (size_t)experts;
-    for (int i = lane; i < experts; i += 32) {
-        values[i] = call.logits[(size_t)token * (size_t)experts + (size_t)i];
+    float *values = memory + (size_t)warp * (size_t)choice_floats(call);
+    float *scores = values + call.router_rows, *groups = scores + experts;
+    for (int i = lane; i < call.router_rows; i += 32) {
+        values[i] = call.logits[(size_t)token * (size_t)call.router_rows + (size_t)i];
     }
-    __syncwarp();
-    soft_max(values, experts, lane);
-    __syncwarp();
+    score_experts(call, experts, values, scores, lane);
+    if (call.groups > 0) {
+        keep_groups(call, scores, experts, groups, lane);
+    }
     int chosen = 0;
     float weight = 0.0f, total = 0.0f;
-    for (int i = 0; i < call.used; i++) {
-        const int at = find_largest(values, experts, lane);
-        const float probability = values[at];
-        total += probability;
+    for (int i = 0; i < routed; i++) {
+        const int at = take_largest(scores, experts, lane);
+        total += values[at];
         if (lane == i) {
             chosen = at;
-            weight = probability;
+            weight = values[at];
         }
-        __syncwarp();
-        if (lane == 0) {
-            values[at] = -2.0f;
-        }
-        __syncwarp();
     }
     int rank = 0;
-    for (int i = 0; i < call.used; i++) {
+    for (int i = 0; i < routed; i++) {
         rank += __shfl_sync(0xffffffffu, chosen, i) < chosen;
+    }
+    if (lane < routed) {
+        weight = expert_weight(weight, total, call.least_sum, call.normalize, call.scale);
+    } else if (lane < call.used) {
+        chosen = experts + lane - routed;
+        weight = call.router_rows > experts ? expert_sigmoid(values[experts]) : 1.0f;
+        rank = lane;
     }
     if (lane < call.used) {
         const size_t pair = (size_t)token * (size_t)call.used + (size_t)rank;
         call.chosen[pair] = chosen;
-        call.weight[pair] = call.normalize ? weight / total : weight;
+        call.weight[pair] = weight;
     }
 }
 
@@ -295,8 +357,7 @@ cudaError_t experts_route_launch(cudaStream_t stream, const experts_route *call)
         launch_router<__half>(stream, call);
     }
     choice_kernel<<<(unsigned)(call->tokens + CHOICE_WARPS - 1) / CHOICE_WARPS, 32 * CHOICE_WARPS,
-                    (size_t)CHOICE_WARPS *(size_t)call->plan.experts * sizeof(float), stream>>>(
-        *call);
+                    CHOICE_WARPS *(size_t)choice_floats(*call) * sizeof(float), stream>>>(*call);
     plan_kernel<<<(unsigned)call->plan.experts, PLAN_THREADS, 0, stream>>>(*call);
     return cudaGetLastError();
 }
