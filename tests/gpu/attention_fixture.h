@@ -26,6 +26,7 @@ struct shape {
     int lengths[SEQUENCES];
     bool bidirectional;
     float key_scale, value_scale; /* of the cache; 0: none are set */
+    bool sinks;
 };
 
 /* One layer's inputs and what a way of running it left. */
@@ -36,6 +37,7 @@ struct trial {
     int32_t map[MOST_HEADS];
     float *raw[SEQUENCES]; /* [length, width]: what the product left */
     float *row_scale, *column_scale, *bias, *q_norm, *k_norm;
+    float sinks[MOST_HEADS];
     float frequency[128], long_frequency[128];
     struct rope_facts rope;
     float *qkv[SEQUENCES]; /* [length, width] after the append */
@@ -116,6 +118,7 @@ static inline void trial_create(struct trial *trial, const struct shape *shape,
     gpu_random(trial->bias, width, 4, 0.3f);
     gpu_random(trial->q_norm, 256, 5, 0.2f);
     gpu_random(trial->k_norm, 256, 6, 0.2f);
+    gpu_random(trial->sinks, MOST_HEADS, 7, 3.0f); /* below all scores, among them and above */
     for (int i = 0; i < MOST_TOKENS; i++) {
         trial->row_scale[i] += 1.0f;
     }
@@ -176,6 +179,7 @@ static inline void trial_cut(const struct trial *whole, int first, int count, st
     part->kv_heads = most + 1 - least;
     for (int h = 0; h < count; h++) {
         part->map[h] = whole->map[first + h] - least;
+        part->sinks[h] = whole->sinks[first + h];
     }
     for (int s = 0; s < SEQUENCES; s++) {
         copy_heads(whole, part, whole->raw[s], part->raw[s], (size_t)whole->shape->lengths[s]);
@@ -299,12 +303,13 @@ static inline struct norm_facts norm_of(const struct trial *trial)
         .epsilon = 1e-5f, .weight_offset = 1.0f, .layer_norm = trial->shape->layer_norm};
 }
 
-static inline struct attention_facts facts_of(const struct trial *trial)
+static inline struct attention_facts facts_of(const struct trial *trial, const struct vector *sinks)
 {
     return (struct attention_facts){.scale = 1.5f / sqrtf((float)trial->shape->head_dim),
                                     .soft_cap = trial->shape->soft_cap,
                                     .window = trial->shape->window,
-                                    .bidirectional = trial->shape->bidirectional};
+                                    .bidirectional = trial->shape->bidirectional,
+                                    .sinks = sinks};
 }
 
 static inline struct head_layout heads_of(const struct trial *trial)
@@ -332,7 +337,7 @@ static inline struct vector *new_vector(struct backend *backend, const float *va
 struct device {
     struct backend *backend;
     struct kv_cache *cache;
-    struct vector *q_norm, *k_norm, *column_scale, *bias;
+    struct vector *q_norm, *k_norm, *column_scale, *bias, *sinks;
     struct device_buffer *qkv, *out, *row_scale;
     void *host; /* room for any of these */
 };
@@ -365,7 +370,7 @@ static inline void run_step(struct trial *trial, const struct device *device,
     const size_t tokens = (size_t)step->batch.tokens;
     const struct rope_facts rope = rope_of(trial);
     const struct norm_facts norm = norm_of(trial);
-    const struct attention_facts facts = facts_of(trial);
+    const struct attention_facts facts = facts_of(trial, device->sinks);
     const struct head_layout heads = heads_of(trial);
 
     float *rows = gather(step, trial->raw, width);
@@ -413,6 +418,9 @@ static inline void device_create(const struct trial *trial, struct backend *back
         device->q_norm = new_vector(backend, trial->q_norm, shape->head_dim);
         device->k_norm = new_vector(backend, trial->k_norm, shape->head_dim);
     }
+    if (shape->sinks) {
+        device->sinks = new_vector(backend, trial->sinks, trial->query_heads);
+    }
     device->column_scale = new_vector(backend, trial->column_scale, width_of(trial));
     device->bias = new_vector(backend, trial->bias, width_of(trial));
     check(op->buffer_create(backend, values * sizeof(float), &device->qkv));
@@ -425,7 +433,8 @@ static inline void device_create(const struct trial *trial, struct backend *back
 static inline void device_destroy(struct device *device)
 {
     const struct backend_operations *op = device->backend->operations;
-    struct vector *vectors[] = {device->q_norm, device->k_norm, device->column_scale, device->bias};
+    struct vector *vectors[] = {device->q_norm, device->k_norm, device->column_scale, device->bias,
+                                device->sinks};
     for (size_t i = 0; i < COUNT_OF(vectors); i++) {
         op->vector_destroy(device->backend, vectors[i]);
     }

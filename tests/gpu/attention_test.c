@@ -162,6 +162,44 @@ static const struct shape shapes[] = {
      .lengths = {130, 129, 5},
      .key_scale = 0.02f,
      .value_scale = 3.0f},
+    {.what = "sinks, window, 16 for 2 of 64",
+     .query_heads = 16,
+     .kv_heads = 2,
+     .head_dim = 64,
+     .rotated = 64,
+     .map = {-1},
+     .window = 128,
+     .pending = true,
+     .lengths = {300, 37, 150},
+     .sinks = true},
+    {.what = "sinks, long, 8 for 2 of 128",
+     .query_heads = 8,
+     .kv_heads = 2,
+     .head_dim = 128,
+     .rotated = 128,
+     .map = {-1},
+     .lengths = {2900, 130, 1030},
+     .sinks = true},
+    {.what = "sinks, cap, scales, 2 for 1 of 256",
+     .query_heads = 2,
+     .kv_heads = 1,
+     .head_dim = 256,
+     .rotated = 256,
+     .map = {-1},
+     .soft_cap = 30,
+     .lengths = {1025, 33, 17},
+     .key_scale = 0.02f,
+     .value_scale = 3.0f,
+     .sinks = true},
+    {.what = "sinks, 4 for 2 of 20",
+     .query_heads = 4,
+     .kv_heads = 2,
+     .head_dim = 20,
+     .rotated = 12,
+     .map = {-1},
+     .window = 50,
+     .lengths = {130, 129, 5},
+     .sinks = true},
 };
 
 /* ---- Beside the CPU ---- */
@@ -227,7 +265,8 @@ static void compare(const struct trial *trial, struct backend *cpu)
     struct vector *k_norm = shape->norm ? new_vector(cpu, trial->k_norm, shape->head_dim) : NULL;
     const struct rope_facts rope = rope_of(trial);
     const struct norm_facts norm = norm_of(trial);
-    const struct attention_facts facts = facts_of(trial);
+    struct vector *sinks = shape->sinks ? new_vector(cpu, trial->sinks, trial->query_heads) : NULL;
+    const struct attention_facts facts = facts_of(trial, sinks);
     const struct head_layout heads = heads_of(trial);
     check(op->step_begin(cpu, &step.batch));
 
@@ -281,6 +320,7 @@ static void compare(const struct trial *trial, struct backend *cpu)
     op->buffer_destroy(cpu, out);
     op->vector_destroy(cpu, q_norm);
     op->vector_destroy(cpu, k_norm);
+    op->vector_destroy(cpu, sinks);
     op->kv_destroy(cpu, cache);
 }
 

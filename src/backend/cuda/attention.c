@@ -245,9 +245,9 @@ status cuda_attention(struct backend *backend, const struct head_layout *heads,
         !(facts->scale > 0.0f)) {
         return status_fail(STATUS_INTERNAL, "attention: nothing was appended to this cache");
     }
-    if (facts->sinks != NULL) {
-        return status_fail(STATUS_UNSUPPORTED,
-                           "sinks in attention are not supported on this device; use the CPU");
+    if (facts->sinks != NULL && facts->sinks->length != heads->query_heads) {
+        return status_fail(STATUS_INTERNAL, "attention: %d sinks of %d heads", facts->sinks->length,
+                           heads->query_heads);
     }
     if (facts->bidirectional) {
         TRY(check_whole(cuda->batch, facts));
@@ -271,6 +271,7 @@ status cuda_attention(struct backend *backend, const struct head_layout *heads,
         .token_sequence = step->token_sequence,
         .context_length = step->context_length,
         .bidirectional = facts->bidirectional,
+        .sinks = facts->sinks != NULL ? facts->sinks->data : NULL,
     };
     TRY(cuda_buffer_check(qkv, step->tokens, call.q_stride, value_bytes));
     TRY(cuda_buffer_check(out, step->tokens, (int64_t)heads->query_heads * heads->head_dim,

@@ -75,6 +75,7 @@ struct attention_call {
     float value_scale;     /* of the cache's values */
     int window;            /* 0 where it is bidirectional */
     int bidirectional;     /* tokens see the whole context; then each sequence's is in the step */
+    const float *sinks;    /* [query_heads] or NULL: in a sum of weights, behind all positions */
 
     const struct attention_item *items;
     const struct attention_chunk *chunks;

@@ -216,7 +216,8 @@ template <int DIM, int SLOTS> struct few_rows_warp {
         }
         const int first = 2 * (lane / 4);
         if (item.slot < 0) {
-            const float inverse = __fmul_rn(__frcp_rn(whole), call.value_scale);
+            const float all = add_sink(call, row.head, largest[e], whole);
+            const float inverse = __fmul_rn(__frcp_rn(all), call.value_scale);
             const size_t at =
                 ((size_t)row.token * (size_t)call.query_heads + (size_t)row.head) * DIM;
 #pragma unroll

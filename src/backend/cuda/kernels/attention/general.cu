@@ -94,6 +94,9 @@ __global__ void __launch_bounds__(GENERAL_THREADS)
             sum[d] = x;
         }
     }
+    if (call.sinks != nullptr) {
+        total += expf(call.sinks[head] - largest); /* last, as in the other kernels */
+    }
     T *out = static_cast<T *>(call.out) +
              ((size_t)token * (size_t)call.query_heads + (size_t)head) * (size_t)dim;
     for (int d = thread; d < dim; d += GENERAL_THREADS) {

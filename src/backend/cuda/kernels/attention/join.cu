@@ -37,6 +37,7 @@ __global__ void __launch_bounds__(32 * JOIN_WARPS)
             }
         }
     }
+    total = add_sink(call, head, largest, total);
     const float inverse = __fmul_rn(__frcp_rn(total), call.value_scale);
     const size_t to = ((size_t)join.token * (size_t)call.query_heads + (size_t)head) * (size_t)dim;
 #pragma unroll

@@ -232,8 +232,10 @@ __global__ void __launch_bounds__(32, 8) split_kernel(const __grid_constant__ at
         write_partial<Cache, DIM>(call, item, upper, state, 0, lane);
         write_partial<Cache, DIM>(call, item, lower, state, 1, lane);
     } else {
-        write_result<Cache, DIM>(call, upper, state.sum[0], state.total[0][0], 0, lane);
-        write_result<Cache, DIM>(call, lower, state.sum[0], state.total[0][1], 1, lane);
+        write_result<Cache, DIM>(call, upper, state.sum[0], state.largest[0][0], state.total[0][0],
+                                 0, lane);
+        write_result<Cache, DIM>(call, lower, state.sum[0], state.largest[0][1], state.total[0][1],
+                                 1, lane);
     }
 }
 
@@ -366,7 +368,8 @@ __device__ __forceinline__ void run_rows(const attention_call &call, const atten
         for (int half = 0; half < 2; half++) {
             const query_row row = find_row(call, kv, warp_row + 16 * m + 8 * half + lane / 4,
                                            chunk.first_token, chunk.query, chunk.context);
-            write_result<Cache, DIM>(call, row, state.sum[m], state.total[m][half], half, lane);
+            write_result<Cache, DIM>(call, row, state.sum[m], state.largest[m][half],
+                                     state.total[m][half], half, lane);
         }
     }
 }

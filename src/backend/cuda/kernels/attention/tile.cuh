@@ -641,6 +641,20 @@ __device__ __forceinline__ float join_value(float value, float keep, float next,
     return __fmaf_rn(next, add, __fmul_rn(value, keep));
 }
 
+/* l of all positions, and then the weight of the head's sink, which has no value. The sink comes
+ * last, once, wherever a row ends: so it knows neither tiles nor splits nor which kernel adds it.
+ * Far above all scores its weight is infinite, and the result 0. */
+__device__ __forceinline__ float add_sink(const attention_call &call, int head, float largest,
+                                          float total)
+{
+    if (call.sinks == nullptr) {
+        return total;
+    }
+    const float sink = __fmul_rn(call.sinks[head], 1.44269504f); /* log2 e */
+    const float shift = __fmul_rn(largest, call.exponent_scale);
+    return __fadd_rn(total, power_of_two(__fsub_rn(sink, shift)));
+}
+
 /* A result: O / l, times the values' scale; never -0, whose sign could tell of tiles that changed
  * nothing. */
 __device__ __forceinline__ float finish_value(float sum, float inverse)
@@ -669,16 +683,17 @@ __device__ __forceinline__ void each_pair(const float (&sum)[tile_shape<Cache, D
     }
 }
 
-/* The lane's part of a row's result. `total` is whole; `Order`: the cache as whose the columns
- * stand. */
+/* The lane's part of a row's result. `largest` and `total` are of all positions; `Order`: the cache
+ * as whose the columns stand. */
 template <typename Cache, int DIM, typename Order = Cache>
 __device__ __forceinline__ void write_result(const attention_call &call, const query_row &row,
                                              const float (&sum)[tile_shape<Cache, DIM>::COLUMNS][4],
-                                             float total, int half, int lane)
+                                             float largest, float total, int half, int lane)
 {
     if (row.latest < 0) {
         return;
     }
+    total = add_sink(call, row.head, largest, total);
     const float inverse = __fmul_rn(__frcp_rn(total), call.value_scale);
     const size_t at = ((size_t)row.token * (size_t)call.query_heads + (size_t)row.head) * DIM;
     each_pair<Order, DIM>(sum, half, lane, [&](int d, float low, float high) {

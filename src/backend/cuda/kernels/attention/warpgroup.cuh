@@ -325,10 +325,10 @@ template <typename Cache, int DIM, int GROUPS> struct group_warp {
             first_split = false;
             first = end;
         }
-        write_result<Cache, DIM, float16_cache>(call, upper, state.sum[0], state.total[0][0], 0,
-                                                lane);
-        write_result<Cache, DIM, float16_cache>(call, lower, state.sum[0], state.total[0][1], 1,
-                                                lane);
+        write_result<Cache, DIM, float16_cache>(call, upper, state.sum[0], state.largest[0][0],
+                                                state.total[0][0], 0, lane);
+        write_result<Cache, DIM, float16_cache>(call, lower, state.sum[0], state.largest[0][1],
+                                                state.total[0][1], 1, lane);
     }
 };
 
