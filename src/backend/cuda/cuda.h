@@ -76,13 +76,17 @@ struct kv_scales {
 /* A layer's keys and values, each [block][kv head][block_tokens][head_dim] in the cache's type. */
 struct kv_store {
     int kv_heads, head_dim;
-    size_t offset;           /* bytes into the cache's keys, and into its values */
-    struct kv_scales scales; /* 1 for other types than fp8 */
+    size_t offset;                     /* bytes into the cache's keys, and into its values */
+    size_t state_offset, state_values; /* floats into a place of states, and of them */
+    struct kv_scales scales;           /* 1 for other types than fp8 */
 };
 
-/* Keys and values of one layer after the other. */
+/* Keys and values of one layer after the other, and places of states. */
 struct kv_cache {
     void *keys, *values;
+    float *states; /* [places][place_values] */
+    size_t place_values;
+    int places;
     struct kv_store *stores; /* [layers] host */
     int layers, block_tokens, blocks;
     enum dtype dtype;
@@ -120,6 +124,8 @@ struct cuda_step {
     const int32_t *context_length;                         /* [S] */
     const int32_t *block_table;                            /* [S, block_table_stride] */
     const uint8_t *long_rope;                              /* [S] or NULL */
+    const uint8_t *token_types;                            /* [T] or NULL */
+    const int32_t *state_place;                            /* [S] or NULL */
     const int32_t *output_rows;                            /* [O] */
     struct cuda_attention_plan attention;
 };
@@ -301,6 +307,8 @@ status cuda_add_norm(struct backend *backend, const struct norm_facts *facts,
 status cuda_activate(struct backend *backend, enum activation activation, bool gated, int width,
                      struct device_buffer *in, const struct matrix *reader,
                      struct device_buffer *out);
+status cuda_embed_types(struct backend *backend, const struct matrix *table, int first_row,
+                        int position_step, int type_step, struct device_buffer *residual);
 /* Fills buffer->packed from its plain rows of reader->columns values for an fp8 product. */
 status cuda_pack(struct cuda_backend *cuda, const struct matrix *reader,
                  struct device_buffer *buffer, int tokens) MUST_CHECK;
@@ -341,6 +349,44 @@ status cuda_attention(struct backend *backend, const struct head_layout *heads,
 status cuda_experts(struct backend *backend, const struct expert_facts *facts,
                     const struct expert_weights *weights, struct device_buffer *in,
                     struct device_buffer *out);
+
+/* heads.c */
+/* Finishes what a product left raw of rows of `width` values: they are plain then. */
+status cuda_settle(struct cuda_backend *cuda, struct device_buffer *buffer, int width) MUST_CHECK;
+status cuda_head_squares(struct backend *backend, const struct head_layout *heads,
+                         const struct head_slices *slices, struct device_buffer *qkv,
+                         struct device_buffer *sums);
+status cuda_head_normalize(struct backend *backend, const struct head_layout *heads,
+                           const struct norm_facts *norm, const struct vector *q_norm,
+                           const struct vector *k_norm, int q_width, int k_width,
+                           struct device_buffer *sums, struct device_buffer *qkv);
+status cuda_scale_queries(struct backend *backend, const struct head_layout *heads, float beta,
+                          int length, struct device_buffer *qkv);
+status cuda_gate(struct backend *backend, int width, struct device_buffer *gates,
+                 const struct matrix *reader, struct device_buffer *values);
+status cuda_group_squares(struct backend *backend, const struct group_norm_facts *facts,
+                          struct device_buffer *values, struct device_buffer *sums);
+status cuda_group_normalize(struct backend *backend, const struct group_norm_facts *facts,
+                            const struct vector *weight, struct device_buffer *sums,
+                            struct device_buffer *gates, const struct matrix *reader,
+                            struct device_buffer *values);
+
+/* states.c: `work` is float32 */
+int64_t cuda_state_bytes(struct backend *backend, const struct cache_layout *layout);
+/* The cache's places of states; its stores are told where theirs lie. */
+status cuda_states_create(struct kv_cache *cache, const struct cache_layout *layout) MUST_CHECK;
+status cuda_short_convolution(struct backend *backend, int width, int taps,
+                              const struct vector *weights, const struct vector *bias,
+                              struct device_buffer *in, struct kv_cache *cache, int layer,
+                              const struct matrix *reader, struct device_buffer *out);
+status cuda_gated_delta(struct backend *backend, const struct delta_facts *facts,
+                        const struct delta_weights *weights, struct device_buffer *in,
+                        struct device_buffer *work, struct kv_cache *cache, int layer,
+                        const struct matrix *reader, struct device_buffer *out);
+status cuda_scan(struct backend *backend, const struct scan_facts *facts,
+                 const struct scan_weights *weights, struct device_buffer *in,
+                 struct device_buffer *work, struct kv_cache *cache, int layer,
+                 const struct matrix *reader, struct device_buffer *out);
 
 /* sample.c */
 status cuda_sampling_create(struct cuda_backend *cuda) MUST_CHECK;

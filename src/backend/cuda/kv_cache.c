@@ -13,6 +13,10 @@
 static bool store_bytes(const struct cache_layout *layout, int layer, int blocks, size_t *bytes)
 {
     const struct cache_store *store = &layout->stores[layer];
+    if (store->kind == STORE_NO_POSITIONS) {
+        *bytes = 0;
+        return true;
+    }
     const size_t factors[] = {(size_t)store->kv_heads, (size_t)store->head_dim,
                               (size_t)layout->block_tokens, (size_t)blocks,
                               dtype_bytes(layout->dtype)};
@@ -51,9 +55,11 @@ static status check_layout(const struct cache_layout *layout, int blocks)
     }
     for (int i = 0; i < layout->layers; i++) {
         const struct cache_store *store = &layout->stores[i];
-        if (store->kind != STORE_KEYS_VALUES || store->state_values > 0) {
-            return status_fail(STATUS_UNSUPPORTED,
-                               "cache: the GPU keeps keys and values, no states of sequences yet");
+        if (store->kind == STORE_NO_POSITIONS) {
+            continue;
+        }
+        if (store->kind != STORE_KEYS_VALUES) {
+            return status_fail(STATUS_UNSUPPORTED, "cache: the GPU keeps no latents yet");
         }
         if (store->kv_heads < 0 || store->head_dim < 1) {
             return status_fail(STATUS_INVALID, "KV cache: %d heads of %d values", store->kv_heads,
@@ -108,6 +114,9 @@ status cuda_kv_create(struct backend *backend, const struct cache_layout *layout
     size_t bytes = 0;
     status s = create_stores(cache, layout, &bytes);
     if (s == STATUS_OK) {
+        s = cuda_states_create(cache, layout);
+    }
+    if (s == STATUS_OK) {
         s = cuda_check(cudaMalloc(&cache->keys, bytes + 1), "KV cache");
     }
     if (s == STATUS_OK) {
@@ -130,6 +139,7 @@ void cuda_kv_destroy(struct backend *backend, struct kv_cache *cache)
         }
         (void)cudaFree(cache->keys);
         (void)cudaFree(cache->values);
+        (void)cudaFree(cache->states);
         free(cache->stores);
         free(cache);
     }

@@ -143,6 +143,40 @@ status cuda_embed_positions(struct backend *backend, const struct matrix *table,
     return cuda_check(rows_embed_launch(cuda->stream, &call), "embedding");
 }
 
+status cuda_embed_types(struct backend *backend, const struct matrix *table, int first_row,
+                        int position_step, int type_step, struct device_buffer *residual)
+{
+    struct cuda_backend *cuda = cuda_of(backend);
+    const struct batch *batch = cuda->batch;
+    TRY(cuda_buffer_check(residual, cuda->step.tokens, table->columns, sizeof(float)));
+    if (batch == NULL || type_step < 1 || table->dtype == DTYPE_FLOAT8_E4M3 || table->slices > 0) {
+        return status_fail(STATUS_INTERNAL, "embedding: the table is in fp8 or sliced");
+    }
+    for (int token = 0; token < batch->tokens; token++) {
+        const int type = batch->token_types != NULL ? batch->token_types[token] : 0;
+        if (first_row + (int64_t)batch->positions[token] * position_step +
+                (int64_t)type * type_step >=
+            table->rows) {
+            return status_fail(STATUS_INTERNAL, "position %d of type %d: the table has %d rows",
+                               batch->positions[token], type, table->rows);
+        }
+    }
+    const struct rows_embed call = {.table = table->data,
+                                    .dtype = (int)table->dtype,
+                                    .first_row = -first_row,
+                                    .rows = table->rows,
+                                    .hidden = table->columns,
+                                    .tokens = cuda->step.tokens,
+                                    .scale = 1.0f,
+                                    .is_added = 1,
+                                    .row_ids = cuda->step.positions,
+                                    .position_step = position_step,
+                                    .type_step = type_step,
+                                    .types = cuda->step.token_types,
+                                    .residual = residual->data};
+    return cuda_check(rows_embed_launch(cuda->stream, &call), "embedding");
+}
+
 static status run_norm(struct cuda_backend *cuda, const struct norm_facts *facts,
                        struct rows_norm *call, const struct vector *weight,
                        const struct vector *bias, struct device_buffer *residual, int hidden)

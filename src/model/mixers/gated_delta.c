@@ -11,7 +11,7 @@ struct gated_delta {
     struct mixer mixer; /* first: the interface is cast to this */
     struct delta_facts facts;
     struct device_buffer *input; /* [T, q, k, v, z, b, a of the rank's heads] */
-    struct device_buffer *work;  /* [T, channels] */
+    struct device_buffer *work;  /* [T, channels] float32 */
     struct device_buffer *out;   /* [T, value heads · value_dim] */
 };
 
@@ -46,7 +46,7 @@ static int delta_extents(const struct step_shape *shape, struct extent extents[M
 {
     const int64_t act = (int64_t)dtype_bytes(shape->compute);
     extents[BUFFER_INPUT] = (struct extent){shape->tokens, shape->delta_row, act};
-    extents[BUFFER_WORK] = (struct extent){shape->tokens, shape->delta_channels, act};
+    extents[BUFFER_WORK] = (struct extent){shape->tokens, shape->delta_channels, sizeof(float)};
     extents[BUFFER_OUT] = (struct extent){shape->tokens, shape->delta_out, act};
     return BUFFERS;
 }

@@ -13,7 +13,7 @@ struct state_space {
     struct scan_facts facts;
     struct group_norm_facts norm;
     struct device_buffer *input; /* [T, z, x, B, C, dt of the rank's heads and groups] */
-    struct device_buffer *work;  /* [T, channels] */
+    struct device_buffer *work;  /* [T, channels] float32 */
     struct device_buffer *out;   /* [T, heads · head_dim] */
     struct device_buffer *sums;  /* [T, groups of all ranks] float32 */
 };
@@ -65,7 +65,7 @@ static int space_extents(const struct step_shape *shape, struct extent extents[M
     const int64_t act = (int64_t)dtype_bytes(shape->compute);
     const int64_t row = (int64_t)shape->scan_width + shape->scan_channels + shape->scan_heads;
     extents[BUFFER_INPUT] = (struct extent){shape->tokens, row, act};
-    extents[BUFFER_WORK] = (struct extent){shape->tokens, shape->scan_channels, act};
+    extents[BUFFER_WORK] = (struct extent){shape->tokens, shape->scan_channels, sizeof(float)};
     extents[BUFFER_OUT] = (struct extent){shape->tokens, shape->scan_width, act};
     extents[BUFFER_SUMS] = (struct extent){shape->tokens, 1, sizeof(float)};
     return BUFFERS;

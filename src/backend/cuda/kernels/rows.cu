@@ -13,12 +13,22 @@
 
 enum { EMBED_THREADS = 256 };
 
+__device__ __forceinline__ int64_t row_of(const rows_embed &call, int token)
+{
+    int64_t row = call.row_ids[token];
+    if (call.type_step != 0) {
+        row *= call.position_step;
+        row += call.types != nullptr ? (int64_t)call.types[token] * call.type_step : 0;
+    }
+    return row - call.first_row;
+}
+
 template <typename T, int N>
 __global__ void __launch_bounds__(EMBED_THREADS)
     embed_kernel(const __grid_constant__ rows_embed call)
 {
     const int token = (int)blockIdx.x;
-    const int64_t row = (int64_t)call.row_ids[token] - call.first_row;
+    const int64_t row = row_of(call, token);
     const bool here = row >= 0 && row < call.rows;
     const T *from = static_cast<const T *>(call.table) + (size_t)row * (size_t)call.hidden;
     float *to = call.residual + (size_t)token * (size_t)call.hidden;
@@ -202,6 +212,43 @@ __global__ void __maxnreg__(activate_registers(G, sizeof(T)))
         }
     });
     write_part<T>(call.target, token, call.tokens, call.width, values, first);
+}
+
+enum { SETTLE_THREADS = 128 };
+
+template <typename T, int N>
+__global__ void __launch_bounds__(SETTLE_THREADS)
+    settle_kernel(const __grid_constant__ rows_settle call)
+{
+    const int i = N * ((int)blockIdx.y * SETTLE_THREADS + (int)threadIdx.x);
+    if (i >= call.width) {
+        return;
+    }
+    const size_t token = blockIdx.x;
+    T *at = static_cast<T *>(call.values) + token * (size_t)call.width + (size_t)i;
+    float values[N];
+    unpack(read_chunk<T, N>(at), values);
+    finish_pending<N>(call.pending,
+                      call.pending.row_scale != nullptr ? call.pending.row_scale[token] : 1.0f, i,
+                      values);
+    write_chunk<T, N>(at, values);
+}
+
+cudaError_t rows_settle_launch(cudaStream_t stream, const rows_settle *call)
+{
+    const bool wide = call->width % 8 == 0 &&
+                      all_aligned({call->values, call->pending.column_scale, call->pending.bias});
+    return with_type(call->dtype, wide, [&](auto type, auto groups) {
+        using T = decltype(type);
+        constexpr int N = decltype(groups)::value > 0 ? 8 : 1;
+        const unsigned parts =
+            (unsigned)(call->width + N * SETTLE_THREADS - 1) / (N * SETTLE_THREADS);
+        if (parts > 0) {
+            settle_kernel<T, N>
+                <<<dim3((unsigned)call->tokens, parts), SETTLE_THREADS, 0, stream>>>(*call);
+        }
+        return cudaGetLastError();
+    });
 }
 
 /* x = raw · (row scale · column scale), one operation each. */

@@ -40,6 +40,9 @@ struct rows_embed {
     float scale;
     int is_added;
     const int32_t *row_ids; /* [T] token ids, or positions */
+    /* With a step for types: row id · position_step + type · type_step in place of the row id. */
+    int position_step, type_step; /* the latter 0: row ids as they are */
+    const uint8_t *types;         /* [T] or NULL: all are 0 */
     float *residual;
 };
 cudaError_t rows_embed_launch(cudaStream_t stream, const struct rows_embed *call);
@@ -80,6 +83,15 @@ struct rows_activate {
     struct rows_target target;
 };
 cudaError_t rows_activate_launch(cudaStream_t stream, const struct rows_activate *call);
+
+/* values [T][width], in place: what a raw product stands for. */
+struct rows_settle {
+    int tokens, width;
+    void *values;
+    int dtype;
+    struct rows_pending pending;
+};
+cudaError_t rows_settle_launch(cudaStream_t stream, const struct rows_settle *call);
 
 /* target = rows of `in` [rows][width]; row i is in[pick[i]] where pick is not NULL. */
 struct rows_copy {
