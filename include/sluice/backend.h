@@ -455,7 +455,8 @@ struct backend_operations {
      *     S = decay · S;  S += k ⊗ (beta · (v - kᵀS));  o = qᵀS
      * out[T, value_heads · value_dim] = norm(o) · weight · SiLU(z). The state is the convolution's
      * latest taps - 1 rows of channels and S [value_heads, key_dim, value_dim]. All positions are
-     * computed in this form. work: [T, channels] float32. NULL where a backend has no such operation. */
+     * computed in this form. work: [T, channels] float32. NULL where a backend has no such
+     * operation. */
     status (*gated_delta)(struct backend *backend, const struct delta_facts *facts,
                           const struct delta_weights *weights, struct device_buffer *in,
                           struct device_buffer *work, struct kv_cache *cache, int layer,
@@ -468,8 +469,8 @@ struct backend_operations {
      *     S = decay · S + B ⊗ (step · x);  y = CᵀS + D · x
      * out[T, heads · head_dim] = y, times SiLU(z) where the facts say so. The state is the
      * convolution's latest taps - 1 rows of channels and S [heads, state_dim, head_dim]. All
-     * positions are computed in this form. work: [T, channels] float32. NULL, here and in the next two,
-     * where a backend has no such operation. */
+     * positions are computed in this form. work: [T, channels] float32. NULL, here and in the next
+     * two, where a backend has no such operation. */
     status (*scan)(struct backend *backend, const struct scan_facts *facts,
                    const struct scan_weights *weights, struct device_buffer *in,
                    struct device_buffer *work, struct kv_cache *cache, int layer,
