@@ -316,11 +316,6 @@ static struct output_columns no_columns(const void *context)
     return (struct output_columns){0};
 }
 
-static status append_result(void *context, const struct result *result)
-{
-    return results_file_append(context, result);
-}
-
 /* From the last row to the finished file. */
 static status measure_end(const struct bench *bench, struct journal *journal,
                           struct early_output *early)
@@ -333,7 +328,7 @@ static status measure_end(const struct bench *bench, struct journal *journal,
         const struct output_columns columns = {0};
         TRY(results_file_create(bench->output, true, &columns, "", &file));
     }
-    status s = journal_visit_from(journal, row, append_result, file);
+    status s = results_file_append_rest(file, journal, row);
     struct output_writer *writer = file->writer;
     if (s == STATUS_OK) {
         file->writer = NULL;

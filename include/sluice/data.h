@@ -390,6 +390,11 @@ status journal_visit(struct journal *journal, result_visitor visit, void *contex
 status journal_visit_from(struct journal *journal, int64_t row, result_visitor visit,
                           void *context) MUST_CHECK;
 
+/* The same of those rows alone that are not `left_out`. */
+status journal_visit_rest(struct journal *journal, int64_t row,
+                          bool (*left_out)(const void *context, int64_t row), result_visitor visit,
+                          void *context) MUST_CHECK;
+
 /* Where a row's entry stands. */
 struct journal_place {
     int64_t row, offset;
@@ -406,6 +411,19 @@ struct journal_reader;
 status journal_reader_open(const char *path, struct journal_reader **out) MUST_CHECK;
 status journal_reader_visit(struct journal_reader *reader, const struct journal_place *places,
                             size_t count, result_visitor visit, void *context) MUST_CHECK;
+/* Bytes of the journal that are in its file. */
+int64_t journal_written(const struct journal *journal);
+/* Goes through the entries from *offset on, 0 being the first, in the order in which they were
+ * appended: calls `visit` for those that `wants` wants, each with all results of a row. None begins
+ * at or behind `stop`; *offset is the one to go on with. */
+struct journal_scan {
+    int64_t stop, end; /* end: journal_written */
+    bool (*wants)(const void *context, int64_t row);
+    status (*visit)(void *context, const struct result *results, size_t count);
+    void *context;
+};
+status journal_reader_scan(struct journal_reader *reader, int64_t *offset,
+                           const struct journal_scan *scan) MUST_CHECK;
 void journal_reader_close(struct journal_reader *reader);
 /* Unlocks and closes; `remove` deletes the folder (after the output stands under its final name).
  */
@@ -520,6 +538,15 @@ status output_create(const char *path, bool overwrite, const struct output_colum
 /* What a result lacks of the optional columns is filled with -1 and NaN, what it has too much is
  * left out. */
 status output_append(struct output_writer *writer, const struct result *result) MUST_CHECK;
+/* Takes the results of a row whose turn is yet to come: their texts go into the file, numbers and
+ * places of texts stay in memory (some 100 bytes a result, 256 MiB at most). *taken is false where
+ * that cannot be: a file with lists or packed texts, no more room, a row that is there already. */
+status output_put_ahead(struct output_writer *writer, const struct result *results, size_t count,
+                        bool *taken) MUST_CHECK;
+bool output_has_ahead(const struct output_writer *writer, int64_t row);
+int64_t output_ahead_end(const struct output_writer *writer); /* one more than the last such row */
+/* Its turn has come: as output_append of its results. */
+status output_append_ahead(struct output_writer *writer, int64_t row) MUST_CHECK;
 /* Writes the bytes of every token that the flat columns name, once the last result is appended;
  * `get` appends those of one. */
 status output_write_vocabulary(struct output_writer *writer,

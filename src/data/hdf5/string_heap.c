@@ -17,6 +17,9 @@ enum {
     ALIGNMENT = 8,
 };
 
+/* Of an address that counts from the heap's beginning. No file is so large. */
+static const uint64_t NOT_PLACED = UINT64_C(1) << 63;
+
 static bool has_collection(const struct string_heap *heap)
 {
     return heap->collection < heap->bytes.length;
@@ -93,7 +96,7 @@ status string_heap_end(struct string_heap *heap, struct buffer *references)
     little_endian_put(head + 8, length, 8);
     TRY(append_zeros(&heap->bytes, -length % ALIGNMENT));
     little_endian_put(reference, length, 4);
-    little_endian_put(reference + 4, heap->collection, 8);
+    little_endian_put(reference + 4, heap->collection | NOT_PLACED, 8);
     little_endian_put(reference + 12, heap->strings, 4);
     return buffer_append(references, reference, sizeof reference);
 }
@@ -109,8 +112,16 @@ static status reserve(hid_t file, size_t bytes, uint64_t *address)
     return STATUS_OK;
 }
 
+static void set_place(char *reference, uint64_t heap)
+{
+    const uint64_t address = little_endian_get(reference + 4, 8);
+    if ((address & NOT_PLACED) != 0) {
+        little_endian_put(reference + 4, (address & ~NOT_PLACED) + heap, 8);
+    }
+}
+
 status string_heap_place(struct string_heap *heap, hid_t file, int fd, char *references,
-                         size_t count)
+                         size_t count, size_t stride)
 {
     uint64_t address;
     TRY(close_collection(heap));
@@ -120,10 +131,7 @@ status string_heap_place(struct string_heap *heap, hid_t file, int fd, char *ref
     TRY(reserve(file, heap->bytes.length, &address));
     TRY(journal_write_at(fd, (int64_t)address, heap->bytes.data, heap->bytes.length));
     for (size_t i = 0; i < count; i++) {
-        char *reference = references + i * STRING_REFERENCE_BYTES;
-        if (little_endian_get(reference, 4) > 0) {
-            little_endian_put(reference + 4, little_endian_get(reference + 4, 8) + address, 8);
-        }
+        set_place(references + i * stride, address);
     }
     buffer_clear(&heap->bytes);
     heap->collection = 0;

@@ -25,11 +25,12 @@ struct string_heap {
 /* Begins a string, whose bytes the caller appends to heap->bytes. */
 status string_heap_begin(struct string_heap *heap) MUST_CHECK;
 /* Ends it and appends its reference to *references; its address counts from the heap's beginning,
- * until string_heap_place has been called. An empty one takes no room. */
+ * and a bit says so, until string_heap_place has been called. An empty one takes no room. */
 status string_heap_end(struct string_heap *heap, struct buffer *references) MUST_CHECK;
-/* Writes all strings to the file, `fd` being a descriptor of it, and adds where they are to these
- * references, which are all that came since the last call. */
+/* Writes all strings to the file, `fd` being a descriptor of it, and says where they are in those
+ * of `count` references, `stride` bytes apart, that have come since the last call: all of these are
+ * among them. Others, of strings that are in the file, stay as they are. */
 status string_heap_place(struct string_heap *heap, hid_t file, int fd, char *references,
-                         size_t count) MUST_CHECK;
+                         size_t count, size_t stride) MUST_CHECK;
 
 #endif

@@ -64,6 +64,11 @@ status journal_check_header(const char *bytes, size_t length, size_t *size, cons
     return STATUS_OK;
 }
 
+size_t journal_header_bytes(const char head[JOURNAL_HEAD_BYTES])
+{
+    return JOURNAL_HEAD_BYTES + (size_t)little_endian_get(head + AT_IDENTITY_LENGTH, 4);
+}
+
 static uint64_t entry_checksum(const char *bytes, size_t length, int64_t offset)
 {
     return hash_bytes(bytes + AT_MAGIC, length - AT_MAGIC, (uint64_t)offset);

@@ -30,6 +30,9 @@ status journal_put_header(const char *identity, struct buffer *out) MUST_CHECK;
 status journal_check_header(const char *bytes, size_t length, size_t *size, const char **identity,
                             size_t *identity_length) MUST_CHECK;
 
+/* Bytes of the header that begins so, its identity included. */
+size_t journal_header_bytes(const char head[JOURNAL_HEAD_BYTES]);
+
 /* Writes the head of an entry at `bytes`, where its payload already stands behind the head. The
  * checksum counts for this offset of the file only: bytes of a journal that are part of a payload
  * are no entries. */

@@ -518,8 +518,27 @@ status journal_commit(struct journal *journal)
 
 /* ---- Reading ---- */
 
+struct row_filter {
+    bool (*left_out)(const void *context, int64_t row); /* NULL: none is */
+    const void *context;
+};
+
+static size_t leave_out(struct journal_place *places, size_t count, const struct row_filter *filter)
+{
+    size_t kept = 0;
+    if (filter->left_out == NULL) {
+        return count;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!filter->left_out(filter->context, places[i].row)) {
+            places[kept++] = places[i];
+        }
+    }
+    return kept;
+}
+
 static status visit_rows(struct journal *journal, int64_t row, struct journal_place *places,
-                         result_visitor visit, void *context)
+                         const struct row_filter *filter, result_visitor visit, void *context)
 {
     const struct journal_file file = {journal->fd, journal->end, journal->path.data};
     struct read_back read = {0};
@@ -528,6 +547,7 @@ static status visit_rows(struct journal *journal, int64_t row, struct journal_pl
     while (s == STATUS_OK &&
            (count = row_index_collect(&journal->index, &row, INT64_MAX, places)) > 0) {
         s = interrupt_check();
+        count = leave_out(places, count, filter);
         if (s == STATUS_OK) {
             s = read_back_visit(&read, &file, places, count, visit, context);
         }
@@ -536,8 +556,11 @@ static status visit_rows(struct journal *journal, int64_t row, struct journal_pl
     return s;
 }
 
-status journal_visit_from(struct journal *journal, int64_t row, result_visitor visit, void *context)
+status journal_visit_rest(struct journal *journal, int64_t row,
+                          bool (*left_out)(const void *context, int64_t row), result_visitor visit,
+                          void *context)
 {
+    const struct row_filter filter = {left_out, context};
     TRY(write_pending(journal));
     size_t rows = (size_t)journal->index.rows;
     rows = rows < read_back_limits.rows ? rows : read_back_limits.rows;
@@ -545,9 +568,14 @@ status journal_visit_from(struct journal *journal, int64_t row, result_visitor v
     if (places == NULL) {
         return status_fail(STATUS_NO_MEMORY, "out of memory for the places of %zu rows", rows);
     }
-    status s = visit_rows(journal, row, places, visit, context);
+    status s = visit_rows(journal, row, places, &filter, visit, context);
     free(places);
     return s;
+}
+
+status journal_visit_from(struct journal *journal, int64_t row, result_visitor visit, void *context)
+{
+    return journal_visit_rest(journal, row, NULL, visit, context);
 }
 
 status journal_visit(struct journal *journal, result_visitor visit, void *context)
@@ -559,6 +587,11 @@ size_t journal_follow(const struct journal *journal, int64_t *row, struct journa
                       size_t most)
 {
     return row_index_follow(&journal->index, row, journal->end, places, most);
+}
+
+int64_t journal_written(const struct journal *journal)
+{
+    return journal->end;
 }
 
 const char *journal_path(const struct journal *journal)

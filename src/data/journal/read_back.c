@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "data/journal/file.h"
+#include "data/journal/window.h"
 
 enum {
     RUN_BYTES = 1 << 20, /* of one read, unless it is one entry */
@@ -171,6 +172,21 @@ static void prefetch_entry(const char *bytes, size_t length)
     }
 }
 
+static status fail_damaged(const char *path, int64_t offset, int64_t row)
+{
+    return status_fail(STATUS_INVALID,
+                       "%s: offset %lld: row %lld was damaged after it was "
+                       "written; start again, to see whether the disk reads it now, or "
+                       "afresh with --fresh",
+                       path, (long long)offset, (long long)row);
+}
+
+static status fail_order(const char *path, int64_t offset, int64_t row)
+{
+    return status_fail(STATUS_INVALID, "%s: offset %lld: row %lld: samples out of order", path,
+                       (long long)offset, (long long)row);
+}
+
 static status visit_entry(struct arena *arena, const struct journal_file *file, const char *bytes,
                           const struct journal_place *place, bool is_damaged, result_visitor visit,
                           void *context)
@@ -178,11 +194,7 @@ static status visit_entry(struct arena *arena, const struct journal_file *file, 
     long long row = place->row, offset = place->offset;
     struct journal_entry entry;
     if (is_damaged || !journal_get_entry(bytes, &entry)) {
-        return status_fail(STATUS_INVALID,
-                           "%s: offset %lld: row %lld was damaged after it was "
-                           "written; start again, to see whether the disk reads it now, or "
-                           "afresh with --fresh",
-                           file->path, offset, row);
+        return fail_damaged(file->path, offset, row);
     }
     const char *next = bytes + JOURNAL_ENTRY_BYTES;
     size_t left = (size_t)entry.length;
@@ -194,8 +206,7 @@ static status visit_entry(struct arena *arena, const struct journal_file *file, 
         TRY(status_context(result_decode(next, left, arena, &result, &used),
                            "%s: offset %lld: row %lld", file->path, offset, row));
         if (result.row != place->row || result.sample <= previous) {
-            return status_fail(STATUS_INVALID, "%s: offset %lld: row %lld: samples out of order",
-                               file->path, offset, row);
+            return fail_order(file->path, offset, row);
         }
         previous = result.sample;
         next += used;
@@ -281,6 +292,7 @@ struct journal_reader {
     int fd;
     char *path;
     struct read_back read;
+    struct journal_windows windows; /* of a scan */
 };
 
 status journal_reader_open(const char *path, struct journal_reader **out)
@@ -309,6 +321,83 @@ status journal_reader_visit(struct journal_reader *reader, const struct journal_
     return read_back_visit(&reader->read, &file, places, count, visit, context);
 }
 
+/* All results of an entry, which are valid until the next one is read. */
+static status decode_results(struct arena *arena, const struct journal_entry *entry,
+                             const char *bytes, struct result **out)
+{
+    size_t left = (size_t)entry->length, used;
+    arena_reset(arena);
+    struct result *results = arena_allocate_array(arena, entry->samples, sizeof *results);
+    if (results == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a result");
+    }
+    for (uint32_t i = 0; i < entry->samples; i++, bytes += used, left -= used) {
+        TRY(result_decode(bytes, left, arena, &results[i], &used));
+    }
+    *out = results;
+    return STATUS_OK;
+}
+
+static status visit_scanned(struct journal_reader *reader, int64_t offset,
+                            const struct journal_entry *entry, const struct journal_scan *scan)
+{
+    const char *bytes;
+    struct result *results;
+    const size_t length = JOURNAL_ENTRY_BYTES + (size_t)entry->length;
+    const struct journal_place place = {entry->row, offset, (uint32_t)length};
+    TRY(journal_windows_get(&reader->windows, reader->fd, scan->end, offset, length, &bytes));
+    if (!is_entry(bytes, &place) || entry->samples > entry->length) {
+        return fail_damaged(reader->path, offset, entry->row);
+    }
+    TRY(status_context(
+        decode_results(&reader->read.arena, entry, bytes + JOURNAL_ENTRY_BYTES, &results),
+        "%s: offset %lld: row %lld", reader->path, (long long)offset, (long long)entry->row));
+    for (uint32_t i = 0; i < entry->samples; i++) {
+        if (results[i].row != entry->row || (i > 0 && results[i].sample <= results[i - 1].sample)) {
+            return fail_order(reader->path, offset, entry->row);
+        }
+    }
+    return scan->visit(scan->context, results, entry->samples);
+}
+
+static status scan_entry(struct journal_reader *reader, int64_t *offset,
+                         const struct journal_scan *scan)
+{
+    const char *head;
+    struct journal_entry entry;
+    TRY(journal_windows_get(&reader->windows, reader->fd, scan->end, *offset, JOURNAL_ENTRY_BYTES,
+                            &head));
+    if (!journal_get_entry(head, &entry) ||
+        entry.length > (uint64_t)(scan->end - *offset - JOURNAL_ENTRY_BYTES)) {
+        return fail_damaged(reader->path, *offset, entry.row);
+    }
+    if (!entry.mark && scan->wants(scan->context, entry.row)) {
+        TRY(visit_scanned(reader, *offset, &entry, scan));
+    }
+    *offset += JOURNAL_ENTRY_BYTES + (int64_t)entry.length;
+    return STATUS_OK;
+}
+
+static status skip_header(const struct journal_reader *reader, int64_t *offset)
+{
+    char head[JOURNAL_HEAD_BYTES];
+    TRY(journal_read_at(reader->fd, 0, head, sizeof head));
+    *offset = (int64_t)journal_header_bytes(head);
+    return STATUS_OK;
+}
+
+status journal_reader_scan(struct journal_reader *reader, int64_t *offset,
+                           const struct journal_scan *scan)
+{
+    if (*offset == 0) {
+        TRY(status_context(skip_header(reader, offset), "%s", reader->path));
+    }
+    while (*offset < scan->stop) {
+        TRY(scan_entry(reader, offset, scan));
+    }
+    return STATUS_OK;
+}
+
 void journal_reader_close(struct journal_reader *reader)
 {
     if (reader == NULL) {
@@ -318,6 +407,7 @@ void journal_reader_close(struct journal_reader *reader)
         close(reader->fd);
     }
     read_back_destroy(&reader->read);
+    journal_windows_destroy(&reader->windows);
     free(reader->path);
     free(reader);
 }

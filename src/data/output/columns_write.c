@@ -119,6 +119,16 @@ static status append_array(struct columns_writer *self, const struct result_colu
     return STATUS_OK;
 }
 
+static status append_number(const struct result_column *column, size_t bytes,
+                            const struct stored_result *result, struct buffer *out)
+{
+    if (column->kind == COLUMN_NAME) {
+        const int8_t value = (int8_t)column_name_value(column, result);
+        return buffer_append(out, &value, sizeof value);
+    }
+    return buffer_append(out, column_member(column, result), bytes);
+}
+
 static status append_value(struct columns_writer *self, const struct result_column *column,
                            struct stored_column *stored, const struct stored_result *result)
 {
@@ -129,12 +139,7 @@ static status append_value(struct columns_writer *self, const struct result_colu
     if (column_is_array(column)) {
         return append_array(self, column, stored, result);
     }
-    if (column->kind == COLUMN_NAME) {
-        const int8_t value = (int8_t)column_name_value(column, result);
-        return buffer_append(&stored->numbers.batch, &value, sizeof value);
-    }
-    return buffer_append(&stored->numbers.batch, column_member(column, result),
-                         stored->numbers.item_bytes);
+    return append_number(column, stored->numbers.item_bytes, result, &stored->numbers.batch);
 }
 
 static status append_offsets(struct columns_writer *self, const struct stored_result *result)
@@ -189,12 +194,13 @@ static void add_score(struct result *result)
     }
 }
 
-static struct stored_result complete(struct columns_writer *self, const struct result *result)
+static struct stored_result complete(const struct columns_writer *self, const struct result *result,
+                                     int32_t file)
 {
     struct stored_result stored = {.result = *result,
                                    .status_code = result_status_code(result),
                                    .copied_from = result->copied - 1,
-                                   .file = file_of(self, result->row)};
+                                   .file = file};
     if (self->columns.scores) {
         add_scores(&stored.result);
     }
@@ -216,20 +222,105 @@ static size_t batch_bytes(const struct columns_writer *self)
     return bytes;
 }
 
+static status end_result(struct columns_writer *self)
+{
+    self->batch_rows++;
+    return self->batch_rows == OUTPUT_BATCH_ROWS || batch_bytes(self) >= BATCH_BYTES
+               ? columns_writer_flush(self)
+               : STATUS_OK;
+}
+
 status columns_writer_append(struct columns_writer *self, const struct result *result)
 {
-    const struct stored_result stored = complete(self, result);
+    const struct stored_result stored = complete(self, result, file_of(self, result->row));
     for (size_t i = 0; i < result_column_count; i++) {
         if (self->stored[i].width > 0) {
             TRY(append_value(self, &result_columns[i], &self->stored[i], &stored));
         }
     }
     TRY(append_offsets(self, &stored));
-    self->batch_rows++;
-    return self->batch_rows == OUTPUT_BATCH_ROWS || batch_bytes(self) >= BATCH_BYTES
-               ? columns_writer_flush(self)
-               : STATUS_OK;
+    return end_result(self);
 }
+
+/* ---- Records ---- */
+
+/* Which file a row came from is known when its turn comes. */
+static bool is_of_turn(const struct result_column *column)
+{
+    return column->member == offsetof(struct stored_result, file);
+}
+
+static size_t value_bytes(const struct columns_writer *self, size_t column)
+{
+    const struct stored_column *stored = &self->stored[column];
+    return stored->width == 0 || is_of_turn(&result_columns[column]) ? 0
+           : result_columns[column].kind == COLUMN_TEXT              ? STRING_REFERENCE_BYTES
+                                                                     : stored->numbers.item_bytes;
+}
+
+size_t columns_writer_record_bytes(const struct columns_writer *self)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < result_column_count; i++) {
+        if (self->stored[i].width > 0 && column_is_array(&result_columns[i])) {
+            return 0;
+        }
+        bytes += value_bytes(self, i);
+    }
+    return self->columns.packed_texts ? 0 : bytes;
+}
+
+size_t columns_writer_next_text(const struct columns_writer *self, size_t *column)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < result_column_count; i++) {
+        if (i >= *column && self->stored[i].width > 0 && result_columns[i].kind == COLUMN_TEXT) {
+            *column = i + 1;
+            return at;
+        }
+        at += value_bytes(self, i);
+    }
+    return SIZE_MAX;
+}
+
+status columns_writer_record(struct columns_writer *self, const struct result *result,
+                             struct string_heap *heaps, struct buffer *records)
+{
+    const struct stored_result stored = complete(self, result, 0);
+    for (size_t i = 0; i < result_column_count; i++) {
+        const struct result_column *column = &result_columns[i];
+        if (value_bytes(self, i) == 0) {
+            continue;
+        }
+        if (column->kind == COLUMN_TEXT) {
+            TRY(output_text_put(heaps++, column_pointer(column, &stored),
+                                column_text_length(column, &stored), records));
+        } else {
+            TRY(append_number(column, value_bytes(self, i), &stored, records));
+        }
+    }
+    return STATUS_OK;
+}
+
+status columns_writer_append_record(struct columns_writer *self, int64_t row, const char *record)
+{
+    const int32_t file = file_of(self, row);
+    for (size_t i = 0; i < result_column_count; i++) {
+        struct stored_column *stored = &self->stored[i];
+        const size_t bytes = value_bytes(self, i);
+        if (result_columns[i].kind == COLUMN_TEXT && bytes > 0) {
+            TRY(output_text_append_reference(&stored->texts, record));
+        } else if (bytes > 0) {
+            TRY(buffer_append(&stored->numbers.batch, record, bytes));
+        } else if (stored->width > 0) {
+            TRY(buffer_append(&stored->numbers.batch, &file, sizeof file));
+        }
+        record += bytes;
+    }
+    return end_result(self);
+}
+
+/* ---- Writing ---- */
 
 status columns_writer_flush(struct columns_writer *self)
 {

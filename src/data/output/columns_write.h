@@ -34,6 +34,19 @@ status columns_writer_create(struct columns_writer *self, hid_t file, int fd, hi
  * with -1 and NaN, what it has too much is left out; STATUS_INTERNAL for a list of another width
  * than the file's. */
 status columns_writer_append(struct columns_writer *self, const struct result *result) MUST_CHECK;
+
+/* Results before their turn: a *record* is what a result puts into the batch, its texts as
+ * references. Bytes of one; 0: this file's are not all of the same size (lists, packed texts). */
+size_t columns_writer_record_bytes(const struct columns_writer *self);
+/* Appends a result's record, its texts to `heaps`, which has one for each text in the record. */
+status columns_writer_record(struct columns_writer *self, const struct result *result,
+                             struct string_heap *heaps, struct buffer *records) MUST_CHECK;
+/* Where in a record the references to a column's texts stand, from *column on, which is moved
+ * behind it; SIZE_MAX: there are no more. */
+size_t columns_writer_next_text(const struct columns_writer *self, size_t *column);
+/* columns_writer_append for a record whose texts are in the file. */
+status columns_writer_append_record(struct columns_writer *self, int64_t row,
+                                    const char *record) MUST_CHECK;
 status columns_writer_flush(struct columns_writer *self) MUST_CHECK;
 /* Whether the file has flat columns, whose tokens belong to its vocabulary. */
 bool columns_writer_has_tokens(const struct columns_writer *self);

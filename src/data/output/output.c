@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "data/journal/durable.h"
+#include "data/output/ahead.h"
 #include "data/output/columns_write.h"
 #include "data/output/inputs.h"
 #include "data/output/layout.h"
@@ -22,6 +23,7 @@ struct output_writer {
     int fd; /* of the partial file: holds its lock, and syncs it */
     hid_t file, string_type;
     struct columns_writer columns;
+    struct results_ahead ahead;
 };
 
 /* ---- Creating ---- */
@@ -178,6 +180,45 @@ status output_append(struct output_writer *writer, const struct result *result)
     return status_context(s, "%s", writer->partial.data);
 }
 
+/* ---- Results before their turn ---- */
+
+status output_put_ahead(struct output_writer *writer, const struct result *results, size_t count,
+                        bool *taken)
+{
+    *taken = false;
+    for (size_t i = 0; i < count; i++) {
+        const struct stored_result stored = {.result = results[i]};
+        if (!result_columns_sane(&stored) || writer->failed) {
+            return STATUS_OK; /* output_append says why */
+        }
+    }
+    status s = results_ahead_put(&writer->ahead, &writer->columns, writer->file, writer->fd,
+                                 results, count, taken);
+    writer->failed |= s != STATUS_OK;
+    return status_context(s, "%s", writer->partial.data);
+}
+
+bool output_has_ahead(const struct output_writer *writer, int64_t row)
+{
+    return results_ahead_has(&writer->ahead, row);
+}
+
+int64_t output_ahead_end(const struct output_writer *writer)
+{
+    return writer->ahead.end;
+}
+
+status output_append_ahead(struct output_writer *writer, int64_t row)
+{
+    if (writer->failed) {
+        return status_fail(STATUS_IO, "%s: an earlier write failed", writer->partial.data);
+    }
+    status s =
+        results_ahead_append(&writer->ahead, &writer->columns, writer->file, writer->fd, row);
+    writer->failed = s != STATUS_OK;
+    return status_context(s, "%s", writer->partial.data);
+}
+
 /* ---- Metrics and attributes ---- */
 
 /* What became of a part of the file: a failure is the writer's. */
@@ -251,6 +292,7 @@ static herr_t close_file(struct output_writer *writer)
 static void writer_destroy(struct output_writer *writer)
 {
     columns_writer_destroy(&writer->columns);
+    results_ahead_destroy(&writer->ahead);
     if (writer->fd >= 0) {
         close(writer->fd);
     }

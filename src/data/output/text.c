@@ -108,6 +108,14 @@ static status append_packed(struct packed_column *column, const char *text, size
     return buffer_append(&column->offsets.batch, &column->total, sizeof column->total);
 }
 
+status output_text_put(struct string_heap *heap, const char *text, size_t length,
+                       struct buffer *references)
+{
+    TRY(string_heap_begin(heap));
+    TRY(append_clean(text, length, false, &heap->bytes));
+    return string_heap_end(heap, references);
+}
+
 status output_text_append(struct text_column *column, const char *text, size_t length)
 {
     length = text != NULL ? length : 0;
@@ -117,9 +125,12 @@ status output_text_append(struct text_column *column, const char *text, size_t l
     if (column->form == TEXTS_ABSENT) {
         return STATUS_OK;
     }
-    TRY(string_heap_begin(&column->heap));
-    TRY(append_clean(text, length, false, &column->heap.bytes));
-    return string_heap_end(&column->heap, &column->references);
+    return output_text_put(&column->heap, text, length, &column->references);
+}
+
+status output_text_append_reference(struct text_column *column, const char *reference)
+{
+    return buffer_append(&column->references, reference, STRING_REFERENCE_BYTES);
 }
 
 /* A chunk that is not full is written again when more has come. */
@@ -150,7 +161,8 @@ static status flush_variable(struct text_column *column)
         return STATUS_OK;
     }
     char *first = column->references.data + column->placed * STRING_REFERENCE_BYTES;
-    TRY(string_heap_place(&column->heap, column->file, column->fd, first, count - column->placed));
+    TRY(string_heap_place(&column->heap, column->file, column->fd, first, count - column->placed,
+                          STRING_REFERENCE_BYTES));
     return write_references(column);
 }
 

@@ -41,6 +41,11 @@ status output_text_create(hid_t file, int fd, const char *path, hid_t string_typ
 /* Puts a text into the batch; NULL counts as empty. What is not UTF-8 becomes U+FFFD, and so does a
  * NUL, at which HDF5's own strings end; a packed text may have one. */
 status output_text_append(struct text_column *column, const char *text, size_t length) MUST_CHECK;
+/* The same of a variable text as it comes to stand in a heap. */
+status output_text_put(struct string_heap *heap, const char *text, size_t length,
+                       struct buffer *references) MUST_CHECK;
+/* Puts a text into the batch that stands in the file already: its reference, of a variable one. */
+status output_text_append_reference(struct text_column *column, const char *reference) MUST_CHECK;
 /* Writes the batch; nothing to do for a column that this file does not have. */
 status output_text_flush(struct text_column *column) MUST_CHECK;
 /* Bytes of the batch. */

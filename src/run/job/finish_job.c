@@ -57,7 +57,7 @@ static status write_results(struct run *run, struct results_file **out, struct r
     status s = appends ? output_visit(run->part.reader, write_result, file) : STATUS_OK;
     double start = clock_seconds(), before = file->seconds;
     if (s == STATUS_OK) {
-        s = journal_visit_from(run->journal, row, write_result, file);
+        s = results_file_append_rest(file, run->journal, row);
     }
     summary->journal_seconds += clock_seconds() - start - (file->seconds - before);
     if (s != STATUS_OK) {

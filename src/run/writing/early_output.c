@@ -10,9 +10,13 @@
 #include <time.h>
 
 int64_t early_output_rows = 16384;
+int64_t early_output_lag = 64 << 20;
 
-/* Rows in hand at most: a turn of rank 0 lists them, the thread reads their bytes. */
-enum { GROUP_ROWS = 65536 };
+enum {
+    GROUP_ROWS = 65536,    /* in hand at most: a turn of rank 0 lists them, the thread reads them */
+    SCAN_BYTES = 64 << 20, /* of the journal, for rows before their turn, likewise */
+    LEAST_SCANS = 8,       /* a scan is worth that part of the lag */
+};
 
 /* What the thread has in hand belongs to it while `is_busy`, all else to the caller. */
 struct early_output {
@@ -21,9 +25,10 @@ struct early_output {
     struct results_file *file; /* NULL before the first group, and after a failure */
     struct journal_place *places;
     size_t count;
-    int64_t next;                  /* the first row that was not handed over */
-    bool has_given;                /* up, after a failure */
-    struct output_columns columns; /* of the file */
+    int64_t next;                         /* the first row that was not handed over */
+    int64_t scanned, scan_stop, scan_end; /* of the journal's bytes, for rows before their turn */
+    bool has_given;                       /* up, after a failure */
+    struct output_columns columns;        /* of the file */
 
     pthread_t thread;
     bool runs;
@@ -53,13 +58,46 @@ static status write_result(void *context, const struct result *result)
     return results_file_append(self->file, result);
 }
 
+static bool is_ahead_of_turn(const void *context, int64_t row)
+{
+    const struct early_output *self = context;
+    return row >= self->next && !results_file_has_ahead(self->file, row);
+}
+
+static status put_ahead(void *context, const struct result *results, size_t count)
+{
+    struct early_output *self = context;
+    bool taken; /* where not, it is read again in its turn */
+    return is_cancelled(self) ? status_fail(STATUS_STOPPED, "stopped")
+                              : results_file_put_ahead(self->file, results, count, &taken);
+}
+
+/* The rows in hand but those that are in the file. */
+static status write_turn(struct early_output *self)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < self->count; i++) {
+        if (!results_file_has_ahead(self->file, self->places[i].row)) {
+            self->places[kept++] = self->places[i];
+        }
+    }
+    TRY(journal_reader_visit(self->reader, self->places, kept, write_result, self));
+    return results_file_append_ahead(self->file, self->next);
+}
+
 static status write_group(struct early_output *self)
 {
+    const struct journal_scan scan = {.stop = self->scan_stop,
+                                      .end = self->scan_end,
+                                      .wants = is_ahead_of_turn,
+                                      .visit = put_ahead,
+                                      .context = self};
     if (self->file == NULL) {
         TRY(results_file_create(self->options.path, self->options.overwrite, &self->columns,
                                 journal_arithmetic(self->options.journal), &self->file));
     }
-    return journal_reader_visit(self->reader, self->places, self->count, write_result, self);
+    TRY(write_turn(self));
+    return journal_reader_scan(self->reader, &self->scanned, &scan);
 }
 
 static void *run_thread(void *context)
@@ -126,7 +164,7 @@ static void drop_file(struct early_output *self)
 {
     results_file_destroy(self->file);
     self->file = NULL;
-    self->next = 0;
+    self->next = self->scanned = 0;
 }
 
 /* What cannot be written now may be at the end, which then says what is wrong. */
@@ -147,12 +185,23 @@ static status begin(struct early_output *self)
     return start_thread(self);
 }
 
+/* Up to where the thread is to look for rows before their turn. Says whether that is worth it. */
+static bool choose_scan(struct early_output *self)
+{
+    self->scan_end = journal_written(self->options.journal);
+    const int64_t stop = self->scan_end - early_output_lag, most = self->scanned + SCAN_BYTES;
+    const bool is_worth = stop - self->scanned > early_output_lag / LEAST_SCANS;
+    self->scan_stop = !is_worth ? 0 : stop < most ? stop : most;
+    return is_worth;
+}
+
 static void hand_over(struct early_output *self, int64_t rows_read)
 {
     int64_t first = self->next, left = rows_read - first;
     size_t most = left > GROUP_ROWS ? GROUP_ROWS : left > 0 ? (size_t)left : 0;
     self->count = journal_follow(self->options.journal, &self->next, self->places, most);
-    if (self->count == 0 || (first == 0 && (int64_t)self->count < early_output_rows)) {
+    const bool is_small = first == 0 && (int64_t)self->count < early_output_rows;
+    if (!choose_scan(self) && (self->count == 0 || is_small)) {
         self->next = first;
         return;
     }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The output file while the job runs: a thread writes the results of all rows from the first on
- * without a gap, so that at the end only the last ones are left to write.
+ * without a gap, so that at the end only the last ones are left to write. Rows that ended long ago
+ * behind a gap are put into the file before their turn (output_put_ahead): with many rows under way
+ * most are, and at the end only their numbers are left to write.
  *
  * The journal stays the only truth. What this has written counts for nothing until the job is done:
  * where it fails, or the job ends before, the file is removed and written anew from the journal. */
@@ -12,6 +14,9 @@
 /* Begun when so many rows from the first on are there: smaller jobs are written in a moment at the
  * end. Tests make it small. */
 extern int64_t early_output_rows;
+/* Bytes of the journal that a row is followed by when it is put into the file before its turn: most
+ * gaps are closed by then. Tests make it small. */
+extern int64_t early_output_lag;
 
 struct early_output_options {
     const char *path; /* of the output; borrowed, like all here */
