@@ -5,6 +5,7 @@ here, in float64, position by position: the recurrent form of each.
 
     pip install numpy
     python3 tools/make_layer_models.py make tests/data/models          the models of MODELS that are not there yet
+    python3 tools/make_layer_models.py make-fp8 tests/data/models_fp8  those of FP8_MODELS
     python3 tools/make_layer_models.py check tests/data/models/NAME…   golden logits of these folders against this forward pass
 
 The folders are those of tools/make_golden_models.py. `check` also takes models that transformers has made: this forward pass was held to
@@ -346,5 +347,56 @@ def shapes(kind, c):
     return out
 
 
+# ---- FP8 in blocks, as DeepSeek publishes it ----
+
+FP8_MODELS = {"deepseek_v3_block": ("DeepseekV3ForCausalLM", MODELS["deepseek_v3"][1] | dict(
+    model_type="deepseek_v3", num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=8, kv_lora_rank=136, qk_nope_head_dim=16, v_head_dim=20,
+    quantization_config=dict(quant_method="fp8", fmt="e4m3", activation_scheme="dynamic", weight_block_size=[128, 128])))}
+E4M3 = np.array([(1 + c % 8 / 8) * 2.0 ** (c // 8 - 7) if c >= 8 else c / 8 * 2.0 ** -6 for c in range(127)])  # codes of numbers from 0 to 448
+quantised = {}  # by name: codes, scales
+
+
+def draw_fp8(name, shape, random, draw=family.draw):
+    values = draw(name, shape, random)
+    if not name.endswith("_proj.weight") and not name.endswith("_proj_with_mqa.weight"):
+        return values
+    codes, out = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
+    scales = np.zeros([-(-n // 128) for n in shape], np.float32)
+    for i, j in np.ndindex(*scales.shape):
+        block = np.s_[128 * i:128 * i + 128, 128 * j:128 * j + 128]
+        scales[i, j] = np.abs(values[block]).max() / 448
+        nearest = np.abs(np.abs(values[block] / scales[i, j])[..., None] - E4M3).argmin(-1)
+        out[block] = np.sign(values[block]).astype(np.float32) * E4M3[nearest].astype(np.float32) * scales[i, j]
+        codes[block] = nearest + 128 * (values[block] < 0)
+    quantised[name] = codes, scales
+    return out
+
+
+def write_fp8(path):
+    tensors, header, data = family.read_tensors(path), {}, b""
+    for name, values in tensors.items():
+        codes, scales = quantised.get(name, (None, None))
+        parts = [(name, "F32", values.astype("<f4"))] if codes is None else [
+            (name, "F8_E4M3", codes), (name.removesuffix(".weight") + ".weight_scale_inv", "F32", scales)]
+        for part, kind, array in parts:
+            raw = array.tobytes()
+            header[part] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [len(data), len(data) + len(raw)]}
+            data += raw
+    text = family.json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+def make_fp8(parent):
+    family.draw = draw_fp8
+    for name in FP8_MODELS:
+        if not (parent / name).exists():
+            family.make(parent / name, name, FP8_MODELS, lambda _, c: shapes("deepseek_v3", c), Model)
+            write_fp8(parent / name / "model.safetensors")
+
+
 if __name__ == "__main__":
-    family.main(MODELS, shapes, Model)
+    if family.sys.argv[1] == "make-fp8":
+        make_fp8(family.pathlib.Path(family.sys.argv[2]))
+    else:
+        family.main(MODELS, shapes, Model)
