@@ -108,7 +108,7 @@ class Model:
         if self.kind == "Mistral3ForConditionalGeneration":
             self.kind = {"mistral": "Mistral", "ministral3": "Ministral3"}[text["model_type"]]
         self.c, self.t = text, tensors
-        self.prefix = next(p for p in ("language_model.model.", "model.language_model.", "model.") if p + "embed_tokens.weight" in tensors)
+        self.prefix = next(p for p in ("language_model.model.", "model.language_model.", "model.") if p + "embed_tokens.weight" in tensors or p == "model.")
         self.heads, self.kv = text["num_attention_heads"], text["num_key_value_heads"]
         self.dim = text.get("head_dim") or text["hidden_size"] // self.heads
         self.epsilon = text.get("rms_norm_eps") or text.get("norm_epsilon") or text.get("layer_norm_eps")
@@ -263,7 +263,7 @@ def draw(name, shape, random):
         return (0 if name.endswith("bias") else 1) + 0.1 * random.standard_normal(shape)
     if name.endswith("bias"):
         return 0.1 * random.standard_normal(shape)
-    return random.standard_normal(shape) * (0.35 if "embed_tokens" in name else 1.6 / shape[-1] ** 0.5)
+    return random.standard_normal(shape) * (0.35 if "embed" in name else 1.6 / shape[-1] ** 0.5)
 
 
 def make(folder, name, models=MODELS, shapes=shapes, model_class=Model):

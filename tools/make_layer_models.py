@@ -40,6 +40,15 @@ MODELS["deepseek_v2"] = ("DeepseekV2ForCausalLM", DEEPSEEK | dict(
 MODELS["deepseek_v3"] = ("DeepseekV3ForCausalLM", DEEPSEEK | dict(
     q_lora_rank=18, n_shared_experts=1, topk_method="noaux_tc", scoring_func="sigmoid", norm_topk_prob=True, routed_scaling_factor=2.5)
     | rope(**family.YARN, mscale=1.0, mscale_all_dim=1.0))
+MODELS["falcon_h1"] = ("FalconH1ForCausalLM", dict(
+    mamba_n_heads=6, mamba_n_groups=2, mamba_d_state=9, mamba_d_head=5, mamba_d_ssm=30, mamba_d_conv=4, mamba_conv_bias=True, mamba_rms_norm=True,
+    mamba_norm_before_gate=True, rms_norm_eps=1e-5, embedding_multiplier=3.0, lm_head_multiplier=0.5, attention_in_multiplier=1.1,
+    attention_out_multiplier=0.9, key_multiplier=0.7, ssm_in_multiplier=1.2, ssm_out_multiplier=0.7, ssm_multipliers=[0.7, 0.9, 0.8, 1.1, 0.6],
+    mlp_multipliers=[0.8, 0.6]) | rope(1e5))
+MODELS["nemotron_h"] = ("NemotronHForCausalLM", dict(
+    num_hidden_layers=6, hybrid_override_pattern="ME*-ME", mamba_num_heads=6, mamba_head_dim=5, n_groups=2, ssm_state_size=9, conv_kernel=4,
+    use_conv_bias=True, use_bias=True, mlp_hidden_act="relu2", layer_norm_epsilon=1e-5, n_routed_experts=5, num_experts_per_tok=2,
+    moe_intermediate_size=12, moe_shared_expert_intermediate_size=20, n_group=1, topk_group=1, norm_topk_prob=True, routed_scaling_factor=2.5))
 family.SEEDS["qwen3_5"] = 29  # where SEED leaves states that magnify an arithmetic's error tenfold
 
 
@@ -61,6 +70,7 @@ def softplus(x):
 class Model(family.Model):
     def __init__(self, config, tensors):
         super().__init__(config, tensors)
+        self.prefix = "backbone." if "backbone.embeddings.weight" in tensors else self.prefix
         self.kind = config["architectures"][0].removesuffix("ForCausalLM").removesuffix("ForConditionalGeneration")
         self.epsilon = next(self.c[key] for key in ("rms_norm_eps", "norm_eps", "layer_norm_epsilon") if key in self.c)
 
@@ -235,21 +245,90 @@ class Model(family.Model):
         normed = self.norm(x, layer, "post_attention_layernorm")
         return x + (self.mlp(normed, layer) if layer < self.c["first_k_dense_replace"] else self.deepseek_mixture(normed, layer))
 
+    # ---- Falcon-H1, Nemotron-H ----
+
+    def scan(self, x, layer, prefix, heads, groups, scales):
+        """The state space of the rows x: y [T, heads · values], z."""
+        count, size = len(x), self.c.get("mamba_d_state") or self.c["ssm_state_size"]
+        inner = self.get(layer, prefix + "out_proj.weight").shape[1]
+        z, v, b, out, dt = np.split(self.linear(layer, prefix + "in_proj", x), np.cumsum((inner, inner, groups * size, groups * size)), axis=-1)
+        z, v, b, out, dt = (a * scale for a, scale in zip((z, v, b, out, dt), scales))
+        mixed = convolve(np.concatenate([v, b, out], axis=-1), self.get(layer, prefix + "conv1d.weight"), self.get(layer, prefix + "conv1d.bias"))
+        v, b, out = np.split(activate("silu", mixed), (inner, inner + groups * size), axis=-1)
+        v = v.reshape(count, heads, -1)
+        b, out = (np.repeat(a.reshape(count, groups, size), heads // groups, axis=1) for a in (b, out))
+        step = softplus(dt + self.get(layer, prefix + "dt_bias"))
+        decay = np.exp(-np.exp(self.get(layer, prefix + "A_log")) * step)
+        state, y = np.zeros((heads, size, v.shape[-1])), np.zeros(v.shape)
+        for t in range(count):
+            state = state * decay[t][:, None, None] + b[t][:, :, None] * (step[t][:, None] * v[t])[:, None, :]
+            y[t] = np.einsum("hn,hnd->hd", out[t], state) + self.get(layer, prefix + "D")[:, None] * v[t]
+        return y.reshape(count, -1), z
+
+    def group_norm(self, x, layer, prefix, groups):
+        parts = x.reshape(len(x), groups, -1)
+        return rms(parts, 1, self.epsilon).reshape(x.shape) * self.get(layer, prefix + "norm.weight")
+
+    def falcon_layer(self, x, layer):
+        c, normed = self.c, self.norm(x, layer, "input_layernorm")
+        groups = c["mamba_n_groups"]
+        y, z = self.scan(c["ssm_in_multiplier"] * normed, layer, "mamba.", c["mamba_n_heads"], groups, c["ssm_multipliers"])
+        if not c["mamba_rms_norm"]:
+            y = y * activate("silu", z)
+        elif c["mamba_norm_before_gate"]:
+            y = self.group_norm(y, layer, "mamba.", groups) * activate("silu", z)
+        else:
+            y = self.group_norm(y * activate("silu", z), layer, "mamba.", groups)
+        q, k, v = (self.linear(layer, f"self_attn.{n}_proj", c["attention_in_multiplier"] * normed).reshape(len(x), -1, self.dim) for n in "qkv")
+        q, k = self.rotate(q, layer), self.rotate(k * c["key_multiplier"], layer)
+        attended = self.linear(layer, "self_attn.o_proj", self.scores(q, k, v, self.dim ** -0.5))
+        x = x + c["attention_out_multiplier"] * attended + c["ssm_out_multiplier"] * self.linear(layer, "mamba.out_proj", y)
+        normed = self.norm(x, layer, "pre_ff_layernorm")
+        gate, up = (self.linear(layer, f"feed_forward.{n}_proj", normed) for n in ("gate", "up"))
+        gate = activate("silu", c["mlp_multipliers"][0] * gate)
+        return x + c["mlp_multipliers"][1] * self.linear(layer, "feed_forward.down_proj", gate * up)
+
+    def squared_mlp(self, x, layer, prefix):
+        return self.linear(layer, prefix + "down_proj", np.maximum(self.linear(layer, prefix + "up_proj", x), 0) ** 2)
+
+    def nemotron_mixture(self, x, layer):
+        out, chances = self.squared_mlp(x, layer, "mixer.shared_experts."), sigmoid(self.linear(layer, "mixer.gate", x))
+        for row, chance in enumerate(chances):
+            chosen = np.argsort(-(chance + self.get(layer, "mixer.gate.e_score_correction_bias")))[:self.c["num_experts_per_tok"]]
+            for expert in chosen:
+                weight = chance[expert] / chance[chosen].sum() * self.c["routed_scaling_factor"]
+                out[row] += weight * self.squared_mlp(x[row], layer, f"mixer.experts.{expert}.")
+        return out
+
+    def nemotron_layer(self, x, layer):
+        c, normed = self.c, self.norm(x, layer, "norm")
+        kind = c["hybrid_override_pattern"][layer] if "hybrid_override_pattern" in c else {
+            "linear_attention": "M", "full_attention": "*", "mlp": "-", "moe": "E"}[c["layers_block_type"][layer]]
+        if kind == "M":
+            y, z = self.scan(normed, layer, "mixer.", c["mamba_num_heads"], c["n_groups"], (1, 1, 1, 1, 1))
+            return x + self.linear(layer, "mixer.out_proj", self.group_norm(y * activate("silu", z), layer, "mixer.", c["n_groups"]))
+        if kind == "*":
+            q, k, v = (self.linear(layer, f"mixer.{n}_proj", normed).reshape(len(x), -1, self.dim) for n in "qkv")
+            return x + self.linear(layer, "mixer.o_proj", self.scores(q, k, v, self.dim ** -0.5))
+        return x + (self.squared_mlp(normed, layer, "mixer.") if kind == "-" else self.nemotron_mixture(normed, layer))
+
     # ---- All ----
 
     def layer(self, x, layer):
+        if self.kind in ("FalconH1", "NemotronH"):
+            return (self.falcon_layer if self.kind == "FalconH1" else self.nemotron_layer)(x, layer)
         if self.kind.startswith("Deepseek"):
             return self.deepseek_layer(x, layer)
         return {"Lfm2": self.lfm2_layer, "Qwen3_5": self.qwen_layer, "Qwen3_5Moe": self.qwen_layer, "Qwen3Next": self.qwen_layer, "GraniteMoeHybrid": self.granite_layer}[self.kind](x, layer)
 
     def logits(self, ids):
-        embedding = self.t[self.prefix + "embed_tokens.weight"]
+        embedding = next(self.t[self.prefix + n] for n in ("embed_tokens.weight", "embeddings.weight") if self.prefix + n in self.t)
         x = embedding[ids] * self.c.get("embedding_multiplier", 1)
-        for layer in range(self.c["num_hidden_layers"]):
+        for layer in range(self.c.get("num_hidden_layers") or len(self.c["layers_block_type"])):
             x = self.layer(x, layer)
-        final = next(self.t[self.prefix + n] for n in ("embedding_norm.weight", "norm.weight", "final_layernorm.weight") if self.prefix + n in self.t)
+        final = next(self.t[self.prefix + n] for n in ("embedding_norm.weight", "norm.weight", "final_layernorm.weight", "norm_f.weight") if self.prefix + n in self.t)
         head = self.t.get("lm_head.weight", embedding)
-        return rms(x, final + self.kind.startswith("Qwen3"), self.epsilon) @ head.T / self.c.get("logits_scaling", 1)
+        return rms(x, final + self.kind.startswith("Qwen3"), self.epsilon) @ head.T / self.c.get("logits_scaling", 1) * self.c.get("lm_head_multiplier", 1)
 
 
 # ---- Shapes ----
@@ -335,9 +414,51 @@ def deepseek_shapes(c, i):
     return out | ({"mlp.gate.e_score_correction_bias": (c["n_routed_experts"],)} if c["scoring_func"] == "sigmoid" else {})
 
 
+def falcon_h1_shapes(c, i):
+    h, dim, wide = c["hidden_size"], c["head_dim"], c["intermediate_size"]
+    q, kv = c["num_attention_heads"] * dim, c["num_key_value_heads"] * dim
+    out = {"input_layernorm.weight": (h,), "pre_ff_layernorm.weight": (h,), "self_attn.q_proj.weight": (q, h), "self_attn.k_proj.weight": (kv, h),
+           "self_attn.v_proj.weight": (kv, h), "self_attn.o_proj.weight": (h, q), "feed_forward.gate_proj.weight": (wide, h),
+           "feed_forward.up_proj.weight": (wide, h), "feed_forward.down_proj.weight": (h, wide)}
+    return out | space_shapes("mamba.", h, c["mamba_n_heads"], c["mamba_d_ssm"], c["mamba_n_groups"] * c["mamba_d_state"], False)
+
+
+def space_shapes(prefix, h, heads, inner, groups, has_bias):
+    channels = inner + 2 * groups
+    out = {"in_proj.weight": (inner + channels + heads, h), "conv1d.weight": (channels, 1, 4), "conv1d.bias": (channels,), "A_log": (heads,),
+           "dt_bias": (heads,), "D": (heads,), "norm.weight": (inner,), "out_proj.weight": (h, inner)}
+    out |= {"in_proj.bias": (inner + channels + heads,), "out_proj.bias": (h,)} if has_bias else {}
+    return {prefix + name: shape for name, shape in out.items()}
+
+
+def nemotron_h_shapes(c, i):
+    h, dim, kind = c["hidden_size"], c["head_dim"], c["hybrid_override_pattern"][i]
+    q, kv = c["num_attention_heads"] * dim, c["num_key_value_heads"] * dim
+    out = {"norm.weight": (h,)}
+    if kind == "M":
+        heads = c["mamba_num_heads"]
+        return out | space_shapes("mixer.", h, heads, heads * c["mamba_head_dim"], c["n_groups"] * c["ssm_state_size"], True)
+    if kind == "*":
+        return out | {f"mixer.{n}_proj.weight": (rows, h) for n, rows in (("q", q), ("k", kv), ("v", kv))} | {"mixer.o_proj.weight": (h, q)}
+    widths = {"": c["intermediate_size"]}
+    if kind == "E":
+        widths = {f"experts.{e}.": c["moe_intermediate_size"] for e in range(c["n_routed_experts"])}
+        widths["shared_experts."] = c["moe_shared_expert_intermediate_size"]
+        out |= {"mixer.gate.weight": (c["n_routed_experts"], h), "mixer.gate.e_score_correction_bias": (c["n_routed_experts"],)}
+    for name, width in widths.items():
+        out |= {f"mixer.{name}up_proj.weight": (width, h), f"mixer.{name}down_proj.weight": (h, width)}
+    return out
+
+
 def shapes(kind, c):
+    if kind == "nemotron_h":
+        out = {"backbone.embeddings.weight": (c["vocab_size"], c["hidden_size"]), "backbone.norm_f.weight": (c["hidden_size"],)}
+        for i in range(c["num_hidden_layers"]):
+            out |= {f"backbone.layers.{i}.{name}": shape for name, shape in nemotron_h_shapes(c, i).items()}
+        return out | {"lm_head.weight": (c["vocab_size"], c["hidden_size"])}
     layer_shapes, final = {"lfm2": (lfm2_shapes, "embedding_norm"), "qwen3_5": (qwen3_5_shapes, "norm"),
-                           "granite_hybrid": (granite_hybrid_shapes, "norm"), "deepseek_v2": (deepseek_shapes, "norm"), "deepseek_v3": (deepseek_shapes, "norm"),
+                           "granite_hybrid": (granite_hybrid_shapes, "norm"), "falcon_h1": (falcon_h1_shapes, "final_layernorm"),
+                           "deepseek_v2": (deepseek_shapes, "norm"), "deepseek_v3": (deepseek_shapes, "norm"),
                            "qwen3_next": (qwen3_next_shapes, "norm")}[kind]
     out = {"model.embed_tokens.weight": (c["vocab_size"], c["hidden_size"]), f"model.{final}.weight": (c["hidden_size"],)}
     for i in range(c["num_hidden_layers"]):
@@ -350,7 +471,7 @@ def shapes(kind, c):
 # ---- FP8 in blocks, as DeepSeek publishes it ----
 
 FP8_MODELS = {"deepseek_v3_block": ("DeepseekV3ForCausalLM", MODELS["deepseek_v3"][1] | dict(
-    model_type="deepseek_v3", num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=8, kv_lora_rank=136, qk_nope_head_dim=16, v_head_dim=20,
+    model_type="deepseek_v3", num_attention_heads=8, num_key_value_heads=8, kv_lora_rank=136, qk_nope_head_dim=16, v_head_dim=20,
     quantization_config=dict(quant_method="fp8", fmt="e4m3", activation_scheme="dynamic", weight_block_size=[128, 128])))}
 E4M3 = np.array([(1 + c % 8 / 8) * 2.0 ** (c // 8 - 7) if c >= 8 else c / 8 * 2.0 ** -6 for c in range(127)])  # codes of numbers from 0 to 448
 quantised = {}  # by name: codes, scales

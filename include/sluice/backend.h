@@ -486,6 +486,11 @@ struct backend_operations {
                               struct device_buffer *gates, const struct matrix *reader,
                               struct device_buffer *values);
 
+    /* values[T, width], in place: columns [first, first + count) times `factor`. NULL where a
+     * backend has no such operation. */
+    status (*scale)(struct backend *backend, int width, int first, int count, float factor,
+                    struct device_buffer *values);
+
     /* values[T, width] *= sigmoid(gates[T, width]). NULL where a backend has no such operation. */
     status (*gate)(struct backend *backend, int width, struct device_buffer *gates,
                    const struct matrix *reader, struct device_buffer *values);

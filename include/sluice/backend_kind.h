@@ -25,7 +25,7 @@ struct step_shape {
                                       is convolved */
     int delta_out;                 /* and a row of its output */
     int scan_width, scan_channels; /* of state spaces: a row of the output, what is convolved */
-    int scan_heads, scan_groups;   /* heads here, groups on all ranks */
+    int scan_heads, scan_norm_groups; /* heads here, groups of the norm on all ranks */
     int latent_dim, latent_rope;  /* of latent attention: what a position keeps; 0: there is none */
     int latent_key, query_latent; /* a head's q without rope, and the latent that q is made of */
     int columns;                  /* between an MLP's products */

@@ -8,7 +8,13 @@
 struct matrix;
 struct vector;
 
-enum activation { ACTIVATION_SILU, ACTIVATION_GELU_TANH, ACTIVATION_GELU, ACTIVATION_RELU };
+enum activation {
+    ACTIVATION_SILU,
+    ACTIVATION_GELU_TANH,
+    ACTIVATION_GELU,
+    ACTIVATION_RELU,
+    ACTIVATION_RELU_SQUARED
+};
 
 enum router_score {
     ROUTER_SOFT_MAX, /* over all experts */

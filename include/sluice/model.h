@@ -48,9 +48,11 @@ enum mixer_kind {
     MIXER_SHORT_CONVOLUTION,
     MIXER_GATED_DELTA,
     MIXER_STATE_SPACE,
-    MIXER_LATENT /* attention over a latent that all heads share */
+    MIXER_LATENT,              /* attention over a latent that all heads share */
+    MIXER_ATTENTION_AND_SPACE, /* attention and a state space of one norm, side by side */
+    MIXER_NONE                 /* the layer is an MLP or experts alone */
 };
-enum { MIXER_KINDS = MIXER_LATENT + 1 };
+enum { MIXER_KINDS = MIXER_NONE + 1 };
 
 enum attention_kind {
     ATTENTION_FULL,     /* a token sees all before it, and has the rope of `rope` */
@@ -136,6 +138,9 @@ struct model_config {
     bool tied_embeddings;                   /* the vocabulary projection is the embedding table */
     float embedding_scale;                  /* on embeddings: sqrt(hidden) for Gemma */
     float residual_multiplier, logit_scale; /* Granite; 1 elsewhere */
+    /* Falcon-H1; 1 elsewhere: on what a mixer, a state space beside attention or an MLP adds to the
+     * residual, and on what goes into an MLP's activation. */
+    float mixer_multiplier, space_multiplier, mlp_multiplier, gate_multiplier;
     float attention_scale; /* on q·k: 1/sqrt(head_dim) unless the family says otherwise */
     float attention_soft_cap, logit_soft_cap; /* 0 is off */
     int window;                               /* of windowed layers; 0 is none */
@@ -144,6 +149,7 @@ struct model_config {
     int query_scale_length;
     const struct layer_kind *layer_kinds; /* [layers]; NULL: full attention in all of them */
     const uint8_t *layer_lacks_rope;      /* [layers]; NULL: none does */
+    const uint8_t *layer_lacks_mlp;       /* [layers] a layer is its mixer alone; NULL: none is */
     bool rope_pairs;        /* files have q and k in the order in which values 2i and 2i + 1 rotate
                                against each other; loading turns them into halves */
     double rotary_fraction; /* of head_dim: partial_rotary_factor */
@@ -165,6 +171,9 @@ struct model_config {
     /* Of state spaces (Mamba-2): heads, groups of B and C, and their sizes. */
     int scan_heads, scan_head_dim, scan_groups, scan_state_dim;
     float scan_least_step, scan_most_step;
+    float scan_scales[5];                   /* on z, x, B, C and dt; 0 of z: there are none */
+    int scan_norm_groups;                   /* of the norm behind it; 0: there is none */
+    bool scan_norm_first;                   /* it comes before the gates */
     bool scan_input_bias, scan_output_bias; /* of the products into and out of it */
 
     int convolution_taps;  /* of short convolutions: positions that one reaches, its own included */
@@ -210,6 +219,12 @@ static inline int model_shared_experts(const struct model_config *config)
 struct layer_kind model_layer_kind(const struct model_config *config, int layer);
 /* The latest positions that a token of this layer sees; 0: all. */
 int model_layer_window(const struct model_config *config, int layer);
+/* Whether a layer has a second half. */
+bool model_has_mlp(const struct model_config *config, int layer);
+/* The mixers that one of a kind is made of, one behind the other; returns how many: 0 to 2. */
+enum { MIXER_MOST_PARTS = 2 };
+int mixer_parts(enum mixer_kind kind, enum mixer_kind parts[MIXER_MOST_PARTS]);
+bool mixer_has_part(enum mixer_kind kind, enum mixer_kind part);
 /* Whether any layer keeps states of sequences, beside or in place of entries for positions. */
 bool model_keeps_states(const struct model_config *config);
 
@@ -362,6 +377,7 @@ struct layer_weights {
     struct vector *sinks;            /* [heads] */
     struct matrix *attention_output; /* sliced [H, heads·head_dim] */
     struct vector *attention_output_bias;
+    struct matrix *space_output; /* of a state space beside attention: sliced [H, its width] */
     struct vector *attention_post_norm;
     struct vector *mlp_norm, *mlp_norm_bias;
     struct matrix *gate_up; /* [2·columns, H]: gate rows, then up rows (not gated: [columns, H]);

@@ -150,6 +150,10 @@ static status book(struct backend *backend, enum timed_operation operation, doub
        const struct vector *weight, struct device_buffer *sums, struct device_buffer *gates,       \
        const struct matrix *reader, struct device_buffer *values),                                 \
       (backend, facts, weight, sums, gates, reader, values))                                       \
+    X(TIMED_ACTIVATE, scale,                                                                       \
+      (struct backend * backend, int width, int first, int count, float factor,                    \
+       struct device_buffer *values),                                                              \
+      (backend, width, first, count, factor, values))                                              \
     X(TIMED_ACTIVATE, gate,                                                                        \
       (struct backend * backend, int width, struct device_buffer *gates,                           \
        const struct matrix *reader, struct device_buffer *values),                                 \

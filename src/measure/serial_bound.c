@@ -18,6 +18,10 @@ static double mixer_values(const struct model_config *config, enum mixer_kind ki
     switch (kind) {
     case MIXER_ATTENTION:
         break;
+    case MIXER_ATTENTION_AND_SPACE:
+        return mixer_values(config, MIXER_ATTENTION) + mixer_values(config, MIXER_STATE_SPACE);
+    case MIXER_NONE:
+        return 0;
     case MIXER_SHORT_CONVOLUTION:
         return hidden * 4 * hidden; /* B, C and x, and the output */
     case MIXER_STATE_SPACE:
@@ -45,6 +49,9 @@ static struct layer_values layer_values(const struct model_config *config, int l
     double hidden = config->hidden;
     double mixer = mixer_values(config, model_layer_kind(config, layer).mixer);
     double sides = config->gated ? 3 : 2;
+    if (!model_has_mlp(config, layer)) {
+        return (struct layer_values){.shared = mixer};
+    }
     bool dense = config->experts == 0 ||
                  (config->layer_is_dense != NULL && config->layer_is_dense[layer] != 0);
     if (dense) {

@@ -118,6 +118,8 @@ extern const struct tensor_name family_granite_hybrid_names[];
 extern const struct tensor_name family_qwen3_5_names[];
 extern const struct tensor_name family_qwen3_next_names[];
 extern const struct tensor_name family_deepseek_names[];
+extern const struct tensor_name family_falcon_h1_names[];
+extern const struct tensor_name family_nemotron_h_names[];
 extern const struct tensor_name family_granitemoe_names[];
 extern const struct tensor_name family_gpt_oss_names[];
 extern const struct tensor_name family_bert_names[];
@@ -168,7 +170,9 @@ enum layer_rule {
     LAYERS_PATTERN_FROM_FIRST, /* the same, where the first layer is one of those that are not */
     LAYERS_NAMED,              /* all, or by layer_types */
     LAYERS_LISTED,             /* those that full_attn_idxs leaves out, or by layer_types */
-    LAYERS_LOWER,              /* as LAYERS_UPPER, but every second one below max_window_layers */
+    LAYERS_BLOCKS, /* each is one block, mixer or MLP: layers_block_type or the letters of
+                      hybrid_override_pattern say which */
+    LAYERS_LOWER,  /* as LAYERS_UPPER, but every second one below max_window_layers */
 };
 
 /* Which layers of a mixture have a plain MLP. */
@@ -234,7 +238,8 @@ struct family {
     bool local_rope;            /* local layers have a rope of their own (Gemma 3) */
     bool short_convolutions;    /* facts of them are in the configuration (LFM2) */
     bool gated_delta;           /* likewise (Qwen3-Next) */
-    bool state_spaces;          /* likewise (Granite 4) */
+    bool state_spaces;          /* likewise (Granite 4, Falcon-H1, Nemotron-H) */
+    bool falcon_multipliers;    /* and what Falcon-H1 multiplies */
     bool latent_attention;      /* likewise (DeepSeek V2 and V3) */
     bool rope_by_type;          /* layers have a rope where position_embedding_type says so */
     bool delta_fused;           /* see struct model_config, like the next */

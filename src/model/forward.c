@@ -33,10 +33,12 @@ static size_t most_partial_bytes(const struct forward *forward)
     size_t most = 0;
     for (int layer = 0; layer < options->partition->layer_count; layer++) {
         const struct layer_weights *w = &options->weights->layers[layer];
-        const struct matrix *matrices[] = {w->attention_output, w->down};
+        const struct matrix *matrices[] = {w->attention_output, w->space_output, w->down};
         for (size_t i = 0; i < COUNT_OF(matrices); i++) {
-            const size_t bytes = forward->operations->partial_bytes(options->backend, matrices[i],
-                                                                    options->max_tokens);
+            const size_t bytes = matrices[i] == NULL
+                                     ? 0
+                                     : forward->operations->partial_bytes(
+                                           options->backend, matrices[i], options->max_tokens);
             most = bytes > most ? bytes : most;
         }
     }
@@ -203,31 +205,31 @@ static bool ends_in_outputs(const struct forward *forward, int layer)
     return layer + 1 == part->layer_count && part->has_head && !forward->options.config->whole_rows;
 }
 
-/* out = output · mixer(normed), over all ranks. Where the layer ends in outputs only their rows go
- * on; with none of them what the cache keeps is all that is left to do, and rows is 0. */
+/* out = output · mixer(normed), over all ranks, of one of a layer's mixers. Where the layer ends in
+ * outputs only their rows go on from its last mixer; with none of them (`is_read` is false) what
+ * the cache keeps is all that is left to do. */
 static status mixer_branch(struct forward *forward, const struct batch *batch, int layer,
-                           struct branch *out)
+                           enum mixer_kind part, bool is_last, bool is_read, struct branch *out)
 {
     const struct backend_operations *op = forward->operations;
     struct backend *backend = forward->options.backend;
     const struct layer_weights *w = &forward->options.weights->layers[layer];
-    const bool ends = ends_in_outputs(forward, layer);
-    const bool is_read = !ends || batch->outputs > 0;
+    const struct matrix *output = mixer_output(w, part);
 
     struct mixed mixed;
-    TRY(mixer_run(forward, batch, layer, is_read, &mixed));
+    TRY(mixer_run(forward, part, batch, layer, is_read, &mixed));
     if (!is_read) {
-        forward->rows = 0;
         return STATUS_OK;
     }
     /* A parallel MLP reads all rows of the norm that attention has read. */
-    if (ends && batch->outputs < batch->tokens && !forward->options.config->parallel) {
+    if (is_last && ends_in_outputs(forward, layer) && batch->outputs < batch->tokens &&
+        !forward->options.config->parallel) {
         TRY(op->keep_outputs(backend, forward->residual, forward->options.config->hidden,
                              mixed.values, mixed.width));
         forward->rows = batch->outputs;
     }
-    TRY(op->product_sliced(backend, w->attention_output, mixed.values, forward->branch));
-    return join_ranks(forward, w->attention_output, out);
+    TRY(op->product_sliced(backend, output, mixed.values, forward->branch));
+    return join_ranks(forward, output, out);
 }
 
 /* out = down · (activation(gate · normed) ∘ (up · normed)), or the experts' mixture of it, over
@@ -254,6 +256,11 @@ static status mlp_branch(struct forward *forward, int layer, struct branch *out)
         TRY(op->experts(backend, &facts, &weights, forward->normed, forward->branch));
     } else {
         TRY(op->product(backend, w->gate_up, w->gate_up_bias, forward->normed, forward->gates));
+        if (config->gate_multiplier != 1) {
+            const int columns = forward->options.partition->column_count;
+            TRY(op->scale(backend, 2 * columns, 0, columns, config->gate_multiplier,
+                          forward->gates));
+        }
         TRY(op->activate(backend, config->activation, config->gated,
                          forward->options.partition->column_count, forward->gates, w->down,
                          forward->active));
@@ -317,38 +324,84 @@ static status begin_layers(struct forward *forward, const struct batch *batch)
                     forward->residual, config->hidden, next_reader(forward, 0), forward->normed);
 }
 
+/* What add_norm leaves for whoever comes next: the norm, and the product that alone reads it. */
+struct next_norm {
+    const struct vector *weight, *bias;
+    const struct matrix *reader;
+    struct device_buffer *normed; /* NULL: nothing; what is there is read again */
+};
+
+/* Behind a layer: the norm of the next one or the final norm; nothing for the next stage. */
+static struct next_norm norm_behind(struct forward *forward, int layer)
+{
+    const struct partition *part = forward->options.partition;
+    const struct model_weights *weights = forward->options.weights;
+    const struct layer_weights *w = &weights->layers[layer];
+    if (layer + 1 < part->layer_count) {
+        return (struct next_norm){w[1].attention_norm, w[1].attention_norm_bias,
+                                  next_reader(forward, layer + 1), forward->normed};
+    }
+    return (struct next_norm){weights->final_norm, weights->final_norm_bias, weights->head,
+                              part->has_head ? forward->normed : NULL};
+}
+
+/* The layer's mixers, one after the other, all of the norm before it. */
+static status run_mixers(struct forward *forward, const struct batch *batch, int layer,
+                         bool is_read)
+{
+    const struct backend_operations *op = forward->operations;
+    struct backend *backend = forward->options.backend;
+    const struct model_config *config = forward->options.config;
+    const struct layer_weights *w = &forward->options.weights->layers[layer];
+    const bool has_mlp = model_has_mlp(config, forward->options.partition->first_layer + layer);
+    const struct next_norm to_mlp = {w->mlp_norm, w->mlp_norm_bias,
+                                     w->router != NULL ? NULL : w->gate_up,
+                                     config->parallel ? NULL : forward->normed};
+    enum mixer_kind parts[MIXER_MOST_PARTS];
+    const int count = mixer_parts(forward_layer_kind(forward, layer).mixer, parts);
+    for (int i = 0; i < count; i++) {
+        const bool is_last = i + 1 == count;
+        const float own = i == 0 ? config->mixer_multiplier : config->space_multiplier;
+        const struct next_norm next = !is_last  ? (struct next_norm){0}
+                                      : has_mlp ? to_mlp
+                                                : norm_behind(forward, layer);
+        struct branch branch;
+        TRY(mixer_branch(forward, batch, layer, parts[i], is_last, is_read, &branch));
+        if (is_read) {
+            TRY(op->add_norm(backend, &config->norm, branch.partials, branch.parts,
+                             w->attention_output_bias, config->residual_multiplier * own,
+                             w->attention_post_norm, forward->residual, config->hidden, next.weight,
+                             next.bias, next.reader, next.normed));
+        }
+    }
+    return STATUS_OK;
+}
+
 /* Each half of a layer adds its branch to the residual and leaves the norm that the next half
  * reads; the last leaves the final norm, or the bare residual for the next stage. */
 static status run_layer(struct forward *forward, const struct batch *batch, int layer)
 {
     const struct backend_operations *op = forward->operations;
-    struct backend *backend = forward->options.backend;
     const struct model_config *config = forward->options.config;
-    const struct partition *part = forward->options.partition;
-    const struct model_weights *weights = forward->options.weights;
-    const struct layer_weights *w = &weights->layers[layer];
+    const struct layer_weights *w = &forward->options.weights->layers[layer];
+    const bool is_read = !ends_in_outputs(forward, layer) || batch->outputs > 0;
 
-    struct branch branch;
-    TRY(mixer_branch(forward, batch, layer, &branch));
-    if (forward->rows == 0) {
+    TRY(run_mixers(forward, batch, layer, is_read));
+    if (!is_read) {
+        forward->rows = 0;
         return STATUS_OK;
     }
-    TRY(op->add_norm(backend, &config->norm, branch.partials, branch.parts,
-                     w->attention_output_bias, config->residual_multiplier, w->attention_post_norm,
-                     forward->residual, config->hidden, w->mlp_norm, w->mlp_norm_bias,
-                     w->router != NULL ? NULL : w->gate_up,
-                     config->parallel ? NULL : forward->normed));
-
-    const bool last = layer + 1 == part->layer_count;
-    const struct vector *next_norm = last ? weights->final_norm : w[1].attention_norm;
-    const struct vector *next_bias = last ? weights->final_norm_bias : w[1].attention_norm_bias;
-    const struct matrix *reader = last ? weights->head : next_reader(forward, layer + 1);
+    if (!model_has_mlp(config, forward->options.partition->first_layer + layer)) {
+        return STATUS_OK;
+    }
+    const struct next_norm next = norm_behind(forward, layer);
+    struct branch branch;
     TRY(mlp_branch(forward, layer, &branch));
-    return op->add_norm(backend, &config->norm, branch.partials, branch.parts,
+    return op->add_norm(forward->options.backend, &config->norm, branch.partials, branch.parts,
                         w->router != NULL ? NULL : w->down_bias, /* experts have added theirs */
-                        config->residual_multiplier, w->mlp_post_norm, forward->residual,
-                        config->hidden, next_norm, next_bias, reader,
-                        last && !part->has_head ? NULL : forward->normed);
+                        config->residual_multiplier * config->mlp_multiplier, w->mlp_post_norm,
+                        forward->residual, config->hidden, next.weight, next.bias, next.reader,
+                        next.normed);
 }
 
 /* logits = whole rows of the vocabulary projection of normed, on the first tensor rank. */

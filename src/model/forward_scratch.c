@@ -19,12 +19,16 @@ static status add_mixers(const struct model_config *config, const struct partiti
 {
     bool added[MIXER_KINDS] = {false};
     for (int layer = 0; layer < partition->layer_count; layer++) {
-        const enum mixer_kind kind = model_layer_kind(config, partition->first_layer + layer).mixer;
-        if (!added[kind]) {
-            struct extent extents[MIXER_MOST_BUFFERS];
-            const int count = mixer_operations_of(kind)->extents(shape, extents);
-            TRY(add_extents(extents, count, total));
-            added[kind] = true;
+        enum mixer_kind parts[MIXER_MOST_PARTS];
+        const int count =
+            mixer_parts(model_layer_kind(config, partition->first_layer + layer).mixer, parts);
+        for (int i = 0; i < count; i++) {
+            if (!added[parts[i]]) {
+                struct extent extents[MIXER_MOST_BUFFERS];
+                const int buffers = mixer_operations_of(parts[i])->extents(shape, extents);
+                TRY(add_extents(extents, buffers, total));
+                added[parts[i]] = true;
+            }
         }
     }
     return STATUS_OK;

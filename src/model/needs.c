@@ -6,7 +6,7 @@
 static bool has_mixer(const struct model_config *config, enum mixer_kind mixer)
 {
     for (int i = 0; i < config->layers; i++) {
-        if (model_layer_kind(config, i).mixer == mixer) {
+        if (mixer_has_part(model_layer_kind(config, i).mixer, mixer)) {
             return true;
         }
     }

@@ -10,7 +10,7 @@ export ASAN_OPTIONS=detect_leaks=0
 root=()
 [ "$(id -u)" -eq 0 ] && root=(--allow-run-as-root)
 models=("$@")
-[ $# -gt 0 ] || models=(lfm2 qwen3_5 granite_hybrid qwen3_next deepseek_v2 deepseek_v3)
+[ $# -gt 0 ] || models=(lfm2 qwen3_5 granite_hybrid falcon_h1 nemotron_h qwen3_next deepseek_v2 deepseek_v3)
 data=$SLUICE_SOURCE_DIR/tests/data/models
 
 # Prompts of 1 to 150 tokens, groups of them that begin alike, drawn and greedy, some of two samples.

@@ -41,7 +41,9 @@ static const char *const families[] = {"llama",
                                        "qwen3_next",
                                        "deepseek_v2",
                                        "deepseek_v3",
-                                       "models_fp8/deepseek_v3_block"};
+                                       "models_fp8/deepseek_v3_block",
+                                       "falcon_h1",
+                                       "nemotron_h"};
 
 static status create_cpu(const struct machine *machine, const struct backend_options *options,
                          struct backend **out)

@@ -310,6 +310,7 @@ static const struct backend_operations operations = {
     .scan = cpu_scan,
     .group_squares = cpu_group_squares,
     .group_normalize = cpu_group_normalize,
+    .scale = cpu_scale,
     .gate = cpu_gate,
     .keep_outputs = cpu_keep_outputs,
     .activate = cpu_activate,

@@ -330,6 +330,8 @@ status cpu_gated_delta(struct backend *backend, const struct delta_facts *facts,
                        const struct delta_weights *weights, struct device_buffer *in,
                        struct device_buffer *work, struct kv_cache *cache, int layer,
                        const struct matrix *reader, struct device_buffer *out);
+status cpu_scale(struct backend *backend, int width, int first, int count, float factor,
+                 struct device_buffer *values);
 status cpu_gate(struct backend *backend, int width, struct device_buffer *gates,
                 const struct matrix *reader, struct device_buffer *values);
 

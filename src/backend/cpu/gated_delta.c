@@ -163,6 +163,24 @@ status cpu_gated_delta(struct backend *backend, const struct delta_facts *facts,
     return STATUS_OK;
 }
 
+status cpu_scale(struct backend *backend, int width, int first, int count, float factor,
+                 struct device_buffer *values)
+{
+    struct cpu_backend *cpu = cpu_of(backend);
+    float *rows = cpu_floats(values, cpu->rows, width);
+    if (rows == NULL) {
+        return STATUS_INTERNAL;
+    }
+    for (int row = 0; row < cpu->rows; row++) {
+        float *at = rows + (size_t)row * (size_t)width + first;
+        for (int i = 0; i < count; i++) {
+            at[i] *= factor;
+        }
+        cpu_round(cpu, NULL, at, (size_t)count);
+    }
+    return STATUS_OK;
+}
+
 status cpu_gate(struct backend *backend, int width, struct device_buffer *gates,
                 const struct matrix *reader, struct device_buffer *values)
 {

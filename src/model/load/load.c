@@ -441,7 +441,7 @@ static void destroy_layer(struct layer_weights *layer, struct backend *backend)
     struct matrix *matrices[] = {
         layer->qkv,     layer->mixer_input, layer->attention_gate, layer->attention_output,
         layer->gate_up, layer->down,        layer->router,         layer->query_down,
-        layer->key_up,  layer->value_up,
+        layer->key_up,  layer->value_up,    layer->space_output,
     };
     struct vector *vectors[] = {
         layer->attention_norm,

@@ -88,7 +88,8 @@ const char *tensor_prefix_detect(const struct tensor_table *table, const struct 
                                            "bert.",
                                            "roberta.",
                                            "distilbert.",
-                                           "mpnet."};
+                                           "mpnet.",
+                                           "backbone."};
     const char *embedding = has_role(family->names, ROLE_EMBEDDING) ? family->names[0].pattern
                                                                     : "model.embed_tokens.weight";
     for (size_t i = 0; i < COUNT_OF(prefixes); i++) {

@@ -109,7 +109,7 @@ status partition_create(const struct model_config *config, int tp, int tp_rank, 
     }
     for (int i = 0; i < out->layer_count; i++) {
         struct layer_kind kind = model_layer_kind(config, out->first_layer + i);
-        out->stores[i] = mixer_operations_of(kind.mixer)->store(config, out, kind);
+        out->stores[i] = mixer_store(config, out, kind);
     }
     return STATUS_OK;
 }

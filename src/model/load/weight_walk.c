@@ -263,7 +263,7 @@ static status visit_attention(const struct weight_walk *walk, struct layer_weigh
         TRY(visit_norm(walk, ROLE_ATTENTION_POST_NORM, config->hidden,
                        &layer->attention_post_norm));
     }
-    return config->parallel || !config->pre_norm
+    return config->parallel || !config->pre_norm || !model_has_mlp(config, walk->layer)
                ? STATUS_OK
                : visit_hidden_norm(walk, ROLE_MLP_NORM, ROLE_MLP_NORM_BIAS, &layer->mlp_norm,
                                    &layer->mlp_norm_bias);
@@ -491,12 +491,13 @@ static status visit_scan_channels(const struct weight_walk *walk, enum tensor_ro
     return walk->visit(walk->context, &item);
 }
 
-static status visit_state_space(const struct weight_walk *walk, struct layer_weights *layer)
+/* A state space without the norms around it. */
+static status visit_space(const struct weight_walk *walk, struct layer_weights *layer,
+                          struct matrix **output)
 {
     const struct model_config *config = walk->config;
     const struct model_cut *cut = &walk->partition->scan_heads;
     const int hidden = config->hidden, all = config->scan_heads, dim = config->scan_head_dim;
-    TRY(visit_norm(walk, ROLE_ATTENTION_NORM, hidden, &layer->attention_norm));
     TRY(visit_scan_input(walk, layer));
     TRY(visit_scan_channels(walk, ROLE_CONVOLUTION, config->convolution_taps, &layer->convolution));
     if (config->convolution_bias) {
@@ -505,15 +506,25 @@ static status visit_state_space(const struct weight_walk *walk, struct layer_wei
     TRY(visit_channels(walk, ROLE_DECAY, all, cut->first, cut->count, 0, &layer->decay));
     TRY(visit_channels(walk, ROLE_STEP_BIAS, all, cut->first, cut->count, 0, &layer->step_bias));
     TRY(visit_channels(walk, ROLE_SKIP, all, cut->first, cut->count, 0, &layer->skip));
-    TRY(visit_channels(walk, ROLE_MIXER_NORM, all * dim, cut->first * dim, cut->count * dim, 0,
-                       &layer->mixer_norm));
-    TRY(visit_sliced(walk, ROLE_MIXER_OUTPUT, 1, all * dim, cut->first * dim, cut->count * dim,
-                     cut->slice_start, &layer->attention_output));
-    if (config->scan_output_bias) {
-        TRY(visit_vector(walk, ROLE_MIXER_OUTPUT_BIAS, hidden, false,
-                         &layer->attention_output_bias));
+    if (config->scan_norm_groups > 0) {
+        TRY(visit_channels(walk, ROLE_MIXER_NORM, all * dim, cut->first * dim, cut->count * dim, 0,
+                           &layer->mixer_norm));
     }
-    return visit_norm(walk, ROLE_MLP_NORM, hidden, &layer->mlp_norm);
+    TRY(visit_sliced(walk, ROLE_MIXER_OUTPUT, 1, all * dim, cut->first * dim, cut->count * dim,
+                     cut->slice_start, output));
+    return config->scan_output_bias ? visit_vector(walk, ROLE_MIXER_OUTPUT_BIAS, hidden, false,
+                                                   &layer->attention_output_bias)
+                                    : STATUS_OK;
+}
+
+static status visit_state_space(const struct weight_walk *walk, struct layer_weights *layer)
+{
+    const int hidden = walk->config->hidden;
+    TRY(visit_norm(walk, ROLE_ATTENTION_NORM, hidden, &layer->attention_norm));
+    TRY(visit_space(walk, layer, &layer->attention_output));
+    return model_has_mlp(walk->config, walk->layer)
+               ? visit_norm(walk, ROLE_MLP_NORM, hidden, &layer->mlp_norm)
+               : STATUS_OK;
 }
 
 /* A stack of one product for each of the rank's heads, of `rows` rows of the head's in the tensor
@@ -607,6 +618,11 @@ static status visit_mixer(const struct weight_walk *walk, struct layer_weights *
         return visit_state_space(walk, layer);
     case MIXER_LATENT:
         return visit_latent(walk, layer);
+    case MIXER_ATTENTION_AND_SPACE:
+        TRY(visit_space(walk, layer, &layer->space_output));
+        break;
+    case MIXER_NONE:
+        return visit_norm(walk, ROLE_ATTENTION_NORM, walk->config->hidden, &layer->attention_norm);
     }
     return visit_attention(walk, layer);
 }
@@ -724,7 +740,9 @@ status weights_visit(const struct model_config *config, const struct partition *
     for (int i = 0; i < partition->layer_count; i++) {
         walk.layer = partition->first_layer + i;
         TRY(visit_mixer(&walk, &weights->layers[i]));
-        TRY(visit_mlp(&walk, &weights->layers[i]));
+        if (model_has_mlp(config, walk.layer)) {
+            TRY(visit_mlp(&walk, &weights->layers[i]));
+        }
     }
     walk.layer = -1;
     if (!partition->has_head) {

@@ -183,7 +183,7 @@ static status set_scales(struct forward *forward)
     for (int layer = 0; layer < options->partition->layer_count; layer++) {
         const struct layer_weights *w = &options->weights->layers[layer];
         if (forward->operations->kv_scale != NULL &&
-            forward_layer_kind(forward, layer).mixer == MIXER_ATTENTION) {
+            mixer_has_part(forward_layer_kind(forward, layer).mixer, MIXER_ATTENTION)) {
             TRY(forward->operations->kv_scale(options->backend, options->cache, layer, w->key_scale,
                                               w->value_scale));
         }

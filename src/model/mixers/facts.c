@@ -102,24 +102,45 @@ static status check_state_spaces(const struct model_config *config)
                              config->scan_heads, config->scan_head_dim);
 }
 
+/* What families call the facts of state spaces; NULL: it has none of its own. */
+struct scan_keys {
+    const char *heads, *head_dim, *groups, *state, *taps, *convolution_bias, *bias;
+};
+
+static const struct scan_keys common_keys = {"mamba_n_heads",  "mamba_d_head", "mamba_n_groups",
+                                             "mamba_d_state",  "mamba_d_conv", "mamba_conv_bias",
+                                             "mamba_proj_bias"};
+static const struct scan_keys nemotron_keys = {"mamba_num_heads", "mamba_head_dim", "n_groups",
+                                               "ssm_state_size",  "conv_kernel",    "use_conv_bias",
+                                               "use_bias"};
+
+static status read_sizes(const struct json *object, const struct scan_keys *keys,
+                         struct model_config *out)
+{
+    TRY(config_read_integer(object, keys->heads, 1, CONFIG_MAX_HEADS, 128, &out->scan_heads));
+    TRY(config_read_integer(object, keys->groups, 1, CONFIG_MAX_HEADS, 1, &out->scan_groups));
+    TRY(config_read_integer(object, keys->state, 1, CONFIG_MAX_HEAD_DIM, 256,
+                            &out->scan_state_dim));
+    TRY(config_read_integer(object, keys->taps, 1, MOST_CONVOLUTION_TAPS, 4,
+                            &out->convolution_taps));
+    TRY(config_read_bool(object, keys->convolution_bias, true, &out->convolution_bias));
+    TRY(config_read_bool(object, keys->bias, false, &out->scan_input_bias));
+    out->scan_output_bias = out->scan_input_bias;
+    return config_has(object, keys->head_dim) &&
+                   !json_is_string(json_get(object, keys->head_dim), "auto")
+               ? config_read_integer(object, keys->head_dim, 1, CONFIG_MAX_HEAD_DIM, 0,
+                                     &out->scan_head_dim)
+               : STATUS_OK;
+}
+
+/* Of Granite 4: the heads' values are a multiple of the hidden size, and the norm is over all. */
 static status read_state_spaces(const struct json *object, struct model_config *out)
 {
     int expand;
     TRY(config_read_integer(object, "mamba_expand", 1, 64, 2, &expand));
-    TRY(config_read_integer(object, "mamba_n_heads", 1, CONFIG_MAX_HEADS, 128, &out->scan_heads));
-    TRY(config_read_integer(object, "mamba_n_groups", 1, CONFIG_MAX_HEADS, 1, &out->scan_groups));
-    TRY(config_read_integer(object, "mamba_d_state", 1, CONFIG_MAX_HEAD_DIM, 256,
-                            &out->scan_state_dim));
-    TRY(config_read_integer(object, "mamba_d_conv", 1, MOST_CONVOLUTION_TAPS, 4,
-                            &out->convolution_taps));
-    TRY(config_read_bool(object, "mamba_conv_bias", true, &out->convolution_bias));
-    TRY(config_read_bool(object, "mamba_proj_bias", false, &out->scan_input_bias));
-    out->scan_output_bias = out->scan_input_bias;
-    out->scan_head_dim = (int)((int64_t)expand * out->hidden / out->scan_heads);
-    if (config_has(object, "mamba_d_head") &&
-        !json_is_string(json_get(object, "mamba_d_head"), "auto")) {
-        TRY(config_read_integer(object, "mamba_d_head", 1, CONFIG_MAX_HEAD_DIM, 0,
-                                &out->scan_head_dim));
+    TRY(read_sizes(object, &common_keys, out));
+    if (out->scan_head_dim == 0) {
+        out->scan_head_dim = (int)((int64_t)expand * out->hidden / out->scan_heads);
     }
     if ((int64_t)out->scan_head_dim * out->scan_heads != (int64_t)expand * out->hidden) {
         return status_fail(STATUS_INVALID,
@@ -127,8 +148,111 @@ static status read_state_spaces(const struct json *object, struct model_config *
                            "hidden size of %d",
                            out->scan_heads, out->scan_head_dim, expand, out->hidden);
     }
+    out->scan_norm_groups = 1;
     TRY(read_step_limit(object, out));
     return check_state_spaces(out);
+}
+
+/* Of Nemotron-H: of any width, with a norm of each group. */
+static status read_nemotron_spaces(const struct json *object, struct model_config *out)
+{
+    if (config_has(object, "moe_latent_size")) {
+        return status_fail(STATUS_UNSUPPORTED,
+                           "moe_latent_size: experts of a latent are not supported");
+    }
+    TRY(read_sizes(object, &nemotron_keys, out));
+    if (out->scan_head_dim == 0) {
+        out->scan_head_dim = 64;
+    }
+    out->scan_norm_groups = out->scan_groups;
+    TRY(read_step_limit(object, out));
+    return check_state_spaces(out);
+}
+
+static status read_factor(const struct json *object, const char *key, float *out)
+{
+    double number;
+    TRY(config_read_positive(object, key, 1e6, 1, &number));
+    *out = (float)number;
+    return STATUS_OK;
+}
+
+/* `count` positive numbers; all 1 where the key is absent. */
+static status read_factors(const struct json *object, const char *key, int count, float *out)
+{
+    const struct json *list = config_has(object, key) ? json_get(object, key) : NULL;
+    if (list != NULL && (list->type != JSON_ARRAY || list->length != (size_t)count)) {
+        return status_fail(STATUS_INVALID, "%s: expected an array of %d numbers", key, count);
+    }
+    for (int i = 0; i < count; i++) {
+        double number = 1;
+        if (list != NULL &&
+            (!json_double(list->items[i], &number) || !(number > 0) || number > 1e6)) {
+            return config_expected(key, "positive numbers", list->items[i]);
+        }
+        out[i] = (float)number;
+    }
+    return STATUS_OK;
+}
+
+/* What Falcon-H1 multiplies. What attention reads and its keys are multiplied by goes into the
+ * scale of q·k and into what it adds; so nothing before it may have biases. */
+static status read_falcon_factors(const struct json *object, struct model_config *out)
+{
+    float in, key, scan_in, mlp[2];
+    TRY(read_factor(object, "embedding_multiplier", &out->embedding_scale));
+    TRY(read_factor(object, "lm_head_multiplier", &out->logit_scale));
+    TRY(read_factor(object, "attention_in_multiplier", &in));
+    TRY(read_factor(object, "attention_out_multiplier", &out->mixer_multiplier));
+    TRY(read_factor(object, "key_multiplier", &key));
+    TRY(read_factor(object, "ssm_in_multiplier", &scan_in));
+    TRY(read_factor(object, "ssm_out_multiplier", &out->space_multiplier));
+    TRY(read_factors(object, "ssm_multipliers", (int)COUNT_OF(out->scan_scales), out->scan_scales));
+    TRY(read_factors(object, "mlp_multipliers", (int)COUNT_OF(mlp), mlp));
+    const int head_dim = out->head_dim > 0 ? out->head_dim : out->hidden / out->heads;
+    out->attention_scale = (float)((double)in * in * key / sqrt(head_dim));
+    out->mixer_multiplier *= in;
+    for (size_t i = 0; i < COUNT_OF(out->scan_scales); i++) {
+        out->scan_scales[i] *= scan_in;
+    }
+    out->gate_multiplier = mlp[0];
+    out->mlp_multiplier = mlp[1];
+    return STATUS_OK;
+}
+
+/* Of Falcon-H1: of a width of their own, with a norm of groups or none. */
+static status read_falcon_spaces(const struct json *object, struct model_config *out)
+{
+    static const char *const biases[] = {"attention_bias", "mamba_proj_bias", "mlp_bias",
+                                         "projectors_bias"};
+    int expand, inner;
+    bool has_norm;
+    for (size_t i = 0; i < COUNT_OF(biases); i++) {
+        bool has_bias;
+        TRY(config_read_bool(object, biases[i], false, &has_bias));
+        if (has_bias) {
+            return status_fail(STATUS_UNSUPPORTED, "%s: not supported of this family", biases[i]);
+        }
+    }
+    TRY(config_read_integer(object, "mamba_expand", 1, 64, 2, &expand));
+    TRY(read_sizes(object, &common_keys, out));
+    const int64_t wide = (int64_t)expand * out->hidden;
+    TRY(config_read_integer(object, "mamba_d_ssm", 1, CONFIG_MAX_WIDTH,
+                            wide < CONFIG_MAX_WIDTH ? (int)wide : CONFIG_MAX_WIDTH, &inner));
+    if (out->scan_head_dim == 0) {
+        out->scan_head_dim = inner / out->scan_heads;
+    }
+    if ((int64_t)out->scan_head_dim * out->scan_heads != inner) {
+        return status_fail(STATUS_INVALID, "mamba_d_ssm: %d is not %d heads of %d values", inner,
+                           out->scan_heads, out->scan_head_dim);
+    }
+    TRY(config_read_bool(object, "mamba_rms_norm", false, &has_norm));
+    TRY(config_read_bool(object, "mamba_norm_before_gate", true, &out->scan_norm_first));
+    out->scan_norm_groups = has_norm ? out->scan_groups : 0;
+    out->scan_norm_first = out->scan_norm_first && has_norm;
+    TRY(read_step_limit(object, out));
+    TRY(check_state_spaces(out));
+    return read_falcon_factors(object, out);
 }
 
 /* Sizes of latent attention. Of `head_dim` configurations have the rotary part, or nothing. */
@@ -168,9 +292,11 @@ status mixer_facts_read(const struct json *object, const struct family *family,
         return status_fail(STATUS_UNSUPPORTED,
                            "attention_bias: attention with gates is only supported without biases");
     }
-    return family->short_convolutions ? read_short_convolutions(object, out)
-           : family->gated_delta      ? read_gated_delta(object, out)
-           : family->latent_attention ? read_latent_attention(object, out)
-           : family->state_spaces     ? read_state_spaces(object, out)
-                                      : STATUS_OK;
+    return family->short_convolutions            ? read_short_convolutions(object, out)
+           : family->gated_delta                 ? read_gated_delta(object, out)
+           : family->latent_attention            ? read_latent_attention(object, out)
+           : family->falcon_multipliers          ? read_falcon_spaces(object, out)
+           : family->layer_rule == LAYERS_BLOCKS ? read_nemotron_spaces(object, out)
+           : family->state_spaces                ? read_state_spaces(object, out)
+                                                 : STATUS_OK;
 }

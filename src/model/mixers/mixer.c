@@ -8,17 +8,35 @@ static const struct mixer_operations *const mixers[MIXER_KINDS] = {
     [MIXER_LATENT] = &mixer_latent,
 };
 
-const struct mixer_operations *mixer_operations_of(enum mixer_kind kind)
+const struct mixer_operations *mixer_operations_of(enum mixer_kind part)
 {
-    return mixers[kind];
+    return mixers[part];
+}
+
+struct cache_store mixer_store(const struct model_config *config, const struct partition *partition,
+                               struct layer_kind kind)
+{
+    struct cache_store all = {.kind = STORE_NO_POSITIONS};
+    enum mixer_kind parts[MIXER_MOST_PARTS];
+    const int count = mixer_parts(kind.mixer, parts);
+    for (int i = 0; i < count; i++) {
+        const struct cache_store own = mixers[parts[i]]->store(config, partition, kind);
+        const int64_t states = all.state_values + own.state_values;
+        all = own.kind == STORE_NO_POSITIONS ? all : own;
+        all.state_values = states;
+    }
+    return all;
 }
 
 status mixers_create(struct forward *forward)
 {
     for (int layer = 0; layer < forward->options.partition->layer_count; layer++) {
-        const enum mixer_kind kind = forward_layer_kind(forward, layer).mixer;
-        if (forward->mixers[kind] == NULL) {
-            TRY(mixers[kind]->create(forward, &forward->mixers[kind]));
+        enum mixer_kind parts[MIXER_MOST_PARTS];
+        const int count = mixer_parts(forward_layer_kind(forward, layer).mixer, parts);
+        for (int i = 0; i < count; i++) {
+            if (forward->mixers[parts[i]] == NULL) {
+                TRY(mixers[parts[i]]->create(forward, &forward->mixers[parts[i]]));
+            }
         }
     }
     return STATUS_OK;
@@ -33,15 +51,25 @@ void mixers_destroy(struct forward *forward)
     }
 }
 
-status mixer_run(struct forward *forward, const struct batch *batch, int layer, bool is_read,
-                 struct mixed *out)
+status mixer_run(struct forward *forward, enum mixer_kind part, const struct batch *batch,
+                 int layer, bool is_read, struct mixed *out)
 {
-    struct mixer *mixer = forward->mixers[forward_layer_kind(forward, layer).mixer];
-    return mixer->operations->run(forward, mixer, batch, layer, is_read, out);
+    return mixers[part]->run(forward, forward->mixers[part], batch, layer, is_read, out);
+}
+
+const struct matrix *mixer_output(const struct layer_weights *weights, enum mixer_kind part)
+{
+    return part == MIXER_STATE_SPACE && weights->space_output != NULL ? weights->space_output
+                                                                      : weights->attention_output;
 }
 
 const struct matrix *mixer_reader(const struct forward *forward, int layer)
 {
-    const struct mixer_operations *mixer = mixers[forward_layer_kind(forward, layer).mixer];
-    return mixer->reader(&forward->options.weights->layers[layer]);
+    const struct layer_weights *weights = &forward->options.weights->layers[layer];
+    enum mixer_kind parts[MIXER_MOST_PARTS];
+    const int count = mixer_parts(forward_layer_kind(forward, layer).mixer, parts);
+    if (count == 0) {
+        return weights->router != NULL ? NULL : weights->gate_up;
+    }
+    return count > 1 ? NULL : mixers[parts[0]]->reader(weights);
 }

@@ -48,16 +48,22 @@ extern const struct mixer_operations mixer_gated_delta;       /* gated_delta.c *
 extern const struct mixer_operations mixer_state_space;       /* state_space.c */
 extern const struct mixer_operations mixer_latent;            /* latent.c */
 
-const struct mixer_operations *mixer_operations_of(enum mixer_kind kind);
+/* Of one part: of no kind that is made of several. */
+const struct mixer_operations *mixer_operations_of(enum mixer_kind part);
+/* What a layer of a kind keeps on a rank: entries of positions and states of all its parts. */
+struct cache_store mixer_store(const struct model_config *config, const struct partition *partition,
+                               struct layer_kind kind);
 
 /* Makes the mixers that this rank's layers need, in forward->mixers. Whatever was made, also on
  * failure, ends with mixers_destroy. */
 status mixers_create(struct forward *forward) MUST_CHECK;
 void mixers_destroy(struct forward *forward);
 
-/* run and reader of this rank's layer `layer`. */
-status mixer_run(struct forward *forward, const struct batch *batch, int layer, bool is_read,
-                 struct mixed *out) MUST_CHECK;
+/* run of one part of this rank's layer `layer`; the matrix that alone reads the norm before it. */
+status mixer_run(struct forward *forward, enum mixer_kind part, const struct batch *batch,
+                 int layer, bool is_read, struct mixed *out) MUST_CHECK;
+/* What reads what a part leaves. */
+const struct matrix *mixer_output(const struct layer_weights *weights, enum mixer_kind part);
 const struct matrix *mixer_reader(const struct forward *forward, int layer);
 
 #endif

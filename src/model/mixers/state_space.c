@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* State spaces of the second Mamba (Dao and Gu, arXiv 2405.21060): Granite 4.
+/* State spaces of the second Mamba (Dao and Gu, arXiv 2405.21060): Granite 4, Nemotron-H,
+ * Falcon-H1.
  *
  * Cut over ranks by heads; a rank keeps the groups of B and C that its heads read. What comes out
- * is gated and normed over all heads of a group, which ranks share: squares are summed over them.
+ * is gated and, but in some models, normed over all heads of a group, which ranks share: squares
+ * are summed over them.
  */
 #include <stdlib.h>
 
@@ -30,15 +32,17 @@ static struct scan_facts facts_of(const struct model_config *config,
                                .taps = config->convolution_taps,
                                .least_step = config->scan_least_step,
                                .most_step = config->scan_most_step,
-                               .gates = true};
+                               .gates = !config->scan_norm_first};
 }
 
 static struct group_norm_facts norm_of(const struct model_config *config,
                                        const struct partition *partition)
 {
     const struct model_cut *cut = &partition->scan_heads;
-    return (struct group_norm_facts){.groups = 1,
-                                     .group_width = config->scan_heads * config->scan_head_dim,
+    const int width = config->scan_heads * config->scan_head_dim;
+    const int groups = config->scan_norm_groups > 0 ? config->scan_norm_groups : 1;
+    return (struct group_norm_facts){.groups = groups,
+                                     .group_width = width / groups,
                                      .first = cut->first * config->scan_head_dim,
                                      .width = cut->count * config->scan_head_dim,
                                      .slices = partition->local_slices,
@@ -67,7 +71,8 @@ static int space_extents(const struct step_shape *shape, struct extent extents[M
     extents[BUFFER_INPUT] = (struct extent){shape->tokens, row, act};
     extents[BUFFER_WORK] = (struct extent){shape->tokens, shape->scan_channels, sizeof(float)};
     extents[BUFFER_OUT] = (struct extent){shape->tokens, shape->scan_width, act};
-    extents[BUFFER_SUMS] = (struct extent){shape->tokens, 1, sizeof(float)};
+    extents[BUFFER_SUMS] = (struct extent){shape->scan_norm_groups > 0 ? shape->tokens : -1,
+                                           shape->scan_norm_groups, sizeof(float)};
     return BUFFERS;
 }
 
@@ -85,7 +90,8 @@ static status space_create(struct forward *forward, struct mixer **out)
 {
     const struct forward_options *options = &forward->options;
     const struct backend_operations *op = forward->operations;
-    if (op->scan == NULL || op->group_squares == NULL || op->group_normalize == NULL) {
+    if (op->scan == NULL || op->group_squares == NULL || op->group_normalize == NULL ||
+        op->scale == NULL) {
         return status_fail(STATUS_UNSUPPORTED,
                            "%s: state spaces are not supported on this device; use the CPU",
                            options->config->architecture);
@@ -97,6 +103,10 @@ static status space_create(struct forward *forward, struct mixer **out)
     self->mixer.operations = &mixer_state_space;
     self->facts = facts_of(options->config, options->partition);
     self->norm = norm_of(options->config, options->partition);
+    if (!self->facts.gates) { /* z, with which a row of the input begins */
+        self->norm.gate_stride = 2 * self->norm.width + self->facts.heads +
+                                 2 * self->facts.groups * self->facts.state_dim;
+    }
     *out = &self->mixer;
     struct extent extents[MIXER_MOST_BUFFERS];
     (void)space_extents(&forward->shape, extents);
@@ -109,6 +119,21 @@ static status space_create(struct forward *forward, struct mixer **out)
 static const struct matrix *space_reader(const struct layer_weights *weights)
 {
     return weights->mixer_input;
+}
+
+/* z, x, B, C and dt times the model's own factors (Falcon-H1). */
+static status scale_input(struct forward *forward, const struct state_space *self)
+{
+    const struct model_config *config = forward->options.config;
+    const struct scan_facts *facts = &self->facts;
+    const int inner = facts->heads * facts->head_dim, groups = facts->groups * facts->state_dim;
+    const int widths[] = {inner, inner, groups, groups, facts->heads};
+    const int row = 2 * inner + 2 * groups + facts->heads;
+    for (int i = 0, first = 0; i < (int)COUNT_OF(widths); first += widths[i++]) {
+        TRY(forward->operations->scale(forward->options.backend, row, first, widths[i],
+                                       config->scan_scales[i], self->input));
+    }
+    return STATUS_OK;
 }
 
 static status space_run(struct forward *forward, struct mixer *mixer, const struct batch *batch,
@@ -126,19 +151,24 @@ static status space_run(struct forward *forward, struct mixer *mixer, const stru
                                          .skip = w->skip};
     TRY(op->product(options->backend, w->mixer_input, w->mixer_input_bias, forward->normed,
                     self->input));
+    if (options->config->scan_scales[0] != 0) {
+        TRY(scale_input(forward, self));
+    }
+    const bool has_norm = w->mixer_norm != NULL;
+    const struct matrix *reader = mixer_output(w, MIXER_STATE_SPACE);
     TRY(op->scan(options->backend, &self->facts, &weights, self->input, self->work, options->cache,
-                 layer, NULL, self->out));
-    if (!is_read) {
+                 layer, has_norm ? NULL : reader, self->out));
+    *out = (struct mixed){self->out, self->norm.width};
+    if (!is_read || !has_norm) {
         return STATUS_OK;
     }
-    *out = (struct mixed){self->out, self->norm.width};
     TRY(op->group_squares(options->backend, &self->norm, self->out, self->sums));
     if (options->partition->tp > 1) {
         TRY(options->tensor->sum(options->tensor, self->sums,
                                  (size_t)self->norm.groups * (size_t)forward->rows));
     }
-    return op->group_normalize(options->backend, &self->norm, w->mixer_norm, self->sums, NULL,
-                               w->attention_output, self->out);
+    return op->group_normalize(options->backend, &self->norm, w->mixer_norm, self->sums,
+                               self->norm.gate_stride > 0 ? self->input : NULL, reader, self->out);
 }
 
 const struct mixer_operations mixer_state_space = {

@@ -174,6 +174,8 @@ void config_set_family(const struct family *family, struct model_config *out)
     out->mlp_bias = family->mlp_bias == BIAS_ALWAYS;
     out->embedding_scale = 1;
     out->residual_multiplier = 1;
+    out->mixer_multiplier = out->space_multiplier = 1;
+    out->gate_multiplier = out->mlp_multiplier = 1;
     out->logit_scale = 1;
     out->rotary_fraction = 1;
     out->bos = -1;
@@ -190,7 +192,7 @@ static status read_sizes(const struct json *object, const struct family *family,
                          struct model_config *out)
 {
     TRY(config_read_integer(object, key_or(family->layers_key, "num_hidden_layers"), 1,
-                            CONFIG_MAX_LAYERS, 0, &out->layers));
+                            CONFIG_MAX_LAYERS, config_count_blocks(object), &out->layers));
     TRY(config_read_integer(object, key_or(family->hidden_key, "hidden_size"), 1, CONFIG_MAX_WIDTH,
                             0, &out->hidden));
     TRY(config_read_integer(object, key_or(family->heads_key, "num_attention_heads"), 1,
@@ -230,6 +232,7 @@ static status read_activation(const struct json *object, const struct family *fa
         {"gelu_fast", ACTIVATION_GELU_TANH},
         {"gelu", ACTIVATION_GELU},
         {"relu", ACTIVATION_RELU},
+        {"relu2", ACTIVATION_RELU_SQUARED},
     };
     if (!config_has(object, family->activation_key)) {
         return STATUS_OK;
@@ -242,7 +245,7 @@ static status read_activation(const struct json *object, const struct family *fa
         }
     }
     return config_expected(family->activation_key,
-                           "one of silu, gelu_pytorch_tanh, gelu_new, gelu, relu", value);
+                           "one of silu, gelu_pytorch_tanh, gelu_new, gelu, relu, relu2", value);
 }
 
 static status read_bias(const struct json *object, const char *key, enum bias_rule rule, bool *out)

@@ -86,6 +86,8 @@ status config_read_head(const struct json *root, const struct family *family, st
 /* Reads which layer is of which kind, and the window. */
 status config_read_layers(const struct json *object, const struct family *family,
                           struct arena *arena, struct model_config *out) MUST_CHECK;
+/* Layers that a configuration of layers of one block lists; 0: none. */
+int config_count_blocks(const struct json *object);
 /* Reads which layers have no rope; kinds of layers are known already. */
 status config_read_layers_without_rope(const struct json *object, const struct family *family,
                                        struct arena *arena, struct model_config *out) MUST_CHECK;

@@ -232,6 +232,9 @@ status config_read_experts(const struct json *object, const struct family *famil
     TRY(config_read_integer(object, find_key(object, count_keys, COUNT_OF(count_keys)),
                             family->experts_may_lack ? 0 : 1, CONFIG_MAX_EXPERTS,
                             family->defaults.experts, &out->experts));
+    if (out->experts == 0 && family->layer_rule == LAYERS_BLOCKS) {
+        return STATUS_OK;
+    }
     if (out->experts == 0) {
         return config_read_integer(object, family->shared_width_key, 1, CONFIG_MAX_WIDTH, 0,
                                    &out->intermediate);

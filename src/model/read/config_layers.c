@@ -2,6 +2,7 @@
 /* Which layer of a model is of which kind: by the family's rule, or by the list that newer
  * configurations hold. */
 #include <stdio.h>
+#include <string.h>
 
 #include "model/read/config.h"
 
@@ -17,6 +18,19 @@ static const struct layer_type {
     {"linear_attention", {MIXER_STATE_SPACE, 0}},
     {"mamba", {MIXER_STATE_SPACE, 0}},
     {"attention", {MIXER_ATTENTION, ATTENTION_FULL}},
+};
+
+/* What a layer of one block is, as configurations of either dialect call it. */
+static const struct block_type {
+    char letter;
+    const char *names[2];
+    enum mixer_kind mixer;
+    bool has_mlp, is_dense;
+} block_types[] = {
+    {'M', {"mamba", "linear_attention"}, MIXER_STATE_SPACE, false, false},
+    {'*', {"attention", "full_attention"}, MIXER_ATTENTION, false, false},
+    {'-', {"mlp", "mlp"}, MIXER_NONE, true, true},
+    {'E', {"moe", "moe"}, MIXER_NONE, true, false},
 };
 
 static bool is_same_kind(struct layer_kind a, struct layer_kind b)
@@ -39,6 +53,7 @@ static bool is_other(const struct model_config *config, const struct family *fam
     bool is_on = family->other_layers.attention != ATTENTION_WINDOWED || config->window > 0;
     switch (rule) {
     case LAYERS_ALIKE:
+    case LAYERS_BLOCKS:
     case LAYERS_LISTED:
         return false;
     case LAYERS_ALL:
@@ -194,12 +209,80 @@ status config_read_layers_without_rope(const struct json *object, const struct f
     return STATUS_OK;
 }
 
+/* ---- Layers of one block ---- */
+
+static const char names_key[] = "layers_block_type", letters_key[] = "hybrid_override_pattern";
+
+/* How many layers are listed; 0: none are. */
+static size_t count_blocks(const struct json *object)
+{
+    const struct json *list = json_get(object, names_key);
+    const char *letters = json_string(json_get(object, letters_key));
+    return letters != NULL                            ? strlen(letters)
+           : list != NULL && list->type == JSON_ARRAY ? list->length
+                                                      : 0;
+}
+
+int config_count_blocks(const struct json *object)
+{
+    const size_t count = count_blocks(object);
+    return count <= CONFIG_MAX_LAYERS ? (int)count : 0;
+}
+
+static const struct block_type *find_block(const struct json *object, size_t layer)
+{
+    const struct json *list = json_get(object, names_key);
+    const char *letters = json_string(json_get(object, letters_key));
+    for (size_t i = 0; i < COUNT_OF(block_types); i++) {
+        const struct block_type *type = &block_types[i];
+        if (letters != NULL ? letters[layer] == type->letter
+                            : json_is_string(list->items[layer], type->names[0]) ||
+                                  json_is_string(list->items[layer], type->names[1])) {
+            return type;
+        }
+    }
+    return NULL;
+}
+
+static status read_blocks(const struct json *object, struct arena *arena, struct model_config *out)
+{
+    struct layer_kind *kinds;
+    TRY(create_kinds(out, arena, &kinds));
+    uint8_t *lacks = arena_allocate(arena, (size_t)out->layers);
+    uint8_t *dense = arena_allocate(arena, (size_t)out->layers);
+    if (lacks == NULL || dense == NULL) {
+        return status_fail(STATUS_NO_MEMORY, "out of memory");
+    }
+    if (count_blocks(object) != (size_t)out->layers) {
+        return status_fail(STATUS_INVALID, "%s: expected %d layers", letters_key, out->layers);
+    }
+    for (int i = 0; i < out->layers; i++) {
+        const struct block_type *type = find_block(object, (size_t)i);
+        if (type == NULL) {
+            return status_fail(STATUS_INVALID,
+                               "%s: layer %d is none of mamba (M), attention (*), mlp (-) and moe "
+                               "(E)",
+                               json_get(object, letters_key) != NULL ? letters_key : names_key, i);
+        }
+        kinds[i] = (struct layer_kind){type->mixer, ATTENTION_FULL};
+        lacks[i] = !type->has_mlp;
+        dense[i] = type->is_dense;
+    }
+    out->layer_kinds = kinds;
+    out->layer_lacks_mlp = lacks;
+    out->layer_is_dense = dense;
+    return STATUS_OK;
+}
+
 /* ---- Kinds ---- */
 
 status config_read_layers(const struct json *object, const struct family *family,
                           struct arena *arena, struct model_config *out)
 {
     enum layer_rule rule = family->layer_rule;
+    if (rule == LAYERS_BLOCKS) {
+        return read_blocks(object, arena, out);
+    }
     bool is_on = rule != LAYERS_ALIKE;
     const bool has_limit = rule == LAYERS_UPPER || rule == LAYERS_LOWER;
     if (rule == LAYERS_BY_SWITCH || has_limit) {

@@ -53,11 +53,11 @@ static void expect_refusal(const char *architecture, const char *members, const 
 /* `letters`: one for each layer; A is attention. */
 static void assert_mixers(const struct model_config *config, const char *letters)
 {
-    static const char letter[MIXER_KINDS] = {[MIXER_ATTENTION] = 'A',
-                                             [MIXER_SHORT_CONVOLUTION] = 'C',
-                                             [MIXER_GATED_DELTA] = 'D',
-                                             [MIXER_STATE_SPACE] = 'S',
-                                             [MIXER_LATENT] = 'L'};
+    static const char letter[MIXER_KINDS] = {
+        [MIXER_ATTENTION] = 'A',   [MIXER_SHORT_CONVOLUTION] = 'C',
+        [MIXER_GATED_DELTA] = 'D', [MIXER_STATE_SPACE] = 'S',
+        [MIXER_LATENT] = 'L',      [MIXER_ATTENTION_AND_SPACE] = 'B',
+        [MIXER_NONE] = '-'};
     for (int i = 0; i < config->layers; i++) {
         assert_int_equal(letter[model_layer_kind(config, i).mixer], letters[i]);
     }
@@ -299,6 +299,83 @@ static void wrong_latent_attention_is_refused(void **state)
                      STATUS_UNSUPPORTED);
 }
 
+#define FALCON                                                                                     \
+    "\"intermediate_size\":96,\"mamba_n_heads\":6,\"mamba_d_head\":5,\"mamba_d_state\":9,"         \
+    "\"mamba_n_groups\":2,\"num_key_value_heads\":2"
+
+static void spaces_beside_attention_are_told(void **state)
+{
+    (void)state;
+    struct model_config config =
+        facts("FalconH1ForCausalLM",
+              FALCON ",\"mamba_d_ssm\":30,\"mamba_rms_norm\":true,\"attention_in_multiplier\":2,"
+                     "\"attention_out_multiplier\":3,\"key_multiplier\":0.5,"
+                     "\"ssm_in_multiplier\":2,\"ssm_out_multiplier\":5,"
+                     "\"ssm_multipliers\":[1,2,3,4,5],\"mlp_multipliers\":[6,7],"
+                     "\"embedding_multiplier\":8,\"lm_head_multiplier\":9");
+    assert_mixers(&config, "BBBB");
+    assert_true(model_keeps_states(&config) && model_has_mlp(&config, 0));
+    assert_true(config.scan_heads == 6 && config.scan_head_dim == 5 && config.scan_groups == 2);
+    assert_true(config.scan_norm_groups == 2 && config.scan_norm_first);
+    assert_true(config.mixer_multiplier == 6 && config.space_multiplier == 5);
+    assert_true(config.gate_multiplier == 6 && config.mlp_multiplier == 7);
+    assert_true(config.embedding_scale == 8 && config.logit_scale == 9);
+    assert_true(config.scan_scales[0] == 2 && config.scan_scales[4] == 10);
+    assert_true(fabs(config.attention_scale - 2 * 2 * 0.5 / sqrt(8)) < 1e-6);
+    config = facts("FalconH1ForCausalLM", FALCON ",\"mamba_d_ssm\":30");
+    assert_true(config.scan_norm_groups == 0 && !config.scan_norm_first);
+    assert_true(config.scan_scales[3] == 1 && config.mixer_multiplier == 1);
+    expect_refusal("FalconH1ForCausalLM", FALCON ",\"mamba_d_ssm\":31",
+                   "mamba_d_ssm: 31 is not 6 heads of 5 values");
+    expect_refusal("FalconH1ForCausalLM", FALCON ",\"mamba_d_ssm\":30,\"mlp_multipliers\":[1]",
+                   "mlp_multipliers: expected an array of 2 numbers");
+    expect_refusal("FalconH1ForCausalLM",
+                   FALCON ",\"mamba_d_ssm\":30,\"ssm_multipliers\":[1,2,0,1,1]",
+                   "ssm_multipliers: expected positive numbers, not 0");
+    struct model_config other;
+    assert_int_equal(
+        parse("FalconH1ForCausalLM", FALCON ",\"mamba_d_ssm\":30,\"projectors_bias\":true", &other),
+        STATUS_UNSUPPORTED);
+}
+
+#define NEMOTRON                                                                                   \
+    "\"intermediate_size\":96,\"mamba_num_heads\":6,\"mamba_head_dim\":5,\"ssm_state_size\":9,"    \
+    "\"n_groups\":3,\"n_routed_experts\":4,\"num_experts_per_tok\":2,"                             \
+    "\"moe_intermediate_size\":8,\"moe_shared_expert_intermediate_size\":12"
+
+static void layers_of_one_block_are_told(void **state)
+{
+    (void)state;
+    static const char *const forms[] = {
+        NEMOTRON ",\"hybrid_override_pattern\":\"ME*-\"",
+        NEMOTRON ",\"layers_block_type\":[\"mamba\",\"moe\",\"attention\",\"mlp\"]",
+        NEMOTRON ",\"layers_block_type\":[\"linear_attention\",\"moe\",\"full_attention\","
+                 "\"mlp\"]"};
+    for (size_t i = 0; i < COUNT_OF(forms); i++) {
+        const struct model_config config = facts("NemotronHForCausalLM", forms[i]);
+        assert_mixers(&config, "S-A-");
+        assert_true(!model_has_mlp(&config, 0) && model_has_mlp(&config, 1));
+        assert_true(!model_has_mlp(&config, 2) && model_has_mlp(&config, 3));
+        assert_true(config.layer_is_dense[3] == 1 && config.layer_is_dense[1] == 0);
+        assert_true(config.layer_lacks_rope[2] == 1 && !config.gated);
+        assert_int_equal(config.activation, ACTIVATION_RELU_SQUARED);
+        assert_true(config.scan_norm_groups == 3 && !config.scan_norm_first);
+        assert_int_equal(config.head_dim, 128);
+    }
+    expect_refusal("NemotronHForCausalLM", NEMOTRON ",\"hybrid_override_pattern\":\"M*-\"",
+                   "hybrid_override_pattern: expected 4 layers");
+    expect_refusal("NemotronHForCausalLM", NEMOTRON ",\"hybrid_override_pattern\":\"MX*-\"",
+                   "hybrid_override_pattern: layer 1 is none of mamba (M), attention (*), mlp (-) "
+                   "and moe (E)");
+    expect_refusal("NemotronHForCausalLM", NEMOTRON, "hybrid_override_pattern: expected 4 layers");
+    struct model_config other;
+    assert_int_equal(parse("NemotronHForCausalLM",
+                           NEMOTRON ",\"hybrid_override_pattern\":\"ME*-\","
+                                    "\"moe_latent_size\":16",
+                           &other),
+                     STATUS_UNSUPPORTED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +386,8 @@ int main(void)
         cmocka_unit_test_teardown(wrong_gated_delta_rules_are_refused, reset),
         cmocka_unit_test_teardown(state_spaces_are_told, reset),
         cmocka_unit_test_teardown(wrong_state_spaces_are_refused, reset),
+        cmocka_unit_test_teardown(spaces_beside_attention_are_told, reset),
+        cmocka_unit_test_teardown(layers_of_one_block_are_told, reset),
         cmocka_unit_test_teardown(latent_attention_is_told, reset),
         cmocka_unit_test_teardown(wrong_latent_attention_is_refused, reset),
     };

@@ -28,6 +28,8 @@ static void what_gpus_lack_is_named(void **state)
         {"lfm2", "short convolutions"},
         {"qwen3_5", "gate"},
         {"granite_hybrid", "state spaces"},
+        {"falcon_h1", "state spaces"},
+        {"nemotron_h", "state spaces"},
         {"deepseek_v2", "latent attention"},
         {"deepseek_v3", "latent attention"},
         {"qwen2_moe", "shared experts"},

@@ -198,9 +198,10 @@ static void steps_stay_within(const struct model_config *config, const char *nam
 static void each_model(void (*test)(const struct model_config *config, const char *name))
 {
     static const char *const names[] = {
-        "models/llama",     "models/gemma3",      "models/phi3",       "models/mixtral",
-        "models/qwen3_moe", "models/lfm2",        "models/qwen3_5",    "models/granite_hybrid",
-        "encoders/bert",    "models/deepseek_v2", "models/deepseek_v3"};
+        "models/llama",     "models/gemma3",      "models/phi3",        "models/mixtral",
+        "models/qwen3_moe", "models/lfm2",        "models/qwen3_5",     "models/granite_hybrid",
+        "encoders/bert",    "models/deepseek_v2", "models/deepseek_v3", "models/falcon_h1",
+        "models/nemotron_h"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         char path[1024];
         struct model *model;

@@ -161,6 +161,10 @@ ALWAYS_INLINE vec activation_value(enum activation activation, vec x)
         return half * x * (one + vec_erf(x * vec_set(0.7071067811865476f)));
     case ACTIVATION_RELU:
         break;
+    case ACTIVATION_RELU_SQUARED: {
+        const vec positive = vec_max(vec_set(0.0f), x);
+        return positive * positive;
+    }
     }
     return vec_max(vec_set(0.0f), x);
 }
@@ -194,6 +198,9 @@ void CPU_KERNEL(cpu_kernel_activate)(enum activation activation, const float *ga
         break;
     case ACTIVATION_RELU:
         activate_row(ACTIVATION_RELU, gate, up, n, out);
+        break;
+    case ACTIVATION_RELU_SQUARED:
+        activate_row(ACTIVATION_RELU_SQUARED, gate, up, n, out);
         break;
     }
 }
