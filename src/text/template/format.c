@@ -414,7 +414,6 @@ static status write_specified(struct render *r, const struct value *value, const
     }
     if (form.zero && form.align == '\0') {
         form.fill[0] = '0';
-        form.fill_size = 1;
         form.align = '=';
     }
     if (template_is_integral(value, &integer) &&

@@ -189,6 +189,67 @@ static void text_completions(void **state)
     lines_destroy(&lines);
 }
 
+/* Likeliest tokens end at -1 or at the most; token 0 is one as any other, and a result may have
+ * log-probabilities without any. */
+static void likeliest_tokens_are_counted(void **state)
+{
+    static const int32_t chosen[] = {0, 7, 5}, none[] = {-1, -1, -1, -1, -1, -1};
+    static const int32_t tops[] = {0, 9, 7, -1, -1, -1};
+    const struct result rows[] = {
+        {.row = 0,
+         .endpoint = ENDPOINT_CHAT,
+         .completion_tokens = 3,
+         .token_ids = chosen,
+         .logprobs = logprobs,
+         .top_logprobs = 2,
+         .top_ids = tops,
+         .top_values = top_values},
+        {.row = 1,
+         .endpoint = ENDPOINT_CHAT,
+         .completion_tokens = 3,
+         .token_ids = chosen,
+         .logprobs = logprobs},
+        {.row = 2,
+         .endpoint = ENDPOINT_COMPLETIONS,
+         .completion_tokens = 3,
+         .token_ids = chosen,
+         .logprobs = logprobs,
+         .top_logprobs = 2,
+         .top_ids = none,
+         .top_values = top_values},
+        {.row = 3, .endpoint = ENDPOINT_CHAT, .completion_tokens = 3, .token_ids = chosen},
+    };
+    static const size_t expected[][3] = {{2, 1, 0}, {0, 0, 0}};
+    struct lines lines = {0};
+    const char *path = scratch_path(state, "tops.h5");
+    struct output_writer *writer = create(path, true, &all_columns);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        assert_int_equal(output_append(writer, &rows[i]), STATUS_OK);
+    }
+    assert_int_equal(output_write_vocabulary(writer, example_token, NULL), STATUS_OK);
+    assert_int_equal(output_finish(writer), STATUS_OK);
+    export_openai(path, &lines);
+    assert_int_equal(lines.count, COUNT_OF(rows));
+    for (size_t row = 0; row < COUNT_OF(expected); row++) {
+        const struct json *choice = json_get(body_of(lines.items[row]), "choices")->items[0];
+        const struct json *content = at(choice, "logprobs", "content", NULL);
+        assert_int_equal(content->length, 3);
+        for (size_t token = 0; token < 3; token++) {
+            assert_int_equal(json_get(content->items[token], "top_logprobs")->length,
+                             expected[row][token]);
+        }
+    }
+    const struct json *choice = json_get(body_of(lines.items[0]), "choices")->items[0];
+    const struct json *first = at(choice, "logprobs", "content", NULL)->items[0];
+    assert_json(json_get(json_get(first, "top_logprobs")->items[0], "token"), "\"<0>\"");
+    choice = json_get(body_of(lines.items[2]), "choices")->items[0];
+    assert_json(at(choice, "logprobs", "top_logprobs", NULL),
+                "[{\"<0>\":-0.1},{\"<7>\":-0.25},{\"<5>\":-3}]");
+    choice = json_get(body_of(lines.items[3]), "choices")->items[0];
+    assert_json(json_get(choice, "logprobs"), "null");
+    lines_destroy(&lines);
+}
+
 static void embeddings(void **state)
 {
     static const float vector[] = {0.5f, -1.0f, 2.0f};
@@ -328,6 +389,7 @@ static void ids_are_numbers_where_they_are(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(likeliest_tokens_are_counted),
         cmocka_unit_test(export_as_json_lines),
         cmocka_unit_test(chat_completions),
         cmocka_unit_test(text_completions),

@@ -218,6 +218,75 @@ static void sizes_that_contradict(void **state)
     assert_int_equal(plan(fixture, 1, PLENTY, &made), STATUS_UNSUPPORTED);
 }
 
+static void assert_begins(const char *wanted)
+{
+    if (strncmp(status_message(), wanted, strlen(wanted)) != 0) {
+        fail_msg("expected \"%s\", not \"%s\"", wanted, status_message());
+    }
+}
+
+/* What a refusal says are the sizes of the plan that there would be, of the layout that was tried
+ * last, and what there is, each in its place. */
+static void messages_say_the_sizes_of_the_plan(void **state)
+{
+    struct fixture *fixture = *state;
+    struct plan made, refused;
+    char weights[24], activations[24], fixed[24], there[24], block[24], left[24], wanted[400];
+    fixture->job.layout.tp = 2;
+    fixture->job.layout.pp = 3;
+    fixture->job.model.max_model_len = 100; /* seven blocks */
+    assert_int_equal(plan(fixture, 6, PLENTY, &made), STATUS_OK);
+    const int64_t both = made.weight_bytes + made.activation_bytes;
+    const int64_t of_blocks = made.kv_bytes / made.kv_blocks * 7;
+    assert_true(made.kv_bytes % made.kv_blocks == 0);
+    format_bytes(made.weight_bytes, weights);
+    format_bytes(made.activation_bytes, activations);
+    format_bytes(both, fixed);
+    format_bytes(of_blocks, block);
+    /* A rank has its share of what the host has; the shares of six are told by looking for the
+     * least with which the job runs. */
+    int64_t low = 0, high = PLENTY;
+    while (high - low > 1) {
+        const int64_t middle = low + (high - low) / 2;
+        *(plan(fixture, 6, middle, &refused) == STATUS_OK ? &high : &low) = middle;
+    }
+    assert_int_equal(plan(fixture, 6, high, &refused), STATUS_OK);
+    assert_true(refused.memory_bytes >= both + of_blocks);
+    assert_true(refused.memory_bytes <= both + of_blocks + 8);
+    assert_int_equal(refused.kv_blocks, 7);
+    assert_int_equal(plan(fixture, 6, low, &refused), STATUS_INVALID);
+    snprintf(wanted, sizeof wanted,
+             "a sequence of 100 tokens takes %s of KV cache a rank (tp 2, pp 3), %s are left "
+             "beside weights and activations; lower model.max_model_len",
+             block, block);
+    assert_begins(wanted);
+    const int64_t little = high / 1000 * 10;
+    assert_int_equal(plan(fixture, 6, little, &refused), STATUS_INVALID);
+    snprintf(wanted, sizeof wanted, "weights take %s and activations %s a rank (tp 2, pp 3), ",
+             weights, activations);
+    assert_begins(wanted);
+    /* A cache that is asked for is held against the same. */
+    fixture->job.engine.kv_memory = of_blocks - 1;
+    assert_int_equal(plan(fixture, 6, PLENTY, &refused), STATUS_INVALID);
+    fixture->job.engine.kv_memory = of_blocks / 2;
+    assert_int_equal(plan(fixture, 6, PLENTY, &refused), STATUS_INVALID);
+    snprintf(wanted, sizeof wanted,
+             "engine.kv_memory: a sequence of 100 tokens takes %s a rank (tp 2, pp 3), more than "
+             "the %s; lower model.max_model_len",
+             block, format_bytes(of_blocks / 2, there));
+    assert_begins(wanted);
+    fixture->job.engine.kv_memory = of_blocks;
+    assert_int_equal(plan(fixture, 6, PLENTY, &refused), STATUS_OK);
+    assert_int_equal(refused.kv_blocks, 7);
+    fixture->job.engine.kv_memory = (int64_t)1 << 50;
+    assert_int_equal(plan(fixture, 6, PLENTY, &refused), STATUS_INVALID);
+    snprintf(wanted, sizeof wanted,
+             "engine.kv_memory: %s beside %s of weights and activations a rank (tp 2, pp 3), %s "
+             "are there",
+             format_bytes((int64_t)1 << 50, there), fixed, format_bytes(made.memory_bytes, left));
+    assert_begins(wanted);
+}
+
 static void system_memory_is_found(void **state)
 {
     struct fixture *fixture = *state;
@@ -337,8 +406,15 @@ static void gpu_float8(void **state)
     assert_int_equal(made.compute, DTYPE_BFLOAT16);
     assert_int_equal(made.kv_dtype, DTYPE_BFLOAT16);
     assert_int_equal(plan_on(fixture, 1, &old, &made), STATUS_UNSUPPORTED);
-    assert_non_null(strstr(status_message(), "model.dtype: fp8 needs a GPU"));
-    assert_non_null(strstr(status_message(), "an old GPU"));
+    assert_string_equal(status_message(),
+                        "model.dtype: fp8 needs a GPU of compute capability 8.9 or later, an old "
+                        "GPU is older; use auto");
+    struct plan_device first = old; /* of those that take it, and the last that does not */
+    first.capability = 89;
+    assert_int_equal(plan_on(fixture, 1, &first, &made), STATUS_OK);
+    assert_int_equal(made.stored, WEIGHT_FP8);
+    first.capability = 88;
+    assert_int_equal(plan_on(fixture, 1, &first, &made), STATUS_UNSUPPORTED);
     fixture->job.model.dtype = -1;
     assert_int_equal(plan_on(fixture, 1, &old, &made), STATUS_OK);
     assert_int_equal(made.stored, WEIGHT_BFLOAT16);
@@ -487,6 +563,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(cache_follows_memory, start, end),
         cmocka_unit_test_setup_teardown(layouts_that_are_asked_for, start, end),
         cmocka_unit_test_setup_teardown(sizes_that_contradict, start, end),
+        cmocka_unit_test_setup_teardown(messages_say_the_sizes_of_the_plan, start, end),
         cmocka_unit_test_setup_teardown(system_memory_is_found, start, end),
         cmocka_unit_test_setup_teardown(description_names_every_rank, start, end),
         cmocka_unit_test_setup_teardown(the_largest_stage_counts, start, end),

@@ -122,11 +122,60 @@ static void memory_is_bounded(void **state)
     buffer_destroy(&line);
 }
 
+/* What is shown of a text of `length` letters and, where there is room for one, what follows. */
+static size_t shown(size_t letters, const char *then, size_t more)
+{
+    char text[1024];
+    struct error_tally tally = {0};
+    struct buffer line = {0};
+    memset(text, 'a', letters);
+    memcpy(text + letters, then, more);
+    assert_int_equal(error_tally_add(&tally, 0, text, letters + more), STATUS_OK);
+    assert_int_equal(error_tally_describe(&tally, &line), STATUS_OK);
+    assert_int_equal(strncmp(line.data, "1 row: ", 7), 0);
+    assert_true(utf8_valid(line.data, line.length, NULL));
+    const size_t length = line.length - 7;
+    assert_memory_equal(line.data + 7, text, length);
+    error_tally_destroy(&tally);
+    buffer_destroy(&line);
+    return length;
+}
+
+/* 240 bytes are shown, or those before a character that would be cut. */
+static void long_texts_are_cut_between_characters(void **state)
+{
+    (void)state;
+    static const char four[] = "\xF0\x9F\x98\x80";
+    assert_int_equal(shown(1, "", 0), 1);
+    assert_int_equal(shown(239, "", 0), 239);
+    assert_int_equal(shown(240, "", 0), 240);
+    assert_int_equal(shown(241, "", 0), 240);
+    assert_int_equal(shown(600, "", 0), 240);
+    assert_int_equal(shown(236, four, 4), 240);
+    for (size_t before = 237; before < 240; before++) {
+        assert_int_equal(shown(before, four, 4), before);
+    }
+    assert_int_equal(shown(240, four, 4), 240);
+    /* A text that begins as no character does is cut to nothing rather than before its begin. */
+    struct error_tally tally = {0};
+    struct buffer line = {0};
+    char text[300];
+    memset(text, 0x80, sizeof text);
+    assert_int_equal(error_tally_add(&tally, 0, text, sizeof text), STATUS_OK);
+    assert_int_equal(error_tally_describe(&tally, &line), STATUS_OK);
+    assert_string_equal(line.data, "1 row: ");
+    error_tally_destroy(&tally);
+    buffer_destroy(&line);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_may_differ),          cmocka_unit_test(what_may_not),
-        cmocka_unit_test(the_commonest_come_first), cmocka_unit_test(samples_of_a_row_count_once),
+        cmocka_unit_test(long_texts_are_cut_between_characters),
+        cmocka_unit_test(what_may_differ),
+        cmocka_unit_test(what_may_not),
+        cmocka_unit_test(the_commonest_come_first),
+        cmocka_unit_test(samples_of_a_row_count_once),
         cmocka_unit_test(memory_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "run/report/live_line.h"
@@ -124,6 +125,57 @@ static void totals_are_of_all(void **state)
     paces_destroy(&paces);
 }
 
+static int compare_doubles(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+/* The median of all rates but the one at `own`; 0 where there is no other. */
+static double expected_peers(const double *rates, int count, int own)
+{
+    double others[8];
+    int known = 0;
+    for (int i = 0; i < count; i++) {
+        if (i != own && rates[i] > 0) {
+            others[known++] = rates[i];
+        }
+    }
+    qsort(others, (size_t)known, sizeof *others, compare_doubles);
+    return known == 0       ? 0
+           : known % 2 == 1 ? others[known / 2]
+                            : (others[known / 2 - 1] + others[known / 2]) / 2;
+}
+
+/* Of any number of replicas, some of them silent and some equally fast: each is held against the
+ * median of the others. */
+static void peers_are_the_median_of_the_others(void **state)
+{
+    (void)state;
+    uint32_t random = 7;
+    for (int trial = 0; trial < 300; trial++) {
+        struct paces paces = {0};
+        double now = 0, rates[8];
+        const int count = 1 + trial % 8;
+        for (int i = 0; i < count; i++) {
+            random = random * 1664525u + 1013904223u;
+            rates[i] = (double)(10 * ((random >> 16) % (trial % 2 == 0 ? 4 : 40)));
+        }
+        assert_int_equal(paces_begin(&paces, count, 1, now), STATUS_OK);
+        work(&paces, rates, 40, true, &now);
+        for (int i = 0; i < count; i++) {
+            const struct replica_pace *pace = &paces.replicas[i];
+            const double peers = rates[i] > 0 ? expected_peers(rates, count, i) : 0;
+            assert_true(pace->rate == rates[i]);
+            assert_true(pace->peers_rate == peers);
+            assert_int_equal(pace->pace, rates[i] == 0            ? PACE_SILENT
+                                         : rates[i] < 0.8 * peers ? PACE_SLOW
+                                                                  : PACE_EVEN);
+        }
+        paces_destroy(&paces);
+    }
+}
+
 /* ---- The live line ---- */
 
 static const struct job_progress example = {.rows = 100000,
@@ -215,6 +267,65 @@ static void metrics_are_told(void **state)
     paces_destroy(&paces);
 }
 
+/* The next line of a text, NULL at its end. */
+static char *next_line(char **text)
+{
+    char *line = strsep(text, "\n");
+    return line != NULL && *line != '\0' ? line : NULL;
+}
+
+/* The text exposition format: of every metric a HELP, a TYPE, and then lines of it alone, each with
+ * its labels in braces, a space and a number. */
+static void metrics_are_well_formed(void **state)
+{
+    (void)state;
+    struct paces paces = {0};
+    struct buffer text = {0};
+    double now = 10;
+    assert_int_equal(paces_begin(&paces, 3, 2, now), STATUS_OK);
+    work(&paces, (double[]){100, 0, 40}, 40, true, &now);
+    assert_int_equal(metrics_describe(&example, &paces, "out.h5", true, now, &text), STATUS_OK);
+    char *rest = text.data, *line = next_line(&rest);
+    int metrics = 0, samples = 0;
+    while (line != NULL) {
+        char name[64], other[64], type[64], labels[256];
+        double value;
+        assert_int_equal(sscanf(line, "# HELP %63s %*s", name), 1);
+        assert_true(strlen(line) > strlen("# HELP  ") + strlen(name));
+        line = next_line(&rest);
+        assert_non_null(line);
+        assert_int_equal(sscanf(line, "# TYPE %63s %63s", other, type), 2);
+        assert_string_equal(other, name);
+        assert_true(strcmp(type, "gauge") == 0 || strcmp(type, "counter") == 0);
+        assert_int_equal(strcmp(type, "counter") == 0, strstr(name, "_total") != NULL);
+        for (line = next_line(&rest); line != NULL && *line != '#'; line = next_line(&rest)) {
+            assert_int_equal(sscanf(line, "%63[a-z_]{%255[^}]} %lf", other, labels, &value), 3);
+            assert_string_equal(other, name);
+            assert_int_equal(strncmp(labels, "output=\"out.h5\"", 15), 0);
+            samples++;
+        }
+        metrics++;
+    }
+    assert_int_equal(metrics, 1 + 15 + 3);
+    assert_int_equal(samples, 1 + 15 + 3 * 2); /* of two replicas that have said something */
+    buffer_destroy(&text);
+    buffer_clear(&text);
+    assert_int_equal(metrics_describe(&example, &paces, "x", true, now, &text), STATUS_OK);
+    for (const char *const *wanted =
+             (const char *const[]){
+                 "\n# TYPE sluice_replica_slow gauge\n"
+                 "sluice_replica_slow{output=\"x\",replica=\"0\",rank=\"0\",host=\"node0\"} 0\n"
+                 "sluice_replica_slow{output=\"x\",replica=\"2\",rank=\"4\",host=\"node2\"} 1\n",
+                 "sluice_replica_tokens_per_second{output=\"x\",replica=\"2\",rank=\"4\",host="
+                 "\"node2\"} 40\n",
+                 NULL};
+         *wanted != NULL; wanted++) {
+        assert_non_null(strstr(text.data, *wanted));
+    }
+    buffer_destroy(&text);
+    paces_destroy(&paces);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +333,8 @@ int main(void)
         cmocka_unit_test(few_rows_are_not_slow),
         cmocka_unit_test(silent_ranks_are_named),
         cmocka_unit_test(totals_are_of_all),
+        cmocka_unit_test(peers_are_the_median_of_the_others),
+        cmocka_unit_test(metrics_are_well_formed),
         cmocka_unit_test(line_fits),
         cmocka_unit_test(line_has_colours),
         cmocka_unit_test(metrics_are_told),
