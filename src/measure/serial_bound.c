@@ -120,24 +120,63 @@ static double prompt_pairs(double prompt, double window)
                                            : window * prompt - window * window / 2;
 }
 
+/* Numbers that a layer keeps of a position. */
+static double position_values(const struct model_config *config, enum mixer_kind kind)
+{
+    if (kind == MIXER_LATENT) {
+        return config->latent_dim + config->latent_rope_dim;
+    }
+    return mixer_has_part(kind, MIXER_ATTENTION) ? 2.0 * config->kv_heads * config->head_dim : 0;
+}
+
+/* And of a sequence, whatever its length: its states, in float32. */
+static double state_values(const struct model_config *config, enum mixer_kind kind)
+{
+    const double before = config->convolution_taps - 1;
+    if (kind == MIXER_SHORT_CONVOLUTION) {
+        return before * config->hidden;
+    }
+    if (kind == MIXER_GATED_DELTA) {
+        const double values = (double)config->delta_value_heads * config->delta_value_dim;
+        const double keys = 2.0 * config->delta_key_heads * config->delta_key_dim;
+        return before * (keys + values) + values * config->delta_key_dim;
+    }
+    if (mixer_has_part(kind, MIXER_STATE_SPACE)) {
+        const double inner = (double)config->scan_heads * config->scan_head_dim;
+        const double groups = 2.0 * config->scan_groups * config->scan_state_dim;
+        return before * (inner + groups) + inner * config->scan_state_dim;
+    }
+    return 0;
+}
+
+/* Multiply-adds of a query head with one position: with keys and values of its own, which prompts
+ * could be computed with, however they are. */
+static double pair_products(const struct model_config *config, enum mixer_kind kind)
+{
+    return kind == MIXER_LATENT
+               ? config->latent_key_dim + config->latent_rope_dim + config->head_dim
+               : 2.0 * config->head_dim;
+}
+
 void serial_bound_compute(const struct model_config *config, const struct bound_load *load,
                           const struct device_ceilings *ceilings, struct serial_bound *out)
 {
     double prompt = load->prompt_tokens, new = load->new_tokens;
-    double position =
-        2.0 * config->kv_heads * config->head_dim * load->kv_value_bytes; /* a layer */
-    double read = 0, pairs = 0, kept = 0;
+    double read = 0, pair_work = 0, kept = 0, states = 0;
     for (int i = 0; i < config->layers; i++) {
-        if (model_layer_kind(config, i).mixer != MIXER_ATTENTION) {
-            continue; /* a state of a few values, which does not grow */
-        }
+        const enum mixer_kind kind = model_layer_kind(config, i).mixer;
+        const double position = position_values(config, kind) * load->kv_value_bytes;
+        const int window = model_layer_window(config, i);
         kept += position;
-        int window = model_layer_window(config, i);
         read += position * mean_context(prompt, new, window);
-        pairs += prompt_pairs(prompt, window);
+        states += state_values(config, kind) * (double)sizeof(float);
+        if (position > 0) {
+            pair_work += pair_products(config, kind) * prompt_pairs(prompt, window);
+        }
     }
+    read += 2 * states; /* and written again */
     double weights = model_weight_values(config) * load->weight_value_bytes;
-    double sequence = kept * mean_context(prompt, new, 0);
+    double sequence = kept * mean_context(prompt, new, 0) + states;
     double fitting = floor(((double)load->memory_bytes - weights) / fmax(1, sequence));
     double batch = fmax(1, fmin(fitting, (double)load->requests));
 
@@ -147,7 +186,7 @@ void serial_bound_compute(const struct model_config *config, const struct bound_
     double rows = (prompt + new - 1) / new;
     out->batch = (int64_t)batch;
     out->products = step_products(config, ceilings, batch * rows, batch) / (batch * devices);
-    out->prefill_attention = 4.0 * config->heads * config->head_dim * pairs / new /
+    out->prefill_attention = 2.0 * config->heads * pair_work / new /
                              (devices * ceilings_attention_rate(ceilings, prompt));
     out->decode_attention = (new - 1) / new *read / (devices * ceilings->bytes_per_second);
     out->tokens_per_second = 1 / (out->products + out->prefill_attention + out->decode_attention);

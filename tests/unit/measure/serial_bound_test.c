@@ -181,6 +181,70 @@ static void test_windows_and_memory(void **state)
     assert_true(fabs(out.prefill_attention * rate / (4 * 4096 * pairs / 1000) - 1) < 1e-9);
 }
 
+/* A latent is read once for all heads; prompts could be computed with keys and values. */
+static void test_latents(void **state)
+{
+    (void)state;
+    struct model_config config = llama_8b();
+    struct layer_kind kinds[32];
+    for (int i = 0; i < 32; i++) {
+        kinds[i] = (struct layer_kind){MIXER_LATENT, ATTENTION_FULL};
+    }
+    config.layer_kinds = kinds;
+    config.latent_dim = 500;
+    config.latent_rope_dim = 50;
+    config.latent_key_dim = 100;
+    const struct device_ceilings ceilings = simple_card(1e-12, 2e-15, 1e15);
+    const struct bound_load load = {.devices = 1,
+                                    .memory_bytes = INT64_MAX / 2,
+                                    .weight_value_bytes = 1,
+                                    .kv_value_bytes = 2,
+                                    .requests = 1,
+                                    .prompt_tokens = 500,
+                                    .new_tokens = 1000};
+    struct serial_bound out;
+    serial_bound_compute(&config, &load, &ceilings, &out);
+    assert_true(fabs(out.decode_attention * 1e12 / (32 * 550.0 * 2 * 1000 * 0.999) - 1) < 1e-9);
+    const double rate = ceilings_attention_rate(&ceilings, 500);
+    const double pairs = 32 * 500.0 * 500 / 2; /* of 150 and 128 products for each of 32 heads */
+    assert_true(fabs(out.prefill_attention * rate / (2 * 32 * 278 * pairs / 1000) - 1) < 1e-9);
+    const double mixer = 4096.0 * 32 * 150 + 4096.0 * 550 + 32 * 500.0 * 228 + 4096.0 * 4096;
+    const double layers = 32 * (mixer + 3 * 4096.0 * 14336);
+    assert_true(fabs(model_weight_values(&config) / (layers + 2 * 4096.0 * 128256) - 1) < 1e-12);
+}
+
+/* States are read and written at every token, whatever the context, and bound the batch. */
+static void test_states(void **state)
+{
+    (void)state;
+    struct model_config config = llama_8b();
+    struct layer_kind kinds[32];
+    for (int i = 0; i < 32; i++) {
+        kinds[i] = (struct layer_kind){MIXER_STATE_SPACE, ATTENTION_FULL};
+    }
+    config.layer_kinds = kinds;
+    config.scan_heads = 10;
+    config.scan_head_dim = 64;
+    config.scan_groups = 2;
+    config.scan_state_dim = 100;
+    config.convolution_taps = 4;
+    const double bytes = 32 * 4 * (3 * (640.0 + 400) + 640 * 100);
+    const struct device_ceilings ceilings = simple_card(1e-12, 2e-15, 1e15);
+    const struct bound_load load = {.devices = 1,
+                                    .memory_bytes =
+                                        (int64_t)(model_weight_values(&config) + 5.5 * bytes),
+                                    .weight_value_bytes = 1,
+                                    .kv_value_bytes = 2,
+                                    .requests = 100,
+                                    .prompt_tokens = 500,
+                                    .new_tokens = 1000};
+    struct serial_bound out;
+    serial_bound_compute(&config, &load, &ceilings, &out);
+    assert_int_equal(out.batch, 5);
+    assert_true(fabs(out.decode_attention * 1e12 / (2 * bytes * 0.999) - 1) < 1e-9);
+    assert_true(out.prefill_attention == 0);
+}
+
 /* The rate of prefill attention by length: published figures, and between them. */
 static void test_attention_rate(void **state)
 {
@@ -261,6 +325,8 @@ int main(void)
         cmocka_unit_test(test_product_ceilings),
         cmocka_unit_test(test_one_sequence_reads_the_weights),
         cmocka_unit_test(test_windows_and_memory),
+        cmocka_unit_test(test_latents),
+        cmocka_unit_test(test_states),
         cmocka_unit_test(test_attention_rate),
         cmocka_unit_test(test_experts),
         cmocka_unit_test(test_step_times),
