@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What rows with forms cost the host in a step, without a device.
  *
- *     bench_forms TOKENIZER.json ROWS.jsonl [AT_ONCE [MAX_TOKENS]]
+ *     bench_forms TOKENIZER.json ROWS.jsonl [AT_ONCE [MAX_TOKENS [ahead | always]]]
  *
  * ROWS have a prompt, a form of the answer (response_format and the like), and max_tokens where not
  * all have MAX_TOKENS. The engine takes them as in a job; each token is drawn by chance among all
  * that are allowed, as random weights would. Prints what a step takes on the engine's thread (in
  * seconds of that thread, since others may have the machine's cores), how many masks differ in it,
- * and how many tokens were not drawn. */
+ * and how many tokens were not drawn. `ahead`: steps are planned ahead where that pays, as on a
+ * GPU; `always`: wherever they can be. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,10 +30,12 @@ struct bench {
     struct structured_cache *cache;
     struct engine *engine;
     struct sample_result *results;
+    struct step_plan *ahead; /* planned behind the one before, which is complete */
     int size, at_once, most_tokens;
     uint64_t random;
     double planning, waiting, completing;
-    int64_t masks, drawn, rows;
+    int64_t masks, drawn, rows, ahead_count;
+    bool plans_ahead, always_ahead;
 };
 
 static void check(status s)
@@ -100,9 +103,11 @@ static int count_masks(const struct step_plan *plan)
 
 static void run_step(struct bench *self)
 {
-    struct step_plan *plan;
+    struct step_plan *plan = self->ahead;
     const double start = thread_seconds();
-    check(engine_plan_step(self->engine, &plan));
+    if (plan == NULL) {
+        check(engine_plan_step(self->engine, &plan));
+    }
     const double planned = thread_seconds();
     if (plan == NULL) {
         return;
@@ -122,9 +127,15 @@ static void run_step(struct bench *self)
         }
     }
     const double answered = thread_seconds();
+    self->ahead = NULL;
+    if (self->plans_ahead) {
+        check(engine_plan_step(self->engine, &self->ahead));
+        self->ahead_count += self->ahead != NULL;
+    }
+    const double ahead = thread_seconds();
     check(engine_complete_step(self->engine, plan, self->results));
-    self->completing += thread_seconds() - answered;
-    self->planning += planned - start;
+    self->completing += thread_seconds() - ahead;
+    self->planning += planned - start + ahead - answered;
     self->waiting += ready - planned;
     struct finished_sample *sample;
     while ((sample = engine_next_finished(self->engine)) != NULL) {
@@ -152,6 +163,8 @@ static void create(struct bench *self, const char *path)
         .kv_block_tokens = BLOCK,
         .max_model_len = MODEL_LENGTH,
         .steps_in_flight = 1,
+        .plans_ahead = self->plans_ahead,
+        .always_ahead = self->always_ahead,
         .tokenizer = self->tokenizer,
         .ends = &end,
         .end_count = 1,
@@ -163,11 +176,15 @@ static void create(struct bench *self, const char *path)
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        fprintf(stderr, "usage: bench_forms TOKENIZER.json ROWS.jsonl [AT_ONCE [MAX_TOKENS]]\n");
+        fprintf(stderr,
+                "usage: bench_forms TOKENIZER.json ROWS.jsonl [AT_ONCE [MAX_TOKENS [ahead | "
+                "always]]]\n");
         return 2;
     }
     struct bench bench = {.at_once = argc > 3 ? atoi(argv[3]) : 1024,
                           .most_tokens = argc > 4 ? atoi(argv[4]) : 192,
+                          .plans_ahead = argc > 5,
+                          .always_ahead = argc > 5 && strcmp(argv[5], "always") == 0,
                           .random = 1};
     struct buffer rows = {0};
     create(&bench, argv[1]);
@@ -187,10 +204,11 @@ int main(int argc, char **argv)
     }
     const struct engine_counters counters = engine_counters(bench.engine);
     const double steps = (double)counters.steps, outputs = (double)counters.output_tokens;
-    printf("%lld rows, %.0f steps, %.0f output tokens, %.1f%% of them not drawn, %.1f tokens and "
-           "%.1f masks a step\n",
-           (long long)bench.rows, steps, outputs, 100 * (1 - (double)bench.drawn / outputs),
-           (double)counters.computed_tokens / steps, (double)bench.masks / steps);
+    printf("%lld rows, %.0f steps (%lld planned ahead), %.0f output tokens, %.1f%% of them not "
+           "drawn, %.1f tokens and %.1f masks a step\n",
+           (long long)bench.rows, steps, (long long)bench.ahead_count, outputs,
+           100 * (1 - (double)bench.drawn / outputs), (double)counters.computed_tokens / steps,
+           (double)bench.masks / steps);
     printf(
         "us a step: plan %.0f, wait for masks %.0f, complete %.0f; complete a token drawn %.2f\n",
         bench.planning / steps * 1e6, bench.waiting / steps * 1e6, bench.completing / steps * 1e6,
