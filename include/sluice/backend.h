@@ -78,7 +78,8 @@ struct sample_request {
      * biases are added. Both are of this row and this position alone. */
     const uint32_t *allowed; /* [sampling_mask_words(vocabulary)]; NULL: all tokens are */
     uint64_t allowed_serial; /* sampling_mask_serial of this mask alone, whose words stay as they
-                                are; 0: they may be others in the next call */
+                                are, so that a device may keep them; 0: they may be others in the
+                                next call */
     const struct logit_bias *biases; /* [bias_count] ids ascending, each once */
     int32_t bias_count;
 };
@@ -525,7 +526,16 @@ struct backend_operations {
                      int vocabulary, const struct sample_request *requests,
                      struct sample_result *results);
     /* The same without waiting, and of 0 rows, too: the next step, whose tokens may be these, can
-     * be begun before they are fetched. They are fetched before the next rows are sampled. */
+     * be begun before they are fetched. They are fetched before the next rows are sampled. So a
+     * step's operations up to its logits are under way while its requests are still being made:
+     *
+     *     step k: step_begin, ..., logits, sample_begin
+     *     step k + 1: step_begin, ..., logits     its tokens may be batch_drawn
+     *     step k: sample_end                      the device is at step k + 1
+     *     step k + 1: sample_begin                its masks are told by the tokens of step k
+     *
+     * A backend keeps what step k drew where the operations of step k + 1 find it, until they have
+     * run; and it has read all that `requests` point to when sample_begin returns. */
     status (*sample_begin)(struct backend *backend, struct device_buffer *logits, int count,
                            int vocabulary, const struct sample_request *requests);
     /* Whether sample_end would not wait (or would fail). */
