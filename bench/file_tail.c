@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is left to do after the last row, and after a kill, without a coordinator and its messages:
  *
- *     bench_file_tail [UNDER_WAY [ROWS [BYTES]]]
+ *     bench_file_tail [UNDER_WAY [ROWS [BYTES [RATE]]]]
  *
  * ROWS (1,000,000), of which UNDER_WAY (600,000) are under way at any time and end in any order,
  * stand in a journal, each with a text of BYTES (800). Then are measured, with the processor time
  * of all threads, in the process and in the kernel: reading them back in order; the same with
- * writing the output from nothing; and what a start after a kill opens, which is the journal and
- * the notes of as many rows under way. Files lie in $TMPDIR or /tmp, about 2 BYTES + 300 a row. */
+ * writing the output from nothing; what is left of the output when a thread has written it beside
+ * the rows, of which RATE (38,400, those of 256 GPUs) a second have ended; reading both files; and
+ * what a start after a kill opens, which is the journal and the notes of as many rows under way.
+ * Files lie in $TMPDIR or /tmp, about 2 BYTES + 300 a row. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "data/journal/little_endian.h"
+#include "run/writing/early_output.h"
 #include "sluice/data.h"
 #include "sluice/run.h"
 
@@ -24,7 +28,7 @@ enum { RESULT_ROW = 8 /* its place in a result's head */ };
 static const char identity[] = "bench: file_tail\n";
 
 struct bench {
-    int64_t under_way, rows;
+    int64_t under_way, rows, rate;
     size_t bytes;
     char folder[256], journal[320], output[320];
 };
@@ -85,10 +89,32 @@ static uint64_t next_random(uint64_t *random)
     return *random >> 33;
 }
 
+/* What is done now and then while rows end: at their rate, where the output is written beside. */
+static status take_turn(const struct bench *bench, struct journal *journal,
+                        struct early_output *early, double start, int64_t ended)
+{
+    const double ahead = (double)ended / (double)bench->rate - (clock_seconds() - start);
+    if (early == NULL) {
+        return STATUS_OK;
+    }
+    if (ended % bench->rate < 256) {
+        TRY(journal_commit(journal));
+    }
+    early_output_follow(early, bench->rows);
+    if (ahead > 0) {
+        nanosleep(&(struct timespec){.tv_sec = (time_t)ahead,
+                                     .tv_nsec = (long)(1e9 * (ahead - (double)(time_t)ahead))},
+                  NULL);
+    }
+    return STATUS_OK;
+}
+
 /* Rows begin in order, and any one of those under way ends. */
 static status append_rows(const struct bench *bench, struct journal *journal,
-                          struct attempts *attempts, int64_t *under_way, struct buffer *result)
+                          struct attempts *attempts, struct early_output *early, int64_t *under_way,
+                          struct buffer *result)
 {
+    const double start = clock_seconds();
     uint64_t random = 1;
     int64_t count = 0, begun = 0;
     for (int64_t ended = 0; ended < bench->rows; ended++) {
@@ -105,18 +131,22 @@ static status append_rows(const struct bench *bench, struct journal *journal,
         little_endian_put(result->data + RESULT_ROW, (uint64_t)row, 8);
         TRY(journal_append(journal, row, result->data, result->length));
         attempts_end(attempts, row);
+        if (ended % 256 == 0) {
+            TRY(take_turn(bench, journal, early, start, ended));
+        }
     }
     return journal_commit(journal);
 }
 
-static status fill(const struct bench *bench, struct journal *journal, struct attempts *attempts)
+static status fill(const struct bench *bench, struct journal *journal, struct attempts *attempts,
+                   struct early_output *early)
 {
     struct buffer result = {0};
     int64_t *under_way = calloc((size_t)bench->under_way + 1, sizeof *under_way);
     status s = under_way != NULL ? make_result(bench->bytes, &result)
                                  : status_fail(STATUS_NO_MEMORY, "out of memory for rows");
     if (s == STATUS_OK) {
-        s = append_rows(bench, journal, attempts, under_way, &result);
+        s = append_rows(bench, journal, attempts, early, under_way, &result);
     }
     buffer_destroy(&result);
     free(under_way);
@@ -145,6 +175,19 @@ static status measure_reading(struct journal *journal)
     return STATUS_OK;
 }
 
+static status measure_file(const struct bench *bench)
+{
+    int64_t text = 0;
+    struct output_reader *reader;
+    const struct spent before = spent_now();
+    TRY(output_open(bench->output, &reader));
+    status s = output_visit(reader, count_result, &text);
+    output_reader_close(reader);
+    print_since("the file read", before);
+    unlink(bench->output);
+    return s;
+}
+
 static status measure_writing(const struct bench *bench, struct journal *journal)
 {
     const struct output_columns columns = {0};
@@ -158,8 +201,56 @@ static status measure_writing(const struct bench *bench, struct journal *journal
     }
     TRY(output_finish(writer));
     print_since("output from nothing", before);
-    unlink(bench->output);
-    return STATUS_OK;
+    return measure_file(bench);
+}
+
+static struct output_columns no_columns(const void *context)
+{
+    (void)context;
+    return (struct output_columns){0};
+}
+
+static status write_rest(struct early_output *early, struct journal *journal)
+{
+    struct results_file *file;
+    int64_t row;
+    const struct spent before = spent_now();
+    TRY(early_output_take(early, &file, &row));
+    if (file == NULL) {
+        return status_fail(STATUS_INTERNAL, "nothing was written beside the rows");
+    }
+    status s = results_file_append_rest(file, journal, row);
+    struct output_writer *writer = file->writer;
+    if (s == STATUS_OK) {
+        print_since("after the last row", before);
+        file->writer = NULL;
+        s = output_finish(writer);
+    }
+    results_file_destroy(file);
+    print_since("with the file's sync", before);
+    return s;
+}
+
+/* The same rows again, with a thread beside them. */
+static status measure_beside(const struct bench *bench)
+{
+    struct journal *journal;
+    struct attempts *attempts;
+    struct early_output *early;
+    struct early_output_options options = {
+        .path = bench->output, .overwrite = true, .columns = no_columns};
+    TRY(journal_open(bench->journal, identity, JOURNAL_FRESH, &journal));
+    TRY(attempts_open(bench->journal, journal, true, &attempts));
+    options.journal = journal;
+    TRY(early_output_create(&options, &early));
+    const struct spent before = spent_now();
+    TRY(fill(bench, journal, attempts, early));
+    print_since("rows, the output beside them", before);
+    TRY(write_rest(early, journal));
+    early_output_destroy(early);
+    attempts_close(attempts, ATTEMPTS_DONE);
+    journal_close(journal, true);
+    return measure_file(bench);
 }
 
 /* As after a kill: nobody has said that this was an end. */
@@ -223,12 +314,13 @@ static status measure(struct bench *bench)
     TRY(journal_open(bench->journal, identity, 0, &journal));
     TRY(attempts_open(bench->journal, journal, false, &attempts));
     const struct spent before = spent_now();
-    TRY(fill(bench, journal, attempts));
+    TRY(fill(bench, journal, attempts, NULL));
     print_since("rows into the journal", before);
     TRY(measure_reading(journal));
     TRY(measure_writing(bench, journal));
     attempts_close(attempts, ATTEMPTS_DONE);
     journal_close(journal, true);
+    TRY(measure_beside(bench));
     TRY(measure_kill(bench));
     rmdir(bench->folder);
     return STATUS_OK;
@@ -238,7 +330,8 @@ int main(int argc, char **argv)
 {
     struct bench bench = {.under_way = argc > 1 ? atoll(argv[1]) : 600000,
                           .rows = argc > 2 ? atoll(argv[2]) : 1000000,
-                          .bytes = argc > 3 ? (size_t)atol(argv[3]) : 800};
+                          .bytes = argc > 3 ? (size_t)atol(argv[3]) : 800,
+                          .rate = argc > 4 ? atoll(argv[4]) : 38400};
     log_configure(LOG_ERROR, NULL);
     printf("%lld rows of %zu bytes, %lld under way\n", (long long)bench.rows, bench.bytes,
            (long long)bench.under_way);

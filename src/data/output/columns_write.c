@@ -38,6 +38,15 @@ static status create_numbers(hid_t file, const struct result_column *column,
                                 column->width != 0 ? stored->width : 0, &stored->numbers);
 }
 
+/* Which file a row came from is known when its turn comes. */
+static size_t record_bytes(const struct result_column *column, const struct stored_column *stored)
+{
+    if (column->member == offsetof(struct stored_result, file)) {
+        return 0;
+    }
+    return column->kind == COLUMN_TEXT ? STRING_REFERENCE_BYTES : stored->numbers.item_bytes;
+}
+
 static status create_offsets(struct columns_writer *self, hid_t file, enum column_shape shape)
 {
     const int64_t first = 0;
@@ -74,6 +83,7 @@ status columns_writer_create(struct columns_writer *self, hid_t file, int fd, hi
                                                              columns->packed_texts, &stored->texts)
                                         : create_numbers(file, column, stored));
         TRY(create_offsets(self, file, column->shape));
+        stored->record_bytes = record_bytes(column, stored);
     }
     return STATUS_OK;
 }
@@ -244,20 +254,6 @@ status columns_writer_append(struct columns_writer *self, const struct result *r
 
 /* ---- Records ---- */
 
-/* Which file a row came from is known when its turn comes. */
-static bool is_of_turn(const struct result_column *column)
-{
-    return column->member == offsetof(struct stored_result, file);
-}
-
-static size_t value_bytes(const struct columns_writer *self, size_t column)
-{
-    const struct stored_column *stored = &self->stored[column];
-    return stored->width == 0 || is_of_turn(&result_columns[column]) ? 0
-           : result_columns[column].kind == COLUMN_TEXT              ? STRING_REFERENCE_BYTES
-                                                                     : stored->numbers.item_bytes;
-}
-
 size_t columns_writer_record_bytes(const struct columns_writer *self)
 {
     size_t bytes = 0;
@@ -265,7 +261,7 @@ size_t columns_writer_record_bytes(const struct columns_writer *self)
         if (self->stored[i].width > 0 && column_is_array(&result_columns[i])) {
             return 0;
         }
-        bytes += value_bytes(self, i);
+        bytes += self->stored[i].record_bytes;
     }
     return self->columns.packed_texts ? 0 : bytes;
 }
@@ -278,7 +274,7 @@ size_t columns_writer_next_text(const struct columns_writer *self, size_t *colum
             *column = i + 1;
             return at;
         }
-        at += value_bytes(self, i);
+        at += self->stored[i].record_bytes;
     }
     return SIZE_MAX;
 }
@@ -289,14 +285,14 @@ status columns_writer_record(struct columns_writer *self, const struct result *r
     const struct stored_result stored = complete(self, result, 0);
     for (size_t i = 0; i < result_column_count; i++) {
         const struct result_column *column = &result_columns[i];
-        if (value_bytes(self, i) == 0) {
+        if (self->stored[i].record_bytes == 0) {
             continue;
         }
         if (column->kind == COLUMN_TEXT) {
             TRY(output_text_put(heaps++, column_pointer(column, &stored),
                                 column_text_length(column, &stored), records));
         } else {
-            TRY(append_number(column, value_bytes(self, i), &stored, records));
+            TRY(append_number(column, self->stored[i].record_bytes, &stored, records));
         }
     }
     return STATUS_OK;
@@ -307,17 +303,18 @@ status columns_writer_append_record(struct columns_writer *self, int64_t row, co
     const int32_t file = file_of(self, row);
     for (size_t i = 0; i < result_column_count; i++) {
         struct stored_column *stored = &self->stored[i];
-        const size_t bytes = value_bytes(self, i);
-        if (result_columns[i].kind == COLUMN_TEXT && bytes > 0) {
+        const size_t bytes = stored->record_bytes;
+        if (bytes == 0 && stored->width > 0) {
+            TRY(buffer_append(&stored->numbers.batch, &file, sizeof file));
+        } else if (bytes > 0 && result_columns[i].kind == COLUMN_TEXT) {
             TRY(output_text_append_reference(&stored->texts, record));
         } else if (bytes > 0) {
             TRY(buffer_append(&stored->numbers.batch, record, bytes));
-        } else if (stored->width > 0) {
-            TRY(buffer_append(&stored->numbers.batch, &file, sizeof file));
         }
         record += bytes;
     }
-    return end_result(self);
+    /* It makes no batch large. */
+    return ++self->batch_rows == OUTPUT_BATCH_ROWS ? columns_writer_flush(self) : STATUS_OK;
 }
 
 /* ---- Writing ---- */

@@ -12,6 +12,7 @@ struct stored_column {
     struct number_column numbers;
     hid_t enum_type; /* of a COLUMN_NAME, else 0 */
     struct text_column texts;
+    size_t record_bytes; /* that a record has of it */
 };
 
 /* Zero-initialise; destroy in any case. */

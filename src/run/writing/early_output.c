@@ -10,7 +10,7 @@
 #include <time.h>
 
 int64_t early_output_rows = 16384;
-int64_t early_output_lag = 64 << 20;
+int64_t early_output_lag = 16 << 20;
 
 enum {
     GROUP_ROWS = 65536,    /* in hand at most: a turn of rank 0 lists them, the thread reads them */
