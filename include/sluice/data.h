@@ -343,12 +343,19 @@ enum journal_how {
     JOURNAL_FRESH = 1,      /* an existing journal is discarded */
     JOURNAL_KEEP_MIXED = 2, /* one of the same job with another arithmetic, though of this
                                generation, is continued */
-    JOURNAL_UNNAMED = 4,    /* a new one is not found by a later start before journal_take_name */
+    JOURNAL_UNNAMED = 4,    /* the data set's hashes are not known before journal_take_name: a new
+                               one is not found by a later start until then; to one that is there,
+                               whatever hashes it has, nothing is written */
 };
 bool journal_is_named(const struct journal *journal);
 /* Gives a new journal its name and this identity, whose hashes alone may differ from those of the
- * one that it was opened with: it is as long. */
+ * one that it was opened with: it is as long. One that was there is refused as by journal_open
+ * where its identity is another one, and is then as it was. */
 status journal_take_name(struct journal *journal, const char *identity) MUST_CHECK;
+/* Rows that a later start finds once they are committed, and bytes that wait in memory until the
+ * journal has its name. */
+int64_t journal_kept_rows(const struct journal *journal);
+int64_t journal_held_bytes(const struct journal *journal);
 /* The arithmetic (identity.h) that the journal was begun with. */
 const char *journal_arithmetic(const struct journal *journal);
 /* What journal_open would find, without changing anything. */

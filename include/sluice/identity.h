@@ -32,6 +32,11 @@ enum identity_verdict {
 enum identity_verdict identity_compare(const char *there, size_t there_length, const char *now,
                                        char *why, size_t why_size);
 
+/* Appends the identity of now with the hashes of its data set that the other one has: while it is
+ * not known whether they are the same, all else can be compared. */
+status identity_take_hashes(const char *there, size_t there_length, const char *now,
+                            struct buffer *out) MUST_CHECK;
+
 /* Appends an identity without what hangs on the arithmetic: neither generation nor device, and
  * nothing that this generation was the first to name. Tells whether a finished output is this job's
  * though a later generation would answer with other bits. */

@@ -213,7 +213,7 @@ static void close_files(struct run *run, status s, const struct run_summary *sum
     attempts_close(run->attempts, s == STATUS_OK ? ATTEMPTS_DONE
                                   : died         ? ATTEMPTS_DIED
                                                  : ATTEMPTS_ORDERLY);
-    *rows = journal_is_named(run->journal) ? journal_row_count(run->journal) : 0;
+    *rows = journal_kept_rows(run->journal);
     journal_close(run->journal, s == STATUS_OK);
 }
 

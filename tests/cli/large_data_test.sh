@@ -35,12 +35,17 @@ grep -aq "data sha256: $sum" out.h5.sluice/journal || fail "stopped: the journal
 sed '1s/Count/Sound/' rows.jsonl >other.jsonl
 mv rows.jsonl kept.jsonl
 mv other.jsonl rows.jsonl
+cp out.h5.sluice/journal journal.kept
 expect_error 1 "holds rows of another job: \"data sha256: $sum\" there" run --quiet job.yaml
+grep -q '; start afresh with --fresh or choose another output$' err || fail "another data set: another message"
+cmp -s out.h5.sluice/journal journal.kept || fail "another data set: its rows went into the journal"
+expect_error 1 'holds rows of another job: "data sha256: ' run --quiet job.yaml --set generate.temperature=1
 mv kept.jsonl rows.jsonl
 run_program run job.yaml
 [ "$status" -eq 0 ] || fail "continued: exit status $status"
 grep -q '[1-9][0-9]* rows kept from an earlier start' err || fail "continued: no rows were kept"
 grep -q '80 rows (0 with errors), ' err || fail "continued: another summary"
+grep -q 'hashing the data set' err && fail "continued: the rows waited for the hash"
 "$SLUICE" export out.h5 >continued.jsonl
 
 # From start to end; the same command then finds nothing to do.

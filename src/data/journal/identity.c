@@ -142,6 +142,23 @@ enum identity_verdict identity_compare(const char *there, size_t there_length, c
     return differ(a, b, true, why, why_size) ? IDENTITY_OTHER_ARITHMETIC : IDENTITY_SAME;
 }
 
+static bool is_of_hashes(struct line line)
+{
+    return begins_with(line, "data sha256: ") || begins_with(line, "data file ");
+}
+
+status identity_take_hashes(const char *there, size_t there_length, const char *now,
+                            struct buffer *out)
+{
+    struct line other = {there, there_length}, rest = {now, strlen(now)}, line;
+    while (next_line(&rest, &line)) {
+        const struct line taken = is_of_hashes(line) ? counterpart(other, line) : line;
+        TRY(buffer_append(out, taken.text, taken.length));
+        TRY(buffer_append_byte(out, '\n'));
+    }
+    return STATUS_OK;
+}
+
 static struct line find_arithmetic(const char *identity, size_t length)
 {
     struct line rest = {identity, length}, line;

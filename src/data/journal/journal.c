@@ -35,6 +35,8 @@ struct journal {
     bool unmarked;         /* something was appended since the last mark */
     bool is_looked_at;     /* nothing may be changed */
     bool is_unnamed;       /* it stands under new_path */
+    bool is_held;          /* not known yet to be this job's: nothing is written */
+    int64_t held_rows;     /* that wait for that in `pending` */
     int64_t header_bytes;  /* of a new one */
     bool keep_mixed;       /* another arithmetic is no reason to refuse it */
     struct buffer begun;   /* the arithmetic that it was begun with */
@@ -110,12 +112,30 @@ static status compare_identity(const char *there, size_t there_length, const cha
     return status_fail(STATUS_EXISTS, "holds rows of another job: %s; %s", why, remedy);
 }
 
-static status read_header(struct journal *journal, int64_t size, const char *identity)
+/* Where hashes are not known yet, those that are there are taken for them. */
+static status compare_header(const struct journal *journal, const char *there, size_t there_length,
+                             const char *identity)
+{
+    struct buffer assumed = {0};
+    if (!journal->is_held) {
+        return compare_identity(there, there_length, identity, journal->keep_mixed);
+    }
+    status s = identity_take_hashes(there, there_length, identity, &assumed);
+    if (s == STATUS_OK) {
+        s = compare_identity(there, there_length, assumed.data != NULL ? assumed.data : "",
+                             journal->keep_mixed);
+    }
+    buffer_destroy(&assumed);
+    return s;
+}
+
+/* *header: its bytes. */
+static status read_header(struct journal *journal, int64_t size, const char *identity,
+                          size_t *header)
 {
     struct buffer bytes = {0};
     size_t most = JOURNAL_HEAD_BYTES + IDENTITY_BYTES;
     size_t length = size < (int64_t)most ? (size_t)size : most;
-    size_t header = 0;
     const char *there;
     size_t there_length;
     status s = buffer_reserve(&bytes, length);
@@ -123,16 +143,16 @@ static status read_header(struct journal *journal, int64_t size, const char *ide
         s = journal_read_at(journal->fd, 0, bytes.data, length);
     }
     if (s == STATUS_OK) {
-        s = journal_check_header(bytes.data, length, &header, &there, &there_length);
+        s = journal_check_header(bytes.data, length, header, &there, &there_length);
     }
     if (s == STATUS_OK) {
-        s = compare_identity(there, there_length, identity, journal->keep_mixed);
+        s = compare_header(journal, there, there_length, identity);
     }
     if (s == STATUS_OK) {
+        buffer_clear(&journal->begun);
         s = identity_arithmetic(there, there_length, &journal->begun);
     }
     buffer_destroy(&bytes);
-    journal->end = (int64_t)header;
     return s;
 }
 
@@ -245,7 +265,7 @@ static status read_entries(struct journal *journal, int64_t size)
     if (journal->is_looked_at) {
         return STATUS_OK;
     }
-    char torn[24];
+    char torn[24]; /* never committed, whosever it is */
     log_write(LOG_WARNING, "%s: its end, %s, was never committed and is cut off",
               journal->path.data, format_bytes(size - journal->end, torn));
     if (ftruncate(journal->fd, (off_t)journal->end) != 0 || fsync(journal->fd) != 0) {
@@ -263,7 +283,9 @@ static status load(struct journal *journal, const char *identity)
     if (!S_ISREG(info.st_mode)) {
         return status_fail(STATUS_INVALID, "not a regular file");
     }
-    TRY(read_header(journal, info.st_size, identity));
+    size_t header = 0;
+    TRY(read_header(journal, info.st_size, identity, &header));
+    journal->end = (int64_t)header;
     status s = read_entries(journal, info.st_size);
     journal_windows_destroy(&journal->windows); /* they may show what was cut off */
     return s;
@@ -303,13 +325,37 @@ static status create(struct journal *journal, const char *identity)
 
 bool journal_is_named(const struct journal *journal)
 {
-    return !journal->is_unnamed;
+    return !journal->is_unnamed && !journal->is_held;
+}
+
+int64_t journal_kept_rows(const struct journal *journal)
+{
+    return journal->is_unnamed ? 0 : journal->index.rows - journal->held_rows;
+}
+
+int64_t journal_held_bytes(const struct journal *journal)
+{
+    return journal->is_held ? (int64_t)journal->pending.length : 0;
+}
+
+/* It is this job's, so that what waits may be written; or nothing is written any more. */
+static status release(struct journal *journal, const char *identity)
+{
+    size_t header;
+    journal->is_held = false;
+    status s = read_header(journal, journal->end, identity, &header);
+    journal->failed = s != STATUS_OK;
+    journal->held_rows = s == STATUS_OK ? 0 : journal->held_rows;
+    return status_context(s, "%s", journal->path.data);
 }
 
 status journal_take_name(struct journal *journal, const char *identity)
 {
     const char *path = journal->new_path.data;
     struct buffer header = {0};
+    if (!journal->is_unnamed) {
+        return journal->is_held ? release(journal, identity) : STATUS_OK;
+    }
     status s = journal_put_header(identity, &header);
     if (s == STATUS_OK && (int64_t)header.length != journal->header_bytes) {
         s = status_fail(STATUS_INTERNAL, "%s: a header of %zu bytes in the place of %lld", path,
@@ -344,6 +390,7 @@ static status open_all(struct journal *journal, const char *directory, const cha
     if ((how & JOURNAL_FRESH) == 0) {
         journal->fd = open(journal->path.data, O_RDWR | O_CLOEXEC);
         if (journal->fd >= 0) {
+            journal->is_held = (how & JOURNAL_UNNAMED) != 0;
             return status_context(load(journal, identity), "%s", journal->path.data);
         }
         if (errno != ENOENT) {
@@ -425,7 +472,7 @@ static status refuse_failed(const struct journal *journal)
 static status write_pending(struct journal *journal)
 {
     TRY(refuse_failed(journal));
-    if (journal->pending.length == 0) {
+    if (journal->pending.length == 0 || journal->is_held) {
         return STATUS_OK;
     }
     status s = journal_lock_check(journal->lock);
@@ -484,6 +531,7 @@ status journal_append(struct journal *journal, int64_t row, const void *bytes, s
     journal_put_entry(head, &entry, offset);
     journal->pending.length += JOURNAL_ENTRY_BYTES + length;
     journal->unmarked = true;
+    journal->held_rows += journal->is_held;
     return journal->pending.length >= PENDING_BYTES ? write_pending(journal) : STATUS_OK;
 }
 
@@ -503,7 +551,7 @@ static status write_mark(struct journal *journal)
 status journal_commit(struct journal *journal)
 {
     TRY(refuse_failed(journal));
-    if (!journal->unmarked) {
+    if (!journal->unmarked || journal->is_held) {
         return STATUS_OK;
     }
     TRY(write_pending(journal));

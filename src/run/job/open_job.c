@@ -137,6 +137,23 @@ static status name_journal(void *context)
     return run_name_journal(context, false);
 }
 
+/* One that looks like another job's is compared by the whole identity, for what it says then. */
+static status find_journal(struct run *run, const char *directory, const char *identity,
+                           unsigned how)
+{
+    struct buffer whole = {0};
+    status s = journal_open(directory, identity, how, &run->journal);
+    if (s != STATUS_EXISTS || run->hash == NULL) {
+        return s;
+    }
+    s = run_take_hashes(run, &whole);
+    if (s == STATUS_OK) {
+        s = journal_open(directory, whole.data, how & ~(unsigned)JOURNAL_UNNAMED, &run->journal);
+    }
+    buffer_destroy(&whole);
+    return s;
+}
+
 static status open_journal(struct run *run, const char *directory, const char *identity,
                            struct run_summary *summary)
 {
@@ -146,7 +163,7 @@ static status open_journal(struct run *run, const char *directory, const char *i
                    (run->options->keep_mixed ? JOURNAL_KEEP_MIXED : 0) |
                    (run->hash != NULL ? JOURNAL_UNNAMED : 0);
     phase_begin("reading the journal");
-    TRY(journal_open(directory, identity, how, &run->journal));
+    TRY(find_journal(run, directory, identity, how));
     TRY(attempts_open(directory, run->journal, fresh, &run->attempts));
     run->template_time = run->job->data.template_time;
     if (run->template_time < 0) {

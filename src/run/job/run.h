@@ -60,10 +60,13 @@ void run_say_part(const struct run *run);
 
 /* ---- hash_data.c: rank 0 alone ---- */
 
-/* Hashes the data set: at once, or on a thread where it is large and nothing of an earlier start is
- * to be compared with it. */
+/* Hashes the data set: at once, or on a thread where it is large and no output is to be compared
+ * with it. */
 status run_hash_data(struct run *run) MUST_CHECK;
-/* Once the hashes are there, or at the end, which waits for them, gives the journal its name. */
+/* Waits for the hashes and appends the job's identity with them. */
+status run_take_hashes(struct run *run, struct buffer *identity) MUST_CHECK;
+/* Once the hashes are there, or at the end, which waits for them, gives the journal its name, or
+ * compares them with those of one that was there. */
 status run_name_journal(struct run *run, bool at_end) MUST_CHECK;
 
 /* ---- finish_job.c: all ranks ---- */

@@ -555,9 +555,62 @@ static void one_without_its_name_is_not_found(void **state)
     journal_close(journal, false);
     assert_int_equal(journal_open(path, identity, 0, &journal), STATUS_EXISTS);
     assert_int_equal(journal_open(path, later, JOURNAL_UNNAMED, &journal), STATUS_OK);
-    assert_true(journal_is_named(journal)); /* it was there */
+    assert_int_equal(journal_kept_rows(journal), 2); /* it was there */
     assert_int_equal(journal_row_count(journal), 2);
     assert_true(journal_has_row(journal, 4) && journal_has_row(journal, 5));
+    journal_close(journal, true);
+}
+
+/* One that is there, of which it is not known yet whether its data set is this job's. */
+static void one_of_hashes_not_known_yet(void **state)
+{
+    static const char zeros[] = "data sha256: 0000\nseed: 1\n";
+    static const char same[] = "data sha256: 1234\nseed: 1\n";
+    static const char other[] = "data sha256: 5678\nseed: 1\n";
+    const struct scratch_folder *scratch = *state;
+    char path[600];
+    snprintf(path, sizeof path, "%s/held.sluice", scratch->path);
+    struct journal *journal;
+    assert_int_equal(journal_open(path, same, 0, &journal), STATUS_OK);
+    assert_int_equal(append_row(journal, 1, 1, 10), STATUS_OK);
+    journal_close(journal, false);
+
+    /* Another parameter is seen at once, other hashes when they are known. */
+    assert_int_equal(journal_open(path, "data sha256: 0000\nseed: 2\n", JOURNAL_UNNAMED, &journal),
+                     STATUS_EXISTS);
+    assert_int_equal(journal_open(path, zeros, JOURNAL_UNNAMED, &journal), STATUS_OK);
+    assert_false(journal_is_named(journal));
+    const int64_t bytes = journal_bytes(journal);
+    assert_int_equal(append_row(journal, 2, 1, 3 << 20), STATUS_OK); /* more than pends else */
+    assert_int_equal(journal_commit(journal), STATUS_OK);
+    assert_int_equal(journal_written(journal), bytes);
+    assert_int_equal(journal_kept_rows(journal), 1);
+    assert_int_equal(journal_row_count(journal), 2);
+    assert_true(journal_held_bytes(journal) > 3 << 20);
+    assert_int_equal(journal_take_name(journal, other), STATUS_EXISTS);
+    assert_non_null(strstr(status_message(), "holds rows of another job: \"data sha256: 1234\" "
+                                             "there, \"data sha256: 5678\" now"));
+    assert_int_equal(append_row(journal, 3, 1, 10), STATUS_IO);
+    assert_int_equal(journal_kept_rows(journal), 1);
+    journal_close(journal, false);
+
+    /* One that ends before the hashes are known leaves it as it was. */
+    assert_int_equal(journal_open(path, zeros, JOURNAL_UNNAMED, &journal), STATUS_OK);
+    assert_int_equal(append_row(journal, 2, 1, 10), STATUS_OK);
+    journal_close(journal, false);
+
+    assert_int_equal(journal_open(path, zeros, JOURNAL_UNNAMED, &journal), STATUS_OK);
+    assert_int_equal(journal_row_count(journal), 1);
+    assert_int_equal(append_row(journal, 2, 1, 10), STATUS_OK);
+    assert_int_equal(journal_take_name(journal, same), STATUS_OK);
+    assert_true(journal_is_named(journal));
+    assert_int_equal(journal_kept_rows(journal), 2);
+    assert_int_equal(journal_held_bytes(journal), 0);
+    assert_int_equal(append_row(journal, 3, 1, 10), STATUS_OK);
+    assert_int_equal(journal_commit(journal), STATUS_OK);
+    journal_close(journal, false);
+    assert_int_equal(journal_open(path, same, 0, &journal), STATUS_OK);
+    assert_int_equal(journal_row_count(journal), 3);
     journal_close(journal, true);
 }
 
@@ -568,6 +621,7 @@ int main(void)
         cmocka_unit_test(columns_are_those_that_any_row_needs),
         cmocka_unit_test(another_job_is_refused_by_its_line),
         cmocka_unit_test(one_without_its_name_is_not_found),
+        cmocka_unit_test(one_of_hashes_not_known_yet),
         cmocka_unit_test(only_one_writer),
         cmocka_unit_test(a_lock_of_another_machine_holds_while_it_lives),
         cmocka_unit_test(a_journal_cut_anywhere_keeps_its_whole_rows),
