@@ -5,14 +5,14 @@
 
 #include "text/template/internal.h"
 
-enum { MAX_WIDTH = 1 << 16, MAX_PRECISION = 100, NUMBER_BYTES = 512 };
+enum { MAX_WIDTH = 1 << 16, MAX_PRECISION = 100, NUMBER_BYTES = 512, MAX_GROUPED_WIDTH = 128 };
 
 /* One conversion, however it was written. */
 struct specification {
     char fill[4]; /* a code point */
     size_t fill_size;
     char align; /* '<', '>', '^', '=' or NUL for the type's own */
-    char sign;  /* '+', ' ' or NUL */
+    char sign;  /* '+', ' ', '-' as long as it is not looked at, or NUL */
     bool alternate, zero;
     char grouping; /* ',' or '_' or NUL */
     size_t width;
@@ -40,19 +40,33 @@ static status write_padded(struct render *r, const struct specification *form, c
     return STATUS_OK;
 }
 
-/* Digit groups into the digits at number[head…]. */
-static void group_digits(char number[NUMBER_BYTES], size_t head, char separator)
+/* ---- Groups of digits ---- */
+
+static bool in_binary(const struct specification *form)
 {
-    char grouped[NUMBER_BYTES];
-    size_t digits = strspn(number + head, "0123456789"), used = 0;
-    for (size_t i = 0; i < digits && used + 2 < sizeof grouped; i++) {
-        if (i > 0 && (digits - i) % 3 == 0) {
-            grouped[used++] = separator;
+    return form->type != '\0' && strchr("xXob", form->type) != NULL;
+}
+
+/* Writes the digits at number[head…] in groups, with zeros before them up to `width` of it all. */
+static void group_digits(char number[NUMBER_BYTES], size_t head, const struct specification *form,
+                         size_t width)
+{
+    char grouped[NUMBER_BYTES], rest[NUMBER_BYTES];
+    const bool binary = in_binary(form);
+    const size_t each = binary ? 4 : 3;
+    const size_t digits = strspn(number + head, binary ? "0123456789abcdefABCDEF" : "0123456789");
+    const size_t beside = strlen(number) - digits;
+    size_t count = digits, used = 0;
+    while (count > 0 && beside + count + (count - 1) / each < width) {
+        count++;
+    }
+    for (size_t i = 0; i < count && used + 2 < sizeof grouped; i++) {
+        if (i > 0 && (count - i) % each == 0) {
+            grouped[used++] = form->grouping;
         }
-        grouped[used++] = number[head + i];
+        grouped[used++] = i < count - digits ? '0' : number[head + i - (count - digits)];
     }
     grouped[used] = '\0';
-    char rest[NUMBER_BYTES];
     snprintf(rest, sizeof rest, "%s", number + head + digits);
     snprintf(number + head, NUMBER_BYTES - head, "%s%s", grouped, rest);
 }
@@ -61,14 +75,21 @@ static status write_number(struct render *r, const struct specification *form,
                            char number[NUMBER_BYTES])
 {
     size_t head = strspn(number, "+- ");
-    if (form->grouping != '\0') {
-        group_digits(number, head, form->grouping);
+    if (form->alternate && in_binary(form)) {
+        head += 2; /* "0x" */
     }
-    if (number[head] == '0' && number[head + 1] != '\0' && strchr("xXob", number[head + 1])) {
-        head += 2;
+    if (form->grouping != '\0') {
+        const bool zeros = form->align == '=' && form->fill[0] == '0';
+        if (zeros && form->width > MAX_GROUPED_WIDTH) {
+            return status_fail(STATUS_LIMIT, "a format's width of more than %d with groups",
+                               (int)MAX_GROUPED_WIDTH);
+        }
+        group_digits(number, head, form, zeros ? form->width : 0);
     }
     return write_padded(r, form, number, strlen(number), head, '>');
 }
+
+/* ---- Numbers and texts ---- */
 
 static status write_integer(struct render *r, const struct specification *form, int64_t value,
                             char number[NUMBER_BYTES])
@@ -342,12 +363,14 @@ struct braces {
 static status parse_specification(const char *text, size_t length, struct specification *form)
 {
     size_t at = 0, size = 0;
+    bool has_fill = false;
     *form = (struct specification){.fill = " ", .fill_size = 1, .precision = -1};
     if (length > 0) {
         (void)utf8_decode(text, length, &size);
         if (size < length && strchr("<>=^", text[size]) != NULL) {
             memcpy(form->fill, text, size);
             form->fill_size = size;
+            has_fill = true;
             form->align = text[size];
             at = size + 1;
         } else if (strchr("<>=^", text[0]) != NULL && text[0] != '\0') {
@@ -355,15 +378,15 @@ static status parse_specification(const char *text, size_t length, struct specif
         }
     }
     if (at < length && (text[at] == '+' || text[at] == '-' || text[at] == ' ')) {
-        form->sign = text[at] == '-' ? '\0' : text[at];
-        at++;
+        form->sign = text[at++];
     }
     if (at < length && text[at] == '#') {
         form->alternate = true;
         at++;
     }
-    if (at < length && text[at] == '0') {
+    if (at < length && text[at] == '0' && !has_fill) {
         form->zero = true;
+        form->fill[0] = '0';
         at++;
     }
     for (; at < length && text[at] >= '0' && text[at] <= '9'; at++) {
@@ -389,6 +412,15 @@ static status parse_specification(const char *text, size_t length, struct specif
     return at == length ? STATUS_OK : template_fail("Invalid format specifier");
 }
 
+/* Groups are for numbers; those in binary are separated by "_" alone. */
+static status check_grouping(const struct specification *form, char type)
+{
+    const bool never = type == 'n' || type == 's';
+    return form->grouping == '\0' || (!never && (form->grouping == '_' || !in_binary(form)))
+               ? STATUS_OK
+               : template_fail("Cannot specify '%c' with '%c'.", form->grouping, type);
+}
+
 static status write_specified(struct render *r, const struct value *value, const char *text,
                               size_t length)
 {
@@ -404,27 +436,27 @@ static status write_specified(struct render *r, const struct value *value, const
         if (form.type != '\0' && form.type != 's') {
             return template_fail("Unknown format code '%c' for object of type 'str'", form.type);
         }
-        if (form.align == '=' || form.sign != '\0') {
+        if (form.align == '=' || form.sign != '\0' || form.alternate) {
             return template_fail("this format is not allowed in string format specifier");
         }
-        if (form.zero && form.align == '\0') {
-            form.fill[0] = '0';
-        }
+        TRY(check_grouping(&form, 's'));
         return write_string(r, &form, value->string, '<');
     }
     if (form.zero && form.align == '\0') {
-        form.fill[0] = '0';
         form.align = '=';
     }
+    form.sign = form.sign == '-' ? '\0' : form.sign;
     if (template_is_integral(value, &integer) &&
         (form.type == '\0' || strchr("dxXobn", form.type) != NULL)) {
         if (form.precision >= 0) {
             return template_fail("Precision not allowed in integer format specifier");
         }
+        TRY(check_grouping(&form, form.type));
         return write_integer(r, &form, integer, number);
     }
     if (template_is_number(value, &real) &&
         (form.type == '\0' || strchr("eEfFgGn%", form.type) != NULL)) {
+        TRY(check_grouping(&form, form.type));
         return write_float(r, &form, real, number);
     }
     if (template_is_number(value, &real)) {
