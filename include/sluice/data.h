@@ -218,6 +218,8 @@ status prompt_template_check(const char *text) MUST_CHECK;
  * in (0, 1]". */
 status generate_params_set(struct generate_params *params, const char *name,
                            const struct json *value, struct arena *arena, bool *known) MUST_CHECK;
+/* Whether rows of a task look at the parameter, by any of its names; true for other names. */
+bool generate_is_used(const char *name, enum task task);
 void generate_params_defaults(struct generate_params *params);
 /* Rows of the table, for documentation: false past the end. */
 bool generate_field_describe(size_t index, const char **name, const char **type,

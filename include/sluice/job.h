@@ -110,6 +110,9 @@ status job_check_task(const struct job *job, const struct model_config *config) 
  * is skipped with a warning. Every rank comes to the same. */
 status job_take_model_defaults(struct job *job, const struct model *model,
                                struct buffer *taken) MUST_CHECK;
+/* Warns of keys in the section generate that the job sets and its task, generate.task, never looks
+ * at. One rank is enough. */
+status job_warn_unused(const struct job *job) MUST_CHECK;
 /* Appends the resolved job, every key, as YAML that job_load reads back to the same job. */
 status job_write(const struct job *job, struct buffer *out) MUST_CHECK;
 

@@ -87,3 +87,23 @@ status job_take_model_defaults(struct job *job, const struct model *model, struc
     }
     return STATUS_OK;
 }
+
+/* ---- What the task has no use for ---- */
+
+status job_warn_unused(const struct job *job)
+{
+    struct buffer names = {0};
+    status s = STATUS_OK;
+    for (size_t i = 0; i < job->generate_setting_count && s == STATUS_OK; i++) {
+        const char *name = job->generate_settings[i].name;
+        if (!generate_is_used(name, job->generate.task)) {
+            s = buffer_format(&names, "%sgenerate.%s", names.length > 0 ? ", " : "", name);
+        }
+    }
+    if (s == STATUS_OK && names.length > 0) {
+        log_write(LOG_WARNING, "task %s has no use for %s", task_facts(job->generate.task)->name,
+                  names.data);
+    }
+    buffer_destroy(&names);
+    return s;
+}

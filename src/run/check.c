@@ -99,9 +99,11 @@ static status resolve_job(struct check *check)
     TRY(job_take_model_defaults(&check->resolved, check->model, &check->report->defaults));
     /* A task that the model cannot do is what its plan fails for. */
     const struct model_config *config = model_config(check->model);
-    return config != NULL && job_check_task(check->job, config) == STATUS_OK
-               ? model_prepare(check->model, check->job->generate.task)
-               : STATUS_OK;
+    if (config == NULL || job_check_task(check->job, config) != STATUS_OK) {
+        return STATUS_OK;
+    }
+    TRY(job_warn_unused(check->job));
+    return model_prepare(check->model, check->job->generate.task);
 }
 
 static bool has_config(const struct check *check)

@@ -119,6 +119,9 @@ static status resolve_job(struct run *run)
     if (s == STATUS_OK) {
         s = model_prepare(run->model, run->resolved.generate.task);
     }
+    if (s == STATUS_OK && run->world->rank == 0) {
+        s = job_warn_unused(&run->resolved);
+    }
     if (s == STATUS_OK && taken.length > 0 && run->world->rank == 0) {
         log_write(LOG_INFO,
                   "sampling values of the model: %s (generate.defaults: none leaves them out)",

@@ -48,6 +48,15 @@ for name in llama_cls qwen3_embedding; do
     same_bits $name $task 1 engine.prefix_cache=false engine.max_batch_tokens=64
 done
 
+# What the task has no use for is said, and no more than that; a quiet run has no warnings of what is used.
+job llama_cls classify
+for command in run check; do
+    run_program $command job.yaml --set output.path=unused.h5 --set generate.temperature=0.5 --set generate.truncate_prompt=50 --set generate.seed=3
+    [ "$status" -eq 0 ] || fail "$command with what a task has no use for"
+    [ "$(grep -c 'has no use for' err)" -eq 1 ] || fail "$command: warned $(grep -c 'has no use for' err) times"
+    grep -q 'task classify has no use for generate.temperature, generate.seed$' err || fail "$command: $(cat err)"
+done
+
 # Encoders, by both forms of their configurations; a head of one label without its function.
 for name in bert_cls modernbert_cls distilbert mpnet nomic_bert modernbert; do
     rm -rf model

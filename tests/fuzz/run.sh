@@ -13,6 +13,8 @@ while [ $# -gt 0 ]; do
     case $1 in
     --jobs) jobs=$2; shift 2 ;;
     --bundle) bundle=$2; shift 2 ;;
+    -h | --help) sed -n '3,/^[^#]/s/^# \{0,1\}//p' "$0"; exit ;;
+    -*) echo "$0: no option $1; --help says which there are" >&2; exit 2 ;;
     *) break ;;
     esac
 done

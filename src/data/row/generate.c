@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "data/row/structured.h"
+#include "sluice/task.h"
 
 enum field_kind {
     FIELD_JOB_WORD, /* of the whole job: one of the two words in `type`, an enum from 0 */
@@ -33,6 +34,13 @@ struct generate_field {
     const char *type; /* for documentation; what stands behind " in " is also what is checked */
     const char *default_text; /* JSON; a word without quotes */
     const char *meaning;
+    unsigned works; /* bits of the works of tasks that look at it */
+};
+
+enum {
+    BY_SAMPLING = 1 << WORK_SAMPLE,
+    BY_TOKENS = BY_SAMPLING | 1 << WORK_READ,
+    BY_ALL = BY_TOKENS | 1 << WORK_POOL,
 };
 
 #define AT(member) offsetof(struct generate_params, member)
@@ -45,7 +53,8 @@ static const struct generate_field generate_field_table[] = {
      "generate",
      "score: nothing is generated; the row's `completion`, or its whole text where it has none, "
      "gets "
-     "the log-probability of each of its tokens"},
+     "the log-probability of each of its tokens",
+     BY_ALL},
     {{"defaults"},
      FIELD_JOB_WORD,
      AT(defaults),
@@ -53,55 +62,64 @@ static const struct generate_field generate_field_table[] = {
      "model",
      "model: what neither job nor row sets of `temperature`, `top_k`, `top_p`, `min_p`, "
      "`repetition_penalty` and `max_new_tokens` is taken from the model's generation_config.json "
-     "where it says so, with a line at the start; none: from this table"},
+     "where it says so, with a line at the start; none: from this table",
+     BY_ALL},
     {{"max_new_tokens", "max_tokens", "max_completion_tokens"},
      FIELD_INTEGER,
      AT(max_new_tokens),
      "integer in [1, 1000000000]",
      "256",
-     "tokens generated at most; also max_tokens, max_completion_tokens"},
+     "tokens generated at most; also max_tokens, max_completion_tokens",
+     BY_ALL},
     {{"temperature"},
      FIELD_NUMBER,
      AT(sampling.temperature),
      "number in [0, 100]",
      "1",
-     "divides the logits before sampling; 0 takes the most likely token"},
+     "divides the logits before sampling; 0 takes the most likely token",
+     BY_SAMPLING},
     {{"top_k"},
      FIELD_INTEGER,
      AT(sampling.top_k),
      "integer in [-1, 1000000000]",
      "0",
-     "samples among the k most likely tokens; 0 or -1 is off"},
+     "samples among the k most likely tokens; 0 or -1 is off",
+     BY_SAMPLING},
     {{"top_p"},
      FIELD_NUMBER,
      AT(sampling.top_p),
      "number in (0, 1]",
      "1",
-     "samples among the fewest tokens that together have this probability; 1 is off"},
+     "samples among the fewest tokens that together have this probability; 1 is off",
+     BY_SAMPLING},
     {{"min_p"},
      FIELD_NUMBER,
      AT(sampling.min_p),
      "number in [0, 1]",
      "0",
-     "drops tokens less likely than this share of the most likely one; 0 is off"},
+     "drops tokens less likely than this share of the most likely one; 0 is off",
+     BY_SAMPLING},
     {{"repetition_penalty"},
      FIELD_NUMBER,
      AT(sampling.repetition_penalty),
      "number in (0, 100]",
      "1",
-     "weakens tokens that the prompt or the output holds; 1 is off"},
+     "weakens tokens that the prompt or the output holds; 1 is off",
+     BY_SAMPLING},
     {{"presence_penalty"},
      FIELD_NUMBER,
      AT(sampling.presence_penalty),
      "number in [-2, 2]",
      "0",
-     "taken from the logit of every token that the output holds; 0 is off"},
+     "taken from the logit of every token that the output holds; 0 is off",
+     BY_SAMPLING},
     {{"frequency_penalty"},
      FIELD_NUMBER,
      AT(sampling.frequency_penalty),
      "number in [-2, 2]",
      "0",
-     "taken from a token's logit once for each time the output holds it; 0 is off"},
+     "taken from a token's logit once for each time the output holds it; 0 is off",
+     BY_SAMPLING},
     {{"seed"},
      FIELD_SEED,
      AT(sampling.seed),
@@ -110,65 +128,81 @@ static const struct generate_field generate_field_table[] = {
      "of the random numbers: a row's own counts alone, wherever the row stands; the job's counts "
      "together with the row's id and prompt, or its number where it has no id; a negative one "
      "counts "
-     "modulo 2^64"},
-    {{"n"}, FIELD_INTEGER, AT(samples), "integer in [1, 1024]", "1", "answers to each prompt"},
+     "modulo 2^64",
+     BY_SAMPLING},
+    {{"n"},
+     FIELD_INTEGER,
+     AT(samples),
+     "integer in [1, 1024]",
+     "1",
+     "answers to each prompt",
+     BY_ALL},
     {{"stop"},
      FIELD_STOP_STRINGS,
      0,
      "string or list of at most 16 strings of at most 256 bytes",
      "[]",
-     "ends a sample before the first of these strings"},
+     "ends a sample before the first of these strings",
+     BY_SAMPLING},
     {{"stop_token_ids"},
      FIELD_STOP_IDS,
      0,
      "list of at most 64 token ids",
      "[]",
-     "ends a sample with the first of these tokens"},
+     "ends a sample with the first of these tokens",
+     BY_SAMPLING},
     {{"min_tokens"},
      FIELD_INTEGER,
      AT(min_tokens),
      "integer in [0, 1000000000]",
      "0",
      "tokens generated at least: until then no end token and none of stop_token_ids is drawn, and "
-     "stop strings do not count; at most max_new_tokens"},
+     "stop strings do not count; at most max_new_tokens",
+     BY_SAMPLING},
     {{"allowed_token_ids"},
      FIELD_ALLOWED_IDS,
      0,
      "list of at least one token id",
      "null",
-     "only these tokens are drawn"},
+     "only these tokens are drawn",
+     BY_SAMPLING},
     {{"logit_bias"},
      FIELD_LOGIT_BIAS,
      0,
      "map of at most 1024 token ids to numbers in [-100, 100]",
      "{}",
-     "added to the tokens' logits before penalties and temperature"},
+     "added to the tokens' logits before penalties and temperature",
+     BY_SAMPLING},
     {{"structured"},
      FIELD_STRUCTURED,
      0,
      "map",
      "{}",
      "the form that answers must have: one of `json_schema`, `json_object`, `regex`, `choice`, "
-     "`grammar`, and settings (docs/structured-output.md)"},
+     "`grammar`, and settings (docs/structured-output.md)",
+     BY_SAMPLING},
     {{"ignore_eos"},
      FIELD_BOOLEAN,
      AT(ignore_eos),
      "boolean",
      "false",
-     "the model's end tokens do not end a sample"},
+     "the model's end tokens do not end a sample",
+     BY_SAMPLING},
     {{"include_stop_str_in_output"},
      FIELD_BOOLEAN,
      AT(include_stop),
      "boolean",
      "false",
      "the text keeps the stop string that ended it, and the text of a token that did (of a special "
-     "one where skip_special_tokens is false)"},
+     "one where skip_special_tokens is false)",
+     BY_SAMPLING},
     {{"skip_special_tokens"},
      FIELD_OPPOSITE,
      AT(keep_special_tokens),
      "boolean",
      "true",
-     "special tokens give no text; false: they give their names"},
+     "special tokens give no text; false: they give their names",
+     BY_ALL},
     {{"truncate_prompt", "truncate_prompt_tokens"},
      FIELD_INTEGER,
      AT(truncate_prompt),
@@ -176,26 +210,30 @@ static const struct generate_field generate_field_table[] = {
      "0",
      "keeps the last k tokens of a longer prompt (where texts are embedded the first; what the "
      "tokenizer puts around a text stays); -1: as many as leave room for max_new_tokens; 0: a "
-     "prompt that is too long is an error; also truncate_prompt_tokens"},
+     "prompt that is too long is an error; also truncate_prompt_tokens",
+     BY_ALL},
     {{"logprobs"},
      FIELD_LOGPROBS,
      AT(sampling.logprobs),
      "boolean or integer in [0, 20]",
      "false",
-     "log-probability of each generated token; a number k above 0: also of the k most likely"},
+     "log-probability of each generated token; a number k above 0: also of the k most likely",
+     BY_TOKENS},
     {{"continue_final_message"},
      FIELD_BOOLEAN,
      AT(continue_final_message),
      "boolean",
      "false",
      "the prompt of a conversation ends with the last message's own text, and the answer goes on "
-     "from there"},
+     "from there",
+     BY_ALL},
     {{"top_logprobs"},
      FIELD_TOP_LOGPROBS,
      AT(sampling.logprobs),
      "integer in [0, 20]",
      "0",
-     "log-probabilities of the k most likely tokens at each position"},
+     "log-probabilities of the k most likely tokens at each position",
+     BY_TOKENS},
 };
 
 static const struct generate_field *field_find(const char *name)
@@ -221,6 +259,12 @@ const char *generate_key(const char *name)
 {
     const struct generate_field *field = field_find(name);
     return field != NULL ? field->names[0] : NULL;
+}
+
+bool generate_is_used(const char *name, enum task task)
+{
+    const struct generate_field *field = field_find(name);
+    return field == NULL || field->works == 0 || (field->works >> task_facts(task)->work & 1) != 0;
 }
 
 const char *generate_name_at(size_t index)

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "data/output/columns.h"
+#include "sluice/data.h"
 #include "sluice/task.h"
 
 static void columns_are_in_their_table(const char *const names[TASK_COLUMNS_MOST])
@@ -135,12 +136,58 @@ static void columns_are_those_that_answers_can_have(void **state)
     assert_true(columns.score && !columns.label && columns.labels == 0);
 }
 
+/* Under each of their names; what is no parameter is nobody's to warn of. */
+static void parameters_are_used_where_they_can_matter(void **state)
+{
+    (void)state;
+    static const char *const sampling[] = {"temperature",
+                                           "top_k",
+                                           "top_p",
+                                           "min_p",
+                                           "repetition_penalty",
+                                           "presence_penalty",
+                                           "frequency_penalty",
+                                           "seed",
+                                           "stop",
+                                           "stop_token_ids",
+                                           "min_tokens",
+                                           "allowed_token_ids",
+                                           "logit_bias",
+                                           "structured",
+                                           "ignore_eos",
+                                           "include_stop_str_in_output"};
+    static const char *const tokens[] = {"logprobs", "top_logprobs"};
+    static const char *const all[] = {"mode",
+                                      "defaults",
+                                      "max_new_tokens",
+                                      "max_tokens",
+                                      "n",
+                                      "skip_special_tokens",
+                                      "truncate_prompt",
+                                      "truncate_prompt_tokens",
+                                      "continue_final_message",
+                                      "nope"};
+    for (int i = 0; i < TASKS; i++) {
+        const int work = task_facts((enum task)i)->work;
+        for (size_t j = 0; j < COUNT_OF(sampling); j++) {
+            assert_int_equal(generate_is_used(sampling[j], (enum task)i), work == WORK_SAMPLE);
+        }
+        for (size_t j = 0; j < COUNT_OF(tokens); j++) {
+            assert_int_equal(generate_is_used(tokens[j], (enum task)i), work != WORK_POOL);
+        }
+        for (size_t j = 0; j < COUNT_OF(all); j++) {
+            assert_true(generate_is_used(all[j], (enum task)i));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_task_says_all_that_is_asked_of_it),
         cmocka_unit_test(the_model_decides_what_sampling_becomes),
         cmocka_unit_test(models_of_another_kind_are_refused_in_the_tasks_words),
+        cmocka_unit_test(parameters_are_used_where_they_can_matter),
         cmocka_unit_test(columns_are_those_that_answers_can_have),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
