@@ -47,6 +47,8 @@ struct batch {
     const uint8_t *long_rope;   /* [S] 1: the sequence uses the long frequencies; NULL: none does */
     const int32_t *state_place; /* [S] where each sequence's states are kept, each place once; NULL
                                    where no layer keeps any */
+    const int32_t *state_from; /* [S] where they are to begin with: another place, whose states stay
+                                  as they are, or the same; NULL: the same for all */
     const int32_t *output_rows; /* [O] ascending indices into the step's tokens */
 
     /* How the step may be cut. A row's bits are the same whether a backend heeds this or not. */

@@ -36,8 +36,9 @@ struct engine_options {
     bool always_ahead; /* it is so also for rows with grammars of which so many tokens follow
                           without being drawn that it costs more than it saves; for tests */
     bool has_states;   /* of sequences, beside their blocks: plans name a place for each, below
-                          max_sequences. prefix_cache is off: a sequence goes on from its state,
-                          which no block holds */
+                          max_sequences + kept_states */
+    int kept_states; /* at most so many are kept at ends of blocks, for the prefix cache: a sequence
+                        goes on from its state, which no block holds */
     bool prefix_cache; /* keep full blocks of finished prompts and reuse them by content hash */
     int long_rope_threshold; /* longrope: a sequence longer than this uses the long frequencies, and
                                 is recomputed when it grows past it; 0: never */

@@ -148,7 +148,9 @@ struct plan {
     int64_t weight_bytes; /* of the rank that has most */
     int64_t activation_bytes;
     int64_t kv_bytes;     /* a rank */
-    int state_places;     /* for states of sequences: max_sequences, or 0 where none are kept */
+    int state_places;     /* for states of sequences: max_sequences and kept_states, or 0 where none
+                             are kept */
+    int kept_states;      /* of those: for the prefix cache */
     int64_t state_bytes;  /* of all of them, of the rank that has most */
     int64_t memory_bytes; /* that a rank may use */
     bool plans_ahead;     /* a step is planned and launched while the one before it runs */

@@ -39,8 +39,8 @@ status engine_check_options(const struct engine_options *options)
                            "max_batch_tokens %d: an encoder takes whole rows, of up to %d tokens",
                            options->max_batch_tokens, options->max_model_len);
     }
-    if (options->has_states && options->prefix_cache) {
-        return status_fail(STATUS_INVALID, "engine: a prefix cache for sequences with states");
+    if (options->kept_states < 0) {
+        return status_fail(STATUS_INVALID, "engine: %d states kept", options->kept_states);
     }
     int64_t positions = (int64_t)options->kv_blocks * options->kv_block_tokens;
     if (positions < options->max_model_len) {

@@ -25,19 +25,20 @@ status slot_create(struct plan_slot *slot, const struct engine_options *options)
     slot->long_rope = calloc(sequences, sizeof *slot->long_rope);
     slot->token_types = calloc(tokens, sizeof *slot->token_types);
     slot->state_place = calloc(sequences, sizeof *slot->state_place);
+    slot->state_from = calloc(sequences, sizeof *slot->state_from);
     slot->step.requests = calloc(sequences, sizeof *slot->step.requests);
     slot->mask_outputs = calloc(sequences, sizeof *slot->mask_outputs);
     slot->acceptances = calloc(sequences, sizeof *slot->acceptances);
     size_t width = (size_t)options->embedding_width;
     slot->step.embeddings = width > 0 ? calloc(sequences * width, sizeof(float)) : NULL;
-    bool created = slot->sequences != NULL && slot->chunks != NULL && slot->outputs != NULL &&
-                   (width == 0 || slot->step.embeddings != NULL) && slot->token_ids != NULL &&
-                   slot->positions != NULL && slot->query_start != NULL &&
-                   slot->context_length != NULL && slot->output_rows != NULL &&
-                   slot->long_rope != NULL && slot->token_types != NULL &&
-                   slot->state_place != NULL && slot->step.requests != NULL &&
-                   slot->mask_outputs != NULL && slot->acceptances != NULL && slot->first != NULL &&
-                   slot->draws != NULL && slot->is_late != NULL && slot->is_void != NULL;
+    bool created =
+        slot->sequences != NULL && slot->chunks != NULL && slot->outputs != NULL &&
+        (width == 0 || slot->step.embeddings != NULL) && slot->token_ids != NULL &&
+        slot->positions != NULL && slot->query_start != NULL && slot->context_length != NULL &&
+        slot->output_rows != NULL && slot->long_rope != NULL && slot->token_types != NULL &&
+        slot->state_place != NULL && slot->state_from != NULL && slot->step.requests != NULL &&
+        slot->mask_outputs != NULL && slot->acceptances != NULL && slot->first != NULL &&
+        slot->draws != NULL && slot->is_late != NULL && slot->is_void != NULL;
     return created ? STATUS_OK
                    : status_fail(STATUS_NO_MEMORY, "out of memory for the plan of a step");
 }
@@ -60,6 +61,7 @@ void slot_destroy(struct plan_slot *slot)
     free(slot->long_rope);
     free(slot->token_types);
     free(slot->state_place);
+    free(slot->state_from);
     free(slot->step.requests);
     free(slot->mask_outputs);
     for (size_t i = 0; i < slot->accepting.count; i++) { /* of a step that failed */
@@ -305,7 +307,7 @@ status slot_fill(struct plan_slot *slot, const struct engine_options *options)
     slot->masks.count = 0;
     slot->masks.work = compute_mask;
     for (int i = 0; i < slot->count; i++) {
-        const struct sequence *sequence = slot->sequences[i];
+        struct sequence *sequence = slot->sequences[i];
         const int second = sequence->row->params.second_text;
         slot->query_start[i] = token;
         fill_tokens(slot, i, token);
@@ -317,6 +319,8 @@ status slot_fill(struct plan_slot *slot, const struct engine_options *options)
         slot->context_length[i] = slot->first[i] + slot->chunks[i];
         slot->long_rope[i] = sequence->long_rope;
         slot->state_place[i] = sequence->state_place;
+        slot->state_from[i] = sequence->state_from;
+        sequence->state_from = sequence->state_place;
         TRY(fill_outputs(slot, i, output));
         output += slot->outputs[i];
     }
@@ -332,6 +336,7 @@ status slot_fill(struct plan_slot *slot, const struct engine_options *options)
     batch->output_rows = slot->output_rows;
     batch->long_rope = options->long_rope_threshold > 0 ? slot->long_rope : NULL;
     batch->state_place = options->has_states ? slot->state_place : NULL;
+    batch->state_from = options->has_states ? slot->state_from : NULL;
     batch->first_half = first_half(slot, options);
     return fill_block_table(slot, options);
 }

@@ -37,11 +37,11 @@ struct plan_slot {
     int32_t *query_start, *context_length, *output_rows; /* [max_sequences + 1] */
     uint8_t *long_rope;                                  /* [max_sequences] */
     uint8_t *token_types;
-    int32_t *state_place;           /* [max_sequences] */
-    struct team_batch masks;        /* of sequences with a grammar */
-    int32_t *mask_outputs;          /* [max_sequences] which request each is of */
-    struct acceptance *acceptances; /* [max_sequences] */
-    struct team_batch accepting;    /* those of sequences that are sampled */
+    int32_t *state_place, *state_from; /* [max_sequences] */
+    struct team_batch masks;           /* of sequences with a grammar */
+    int32_t *mask_outputs;             /* [max_sequences] which request each is of */
+    struct acceptance *acceptances;    /* [max_sequences] */
+    struct team_batch accepting;       /* those of sequences that are sampled */
     int32_t *block_table;
     size_t block_table_capacity;
 };

@@ -59,7 +59,8 @@ status scheduler_create(struct scheduler *self, const struct engine_options *opt
     self->options = *options;
     TRY(kv_blocks_create(options->kv_blocks, options->kv_block_tokens, options->prefix_cache,
                          &self->blocks));
-    TRY(state_places_create(options->has_states ? options->max_sequences : 0, &self->places));
+    TRY(state_places_create(options->has_states ? options->max_sequences : 0,
+                            options->has_states ? options->kept_states : 0, &self->places));
     TRY(admission_create(&self->options, &self->admission));
     TRY(team_create(&self->team));
     self->slot_count = options->plans_ahead ? 2 : options->steps_in_flight;
@@ -133,6 +134,38 @@ static const int32_t *block_tokens_at(const struct scheduler *self, const struct
     return sequence->tokens + (size_t)block * (size_t)self->options.kv_block_tokens;
 }
 
+/* Blocks of its prompt that an equal prompt could share: behind them a token is left to compute. */
+static int shared_blocks(const struct scheduler *self, const struct sequence *sequence)
+{
+    const int first = sequence_first_output(sequence), last = sequence->row->prompt_count - 1;
+    return (first < last ? first : last) / self->options.kv_block_tokens;
+}
+
+/* Of the blocks that the prefix cache has found, only those count behind which a state is kept.
+ * What others have in common with it beyond that is worth a state of its own. */
+static void keep_to_states(struct scheduler *self, struct sequence *sequence)
+{
+    const int found = sequence->published;
+    sequence->state_entry = STATE_NONE;
+    sequence->keep_at = 0;
+    while (sequence->published > 0) {
+        sequence->prefix =
+            kv_blocks_prefix(self->blocks, sequence->blocks[sequence->published - 1]);
+        sequence->state_entry = state_places_find(&self->places, sequence->prefix);
+        if (sequence->state_entry != STATE_NONE) {
+            break;
+        }
+        kv_blocks_release(self->blocks, sequence->blocks[--sequence->block_count]);
+        sequence->published--;
+    }
+    if (sequence->published == 0) {
+        sequence->prefix = sequence->long_rope ? KV_PREFIX_EMPTY_LONG_ROPE : KV_PREFIX_EMPTY;
+    }
+    if (found > sequence->published && found <= shared_blocks(self, sequence)) {
+        sequence->keep_at = found;
+    }
+}
+
 /* Holds the leading blocks that the prefix cache has. Never one with a token that must be computed
  * for its logits. */
 static void attach_prefix(struct scheduler *self, struct sequence *sequence)
@@ -155,7 +188,51 @@ static void attach_prefix(struct scheduler *self, struct sequence *sequence)
         sequence->prefix = kv_blocks_prefix(self->blocks, block);
         sequence->published++;
     }
+    if (self->options.has_states) {
+        keep_to_states(self, sequence);
+    }
     sequence->computed = sequence->published * self->options.kv_block_tokens;
+}
+
+/* The next end of a block behind `reached` at which its states are to be kept; 0: there is none. */
+static int next_kept(const struct scheduler *self, const struct sequence *sequence, int reached)
+{
+    const int block_tokens = self->options.kv_block_tokens;
+    const int ends[] = {sequence->keep_at * block_tokens,
+                        shared_blocks(self, sequence) * block_tokens};
+    int next = 0;
+    if (!self->options.has_states || !self->options.prefix_cache || self->places.kept_count == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < COUNT_OF(ends); i++) {
+        next = ends[i] > reached && (next == 0 || ends[i] < next) ? ends[i] : next;
+    }
+    return next;
+}
+
+/* A step of the sequence is done. Where it ended at such a place its states stay where they are,
+ * and it goes on in another place; not where a further step of it is under way already. */
+static void keep_states(struct scheduler *self, struct sequence *sequence)
+{
+    if (!self->options.has_states) {
+        return;
+    }
+    if (sequence->state_entry != STATE_NONE) { /* it has begun */
+        state_places_let_go(&self->places, sequence->state_entry);
+        sequence->state_entry = STATE_NONE;
+    }
+    const int computed = sequence->computed;
+    if (sequence->open_steps > 0 || computed == 0 || sequence->is_over ||
+        computed != sequence->published * self->options.kv_block_tokens ||
+        next_kept(self, sequence, computed - 1) != computed) {
+        return;
+    }
+    const int32_t entry = state_places_keep(&self->places, sequence->prefix, sequence->state_place);
+    if (entry != STATE_NONE) {
+        sequence->state_from = state_places_hold(&self->places, entry);
+        sequence->state_entry = entry;
+        sequence->state_place = state_places_take(&self->places);
+    }
 }
 
 /* Publishes the full blocks among the first `tokens` positions, all of them computed. */
@@ -216,8 +293,15 @@ static struct sequence *find_head(const struct scheduler *self, struct sequence 
             continue;
         }
         int common = common_blocks(self, s, sequence, most);
-        if (common >= least && common > s->published) {
+        /* A state is kept where the two part, unless that has been passed. */
+        const bool is_late = self->options.has_states &&
+                             sequence_reached(s) >= common * self->options.kv_block_tokens;
+        if (common >= least && common > s->published && !is_late) {
             sequence->parked_until = common;
+            s->keep_at = s->keep_at > 0 && s->keep_at < common &&
+                                 s->keep_at * block_tokens > sequence_reached(s)
+                             ? s->keep_at
+                             : common;
             return s;
         }
     }
@@ -248,13 +332,16 @@ static void unpark(struct scheduler *self, const struct sequence *lost)
 }
 
 /* It runs from now on, with a place for its states. Whatever that holds is another's: the sequence
- * begins at its first position. */
+ * begins at its first position, or with the state that it has found. */
 static void enter_running(struct scheduler *self, struct sequence *sequence)
 {
     list_insert(&self->running, sequence);
     if (self->options.has_states) {
-        assert(sequence->computed == 0);
+        assert(sequence->computed == 0 || sequence->state_entry != STATE_NONE);
         sequence->state_place = state_places_take(&self->places);
+        sequence->state_from = sequence->state_entry != STATE_NONE
+                                   ? state_places_hold(&self->places, sequence->state_entry)
+                                   : sequence->state_place;
     }
 }
 
@@ -263,6 +350,10 @@ static void leave_running(struct scheduler *self, struct sequence *sequence)
     list_remove(&self->running, sequence);
     if (self->options.has_states) {
         state_places_release(&self->places, sequence->state_place);
+        if (sequence->state_entry != STATE_NONE) {
+            state_places_let_go(&self->places, sequence->state_entry);
+            sequence->state_entry = STATE_NONE;
+        }
     }
 }
 
@@ -478,6 +569,8 @@ static void plan_chunk(const struct scheduler *self, struct plan_slot *slot,
     int free_outputs = self->options.max_sequences - slot->step.batch.outputs;
     int most = sequence_first_output(sequence) - sequence_reached(sequence) + free_outputs;
     chunk = chunk < most ? chunk : most;
+    const int reached = sequence_reached(sequence), kept = next_kept(self, sequence, reached);
+    chunk = kept > 0 && kept < reached + chunk ? kept - reached : chunk;
     slot_add(slot, sequence, chunk);
     slot->step.prefill_tokens += chunk;
 }
@@ -698,6 +791,7 @@ void scheduler_close(struct scheduler *self, struct plan_slot *slot)
         publish_blocks(self, sequence,
                        sequence->computed < row->prompt_count ? sequence->computed
                                                               : row->prompt_count);
+        keep_states(self, sequence);
         if (row->held_back && sequence->computed >= row->prompt_count) {
             sequence->row->held_back = false;
             rows_append(&self->fanning_out, sequence->row);

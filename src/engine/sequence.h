@@ -65,7 +65,11 @@ struct sequence {
     int scored;      /* tokens whose log-probabilities are there already */
     int32_t *blocks; /* [block_count], room for the longest that it may become */
     int block_count;
-    int32_t state_place;        /* while it runs, of a model that keeps states */
+    int32_t state_place; /* while it runs, of a model that keeps states */
+    int32_t state_from;  /* where its states are: its place, or that of a kept one */
+    int32_t state_entry; /* the kept one that it begins with or has left; or -1 */
+    int keep_at; /* blocks of its prompt behind which others go on otherwise: states are kept there,
+                    and behind the last that an equal prompt could share; 0: nowhere else */
     int published;              /* leading blocks that are in the prefix cache */
     struct sequence *parked_on; /* it waits for blocks of a prompt that this one is computing, */
     int parked_until;           /* until so many are published */

@@ -152,7 +152,10 @@ static status choose_sizes(const struct job *job, const struct model_config *con
     }
     plan->max_batch_tokens = (int)tokens;
     plan->max_sequences = (int)sequences;
-    plan->state_places = model_keeps_states(config) ? plan->max_sequences : 0;
+    plan->kept_states = model_keeps_states(config) && job->engine.prefix_cache
+                            ? (int)maximum(4, plan->max_sequences / 4)
+                            : 0;
+    plan->state_places = model_keeps_states(config) ? plan->max_sequences + plan->kept_states : 0;
     plan->kv_block_tokens = (int)choose(job->engine.kv_block_tokens, 16);
     TRY(check_block_tokens(plan));
     int64_t tp = job->layout.tp;
@@ -269,7 +272,7 @@ static status fail_fixed(const struct plan *plan, const struct needs *needs)
     char weights[24], activations[24], states[24], there[24], more[64] = "";
     format_bytes(plan->memory_bytes, there);
     if (needs->states > 0) {
-        snprintf(more, sizeof more, " and states of %d sequences %s", plan->state_places,
+        snprintf(more, sizeof more, " and states of %d sequences %s", plan->max_sequences,
                  format_bytes(needs->states, states));
     }
     return status_fail(

@@ -46,12 +46,12 @@ static status describe_states(const struct plan *plan, struct buffer *out)
     char size[24];
     return plan->state_places == 0
                ? STATUS_OK
-               : buffer_format(out,
-                               "states     %s a sequence, for %d; no prefix cache: a sequence goes "
-                               "on from its state,\n"
-                               "           which blocks do not hold\n",
-                               format_bytes(plan->state_bytes / plan->state_places, size),
-                               plan->state_places);
+               : buffer_format(
+                     out,
+                     "states     %s a sequence, for %d at once and %d kept for the prefix "
+                     "cache\n",
+                     format_bytes(plan->state_bytes / plan->state_places, size),
+                     plan->max_sequences, plan->kept_states);
 }
 
 /* One line a rank of a replica. */

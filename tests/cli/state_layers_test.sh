@@ -74,7 +74,20 @@ for family in "${models[@]}"; do
         [ "$block" = 170 ] || fail "$family: $block blocks of 6144 bytes in 1 MiB"
         continue
     fi
-    [ "$status" -eq 0 ] && grep -q 'no prefix cache' out || fail "$family: check says nothing of a prefix cache that is off"
+    [ "$status" -eq 0 ] && grep -q 'for 32 at once and 8 kept for the prefix cache' out || fail "$family: check says nothing of kept states"
+    # Prompts that begin alike share a state: four copies of one of 64 tokens and four that part from it in the middle.
+    awk 'BEGIN { for (i = 0; i < 8; i++) { ids = ""
+        for (j = 0; j < 90; j++) ids = ids (j > 0 ? "," : "") (j < 40 ? 5 + j % 60 : 3 + (j * 7 + (i < 4 ? 0 : i)) % 69)
+        printf "{\"id\": \"s%d\", \"prompt_token_ids\": [%s]}\n", i, ids } }' >shared.jsonl
+    for cache in true false; do
+        "$SLUICE" run job.yaml --quiet --set "model.path=$data/$family" --set data.input=shared.jsonl --set output.path=shared.h5 \
+            --set output.overwrite=true --set engine.prefix_cache=$cache --set engine.copy_equal_rows=false 2>err || fail "$family, shared: $(cat err)"
+        "$SLUICE" export shared.h5 >shared.$cache
+        "$SLUICE" inspect --json shared.h5 | grep -o '"kv_peak_use":[0-9.]*' | head -1 | cut -d: -f2 >peak.$cache
+    done
+    cmp -s shared.true shared.false || fail "$family: other bits with shared beginnings"
+    awk -v shared="$(cat peak.true)" -v alone="$(cat peak.false)" 'BEGIN { exit !(shared > 0 && shared < 0.8 * alone) }' ||
+        fail "$family: the cache was $(cat peak.true) full with shared beginnings, $(cat peak.false) without"
     grep -Eq '^states  *[0-9.]+ (bytes|[kM]?B) a sequence, for 32' out || fail "$family: check says nothing of the states: $(grep states out)"
     grep -Eq '^  states  *[0-9.]+ ' out || fail "$family: the plan does not count the states"
 done

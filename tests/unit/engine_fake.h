@@ -73,7 +73,7 @@ static inline struct fake_device fake_create(const struct engine_options *option
     size_t slots = (size_t)options->kv_blocks * (size_t)options->kv_block_tokens;
     device.slots = calloc(slots, sizeof *device.slots);
     device.writer = calloc((size_t)options->kv_blocks, sizeof *device.writer);
-    device.places = options->has_states ? options->max_sequences : 0;
+    device.places = options->has_states ? options->max_sequences + options->kept_states : 0;
     device.states = calloc((size_t)device.places + 1, sizeof *device.states);
     assert_non_null(device.states);
     assert_non_null(device.slots);
@@ -127,6 +127,12 @@ static inline void fake_advance(const struct fake_device *device, const struct b
         assert_int_not_equal(batch->state_place[s], place);
     }
     struct fake_slot *state = &device->states[place];
+    const int from = batch->state_from[sequence];
+    assert_in_range(from, 0, device->places - 1);
+    for (int s = 0; s < batch->sequences; s++) { /* nobody writes what another begins with */
+        assert_true(s == sequence || batch->state_place[s] != from);
+    }
+    *state = device->states[from];
     for (int t = first; t < batch->query_start[sequence + 1]; t++) {
         const int position = batch->positions[t];
         assert_true(position == 0 || state->position == position - 1);

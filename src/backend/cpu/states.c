@@ -57,13 +57,22 @@ status cpu_states_of(const struct cpu_backend *cpu, const struct kv_cache *cache
                                s, batch->state_place == NULL ? -1 : batch->state_place[s],
                                cache->places);
         }
+        if (batch->state_from != NULL &&
+            (batch->state_from[s] < 0 || batch->state_from[s] >= cache->places)) {
+            return status_fail(STATUS_INTERNAL, "step: sequence %d begins with place %d of %d", s,
+                               batch->state_from[s], cache->places);
+        }
     }
     *out = (struct state_view){.first =
                                    (float *)cache->states.data + cache->stores[layer].state_offset,
                                .stride = cache->place_values};
     for (int s = 0; s < batch->sequences; s++) {
+        const int32_t from = batch->state_from != NULL ? batch->state_from[s] : 0;
         if (batch->positions[batch->query_start[s]] == 0) {
             memset(cpu_state_at(cpu, out, s), 0, values * sizeof(float));
+        } else if (batch->state_from != NULL && from != batch->state_place[s]) {
+            memcpy(cpu_state_at(cpu, out, s), out->first + (size_t)from * out->stride,
+                   values * sizeof(float));
         }
     }
     return STATUS_OK;

@@ -175,6 +175,8 @@ status step_pack(const struct batch *batch, int block_tokens, int prefill_tokens
     }
     if (batch->state_place != NULL) {
         TRY(append_ints(message, batch->state_place, batch->sequences));
+        TRY(append_ints(message, batch->state_from != NULL ? batch->state_from : batch->state_place,
+                        batch->sequences));
     }
     if (batch->long_rope != NULL) {
         TRY(buffer_append(message, batch->long_rope, (size_t)batch->sequences));
@@ -207,7 +209,7 @@ status step_unpack(const void *message, size_t length, struct batch *batch, int 
         return short_message("a step");
     }
     size_t tables = STEP_HEADER + 2 * tokens + 2 * sequences + 1 + outputs + sequences * stride;
-    size_t ints = tables + (header[STEP_HAS_STATES] ? sequences : 0);
+    size_t ints = tables + (header[STEP_HAS_STATES] ? 2 * sequences : 0);
     size_t ropes = header[STEP_LONG_ROPE] ? sequences : 0;
     size_t types = header[STEP_HAS_TYPES] ? tokens : 0;
     if (length != ints * sizeof(int32_t) + ropes + types) {
@@ -226,6 +228,7 @@ status step_unpack(const void *message, size_t length, struct batch *batch, int 
         .block_table = next + 2 * tokens + 2 * sequences + 1 + outputs,
         .block_table_stride = header[STEP_STRIDE],
         .state_place = header[STEP_HAS_STATES] ? header + tables : NULL,
+        .state_from = header[STEP_HAS_STATES] ? header + tables + sequences : NULL,
         .long_rope = header[STEP_LONG_ROPE] ? (const uint8_t *)(header + ints) : NULL,
         .token_types = header[STEP_HAS_TYPES] ? (const uint8_t *)(header + ints) + ropes : NULL,
         .decodes = header[STEP_DECODES],

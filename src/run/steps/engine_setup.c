@@ -19,8 +19,8 @@ struct engine_options engine_setup(const struct job *job, const struct model *mo
         .steps_in_flight = plan->pp,
         .plans_ahead = plan->plans_ahead && !config->pools,
         .has_states = plan->state_places > 0,
-        .prefix_cache = job->engine.prefix_cache && !(config->pools && config->whole_rows) &&
-                        plan->state_places == 0,
+        .kept_states = plan->kept_states,
+        .prefix_cache = job->engine.prefix_cache && !(config->pools && config->whole_rows),
         .long_rope_threshold =
             config->rope.kind == ROPE_LONGROPE ? config->rope.original_max_positions : 0,
         .tokenizer = model_tokenizer(model),

@@ -267,7 +267,7 @@ static void vary(const struct engine_options *usual, const struct generate_param
         options.max_batch_tokens = (const int[]){64, 500, 7, 64, 64, 64, 64, 200}[i];
         options.kv_blocks = (const int[]){200, 1200, 200, 40, 32, 200, 1200, 40}[i];
         options.admission = i % 4 == 3 ? ADMIT_BY_ROOM : ADMIT_BY_NEED;
-        options.prefix_cache = i != 3 && !options.has_states;
+        options.prefix_cache = i != 3;
         params.sampling.logprobs = i == 5 ? -1 : 0;
         run_rows(&options, &params, answers);
         same_answers(answers, expected, i != 5);
@@ -288,7 +288,7 @@ static void nothing_beside_a_row_counts(void **state)
         struct engine_options options = usual_options();
         struct generate_params params = usual_params();
         options.has_states = i / 2 % 2 != 0;
-        options.prefix_cache = !options.has_states;
+        options.kept_states = options.has_states ? 5 : 0;
         options.long_rope_threshold = i / 4 % 2 != 0 ? 24 : 0;
         params.sampling.logprobs = 0;
         params.grammar_closes = closes;

@@ -100,7 +100,10 @@ static void options_that_contradict_each_other(void **state)
     options.prefix_cache = false;
     expect_options(options, NULL);
     options.prefix_cache = true;
-    expect_options(options, "engine: a prefix cache for sequences with states");
+    options.kept_states = 2;
+    expect_options(options, NULL);
+    options.kept_states = -1;
+    expect_options(options, "engine: -1 states kept");
 }
 
 /* What is said of a row; NULL where it would be taken. */

@@ -259,7 +259,7 @@ static void answers_depend_on_the_row_alone(void **state)
     static const int batch_tokens[] = {1, 13, 64, 512};
     static const int blocks[] = {(MAX_MODEL_LEN + BLOCK_TOKENS - 1) / BLOCK_TOKENS, 50, 2000};
     static const int thresholds[] = {0, 40};
-    int64_t preemptions[COUNT_OF(blocks)] = {0}, cached = 0;
+    int64_t preemptions[COUNT_OF(blocks)] = {0}, cached = 0, cached_with_states = 0;
     for (size_t t = 0; t < 2 * COUNT_OF(thresholds); t++) {
         struct engine_options options = usual_options();
         options.admission = t % 2 == 0 ? ADMIT_BY_NEED : ADMIT_BY_ROOM;
@@ -285,7 +285,8 @@ static void answers_depend_on_the_row_alone(void **state)
             options.kv_blocks = blocks[small];
             rest /= 3;
             options.prefix_cache = rest % 2;
-            options.has_states = !options.prefix_cache && combination % 3 == 0;
+            options.has_states = combination % 3 != 1;
+            options.kept_states = combination % 7;
             options.plans_ahead = rest / 2 == 4;
             options.steps_in_flight = options.plans_ahead ? 1 : 1 + rest / 2;
             for (int i = 0; i < ROWS; i++) {
@@ -297,6 +298,9 @@ static void answers_depend_on_the_row_alone(void **state)
                 run_all(&options, rows, answers, combination % 5 == 0);
             preemptions[small] += counters.preemptions;
             cached += counters.cached_prompt_tokens;
+            cached_with_states += options.has_states ? counters.cached_prompt_tokens : 0;
+            assert_true(counters.cached_prompt_tokens == 0 || !options.has_states ||
+                        (options.prefix_cache && options.kept_states > 0));
             assert_int_equal(counters.output_tokens, output_tokens);
             assert_int_equal(counters.prompt_tokens, prompt_tokens);
             assert_true(options.prefix_cache || counters.cached_prompt_tokens == 0);
@@ -304,7 +308,7 @@ static void answers_depend_on_the_row_alone(void **state)
     }
     assert_true(preemptions[0] > 0 && preemptions[1] > 0);
     assert_int_equal(preemptions[2], 0);
-    assert_true(cached > 0);
+    assert_true(cached > 0 && cached_with_states > 0);
     assert_true(plans_ahead > 10000);
 }
 

@@ -87,7 +87,12 @@ static void states_of_sequences_count(void **state)
     model_close(fixture->model);
     assert_int_equal(model_open(SLUICE_TEST_DATA "/models/lfm2", &fixture->model), STATUS_OK);
     fixture->job.engine.max_sequences = 100;
+    fixture->job.engine.prefix_cache = true;
     assert_int_equal(plan(fixture, 1, PLENTY, &made), STATUS_OK);
+    assert_true(made.kept_states == 25 && made.state_places == 125);
+    fixture->job.engine.prefix_cache = false;
+    assert_int_equal(plan(fixture, 1, PLENTY, &made), STATUS_OK);
+    assert_int_equal(made.kept_states, 0);
     const struct model_config *config = model_config(fixture->model);
     assert_int_equal(made.state_places, 100);
     /* Three layers of short convolutions keep two values of each channel in float32. */
