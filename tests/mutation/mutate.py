@@ -162,14 +162,27 @@ def tests_of_room(path):
     return room, {p.stem for p in (ROOT / "tests/unit" / room).glob("*_test.c")}
 
 
+@functools.cache
+def noticed_before():
+    """How often each test has noticed a fault in each file, {(test, file): times}, in all runs so far."""
+    found = collections.Counter()
+    for results in WORK.glob("results-*.jsonl"):
+        for line in results.read_text().splitlines():
+            result = json.loads(line)
+            if result["outcome"] == "noticed":
+                found[result["by"].removesuffix(" (no end)"), result["file"]] += 1
+    return found
+
+
 def chance(name, path, operator, lines):
     """A guess at how probably a test notices a fault in a line that it reaches: walks of failing calls
-    where an error is lost, then what has the file's name, then the room's, then what is narrow."""
+    where an error is lost, then what has the file's name or has noticed faults in it before, then the
+    room's, then what is narrow."""
     room, units = tests_of_room(path)
     if "_failing" in name and operator in OF_FAILURES:
         return 0.6
     stem = Path(path).stem
-    if stem in name or stem.removeprefix(f"{room}_") == name.removesuffix("_test"):
+    if noticed_before()[name, path] > 0 or stem in name or stem.removeprefix(f"{room}_") == name.removesuffix("_test"):
         return 0.5
     if name in units or name.startswith(f"{room}_"):
         return 0.25
