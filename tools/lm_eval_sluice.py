@@ -85,8 +85,7 @@ class Reader(LM):
 
     def loglikelihood(self, requests):
         answers = [self._find("pair", request) for request in requests]
-        return [(answer["logprob_sum"], all(best[0] == token for best, token in zip(answer["top_logprob_ids"], answer["token_ids"])))
-                for answer in answers]
+        return [(answer["logprob_sum"], answer["is_greedy"]) for answer in answers]
 
     def loglikelihood_rolling(self, requests):
         return [self._find("whole", request)["logprob_sum"] for request in requests]

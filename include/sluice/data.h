@@ -187,7 +187,8 @@ status row_parse(const struct record *record, const struct row_format *format,
                  const struct generate_params *defaults, struct arena *arena,
                  struct row *row) MUST_CHECK;
 
-/* How many answers a row has: its samples, or one for each of its completions (documents). */
+/* How many answers a row has: its samples, or one for each of its completions (documents,
+ * continuations). */
 int row_answers(const struct row *row);
 /* Makes completion number `part`, of row_answers, the row's. STATUS_INVALID where it is no text. */
 status row_take_part(struct row *row, int part) MUST_CHECK;
@@ -231,7 +232,7 @@ status request_fields_describe(struct buffer *out) MUST_CHECK;
 
 /* ---- Results: src/data/output/columns.c and result.c ---- */
 
-/* Whether an answer has the form that it was to have. */
+/* Whether an answer has the form that it was to have, and other things that may be asked of one. */
 enum validity {
     VALID_NONE,  /* none was asked for */
     VALID_FALSE, /* it was cut off before its end */
@@ -263,7 +264,8 @@ struct result {
                                none */
     size_t tool_calls_length;
     enum validity valid;
-    const char *error; /* "" where there is none */
+    enum validity is_greedy; /* each scored token was the likeliest; none: nothing was scored */
+    const char *error;       /* "" where there is none */
     size_t error_length;
     const char *passthrough; /* JSON object text, "" where there is none */
     size_t passthrough_length;
@@ -283,7 +285,8 @@ struct result {
     double score; /* the largest of these; read from an output file, NaN where there is none; not
                      sent */
     /* Read from an output file of scored texts, NaN where there are none; not sent. */
-    double logprob_sum, logprob_mean;
+    double logprob_sum, logprob_mean, bits_per_byte;
+    int64_t bytes;          /* of the scored text; likewise, and 0 where there is none */
     double seconds;         /* from admission to the last token */
     const char *arithmetic; /* what computed it (identity.h); NULL: as the journal was begun */
     size_t arithmetic_length;
@@ -314,7 +317,7 @@ struct output_columns {
     bool packed_texts; /* texts are stored as compressed bytes and offsets */
     bool reasoning, tool_calls, valid;
     bool copied_from;        /* some rows were copied from others */
-    bool scores;             /* sum and mean of each result's log-probabilities */
+    bool scores;             /* what the log-probabilities of each result come to */
     int32_t top_logprobs;    /* the largest k that is asked for; 0 for none */
     int32_t embedding_width; /* 0: none */
     bool label, score;

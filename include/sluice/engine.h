@@ -161,6 +161,7 @@ struct finished_sample {
     const int32_t *top_ids;   /* [completion_tokens, k] or NULL */
     const float *top_logprobs;
     const float *embedding; /* [embedding_width] or NULL */
+    bool is_greedy;         /* each scored token was the likeliest at its place */
     bool has_form;          /* the row had a grammar; is_valid: the text is one of its own */
     bool is_valid;
     double seconds; /* from its first step to its last */

@@ -35,7 +35,7 @@ enum model_ability {
     ABLE_BEST = 32,   /* vectors are what it was made for, though it has logits */
 };
 
-enum { TASK_COLUMNS_MOST = 6 };
+enum { TASK_COLUMNS_MOST = 8 };
 
 struct task_facts {
     const char *name;       /* what the job file's `task` or `generate.mode` calls it */
@@ -44,13 +44,15 @@ struct task_facts {
     const char *refused[2]; /* of an encoder that cannot; its architecture stands between the two */
 
     /* What a row has. */
-    bool takes_messages;   /* besides texts and token ids */
-    bool takes_completion; /* what follows the prompt; a row without one is meant whole */
+    bool takes_messages;        /* besides texts and token ids */
+    bool takes_completion;      /* what follows the prompt; a row without one is meant whole */
+    bool completion_may_be_ids; /* a list of numbers is one completion's token ids */
     const char *completion_name, *completions_name; /* its usual field, and one of a list of them */
-    const char *prompt_name; /* of a prompt besides the usual ones; NULL: none */
-    enum endpoint endpoint;  /* OpenAI's; ENDPOINT_NONE: the one that takes this kind of prompt */
-    const char *url_end;     /* of the url in a batch's line */
-    const char *urls;        /* "/v1/embeddings is": what such a url may be, for messages */
+    const char *prompt_name;      /* of a prompt besides the usual ones; NULL: none */
+    const char *list_prompt_name; /* and of one before a list of completions: it comes first */
+    enum endpoint endpoint; /* OpenAI's; ENDPOINT_NONE: the one that takes this kind of prompt */
+    const char *url_end;    /* of the url in a batch's line */
+    const char *urls;       /* "/v1/embeddings is": what such a url may be, for messages */
 
     /* How it is encoded. */
     enum task_encoding encoding;

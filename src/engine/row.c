@@ -101,8 +101,10 @@ status engine_row_create(const struct engine_options *options, int64_t row, cons
                          params->sampling.presence_penalty != 0 ||
                          params->sampling.frequency_penalty != 0,
     };
-    if (self->work == WORK_READ && self->params.sampling.logprobs < 0) {
-        self->params.sampling.logprobs = 0;
+    self->top = params->sampling.logprobs;
+    if (self->work == WORK_READ) { /* whether each token was the likeliest is asked in any case */
+        self->top = self->top < 0 ? 0 : self->top;
+        self->params.sampling.logprobs = self->top < 1 ? 1 : self->top;
     }
     behind += prompt_bytes;
     for (int i = 0; i < params->stop_count; i++) {

@@ -108,7 +108,7 @@ bool sequence_leaves(const struct sequence *self, const struct engine_options *o
 static status append_logprobs(struct sequence *self, int output, const struct sample_result *result)
 {
     status s;
-    int top = self->row->params.sampling.logprobs;
+    int top = self->row->top;
     if (top >= 0) {
         void *logprobs = self->logprobs;
         s = array_grow(&logprobs, &self->logprob_capacity, (size_t)output + 1,
@@ -232,10 +232,11 @@ static void fill_finished(struct sequence *self, enum finish_reason reason)
         .completion_tokens = end - prompt,
         .token_ids = self->tokens + prompt,
         .logprobs = self->logprobs,
-        .top_count = self->top_ids != NULL ? row->params.sampling.logprobs : 0,
+        .top_count = self->top_ids != NULL ? row->top : 0,
         .top_ids = self->top_ids,
         .top_logprobs = self->top_logprobs,
         .embedding = self->embedding,
+        .is_greedy = is_read && self->greedy == self->scored,
         .seconds = clock_seconds() - self->first_step,
     };
 }
@@ -514,6 +515,7 @@ status sequence_accept_scores(struct sequence *self, const struct sample_result 
                                (long long)row->row, (int)results[i].token, (int)self->tokens[at]);
         }
         TRY(append_logprobs(self, self->scored, &results[i]));
+        self->greedy += results[i].top_ids[0] == results[i].token;
         self->scored++;
     }
     if (*ended) {

@@ -22,6 +22,7 @@ struct engine_row {
     int prompt_count;
     const int32_t *prompt; /* [prompt_count] */
     int first_scored;      /* of the prompt's tokens; 0 where none is read (WORK_READ) */
+    int top;               /* likeliest tokens that the row asks for; -1: no log-probabilities */
     bool pools_last;       /* of a row that is pooled: its last token is all that counts */
     bool needs_history;    /* a penalty is on */
     struct processors processors;
@@ -63,6 +64,7 @@ struct sequence {
     size_t token_capacity;
     int count, computed;
     int scored;      /* tokens whose log-probabilities are there already */
+    int greedy;      /* of these, those that were the likeliest */
     int32_t *blocks; /* [block_count], room for the longest that it may become */
     int block_count;
     int32_t state_place; /* while it runs, of a model that keeps states */
@@ -84,7 +86,7 @@ struct sequence {
     bool text_is_whole; /* cut at a stop string */
     float *logprobs;    /* [output tokens] */
     size_t logprob_capacity;
-    int32_t *top_ids; /* [output tokens, params.sampling.logprobs] */
+    int32_t *top_ids; /* [output tokens, row->top] */
     size_t top_id_capacity;
     float *top_logprobs;
     size_t top_logprob_capacity;

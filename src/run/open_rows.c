@@ -18,6 +18,8 @@ struct open_part {
     int index;          /* among the row's results */
     const char *prompt; /* its own, as the row's */
     size_t prompt_length;
+    const char *scored; /* the text that is scored, NULL where it is no text */
+    size_t scored_length;
 };
 
 /* A row on its way; the arena holds the parsed row and the samples that finished first. */
@@ -28,8 +30,6 @@ struct pending_row {
     struct row row;
     const char *prompt; /* the text given to the tokenizer, for output.include_prompt */
     size_t prompt_length;
-    const char *scored; /* the text that is scored, NULL where it is no text */
-    size_t scored_length;
     char *passthrough;
     size_t passthrough_length;
     struct result *results;  /* [answers] */
@@ -140,21 +140,22 @@ static status keep_prompt(struct open_rows *self, struct pending_row *pending)
 }
 
 /* A scored row's text is what is scored. */
-static status keep_scored(struct open_rows *self, struct pending_row *pending)
+static status keep_scored(struct open_rows *self, struct pending_row *pending,
+                          struct open_part *part)
 {
     const struct row *row = &pending->row;
     if (row->completion != NULL || row->completion_tokens != NULL) {
-        pending->scored = row->completion;
-        pending->scored_length = row->completion_length;
+        part->scored = row->completion;
+        part->scored_length = row->completion_length;
         return STATUS_OK;
     }
     if (row->kind == PROMPT_TOKENS) {
         return STATUS_OK;
     }
-    pending->scored_length = self->prompts.text.length;
-    pending->scored = arena_copy(&pending->arena, self->prompts.text.data, pending->scored_length);
-    return pending->scored != NULL ? STATUS_OK
-                                   : status_fail(STATUS_NO_MEMORY, "out of memory for a text");
+    part->scored_length = self->prompts.text.length;
+    part->scored = arena_copy(&pending->arena, self->prompts.text.data, part->scored_length);
+    return part->scored != NULL ? STATUS_OK
+                                : status_fail(STATUS_NO_MEMORY, "out of memory for a text");
 }
 
 static status keep_passthrough(struct open_rows *self, struct pending_row *pending)
@@ -314,7 +315,7 @@ static status admit_part(struct open_rows *self, struct pending_row *pending,
         return engine_add(self->options.engine, pending->row.index, tokens->ids, tokens->count,
                           &pending->row.params, vocabulary, part);
     }
-    TRY(keep_scored(self, pending));
+    TRY(keep_scored(self, pending, part));
     return engine_add_scored(self->options.engine, pending->row.index, tokens->ids, tokens->count,
                              self->prompts.first_scored, &pending->row.params, vocabulary, part);
 }
@@ -417,8 +418,11 @@ static status keep_sample(struct open_rows *self, const struct open_part *part,
     const enum task_work work = task_facts(pending->row.params.task)->work;
     bool with_ids = prompt_keeps_token_ids(self->options.job, self->options.model, &pending->row);
     if (work == WORK_READ) {
-        result->text = pending->scored != NULL ? pending->scored : "";
-        result->text_length = pending->scored_length;
+        result->text = part->scored != NULL ? part->scored : "";
+        result->text_length = part->scored_length;
+        result->is_greedy = sample->reason == FINISH_ERROR ? VALID_NONE
+                            : sample->is_greedy            ? VALID_TRUE
+                                                           : VALID_FALSE;
     } else {
         result->text = arena_copy(arena, sample->text, sample->text_length);
         result->text_length = sample->text_length;

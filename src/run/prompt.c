@@ -81,6 +81,17 @@ static bool adds_special(const struct row *row, bool chat)
     return row->add_special_tokens != NULL ? row->add_special_tokens->boolean : !chat;
 }
 
+/* Spaces at the end of a context are the continuation's: tokens mostly begin with one. */
+static size_t length_without_spaces(const struct buffer *text)
+{
+    static const char spaces[] = " \t\n\v\f\r";
+    size_t length = text->length;
+    while (length > 0 && memchr(spaces, text->data[length - 1], sizeof spaces - 1) != NULL) {
+        length--;
+    }
+    return length;
+}
+
 /* Chat template, then tokenizer. */
 static status encode_prompt(struct prompt_encoder *encoder, const struct row *row, bool chat)
 {
@@ -91,11 +102,30 @@ static status encode_prompt(struct prompt_encoder *encoder, const struct row *ro
     TRY(chat ? model_render_row(encoder->model, encoder->templates, row, encoder->now,
                                 &encoder->text)
              : buffer_append(&encoder->text, row->text, row->text_length));
-    return encode_text(encoder, encoder->text.data, encoder->text.length, adds_special(row, chat),
+    const bool is_context = row->completions != NULL && !chat;
+    const size_t length = is_context ? length_without_spaces(&encoder->text) : encoder->text.length;
+    return encode_text(encoder, encoder->text.data, length, adds_special(row, chat),
                        &encoder->tokens);
 }
 
 /* ---- Scored rows ---- */
+
+/* Where the tokens of the completion begin among those of both texts. Of one completion that is the
+ * first that differs from the prompt's own; of several as lm-evaluation-harness has it, behind as
+ * many as the prompt alone has. */
+static size_t split_at(const struct row *row, const struct token_list *prompt,
+                       const struct token_list *whole)
+{
+    size_t common = 0;
+    if (row->completions != NULL) {
+        return prompt->count < whole->count ? prompt->count : whole->count;
+    }
+    while (common < prompt->count && common < whole->count &&
+           prompt->ids[common] == whole->ids[common]) {
+        common++;
+    }
+    return common;
+}
 
 /* Prompt and completion as one text; the prompt's own tokens tell where the completion's begin. */
 static status append_text(struct prompt_encoder *encoder, const struct row *row, bool chat)
@@ -107,14 +137,10 @@ static status append_text(struct prompt_encoder *encoder, const struct row *row,
     TRY(buffer_append(&encoder->whole, row->completion, row->completion_length));
     TRY(encode_text(encoder, encoder->whole.data, encoder->whole.length, adds_special(row, chat),
                     whole));
-    size_t common = 0;
-    while (common < tokens->count && common < whole->count &&
-           tokens->ids[common] == whole->ids[common]) {
-        common++;
-    }
-    tokens->count = common;
-    encoder->first_scored = common;
-    return append_tokens(encoder, whole->ids + common, whole->count - common);
+    const size_t first = split_at(row, tokens, whole);
+    tokens->count = 0;
+    encoder->first_scored = first;
+    return append_tokens(encoder, whole->ids, whole->count);
 }
 
 static status append_completion(struct prompt_encoder *encoder, const struct row *row, bool chat)

@@ -26,7 +26,7 @@ job() { # MODE INPUT OUTPUT
     cat >job.yaml <<YAML
 model: {path: "$SLUICE_SOURCE_DIR/data/small-model"}
 data: {input: "$2"}
-generate: {mode: $1, logprobs: $([ "$1" = score ] && echo 1 || echo false)}
+generate: {mode: $1}
 output: {path: "$3"}
 YAML
     "$SLUICE" run --quiet job.yaml

@@ -14,11 +14,10 @@
 static const struct {
     const char *name;
     enum column_reading reading;
-} structured_columns[] = {{"messages", COLUMN_PROMPT},
-                          {"prompt_token_ids", COLUMN_PROMPT},
-                          {"tools", COLUMN_STRUCTURE},
-                          {"documents", COLUMN_STRUCTURE},
-                          {"chat_template_kwargs", COLUMN_STRUCTURE}};
+} structured_columns[] = {
+    {"messages", COLUMN_PROMPT},         {"prompt_token_ids", COLUMN_PROMPT},
+    {"tools", COLUMN_STRUCTURE},         {"documents", COLUMN_STRUCTURE},
+    {"continuations", COLUMN_STRUCTURE}, {"chat_template_kwargs", COLUMN_STRUCTURE}};
 
 static bool is_in_prompt(const char *name, const struct record_reader_options *options)
 {

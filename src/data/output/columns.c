@@ -24,7 +24,7 @@ static const char *truth_name(int value)
     return value != 0 ? "TRUE" : "FALSE";
 }
 
-/* What an answer is that was asked for in a form. */
+/* Yes, no, or a question that does not arise. */
 static const char *valid_name(int value)
 {
     static const char *const names[] = {
@@ -91,6 +91,11 @@ const struct result_column result_columns[] = {
      WHEN(scores), IN_LINES(THERE)},
     {"logprob_mean", "/results/logprob_mean", COLUMN_DOUBLE, MEMBER(logprob_mean),
      WHEN(scores), IN_LINES(THERE)},
+    {"is_greedy", "/results/is_greedy", NAMES(is_greedy, valid_name, VALID_TRUE), WHEN(scores),
+     PART(0x40000), .json = JSON_TRUTH},
+    {"bytes", "/results/bytes", COLUMN_INT64, MEMBER(bytes), WHEN(scores), .json = JSON_THERE},
+    {"bits_per_byte", "/results/bits_per_byte", COLUMN_DOUBLE, MEMBER(bits_per_byte),
+     WHEN(scores), .json = JSON_THERE},
     {"token_ids", "/results/token_ids", COLUMN_TOKEN_IDS, PER_TOKEN, MEMBER(token_ids),
      WHEN(token_ids), .is_empty_list = true, PART(2), IN_LINES(THERE), .is_choice = true},
     {"logprobs", "/results/logprobs", COLUMN_FLOATS, PER_TOKEN, MEMBER(logprobs),
@@ -228,6 +233,9 @@ bool column_is_there(const struct result_column *column, const struct stored_res
 {
     if (column->kind == COLUMN_DOUBLE) {
         return isfinite(*(const double *)column_member(column, result));
+    }
+    if (column->kind == COLUMN_INT64 && column->when != 0) {
+        return *(const int64_t *)column_member(column, result) > 0;
     }
     if (column->json == JSON_TRUTH) {
         return column_name_value(column, result) != VALID_NONE;

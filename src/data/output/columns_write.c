@@ -181,8 +181,11 @@ static int32_t file_of(struct columns_writer *self, int64_t row)
     return (int32_t)self->input;
 }
 
-/* Natural logarithms of the probability of all tokens together and of a token on average; NaN where
- * there are none. Added in float64 in the tokens' order. */
+#define LOG_OF_2 0.69314718055994530942
+
+/* Natural logarithms of the probability of all tokens together and of a token on average, and what
+ * the text costs in bits a byte of its UTF-8; NaN where there are none. Added in float64 in the
+ * tokens' order. */
 static void add_scores(struct result *result)
 {
     bool scored = result->logprobs != NULL && result->completion_tokens > 0;
@@ -192,6 +195,8 @@ static void add_scores(struct result *result)
     }
     result->logprob_sum = sum;
     result->logprob_mean = scored ? sum / result->completion_tokens : NAN;
+    result->bytes = scored ? (int64_t)result->text_length : 0;
+    result->bits_per_byte = result->bytes > 0 ? -sum / LOG_OF_2 / (double)result->bytes : NAN;
 }
 
 /* The largest of a result's scores; NaN where there are none. */

@@ -63,6 +63,24 @@ static status no_memory(void)
     return status_fail(STATUS_NO_MEMORY, "out of memory for a row");
 }
 
+/* The name of a prompt that goes before the usual ones, since what stands beside it says what the
+ * row is: a pair's query, the context of several continuations. NULL: none. */
+static const char *own_prompt_name(const struct json *fields, const struct row_format *format,
+                                   const struct task_facts *task)
+{
+    if (format->prompt_template != NULL || format->prompt_field != NULL) {
+        return NULL;
+    }
+    if (task->encoding == ENCODE_PAIR) {
+        return task->prompt_name;
+    }
+    const char *list =
+        format->completion_field != NULL ? format->completion_field : task->completions_name;
+    return task->list_prompt_name != NULL && find_member(fields, list) != NULL
+               ? task->list_prompt_name
+               : NULL;
+}
+
 static status find_request(const struct json *line, const struct row_format *format,
                            const struct task_facts *task, struct arena *arena,
                            struct request *request)
@@ -93,12 +111,9 @@ static status find_request(const struct json *line, const struct row_format *for
     if (request->id == NULL && format->id_field == NULL) {
         request->id = find_first(line, id_names, COUNT_OF(id_names));
     }
-    const bool is_pair = task->encoding == ENCODE_PAIR; /* whose query is not just any text */
-    const struct json_member *query =
-        is_pair && format->prompt_template == NULL && format->prompt_field == NULL
-            ? find_member(request->fields, task->prompt_name)
-            : NULL;
-    request->prompt = query != NULL                     ? query
+    const char *own = own_prompt_name(request->fields, format, task);
+    const struct json_member *first = own != NULL ? find_member(request->fields, own) : NULL;
+    request->prompt = first != NULL                     ? first
                       : format->prompt_template != NULL ? NULL
                       : format->prompt_field != NULL
                           ? find_member(request->fields, format->prompt_field)
@@ -417,11 +432,15 @@ static status read_completion(const struct request *request, const struct row_fo
         return status_fail(STATUS_INVALID, "%s%.60s: empty: nothing to score", request->prefix,
                            member->key);
     }
-    if (member->value->type == JSON_ARRAY && request->task->completions_name != NULL) {
+    const bool is_list = member->value->type == JSON_ARRAY;
+    const bool is_ids = is_list && request->task->completion_may_be_ids &&
+                        !key_is(member, request->task->completions_name) &&
+                        member->value->items[0]->type != JSON_STRING;
+    if (is_list && request->task->completions_name != NULL && !is_ids) {
         row->completions = member->value;
         return row_take_part(row, 0);
     }
-    if (member->value->type == JSON_ARRAY) {
+    if (is_list) {
         return read_token_list(request->prefix, member, arena, &row->completion_tokens,
                                &row->completion_token_count);
     }

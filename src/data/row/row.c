@@ -130,12 +130,13 @@ status row_take_part(struct row *row, int part)
         return STATUS_OK;
     }
     const struct json *text = row->completions->items[part];
+    const char *name = task_facts(row->params.task)->completions_name;
     if (row->completions->length > GENERATE_MAX_SAMPLES) {
-        return status_fail(STATUS_INVALID, "documents: %zu of them; a row has at most %d",
+        return status_fail(STATUS_INVALID, "%s: %zu of them; a row has at most %d", name,
                            row->completions->length, GENERATE_MAX_SAMPLES);
     }
     if (text->type != JSON_STRING || text->length == 0) {
-        return status_fail(STATUS_INVALID, "documents[%d]: expected a text", part);
+        return status_fail(STATUS_INVALID, "%s[%d]: expected a text", name, part);
     }
     row->completion = text->text;
     row->completion_length = text->length;
