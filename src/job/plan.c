@@ -152,7 +152,8 @@ static status choose_sizes(const struct job *job, const struct model_config *con
     }
     plan->max_batch_tokens = (int)tokens;
     plan->max_sequences = (int)sequences;
-    plan->kept_states = model_keeps_states(config) && job->engine.prefix_cache
+    /* Devices that run behind their host do not begin with kept states yet. */
+    plan->kept_states = model_keeps_states(config) && job->engine.prefix_cache && !kind->runs_behind
                             ? (int)maximum(4, plan->max_sequences / 4)
                             : 0;
     plan->state_places = model_keeps_states(config) ? plan->max_sequences + plan->kept_states : 0;

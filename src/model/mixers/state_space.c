@@ -91,7 +91,7 @@ static status space_create(struct forward *forward, struct mixer **out)
     const struct forward_options *options = &forward->options;
     const struct backend_operations *op = forward->operations;
     if (op->scan == NULL || op->group_squares == NULL || op->group_normalize == NULL ||
-        op->scale == NULL) {
+        (op->scale == NULL && options->config->scan_scales[0] != 0)) {
         return status_fail(STATUS_UNSUPPORTED,
                            "%s: state spaces are not supported on this device; use the CPU",
                            options->config->architecture);
