@@ -58,6 +58,16 @@ expect_warned() {
     grep -qF -- "warning: $text" err || fail "$*: nothing of \"$text\""
 }
 
+# need TOOL…: what the rest of the test looks with; without it that rest is skipped, and says why. Faults found before count.
+need() {
+    local tool
+    for tool in "$@"; do
+        command -v "$tool" >/dev/null && continue
+        echo "skipped from here: there is no $tool"
+        [ "$failures" -eq 0 ] && exit 77 || exit 1
+    done
+}
+
 finish() {
     echo "$failures failures"
     [ "$failures" -eq 0 ]

@@ -4,6 +4,7 @@
 # fused multiply-add the kernels without it are the other arithmetic.
 set -euo pipefail
 source "$(dirname "$0")/expect.sh"
+need h5dump
 
 cat >job.yaml <<YAML
 model: {path: "$model"}

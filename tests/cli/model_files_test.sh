@@ -165,6 +165,7 @@ run_program run own.yaml
 grep -q 'sampling values of the model: temperature 0.0, top_k 7, max_new_tokens 3 (generate.defaults: none' err || fail "what was taken is not said"
 grep -q 'warning: .*top_p: 1.5 is not in (0, 1]; not used' err || fail "a value out of range is not named"
 grep -q 'warning: .*repetition_penalty: expected a number, not a string; not used' err || fail "a value of another type is not named"
+need h5dump
 h5dump -a identity own.h5 | grep -q 'model default top_k: 7' || fail "what was taken is no part of the identity"
 h5dump -a job own.h5 | grep -q 'top_k: 7' || fail "the resolved job lacks what was taken"
 "$SLUICE" export own.h5 | grep -q '"completion_tokens":3' || fail "max_new_tokens of the model is not obeyed"
