@@ -142,6 +142,7 @@ enum {
     STEP_LONG_ROPE,
     STEP_TOKEN_TYPES,
     STEP_STATE_PLACE,
+    STEP_STATE_FROM,
     STEP_OUTPUT_ROWS,
     STEP_ATTENTION, /* made by attention.c */
     STEP_ARRAYS
@@ -164,6 +165,8 @@ static size_t lay_out_step(const struct batch *batch, size_t plan_bytes, struct 
                               .bytes = batch->token_types != NULL ? tokens : 0},
         [STEP_STATE_PLACE] = {.from = batch->state_place,
                               .bytes = batch->state_place != NULL ? 4 * sequences : 0},
+        [STEP_STATE_FROM] = {.from = batch->state_from,
+                             .bytes = batch->state_from != NULL ? 4 * sequences : 0},
         [STEP_OUTPUT_ROWS] = {.from = batch->output_rows, .bytes = 4 * (size_t)batch->outputs},
         [STEP_ATTENTION] = {.bytes = plan_bytes},
     };
@@ -220,6 +223,7 @@ static void describe_step(struct cuda_backend *cuda, const struct batch *batch,
             batch->token_types != NULL ? on_device(cuda, &arrays[STEP_TOKEN_TYPES]) : NULL,
         .state_place =
             batch->state_place != NULL ? on_device(cuda, &arrays[STEP_STATE_PLACE]) : NULL,
+        .state_from = batch->state_from != NULL ? on_device(cuda, &arrays[STEP_STATE_FROM]) : NULL,
         .output_rows = on_device(cuda, &arrays[STEP_OUTPUT_ROWS]),
     };
     for (int s = 0; s < batch->sequences; s++) {

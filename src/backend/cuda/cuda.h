@@ -125,7 +125,7 @@ struct cuda_step {
     const int32_t *block_table;                            /* [S, block_table_stride] */
     const uint8_t *long_rope;                              /* [S] or NULL */
     const uint8_t *token_types;                            /* [T] or NULL */
-    const int32_t *state_place;                            /* [S] or NULL */
+    const int32_t *state_place, *state_from;               /* [S] or NULL */
     const int32_t *output_rows;                            /* [O] */
     struct cuda_attention_plan attention;
 };

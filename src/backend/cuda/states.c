@@ -68,12 +68,18 @@ static status states_of(const struct cuda_backend *cuda, const struct kv_cache *
                                s, batch->state_place == NULL ? -1 : batch->state_place[s],
                                cache->places);
         }
+        if (batch->state_from != NULL &&
+            (batch->state_from[s] < 0 || batch->state_from[s] >= cache->places)) {
+            return status_fail(STATUS_INTERNAL, "step: sequence %d begins with place %d of %d", s,
+                               batch->state_from[s], cache->places);
+        }
     }
     *out = (struct states_view){.tokens = batch->tokens,
                                 .sequences = batch->sequences,
                                 .first = cache->states + cache->stores[layer].state_offset,
                                 .stride = cache->place_values,
                                 .place = step->state_place,
+                                .from = step->state_from,
                                 .query_start = step->query_start,
                                 .positions = step->positions,
                                 .token_sequence = step->token_sequence};

@@ -17,7 +17,7 @@ __device__ __forceinline__ float value_at(const states_convolve &call, const sta
 {
     if (from < run.first) {
         const size_t row = (size_t)(call.taps - 1 + from - run.first);
-        return run.is_fresh ? 0.0f : run.state[row * (size_t)call.channels + (size_t)channel];
+        return run.is_fresh ? 0.0f : run.before[row * (size_t)call.channels + (size_t)channel];
     }
     const size_t at = (size_t)from * call.in_stride + (size_t)channel;
     const float value = to_float(static_cast<const T *>(call.in)[at]);

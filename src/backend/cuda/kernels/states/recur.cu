@@ -221,12 +221,12 @@ __global__ void __launch_bounds__(RECUR_THREADS)
         2 * (size_t)call.key_heads * (size_t)call.key_dim + head * dim + (size_t)place.first_column;
     const int columns = call.value_dim - place.first_column;
     const bool is_there = place.column < columns;
-    float *state = run.state + call.state_offset + head * (size_t)call.key_dim * dim +
-                   (size_t)(place.first_column + place.column);
+    const size_t own = call.state_offset + head * (size_t)call.key_dim * dim +
+                       (size_t)(place.first_column + place.column);
     state_column<R> column;
     column.part = place.part;
     column.rows = call.key_dim;
-    column.load(state, call.value_dim, is_there && !run.is_fresh);
+    column.load(run.before + own, call.value_dim, is_there && !run.is_fresh);
     for (int first = run.first; first < run.last; first += RECUR_TOKENS) {
         const int count = min(RECUR_TOKENS, run.last - first);
         float *rows = call.mixed + (size_t)first * channels;
@@ -255,7 +255,7 @@ __global__ void __launch_bounds__(RECUR_THREADS)
         }
     }
     if (is_there) {
-        column.store(state, call.value_dim);
+        column.store(run.state + own, call.value_dim);
     }
 }
 
@@ -350,12 +350,12 @@ __global__ void __launch_bounds__(RECUR_THREADS)
     const int columns = call.head_dim - place.first_column;
     const bool is_there = place.column < columns;
     const float skip = call.skip[head];
-    float *state = run.state + call.state_offset + head * state_dim * dim +
-                   (size_t)(place.first_column + place.column);
+    const size_t kept =
+        call.state_offset + head * state_dim * dim + (size_t)(place.first_column + place.column);
     state_column<R> column;
     column.part = place.part;
     column.rows = call.state_dim;
-    column.load(state, call.head_dim, is_there && !run.is_fresh);
+    column.load(run.before + kept, call.head_dim, is_there && !run.is_fresh);
     for (int first = run.first; first < run.last; first += RECUR_TOKENS) {
         const int count = min(RECUR_TOKENS, run.last - first);
         const float *rows = call.mixed + (size_t)first * channels;
@@ -389,7 +389,7 @@ __global__ void __launch_bounds__(RECUR_THREADS)
         }
     }
     if (is_there) {
-        column.store(state, call.head_dim);
+        column.store(run.state + kept, call.head_dim);
     }
 }
 

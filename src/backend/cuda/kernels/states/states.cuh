@@ -6,18 +6,20 @@
 #include "backend/cuda/kernels/numbers.cuh"
 #include "backend/cuda/kernels/states/states.h"
 
-/* The tokens of a sequence in the step, and its state. */
+/* The tokens of a sequence in the step, its state before them and where that goes. */
 struct state_run {
     int first, last;
+    const float *before; /* may be `state` */
     float *state;
-    bool is_fresh; /* the state counts as zeros, whatever it holds */
+    bool is_fresh; /* the state before counts as zeros, whatever it holds */
 };
 
 __device__ __forceinline__ state_run run_of(const states_view &view, int sequence)
 {
-    const int first = view.query_start[sequence];
-    return {first, view.query_start[sequence + 1],
-            view.first + (size_t)view.place[sequence] * view.stride, view.positions[first] == 0};
+    const int first = view.query_start[sequence], place = view.place[sequence];
+    const int from = view.from != nullptr ? view.from[sequence] : place;
+    return {first, view.query_start[sequence + 1], view.first + (size_t)from * view.stride,
+            view.first + (size_t)place * view.stride, view.positions[first] == 0};
 }
 
 __device__ __forceinline__ float silu(float x)

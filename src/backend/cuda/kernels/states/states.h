@@ -18,12 +18,14 @@ enum {
 };
 
 /* The step's sequences and a layer's states: that of sequence s is at first + place[s] · stride.
- * One whose first token of the step stands at position 0 begins with zeros. */
+ * One whose first token of the step stands at position 0 begins with zeros, and one with another
+ * place in `from` with what stands there, which stays as it is. */
 struct states_view {
     int tokens, sequences;
     float *first;
     size_t stride;
     const int32_t *place;          /* [S] */
+    const int32_t *from;           /* [S] or NULL: as place */
     const int32_t *query_start;    /* [S + 1] */
     const int32_t *positions;      /* [T] */
     const int32_t *token_sequence; /* [T] */
