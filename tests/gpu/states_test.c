@@ -6,7 +6,7 @@
 
 static int failures;
 
-enum { SEQUENCES = 4, MOST_TOKENS = 400, PLACES = 6, MOST_SECTIONS = 6 };
+enum { SEQUENCES = 4, MOST_TOKENS = 400, PLACES = 10, MOST_SECTIONS = 6 };
 
 enum kind { CONVOLUTION, DELTA, SCAN };
 
@@ -43,13 +43,15 @@ static const struct {
 };
 
 /* How sequences run: those of `set`, `first` tokens of each and then `chunk` at a time, `place` the
- * first one's; `times` all over on the same cache. */
+ * first one's, others from the second step on where they move; `times` all over on the same cache.
+ */
 struct way {
     const char *what;
     unsigned set;
     int first, chunk, place, times;
+    bool moves;
 };
-static const struct way whole = {"whole", 15, MOST_TOKENS, MOST_TOKENS, 0, 1};
+static const struct way whole = {"whole", 15, MOST_TOKENS, MOST_TOKENS, 0, 1, false};
 
 static void expect(bool right, const char *what, const char *layer, const char *type, double figure)
 {
@@ -301,7 +303,7 @@ static void make_row(const struct rank *rank, int sequence, int position, float 
 struct step {
     struct batch batch;
     int32_t ids[MOST_TOKENS], positions[MOST_TOKENS], start[SEQUENCES + 1], context[SEQUENCES];
-    int32_t table[SEQUENCES * MOST_TOKENS], place[SEQUENCES];
+    int32_t table[SEQUENCES * MOST_TOKENS], place[SEQUENCES], from[SEQUENCES];
     int sequence[MOST_TOKENS]; /* of each token */
 };
 
@@ -315,7 +317,8 @@ static bool make_step(const struct layer *l, const struct way *way, int number, 
                                  .context_length = step->context,
                                  .block_table = step->table,
                                  .block_table_stride = MOST_TOKENS,
-                                 .state_place = step->place};
+                                 .state_place = step->place,
+                                 .state_from = way->moves ? step->from : NULL};
     struct batch *batch = &step->batch;
     for (int i = 0; i < SEQUENCES; i++) {
         const int s = number % 2 == 0 ? i : SEQUENCES - 1 - i;
@@ -328,7 +331,9 @@ static bool make_step(const struct layer *l, const struct way *way, int number, 
             step->positions[batch->tokens++] = first + k;
         }
         step->context[batch->sequences] = first + here;
-        step->place[batch->sequences] = (way->place + s) % PLACES;
+        const int before = (way->place + s) % PLACES, behind = (before + SEQUENCES) % PLACES;
+        step->place[batch->sequences] = way->moves && number > 0 ? behind : before;
+        step->from[batch->sequences] = number > 1 ? behind : before;
         step->start[++batch->sequences] = batch->tokens;
     }
     return batch->tokens > 0;
@@ -442,9 +447,13 @@ static void bits_know_no_steps(void **state)
 {
     (void)state;
     static const struct way ways[] = {
-        {"token by token", 15, 1, 1, 0, 1}, {"chunks of 5", 15, 5, 5, 3, 1},
-        {"chunks of 8", 15, 8, 8, 1, 1},    {"a chunk of 17, then tokens", 15, 17, 1, 0, 1},
-        {"alone", 1, MOST_TOKENS, 1, 5, 1}, {"two of them, second time", 5, 9, 7, 2, 2},
+        {"token by token", 15, 1, 1, 0, 1, false},
+        {"chunks of 5", 15, 5, 5, 3, 1, false},
+        {"chunks of 8", 15, 8, 8, 1, 1, false},
+        {"a chunk of 17, then tokens", 15, 17, 1, 0, 1, false},
+        {"alone", 1, MOST_TOKENS, 1, 5, 1, false},
+        {"two of them, second time", 5, 9, 7, 2, 2, false},
+        {"states that move", 15, 8, 9, 3, 2, true},
     };
     failures = 0;
     for (size_t t = 0; t < COUNT_OF(types); t++) {
