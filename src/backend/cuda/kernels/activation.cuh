@@ -4,7 +4,7 @@
 #ifndef SLUICE_CUDA_ACTIVATION_CUH
 #define SLUICE_CUDA_ACTIVATION_CUH
 
-enum { SILU, GELU_TANH, GELU, RELU }; /* enum activation */
+enum { SILU, GELU_TANH, GELU, RELU, RELU_SQUARED }; /* enum activation */
 
 __device__ __forceinline__ float activation_of(int activation, float x)
 {
@@ -17,6 +17,10 @@ __device__ __forceinline__ float activation_of(int activation, float x)
     }
     case GELU:
         return 0.5f * x * __fadd_rn(1.0f, erff(x * 0.7071067811865476f));
+    case RELU_SQUARED: {
+        const float positive = fmaxf(x, 0.0f);
+        return __fmul_rn(positive, positive);
+    }
     default:
         return fmaxf(x, 0.0f);
     }

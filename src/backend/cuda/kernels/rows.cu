@@ -158,6 +158,8 @@ template <int N> __device__ __forceinline__ void activate_any(int activation, fl
         return activate<GELU_TANH, N>(values);
     case GELU:
         return activate<GELU, N>(values);
+    case RELU_SQUARED:
+        return activate<RELU_SQUARED, N>(values);
     default:
         return activate<RELU, N>(values);
     }
