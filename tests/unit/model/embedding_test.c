@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -150,6 +151,113 @@ static void modules_are_known(void **state)
     }
 }
 
+enum { WIDE = 8, NARROW = 5 };
+
+static const char dense_list[] =
+    "[{\"type\": \"a.Transformer\", \"path\": \"\"}, {\"type\": \"a.Dense\", \"path\": \"2\"}]";
+
+/* Opens a model of WIDE values with one module Dense; the model is to be destroyed. */
+static status open_dense(void **state, const char *config, struct model **out)
+{
+    put(state, "2/config.json", config);
+    *out = begin(state);
+    (*out)->config.hidden = WIDE;
+    return embedding_open(*out);
+}
+
+static void dense_modules(void **state)
+{
+    static const struct {
+        const char *more;
+        int activation;
+        bool has_bias;
+    } cases[] = {
+        {"", HEAD_TANH, true},
+        {", \"bias\": false", HEAD_TANH, false},
+        {", \"bias\": true, \"activation_function\": \"torch.nn.modules.linear.Identity\"",
+         HEAD_LINEAR, true},
+        {", \"activation_function\": \"torch.nn.modules.activation.Tanh\"", HEAD_TANH, true},
+        {", \"activation_function\": \"torch.nn.modules.activation.ReLU\"", HEAD_RELU, true},
+        {", \"activation_function\": \"torch.nn.modules.activation.GELU\"", HEAD_GELU, true},
+    };
+    char config[256];
+    struct model *model;
+    put(state, "modules.json", dense_list);
+    assert_int_equal(mkdir(scratch_path(state, "2"), 0700), 0);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        snprintf(config, sizeof config, "{\"in_features\": 8, \"out_features\": 5%s}",
+                 cases[i].more);
+        if (open_dense(state, config, &model) != STATUS_OK) {
+            fail_msg("%s: %s", config, status_message());
+        }
+        assert_int_equal(model->module_count, 1);
+        assert_string_equal(model->modules[0].folder, "2");
+        assert_int_equal(model->modules[0].inputs, WIDE);
+        assert_int_equal(model->modules[0].outputs, NARROW);
+        assert_int_equal(model->modules[0].has_bias, cases[i].has_bias);
+        assert_int_equal(model->modules[0].activation, cases[i].activation);
+        arena_destroy(&model->arena);
+    }
+}
+
+static void wrong_dense_modules(void **state)
+{
+    static const struct {
+        const char *config, *message;
+    } wrong[] = {
+        {"[]", "2/config.json: expected an object"},
+        {"{\"out_features\": 5}", "in_features"},
+        {"{\"in_features\": 8}", "out_features"},
+        {"{\"in_features\": 8, \"out_features\": 0}", "out_features"},
+        {"{\"in_features\": 7, \"out_features\": 5}", "in_features: 7 where the vectors have 8"},
+        {"{\"in_features\": 8, \"out_features\": 5, \"bias\": 1}", "bias"},
+        {"{\"in_features\": 8, \"out_features\": 5, \"activation_function\": \"Tanh\"}",
+         "activation_function"},
+        {"{\"in_features\": 8, \"out_features\": 5, \"activation_function\": 3}",
+         "torch's Identity, Tanh, ReLU or GELU"},
+    };
+    struct model *model;
+    put(state, "modules.json", dense_list);
+    assert_int_equal(mkdir(scratch_path(state, "2"), 0700), 0);
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        assert_int_equal(open_dense(state, wrong[i].config, &model), STATUS_INVALID);
+        if (strstr(status_message(), wrong[i].message) == NULL) {
+            fail_msg("\"%s\" is not in: %s", wrong[i].message, status_message());
+        }
+        arena_destroy(&model->arena);
+    }
+    assert_int_equal(remove(scratch_path(state, "2/config.json")), 0);
+    expect_refused(state, STATUS_NOT_FOUND, "2/config.json: is not there");
+}
+
+/* Each takes what the one before it gives; four at most, none behind Normalize. */
+static void dense_modules_follow_each_other(void **state)
+{
+    static const char dense[] = "{\"type\": \"Dense\", \"path\": \"2\"}";
+    char list[512];
+    struct model *model;
+    assert_int_equal(mkdir(scratch_path(state, "2"), 0700), 0);
+    for (int count = 2; count <= MODEL_MAX_MODULES + 1; count++) {
+        int length = snprintf(list, sizeof list, "[%s", dense);
+        for (int i = 1; i < count; i++) {
+            length += snprintf(list + length, sizeof list - (size_t)length, ", %s", dense);
+        }
+        strcpy(list + length, "]");
+        put(state, "modules.json", list);
+        const status s = open_dense(state, "{\"in_features\": 8, \"out_features\": 8}", &model);
+        assert_int_equal(s, count <= MODEL_MAX_MODULES ? STATUS_OK : STATUS_UNSUPPORTED);
+        assert_int_equal(model->module_count, count <= MODEL_MAX_MODULES ? count : count - 1);
+        arena_destroy(&model->arena);
+        assert_int_equal(open_dense(state, "{\"in_features\": 8, \"out_features\": 5}", &model),
+                         STATUS_INVALID); /* the second's are 5 */
+        assert_non_null(strstr(status_message(), "in_features: 8 where the vectors have 5"));
+        arena_destroy(&model->arena);
+    }
+    put(state, "modules.json",
+        "[{\"type\": \"Normalize\", \"path\": \"\"}, {\"type\": \"Dense\", \"path\": \"2\"}]");
+    expect_refused(state, STATUS_UNSUPPORTED, "a Dense module behind Normalize");
+}
+
 static void lengths(void **state)
 {
     static const struct {
@@ -247,9 +355,15 @@ static void pooled_by_hand(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(nothing_beside_it), WITH_FOLDER(pooling_of_both_forms),
-        WITH_FOLDER(modules_are_known), WITH_FOLDER(lengths),
-        WITH_FOLDER(prompts),           cmocka_unit_test(pooled_by_hand),
+        WITH_FOLDER(nothing_beside_it),
+        WITH_FOLDER(pooling_of_both_forms),
+        WITH_FOLDER(modules_are_known),
+        WITH_FOLDER(lengths),
+        WITH_FOLDER(prompts),
+        cmocka_unit_test(pooled_by_hand),
+        WITH_FOLDER(dense_modules),
+        WITH_FOLDER(wrong_dense_modules),
+        WITH_FOLDER(dense_modules_follow_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

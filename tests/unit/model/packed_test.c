@@ -435,6 +435,27 @@ static void bad_numbers_are_refused(void **state)
     }
 }
 
+/* Names of parts are those of a weight, whole, or there is none: not another's that begins so. */
+static void long_names_are_not_cut(void **state)
+{
+    enum { MOST = 511 };
+    static char blocks[MOST + 3], scales[MOST + 3];
+    for (size_t more = 0; more < 2; more++) {
+        const size_t kept = MOST + more - strlen("_scales");
+        memset(blocks, 'a', kept);
+        memset(scales, 'a', kept);
+        strcpy(blocks + kept, "_blocks");
+        strcpy(scales + kept, "_scales");
+        scales[MOST] = '\0';
+        const struct piece pieces[] = {
+            {blocks, "U8", {2, 4, 2, 16}, 4, NULL}, {scales, "U8", {2, 4, 2}, 3, NULL}, {0}};
+        struct tensor_table table;
+        assert_int_equal(open_packed(write_pieces(state, pieces), PACKING_MXFP4, 0, &table),
+                         more == 0 ? STATUS_OK : STATUS_INVALID);
+        tensor_table_destroy(&table);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -442,6 +463,7 @@ int main(void)
         cmocka_unit_test(stacks_have_three_dimensions),
         cmocka_unit_test(misfits_are_refused),
         cmocka_unit_test(bad_numbers_are_refused),
+        cmocka_unit_test(long_names_are_not_cut),
     };
     return cmocka_run_group_tests(tests, scratch_create, scratch_destroy);
 }

@@ -14,6 +14,7 @@
 
 #include "model/model_internal.h"
 #include "model/read/tensor_source.h"
+#include "scratch_folder.h"
 #include "sluice/model.h"
 
 enum { TOKENS = 5, HIDDEN = 64, LABELS = 3 };
@@ -193,6 +194,65 @@ static void what_a_model_cannot_do_is_refused(void **state)
     }
 }
 
+/* ---- Words as labels ---- */
+
+enum { NO = 1, YES = 2, REST = 3 }; /* ids */
+
+static const char words_tokenizer[] =
+    "{\"added_tokens\":[],\"normalizer\":null,\"pre_tokenizer\":null,\"post_processor\":null,"
+    "\"decoder\":null,\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"no\":1,\"yes\":2},"
+    "\"merges\":[]}}";
+
+/* Qwen 3 with a tokenizer that has the words. */
+static struct model *open_reranker(void **state)
+{
+    static const char *const names[] = {"config.json", "model.safetensors"};
+    const struct scratch_folder *folder = *state;
+    struct buffer bytes = {0};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/models/qwen3/%s", SLUICE_TEST_DATA, names[i]);
+        buffer_clear(&bytes);
+        assert_int_equal(file_read(path, 16 << 20, &bytes), STATUS_OK);
+        assert_non_null(scratch_write(state, names[i], bytes.data, bytes.length));
+    }
+    buffer_destroy(&bytes);
+    assert_non_null(
+        scratch_write(state, "tokenizer.json", words_tokenizer, sizeof words_tokenizer - 1));
+    struct model *model;
+    if (model_open(folder->path, &model) != STATUS_OK ||
+        model_prepare(model, TASK_RERANK) != STATUS_OK) {
+        fail_msg("%s", status_message());
+    }
+    return model;
+}
+
+/* Of the last token: the share that "yes" has of the two words. */
+static void the_second_of_two_words(void **state)
+{
+    static float head[REST * HIDDEN];
+    float out[2];
+    double last[HIDDEN];
+    struct model *model = open_reranker(state);
+    fill_hidden(NULL);
+    assert_int_equal(model_config(model)->answer_width, 1);
+    assert_false(model_config(model)->whole_rows);
+    assert_non_null(strstr(model_rank_prompt(model), "<Query>: {query}\n<Document>: {document}"));
+    read_tensor(model, "lm_head.weight", REST * HIDDEN, head);
+    for (int sign = -1; sign <= 1; sign += 2) {
+        for (int i = 0; i < HIDDEN; i++) {
+            float *value = &hidden[(TOKENS - 1) * HIDDEN + i];
+            *value = (float)sign * *value * 20;
+            last[i] = (double)*value;
+        }
+        const double no = exp(dot(head + (size_t)NO * HIDDEN, last));
+        const double yes = exp(dot(head + (size_t)YES * HIDDEN, last));
+        run(model, TOKENS, out);
+        assert_close((double)out[0], yes / (no + yes));
+    }
+    model_close(model);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, fill_hidden)
 
 int main(void)
@@ -203,6 +263,7 @@ int main(void)
         TEST(embeddings_have_no_head),
         TEST(the_last_token_alone),
         TEST(what_a_model_cannot_do_is_refused),
+        cmocka_unit_test_setup_teardown(the_second_of_two_words, scratch_create, scratch_destroy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
