@@ -119,9 +119,6 @@ static status resolve_job(struct run *run)
     if (s == STATUS_OK) {
         s = model_prepare(run->model, run->resolved.generate.task);
     }
-    if (s == STATUS_OK && run->world->rank == 0) {
-        s = job_warn_unused(&run->resolved);
-    }
     if (s == STATUS_OK && taken.length > 0 && run->world->rank == 0) {
         log_write(LOG_INFO,
                   "sampling values of the model: %s (generate.defaults: none leaves them out)",
@@ -187,6 +184,8 @@ static status run_phases(struct run *run, struct run_summary *summary)
     if (summary->complete_before) {
         return STATUS_OK;
     }
+    /* Only now: a job that cannot run says why, and nothing else. */
+    TRY(run_agree(run->world->rank == 0 ? job_warn_unused(run->job) : STATUS_OK));
     TRY(start_line_log(run->job, run->model, &run->plan, run->rows));
     TRY(run_agree(run->world->rank == 0 ? start_prediction(run) : STATUS_OK));
     run_say_kept(run);
