@@ -161,6 +161,7 @@ static status create_and_call_one(void *context)
     const status s =
         one_call(comm, (struct device_buffer *)(void *)in, (struct device_buffer *)(void *)out);
     comm->destroy(comm);
+    assert_true(s == STATUS_OK || s == STATUS_NO_MEMORY); /* MPI was not asked without room */
     return s;
 }
 

@@ -137,6 +137,7 @@ static void forced_text_is_cut_as_the_tokenizer_cuts_it(void **state)
         bool to_end;
     } cases[] = {
         {"the quick brown fox jumped over", "", "the quick brown fox jumped over", true},
+        {"a", "", "a", true}, /* a byte alone */
         {"the quick brown fox jumped over", "the quick", " brown fox jumped over", true},
         {"\\{\"name of the thing\": \"[a-z]+\"\\}", "", "{\"name of the thing\": \"", false},
         {"ab[\xc3\xa9-\xc3\xaa]", "", "ab", false}, /* half a character is not cut into tokens */
@@ -279,6 +280,39 @@ static void a_vocabulary_may_lack_the_bytes(void **state)
     constraint_mask(form.constraint);
     assert_int_equal(form.constraint->failure, STATUS_OK);
     token_list_destroy(&tokens);
+    form_end(&form);
+    grammar_vocabulary_destroy(small);
+}
+
+/* The last word of a mask may have one token, which counts like any other. */
+static void a_mask_reaches_the_last_token(void **state)
+{
+    (void)state;
+    enum { TOKENS = 33 };
+    const char *bytes[TOKENS];
+    size_t lengths[TOKENS];
+    const int32_t end = 0;
+    const uint32_t allowed[] = {0, 1};
+    for (int i = 0; i < TOKENS; i++) {
+        bytes[i] = i < TOKENS - 1 ? "a" : "b";
+        lengths[i] = i > 0;
+    }
+    struct grammar_vocabulary *small;
+    struct form form;
+    assert_int_equal(grammar_vocabulary_create(bytes, lengths, TOKENS, &end, 1, &small), STATUS_OK);
+    form_compile(&form, "b", small);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(constraint_create(&form.params, i == 0 ? NULL : allowed, &form.constraint),
+                         STATUS_OK);
+        constraint_mask(form.constraint);
+        assert_int_equal(form.constraint->failure, STATUS_OK);
+        assert_false(form.constraint->is_stuck);
+        assert_int_equal(form.constraint->mask[0], 0);
+        assert_int_equal(form.constraint->mask[1], 1);
+        if (i == 0) {
+            constraint_destroy(form.constraint);
+        }
+    }
     form_end(&form);
     grammar_vocabulary_destroy(small);
 }
@@ -542,6 +576,7 @@ int main(void)
         cmocka_unit_test(forced_text_leaves_room_to_close),
         cmocka_unit_test(the_shortest_answer_must_fit),
         cmocka_unit_test(a_vocabulary_may_lack_the_bytes),
+        cmocka_unit_test(a_mask_reaches_the_last_token),
         cmocka_unit_test(closing_takes_what_is_said),
         cmocka_unit_test(going_back),
         cmocka_unit_test(nothing_counts_before_the_marker),
