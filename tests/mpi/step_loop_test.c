@@ -15,7 +15,7 @@
 #include "run/steps/step_loop.h"
 #include "sluice/run.h"
 
-enum { ROWS = 12, A_TIME = 3, PROMPT = 20, NEW = 5, FORM_ROWS = 64, FORM_TOKENS = 40 };
+enum { ROWS = 12, A_TIME = 3, PROMPT = 20, NEW = 5, FORM_ROWS = 20, FORM_TOKENS = 40 };
 
 /* What is compared of an answer. */
 struct form_sum {

@@ -234,7 +234,8 @@ bool column_is_there(const struct result_column *column, const struct stored_res
     if (column->kind == COLUMN_DOUBLE) {
         return isfinite(*(const double *)column_member(column, result));
     }
-    if (column->kind == COLUMN_INT64 && column->when != 0) {
+    /* A length of what was scored: a result without it says nothing, rather than 0. */
+    if (column->kind == COLUMN_INT64 && column->when != 0 && column->json == JSON_THERE) {
         return *(const int64_t *)column_member(column, result) > 0;
     }
     if (column->json == JSON_TRUTH) {

@@ -159,19 +159,24 @@ static void texts_are_scored(void **state)
     EXPORTED(
         "{\"id\":\"c\",\"row\":0,\"sample\":0,\"text\":\"cba\",\"finish_reason\":\"stop\",\"prompt_"
         "tokens\":7,\"completion_tokens\":3,\"logprob_sum\":-37.627633571624756,\"logprob_mean\":-"
-        "12.542544523874918,\"token_ids\":[69,68,67],\"logprobs\":[-13.019725,-16.700346,-7."
+        "12.542544523874918,\"is_greedy\":false,\"bytes\":3,\"bits_per_byte\":18.095066784723368,"
+        "\"token_ids\":[69,68,67],\"logprobs\":[-13.019725,-16.700346,-7."
         "9075627]}\n"
         "{\"id\":\"w\",\"row\":1,\"sample\":0,\"text\":\"reverse: "
         "abc\",\"finish_reason\":\"stop\",\"prompt_tokens\":1,\"completion_tokens\":6,\"logprob_"
-        "sum\":-83.792457580566406,\"logprob_mean\":-13.965409596761068,\"token_ids\":[363,295,28,"
+        "sum\":-83.792457580566406,\"logprob_mean\":-13.965409596761068,\"is_greedy\":false,"
+        "\"bytes\":12,"
+        "\"bits_per_byte\":10.073913584615166,\"token_ids\":[363,295,28,"
         "223,347,69],\"logprobs\":[-10.865098,-21.91463,-12.105902,-9.638164,-18.285854,-10.982809]"
         "}\n"
         "{\"id\":\"t\",\"row\":2,\"sample\":0,\"text\":\"x\",\"finish_reason\":\"stop\",\"prompt_"
         "tokens\":2,\"completion_tokens\":1,\"logprob_sum\":-7.8663663864135742,\"logprob_mean\":-"
-        "7.8663663864135742,\"token_ids\":[90],\"logprobs\":[-7.8663664]}\n"
+        "7.8663663864135742,\"is_greedy\":false,\"bytes\":1,\"bits_per_byte\":11.348767775494499,"
+        "\"token_ids\":[90],\"logprobs\":[-7.8663664]}\n"
         "{\"id\":\"i\",\"row\":3,\"sample\":0,\"text\":\"\",\"finish_reason\":\"stop\",\"prompt_"
         "tokens\":1,\"completion_tokens\":2,\"logprob_sum\":-24.610020637512207,\"logprob_mean\":-"
-        "12.305010318756104,\"token_ids\":[6,7],\"logprobs\":[-11.331505,-13.278516]}\n",
+        "12.305010318756104,\"is_greedy\":false,\"token_ids\":[6,7],\"logprobs\":[-11.331505,-13."
+        "278516]}\n",
         "out.h5");
     expect_code(COMMAND("check", "job.yaml", "--set", "output.path=other.h5"), 0);
     printed("data       data.jsonl: 4 rows, 0 bad\n"
