@@ -372,6 +372,30 @@ static status make_prompt(const struct request *request, const struct row_format
     return s;
 }
 
+enum { PROMPT_HINT_BYTES = 80 };
+
+/* What a row without a prompt may have been meant for: it has a field that a task's prompts are
+ * called. "": nothing known. */
+static const char *prompt_hint(const struct request *request, char hint[PROMPT_HINT_BYTES])
+{
+    hint[0] = '\0';
+    for (int i = 0; i < TASKS && hint[0] == '\0'; i++) {
+        const struct task_facts *task = task_facts((enum task)i);
+        const char *name =
+            task->list_prompt_name != NULL ? task->list_prompt_name : task->prompt_name;
+        if (name == NULL || find_member(request->fields, name) == NULL) {
+            continue;
+        }
+        if (task == request->task) {
+            snprintf(hint, PROMPT_HINT_BYTES, "; %s goes with a list %s", name,
+                     task->completions_name);
+        } else {
+            snprintf(hint, PROMPT_HINT_BYTES, "; %s is for rows to be %s", name, task->done);
+        }
+    }
+    return hint;
+}
+
 static status read_prompt(const struct request *request, const struct row_format *format,
                           struct arena *arena, struct row *row)
 {
@@ -384,10 +408,11 @@ static status read_prompt(const struct request *request, const struct row_format
             return status_fail(STATUS_INVALID, "no field %s%.60s", request->prefix,
                                format->prompt_field);
         }
+        char hint[PROMPT_HINT_BYTES];
         return status_fail(
             STATUS_INVALID,
-            "no prompt: expected one of the fields prompt, text, messages, prompt_token_ids%s",
-            request->envelope ? " in body" : "");
+            "no prompt: expected one of the fields prompt, text, messages, prompt_token_ids%s%s",
+            request->envelope ? " in body" : "", prompt_hint(request, hint));
     }
     const struct json *value = member->value;
     if (value->type == JSON_STRING && !key_is(member, "messages")) {

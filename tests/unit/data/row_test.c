@@ -334,6 +334,11 @@ static void bad_rows_say_what_is_wrong(void **state)
         {"{", "byte 1: not JSON"},
         {"[1]", "expected an object, not an array"},
         {"{}", "no prompt: expected one of the fields prompt, text, messages, prompt_token_ids"},
+        {"{\"context\": \"x\", \"continuations\": [\"a\"]}",
+         "no prompt: expected one of the fields prompt, text, messages, prompt_token_ids; context "
+         "is for rows to be scored"},
+        {"{\"query\": \"x\"}", "no prompt: expected one of the fields prompt, text, messages, "
+                               "prompt_token_ids; query is for rows to be ranked"},
         {"{\"prompt\": 5}", "prompt: expected a string, a list of messages or token ids, not a "
                             "number"},
         {"{\"prompt\": []}", "prompt: an empty list"},
